@@ -1,0 +1,62 @@
+/* Topic policy of one snapshot: roles compiled to topic tries.  Built once, then read-only, so safe from any thread. */
+#pragma once
+
+#include "common/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum ia_action { IA_PUBLISH = 1, IA_SUBSCRIBE = 2, IA_RECEIVE = 4 };
+
+/* One row of role_rule (borrowed texts). */
+struct ia_rule {
+    int64_t rule_id;
+    const char *role;
+    bool allow;               /* else DENY */
+    unsigned actions;         /* set of enum ia_action */
+    const char *topic_filter; /* may hold ${variables}, each one whole level */
+    int max_qos;              /* PUBLISH: highest QoS that this ALLOW admits, 2 leaves it open */
+    bool allow_retain;        /* PUBLISH: may the message be retained, true leaves it open */
+};
+
+struct ia_policy;
+struct ia_role;
+
+/* Told for each rule that cannot be compiled: the text for `role_rule.problem`.  Its role then denies everything. */
+typedef void ia_policy_problem(void *ctx, int64_t rule_id, const char *text);
+
+/* Compile all rules.  `roles` names every role, also those without rules; a rule of an unlisted role is a problem.
+ * IA_NOMEM is the only failure: *out stays NULL.  Reference-counted: the caller owns one reference of *out. */
+IA_MUST_USE enum ia_rc ia_policy_build(const char *const *roles, size_t n_roles, const struct ia_rule *rules, size_t n,
+                                       ia_policy_problem *problem, void *ctx, struct ia_policy **out,
+                                       struct ia_err *err);
+struct ia_policy *ia_policy_ref(struct ia_policy *policy);
+void ia_policy_free(struct ia_policy *policy);
+
+/* The role of that name, or NULL: borrowed from the policy. */
+const struct ia_role *ia_policy_role(const struct ia_policy *policy, const char *name);
+
+/* The variables that the rules use, without `${}`: names[0..n).  A session's `values` follow the same order. */
+size_t ia_policy_variables(const struct ia_policy *policy, const char *const **names);
+
+/* Who asks: the roles and, for each variable of the policy, its value or NULL when unset.  All borrowed. */
+struct ia_subject {
+    const struct ia_role *const *roles;
+    size_t n_roles;
+    const char *const *values;
+};
+
+struct ia_access {
+    enum ia_action action;
+    const char
+        *topic;  /* topic name, or for SUBSCRIBE a topic filter, `$share/<group>/` still on; straight from the wire */
+    uint8_t qos; /* PUBLISH only */
+    bool retain; /* PUBLISH only */
+};
+
+/* Decide (MQTT 5 section 4.7).  A DENY that matches wins, then an ALLOW; otherwise IA_NO_MATCH (which denies).  An
+ * invalid topic is IA_DENY.  Never allocates, iterative, visits a bounded number of nodes.  *rule_id (may be NULL) gets
+ * the rule that decided, 0 if none did. */
+enum ia_verdict ia_policy_check(const struct ia_policy *policy, const struct ia_subject *who,
+                                const struct ia_access *access, int64_t *rule_id);

@@ -1,0 +1,16 @@
+#include "common/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+enum ia_rc ia_fail(struct ia_err *err, enum ia_rc rc, const char *fmt, ...)
+{
+    if (!err)
+        return rc;
+    va_list ap;
+    va_start(ap, fmt);
+    err->rc = rc;
+    (void)vsnprintf(err->msg, sizeof err->msg, fmt, ap);
+    va_end(ap);
+    return rc;
+}

@@ -1,0 +1,42 @@
+/* Chain verification against the registered CAs (RFC 5280 section 6, with partial chains). */
+#pragma once
+
+#include "common/reason.h"
+#include "x509/ca_set.h"
+
+#include <openssl/x509.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define IA_CHAIN_MAX 8 /* certificates below and including the anchor; and registered CAs counted on and above it */
+
+/* What is kept of one certificate of a verified chain, so that it can be decided anew without the certificate. */
+struct ia_chain_link {
+    uint8_t fingerprint[IA_FINGERPRINT_LEN];
+    uint8_t subject_key[32]; /* SHA-256 over subject name and public key: finds the twin of a disabled CA */
+    int64_t issuer_ca_id;    /* registered CA that signed it, 0 where its issuer is not registered */
+    uint8_t serial[IA_SERIAL_MAX];
+    uint8_t serial_len;
+};
+
+/* The result of one verification: plain data, no pointers, safe to keep and to copy. */
+struct ia_chain {
+    enum ia_reason reason; /* IA_R_NONE: the chain is good */
+    int x509_error;        /* X509_V_ERR_*: gives the client the right TLS alert; X509_V_OK when good */
+    char detail[96];       /* for the log: which certificate and what; "" when good */
+    int64_t ca_id;         /* the registered CA that the chain ended in; 0 if it did not get there */
+    int64_t not_after;     /* the earliest of the chain, seconds since 1970 */
+    uint8_t n_cas;
+    int64_t cas[IA_CHAIN_MAX]; /* every registered CA on and above the chain, nearest to the leaf first */
+    uint8_t n_links;
+    struct ia_chain_link links[IA_CHAIN_MAX]; /* leaf first, anchor last */
+};
+
+/* Verify `leaf` with what the peer sent beside it (`sent` may be NULL, may hold the leaf, anything, in any order)
+ * against the set at time `now` (seconds since 1970).  Purpose sslclient, security level 2.  Always fills *out; never
+ * fails open: out of memory is reason `internal`.  Leaves OpenSSL's error queue as it was.  Any thread. */
+void ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, int64_t now, struct ia_chain *out);
+
+/* Decide `chain`, good under an older set, anew under `set`: CA statuses (also of CAs registered since above it or as a
+ * twin of a link), CRLs, validity.  Returns IA_R_NONE or the reason; *chain is not changed but for cas/n_cas. */
+enum ia_reason ia_chain_recheck(const struct ia_ca_set *set, struct ia_chain *chain, int64_t now);
