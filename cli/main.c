@@ -1,0 +1,52 @@
+/* iot-auth-check: finds the sub-command. */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *usage;
+};
+
+static const struct command commands[] = {
+    {"chain", ia_cli_chain, "chain --ca CA.pem… [--crl CRL.pem…] [--at RFC3339] LEAF.pem [INTERMEDIATE.pem…]"},
+};
+
+#define N_COMMANDS (sizeof commands / sizeof commands[0])
+
+static void usage(FILE *to)
+{
+    fputs("usage:\n", to);
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        fprintf(to, "  iot-auth-check %s\n", commands[i].usage);
+    fputs("exit status: 0 allow, 1 deny, 2 usage or unreadable input\n", to);
+}
+
+/* A decision that could not be written must not pass for one that was. */
+static int finish(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    fputs("iot-auth-check: cannot write to standard output\n", stderr);
+    return IA_EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        usage(stderr);
+        return IA_EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        usage(stdout);
+        return finish(IA_EXIT_ALLOW);
+    }
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return finish(commands[i].run(argc - 1, argv + 1));
+    fprintf(stderr, "iot-auth-check: unknown command '%s'\n", argv[1]);
+    usage(stderr);
+    return IA_EXIT_USAGE;
+}
