@@ -1,0 +1,60 @@
+/* The connection to PostgreSQL.  Only this folder includes libpq.
+ *
+ * One thread owns a `struct ia_db`.  Everything runs on non-blocking sockets: each call waits in poll() for the server
+ * and the wake fd, has a deadline, and gives up at once with IA_UNAVAILABLE when `stop` is set.  A call that fails for
+ * any reason but a refused statement leaves the connection in doubt: it is dropped, and ia_db_connect must be called
+ * again. The calls that read and write rows are in sql/rows.h, sql/devices.h and sql/records.h.
+ *
+ * Kinds of failure: IA_UNAVAILABLE mends itself, perhaps (unreachable, timeout, too many connections, read-only);
+ * IA_USAGE needs a human (authentication, schema missing or old); IA_FORMAT is an answer that does not decode.
+ * All of them are worth retrying.  No message holds the connection string or the password. */
+#pragma once
+
+#include "common/error.h"
+#include "sql/notice.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define IA_DB_SCHEMA_VERSION 1 /* the least that iot_auth.schema_version must reach */
+
+#define IA_DB_CONNECT_TIMEOUT_MS 3000  /* for one host */
+#define IA_DB_QUERY_TIMEOUT_MS   10000 /* for one call, also the server's statement_timeout */
+
+struct ia_db;
+
+struct ia_db_config {
+    const char *conninfo;    /* libpq connection string or URI; several hosts are tried in order */
+    const char *node_name;   /* goes into application_name; may be NULL */
+    int connect_timeout_ms;  /* for each host; 0: IA_DB_CONNECT_TIMEOUT_MS */
+    int query_timeout_ms;    /* for each call; 0: IA_DB_QUERY_TIMEOUT_MS */
+    int wake_fd;             /* non-blocking eventfd that ends waits, read here only; -1: none */
+    const atomic_bool *stop; /* once true, every call returns IA_UNAVAILABLE (signal wake_fd too); may be NULL */
+};
+
+/* Check the connection string (IA_USAGE when it does not parse) and copy the configuration.  Does not connect. */
+IA_MUST_USE enum ia_rc ia_db_new(const struct ia_db_config *config, struct ia_db **out, struct ia_err *err);
+void ia_db_free(struct ia_db *db);
+
+/* Connect anew: each host in turn until one is a primary that takes writes; check the schema version; LISTEN (committed
+ * on return, so what is read from now on misses nothing); prepare all statements.  Notifications of an earlier
+ * connection are gone: read everything again.  Host names are looked up by the resolver of the C library, whose own
+ * time-out bounds that step. */
+IA_MUST_USE enum ia_rc ia_db_connect(struct ia_db *db, struct ia_err *err);
+void ia_db_disconnect(struct ia_db *db);
+bool ia_db_connected(const struct ia_db *db);
+
+/* "host:port" of the connection, "" when there is none.  Valid until the next connect. */
+const char *ia_db_peer(const struct ia_db *db);
+
+/* One round trip, so that a server that hangs is noticed. */
+IA_MUST_USE enum ia_rc ia_db_ping(struct ia_db *db, struct ia_err *err);
+
+/* Wait for a notification, the wake fd or `timeout_ms` (0: look only), whichever is first.  A wake-up that came during
+ * an earlier call counts.  Without a connection it waits for the wake fd alone.  IA_UNAVAILABLE: the connection is
+ * gone, or `stop` is set; IA_OK otherwise, also on time-out: look at ia_db_notification and your own queues. */
+IA_MUST_USE enum ia_rc ia_db_wait(struct ia_db *db, int timeout_ms, struct ia_err *err);
+
+/* Take the next notification that has arrived; false: none.  Does not wait. */
+bool ia_db_notification(struct ia_db *db, struct ia_notice *out);

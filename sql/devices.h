@@ -1,0 +1,73 @@
+/* Device records in the database: look-up, preload, registration. */
+#pragma once
+
+#include "common/error.h"
+#include "sql/db.h"
+#include "sql/rows.h"
+#include "x509/cert.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Statuses that are not known read as INACTIVE. */
+enum ia_device_status { IA_DEVICE_PENDING = 0, IA_DEVICE_ACTIVE, IA_DEVICE_INACTIVE, IA_DEVICE_REVOKED };
+enum ia_cert_status { IA_CERT_INACTIVE = 0, IA_CERT_ACTIVE, IA_CERT_REVOKED };
+
+/* One certificate of a device, with what the device is. */
+struct ia_device_row {
+    uint8_t fingerprint[IA_FINGERPRINT_LEN];
+    const char *device_id;
+    enum ia_device_status device_status;
+    enum ia_cert_status certificate_status;
+    int64_t certificate_ca_id;
+    int64_t device_ca_id;
+    const char *tenant;    /* or NULL */
+    int64_t not_after;     /* seconds since 1970, 0: not known */
+    struct ia_texts attrs; /* name, value, name, value …: an even number */
+    struct ia_texts roles; /* the device's own, without those of its CA */
+};
+
+/* Immutable; the texts live as long as this. */
+struct ia_device_rows {
+    const struct ia_device_row *rows;
+    size_t n;
+};
+
+void ia_device_rows_free(struct ia_device_rows *rows);
+
+/* The record of one certificate: no row, or one.  The caller owns *out. */
+IA_MUST_USE enum ia_rc ia_db_device_by_fingerprint(struct ia_db *db, const uint8_t fingerprint[IA_FINGERPRINT_LEN],
+                                                   struct ia_device_rows **out, struct ia_err *err);
+
+/* All certificates of the devices ids[0..n), in no order; ids that do not exist give no row. */
+IA_MUST_USE enum ia_rc ia_db_devices_by_id(struct ia_db *db, const char *const *ids, size_t n,
+                                           struct ia_device_rows **out, struct ia_err *err);
+
+#define IA_DEVICE_PAGE 10000
+
+/* One page of all records: up to `limit` rows after fingerprint `after` (NULL: from the first) in the order of
+ * fingerprints.  Fewer than `limit`: it was the last page.  To go on, pass the last row's fingerprint. */
+IA_MUST_USE enum ia_rc ia_db_device_page(struct ia_db *db, const uint8_t *after, int limit, struct ia_device_rows **out,
+                                         struct ia_err *err);
+
+/* Register the certificate `info` of `device_id` under CA `ca_id`, just in time.  The database checks everything again
+ * in its own transaction; a repetition finds what is there. */
+struct ia_registration {
+    const struct ia_cert_info *info;
+    const char *device_id;
+    int64_t ca_id;
+    const char *node;
+    const char *address; /* the client's, or NULL */
+};
+
+struct ia_registered {
+    const char *outcome;                /* the function's word for it */
+    const char *detail;                 /* or NULL */
+    const struct ia_device_row *device; /* the record as it is now; NULL: there is none */
+};
+
+/* The caller owns *out (ia_registered_free). */
+IA_MUST_USE enum ia_rc ia_db_register(struct ia_db *db, const struct ia_registration *what, struct ia_registered **out,
+                                      struct ia_err *err);
+void ia_registered_free(struct ia_registered *registered);

@@ -1,0 +1,79 @@
+/* What a broker writes to the database (parsed columns, problems, events, its heartbeat) and the tail of the events. */
+#pragma once
+
+#include "common/error.h"
+#include "sql/db.h"
+#include "x509/cert.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Fill the parsed columns of a CA; `info` NULL: it did not parse.  `problem` NULL: none.  Notifies nobody. */
+IA_MUST_USE enum ia_rc ia_db_set_ca_parsed(struct ia_db *db, int64_t ca_id, const struct ia_cert_info *info,
+                                           const char *problem, struct ia_err *err);
+
+/* Fill the parsed columns of the certificate with info->fingerprint. */
+IA_MUST_USE enum ia_rc ia_db_set_certificate_parsed(struct ia_db *db, const struct ia_cert_info *info,
+                                                    struct ia_err *err);
+
+/* Set or (NULL) clear role_rule.problem and oauth_issuer.problem. */
+IA_MUST_USE enum ia_rc ia_db_set_rule_problem(struct ia_db *db, int64_t rule_id, const char *problem,
+                                              struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_db_set_issuer_problem(struct ia_db *db, const char *name, const char *problem,
+                                                struct ia_err *err);
+
+/* One row of iot_auth.event; texts may be NULL but for kind. */
+struct ia_event_row {
+    int64_t at_us; /* microseconds since 1970 */
+    const char *kind;
+    const char *principal;
+    int64_t ca_id; /* 0: none */
+    const char *address;
+    const char *reason;
+    const char *detail; /* JSON text */
+};
+
+/* Write events[0..n) of `node`: all or none. */
+IA_MUST_USE enum ia_rc ia_db_write_events(struct ia_db *db, const char *node, const struct ia_event_row *events,
+                                          size_t n, struct ia_err *err);
+
+/* Refresh this node's row.  `counters` is a JSON object as text. */
+IA_MUST_USE enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const char *counters, struct ia_err *err);
+
+/* Set device.last_connected_at of ids[i] to at_us[i]. */
+IA_MUST_USE enum ia_rc ia_db_connected_devices(struct ia_db *db, const char *const *ids, const int64_t *at_us, size_t n,
+                                               struct ia_err *err);
+
+/* Remove events older than `age_s` seconds. */
+IA_MUST_USE enum ia_rc ia_db_prune(struct ia_db *db, int64_t age_s, struct ia_err *err);
+
+/* Certificates that an administrator registered and whose columns nobody has filled yet, up to 1000. */
+struct ia_unparsed_row {
+    uint8_t fingerprint[IA_FINGERPRINT_LEN];
+    const char *pem;
+};
+struct ia_unparsed_rows {
+    const struct ia_unparsed_row *rows;
+    size_t n;
+};
+IA_MUST_USE enum ia_rc ia_db_unparsed(struct ia_db *db, struct ia_unparsed_rows **out, struct ia_err *err);
+void ia_unparsed_rows_free(struct ia_unparsed_rows *rows);
+
+/* Events `device/status` and `ca/status` after `event_id` in order, up to 1000, for publishing. */
+struct ia_tail_row {
+    int64_t event_id;
+    const char *kind;
+    const char *principal; /* or NULL */
+    const char *detail;    /* JSON text, or NULL */
+    int64_t at_us;         /* microseconds since 1970 */
+};
+struct ia_tail_rows {
+    const struct ia_tail_row *rows;
+    size_t n;
+};
+IA_MUST_USE enum ia_rc ia_db_event_tail(struct ia_db *db, int64_t after_event_id, struct ia_tail_rows **out,
+                                        struct ia_err *err);
+void ia_tail_rows_free(struct ia_tail_rows *rows);
+
+/* The highest event id so far, 0: none. */
+IA_MUST_USE enum ia_rc ia_db_last_event(struct ia_db *db, int64_t *event_id, struct ia_err *err);
