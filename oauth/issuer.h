@@ -1,0 +1,52 @@
+/* The registered token issuers of one snapshot, with parsed keys.  Built once, then immutable: any thread. */
+#pragma once
+
+#include "common/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* One row of scope_role. */
+struct ia_scope_role {
+    const char *scope;
+    const char *role;
+};
+
+/* One row of oauth_issuer with what belongs to it; all texts are borrowed for the call. */
+struct ia_issuer_spec {
+    const char *name;
+    const char *issuer; /* what `iss` must equal */
+    const char *const *audience;
+    size_t n_audience;
+    const char *const *algorithms;
+    size_t n_algorithms;
+    const char *jwks; /* the keys now: the column, or what was fetched last; NULL: none yet, every token is
+                         token_key_unknown */
+    const char *const *client_id_templates;
+    size_t n_client_id_templates;
+    const char *app_id_claim; /* NULL: client_id, else azp, else sub */
+    const char *const *token_types;
+    size_t n_token_types;
+    int leeway_s;
+    const char *tenant; /* may be NULL */
+    bool active;
+    const struct ia_scope_role *scopes;
+    size_t n_scopes;
+};
+
+#define IA_LEEWAY_MAX      3600 /* seconds */
+#define IA_ISSUER_TEXT_MAX 512  /* bytes of an issuer's problem */
+
+struct ia_issuer_set;
+
+/* Told at most once for an issuer: the text for `oauth_issuer.problem`, everything that is wrong with the row and its
+ * keys.  A wrong row (its issuer registered twice, an unknown algorithm, a bad template, no audience …) admits nobody;
+ * a wrong key is only left out. */
+typedef void ia_issuer_problem(void *ctx, const char *name, const char *text);
+
+/* Build the set of all rows, also those that are not ACTIVE.  Of two rows with one `issuer` the first counts.
+ * IA_NOMEM is the only failure: *out stays NULL.  Reference-counted: the caller owns one reference of *out. */
+IA_MUST_USE enum ia_rc ia_issuer_set_build(const struct ia_issuer_spec *specs, size_t n, ia_issuer_problem *problem,
+                                           void *ctx, struct ia_issuer_set **out, struct ia_err *err);
+struct ia_issuer_set *ia_issuer_set_ref(struct ia_issuer_set *set);
+void ia_issuer_set_free(struct ia_issuer_set *set); /* gives one reference back */
