@@ -1,0 +1,111 @@
+#include "jitr/device.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static size_t list_size(const struct ia_texts *list)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < list->n; i++)
+        size += strlen(list->items[i]) + 1;
+    return size;
+}
+
+static char *append(char *to, const char *text)
+{
+    size_t len = strlen(text) + 1;
+    memcpy(to, text, len);
+    return to + len;
+}
+
+struct ia_device *ia_device_new(const struct ia_device_row *row)
+{
+    size_t id = strlen(row->device_id) + 1, tenant = row->tenant ? strlen(row->tenant) + 1 : 0;
+    size_t lists = list_size(&row->roles) + list_size(&row->attrs);
+    if (id + tenant > 4 * IA_VALUE_MAX || lists > IA_DEVICE_LISTS_MAX)
+        return NULL;
+    struct ia_device *d = calloc(1, sizeof *d + id + tenant + lists);
+    if (!d)
+        return NULL;
+    d->refs = 1;
+    d->status = row->device_status;
+    d->certificate_status = row->certificate_status;
+    d->n_roles = (uint16_t)row->roles.n;
+    d->n_attrs = (uint16_t)(row->attrs.n & ~(size_t)1);
+    memcpy(d->fingerprint, row->fingerprint, sizeof d->fingerprint);
+    d->certificate_ca_id = row->certificate_ca_id;
+    d->device_ca_id = row->device_ca_id;
+    d->not_after = row->not_after;
+    d->tenant_at = tenant ? (uint16_t)id : 0;
+    d->lists_at = (uint16_t)(id + tenant);
+    char *to = append(d->text, row->device_id);
+    if (row->tenant)
+        to = append(to, row->tenant);
+    for (size_t i = 0; i < row->roles.n; i++)
+        to = append(to, row->roles.items[i]);
+    for (size_t i = 0; i < d->n_attrs; i++)
+        to = append(to, row->attrs.items[i]);
+    return d;
+}
+
+struct ia_device *ia_device_ref(struct ia_device *device)
+{
+    device->refs++;
+    return device;
+}
+
+void ia_device_free(struct ia_device *device)
+{
+    if (device && --device->refs == 0)
+        free(device);
+}
+
+const char *ia_device_tenant(const struct ia_device *device)
+{
+    return device->tenant_at ? device->text + device->tenant_at : NULL;
+}
+
+const char *ia_device_role(const struct ia_device *device, const char *last)
+{
+    const char *list = device->text + device->lists_at;
+    if (!last)
+        return device->n_roles ? list : NULL;
+    const char *end = list;
+    for (size_t i = 0; i < device->n_roles; i++)
+        end += strlen(end) + 1;
+    const char *next = last + strlen(last) + 1;
+    return next < end ? next : NULL;
+}
+
+const char *ia_device_attr(const struct ia_device *device, const char *name)
+{
+    const char *p = device->text + device->lists_at;
+    for (size_t i = 0; i < device->n_roles; i++)
+        p += strlen(p) + 1;
+    for (size_t i = 0; i < device->n_attrs; i += 2) {
+        const char *value = p + strlen(p) + 1;
+        if (strcmp(p, name) == 0)
+            return value;
+        p = value + strlen(value) + 1;
+    }
+    return NULL;
+}
+
+/* Bytes used in text[]. */
+static size_t text_size(const struct ia_device *device)
+{
+    const char *p = device->text + device->lists_at;
+    for (size_t i = 0; i < (size_t)device->n_roles + device->n_attrs; i++)
+        p += strlen(p) + 1;
+    return (size_t)(p - device->text);
+}
+
+bool ia_device_equal(const struct ia_device *a, const struct ia_device *b)
+{
+    size_t size = text_size(a);
+    return memcmp(a->fingerprint, b->fingerprint, sizeof a->fingerprint) == 0 && a->status == b->status &&
+           a->certificate_status == b->certificate_status && a->certificate_ca_id == b->certificate_ca_id &&
+           a->device_ca_id == b->device_ca_id && a->not_after == b->not_after && a->n_roles == b->n_roles &&
+           a->n_attrs == b->n_attrs && a->tenant_at == b->tenant_at && a->lists_at == b->lists_at &&
+           size == text_size(b) && memcmp(a->text, b->text, size) == 0;
+}

@@ -1,0 +1,56 @@
+/* One device certificate of the registry, as the broker remembers it: certificate row, device row and the roles that
+ * the device has of its own, in one block of memory (about 100 bytes for a plain device, so that a million fit in 150
+ * MB).
+ *
+ * Made by the worker, then given to the broker thread, which alone counts references: sessions keep the record they
+ * were admitted by, the cache keeps the newest.  Never changed after that but for the marks at its head. */
+#pragma once
+
+#include "sql/devices.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct ia_device {
+    uint32_t refs;
+    uint8_t seen;    /* mark of the last resynchronisation that found it in the registry */
+    bool used;       /* second chance: looked at since the eviction hand passed */
+    uint8_t refusal; /* enum ia_reason of the last refusal told in an event: once per transition */
+    bool connected;  /* last_connected_at has been written for the present session */
+    enum ia_device_status status : 8;
+    enum ia_cert_status certificate_status : 8;
+    uint16_t n_roles;
+    uint16_t n_attrs; /* names and values together: an even number */
+    uint8_t fingerprint[32];
+    int64_t certificate_ca_id;
+    int64_t device_ca_id;
+    int64_t not_after;  /* of the certificate, 0 where the registry does not know it */
+    uint16_t tenant_at; /* offset in text[], 0: no tenant */
+    uint16_t lists_at;  /* offset of roles, then attributes, one NUL-terminated text after the other */
+    char text[];        /* the device id first */
+};
+
+#define IA_DEVICE_LISTS_MAX 60000 /* bytes of roles and attributes of one device */
+
+/* A record with one reference from a row; NULL when out of memory or the row is too large to be kept. */
+struct ia_device *ia_device_new(const struct ia_device_row *row);
+struct ia_device *ia_device_ref(struct ia_device *device);
+void ia_device_free(struct ia_device *device);
+
+static inline const char *ia_device_id(const struct ia_device *device)
+{
+    return device->text;
+}
+
+/* NULL where the device has no tenant. */
+const char *ia_device_tenant(const struct ia_device *device);
+
+/* Walk the roles: ia_device_role(d, NULL) is the first, ia_device_role(d, last) the next, NULL at the end. */
+const char *ia_device_role(const struct ia_device *device, const char *last);
+
+/* The value of attribute `name`, or NULL. */
+const char *ia_device_attr(const struct ia_device *device, const char *name);
+
+/* Do both say the same?  (Marks are not compared.) */
+bool ia_device_equal(const struct ia_device *a, const struct ia_device *b);
