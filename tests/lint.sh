@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# The rules of the code that no compiler checks.  Prints file:line for each breach; exits 1 if there is any.
+#
+#   tests/lint.sh [FOLDER]     (default: this checkout)
+set -uo pipefail
+cd "${1:-$(dirname "$0")/..}" || exit 2
+
+folders="common x509 acl oauth sql jitr plugin cli"
+breaches=0
+
+# Reads 'file:line: text' lines and reports each under the rule's name.
+report() {
+    local rule=$1 line
+    while IFS= read -r line; do
+        echo "$rule: $line"
+        breaches=$((breaches + 1))
+    done
+}
+
+# The C files of the given folders that exist.
+c_files() {
+    local folder
+    for folder in "$@"; do
+        [ -d "$folder" ] && find "$folder" -name '*.[ch]'
+    done | sort
+}
+
+# The code of the given folders as 'file:line:text', comments blanked out (a string that holds // is cut, which is safe).
+code() {
+    local files
+    mapfile -t files < <(c_files "$@")
+    [ "${#files[@]}" -eq 0 ] || awk '
+        FNR == 1 { inside = 0 }
+        {
+            text = $0; out = ""
+            while (text != "") {
+                if (inside) {
+                    end = index(text, "*/")
+                    if (!end) break
+                    text = substr(text, end + 2); inside = 0
+                    continue
+                }
+                start = index(text, "/*"); line = index(text, "//")
+                if (line && (!start || line < start)) { out = out substr(text, 1, line - 1); break }
+                if (!start) { out = out text; break }
+                out = out substr(text, 1, start - 1); text = substr(text, start + 2); inside = 1
+            }
+            print FILENAME ":" FNR ":" out
+        }' "${files[@]}"
+}
+
+# plugin > jitr > sql > {x509, oauth, acl} > common; cli stands where plugin does.
+layers() {
+    code $folders | awk -F: '
+        BEGIN {
+            rank["common"] = 0; rank["x509"] = rank["oauth"] = rank["acl"] = 1
+            rank["sql"] = 2; rank["jitr"] = 3; rank["plugin"] = rank["cli"] = 4
+        }
+        match($0, /#[ \t]*include[ \t]*"[^"]*"/) {
+            path = substr($0, RSTART, RLENGTH); sub(/^[^"]*"/, "", path); sub(/"$/, "", path)
+            split(path, to, "/"); split($1, from, "/")
+            if (!(to[1] in rank)) print $1 ":" $2 ": include by its folder: \"" path "\""
+            else if (to[1] != from[1] && rank[to[1]] >= rank[from[1]])
+                print $1 ":" $2 ": " from[1] "/ may not include " path
+        }'
+}
+
+# only HEADERS-PATTERN FOLDER…: these third-party headers belong to those folders alone.
+only() {
+    local pattern=$1 folder elsewhere=()
+    shift
+    for folder in $folders; do
+        case " $* " in *" $folder "*) ;; *) elsewhere+=("$folder") ;; esac
+    done
+    code "${elsewhere[@]}" | grep -E "#[[:space:]]*include[[:space:]]*[<\"]($pattern)" | sed "s|\$|  (only in: $*)|"
+}
+
+third_party() {
+    only 'libpq|postgres|pg_config' sql
+    only 'jansson|curl/' oauth
+    only 'mosquitto|mqtt_protocol' plugin
+    only 'openssl/ssl' plugin
+    only 'openssl/(x509|pem|ocsp|cms|pkcs)' x509 plugin
+    only 'jwt\.h'
+}
+
+# Unbounded copies, hidden state, shells; statements built from text; anything that jumps over clean-up.
+forbidden_calls() {
+    local calls='strcpy|strcat|stpcpy|sprintf|vsprintf|gets|scanf|sscanf|strtok|system|popen|alloca|mktemp|tmpnam'
+    calls+='|atoi|atol|atof|setjmp|longjmp|PQexec|rand|ctime|asctime|gmtime|localtime'
+    code $folders | grep -E "(^|[^[:alnum:]_>.])($calls)[[:space:]]*\("
+}
+
+unowned_todos() {
+    grep -nE '(TODO|FIXME|XXX)' -r --include='*.[ch]' --include='*.py' --include='*.sh' --include='*.sql' \
+        --include='CMakeLists.txt' $folders tests bench scripts 2>/dev/null |
+        grep -vE '(TODO|FIXME|XXX)[^#]*#[0-9]+' | grep -v '^tests/lint.sh:'
+}
+
+formatting() {
+    local files
+    mapfile -t files < <(c_files $folders tests bench)
+    [ "${#files[@]}" -eq 0 ] || clang-format --dry-run -Werror "${files[@]}" 2>&1 | grep -E '(error|warning):'
+}
+
+# Header files say how they are guarded; scripts parse.
+headers() {
+    local file
+    for file in $(c_files $folders); do
+        case "$file" in *.h) grep -q '^#pragma once$' "$file" || echo "$file:1: no #pragma once" ;; esac
+    done
+}
+
+scripts_parse() {
+    local file
+    for file in scripts/* .ci/run tests/*.sh; do
+        if [ -f "$file" ] && head -n 1 "$file" | grep -qE '^#.*(bash|Sourced)'; then
+            bash -n "$file" 2>&1
+        fi
+    done
+}
+
+report layer < <(layers)
+report third-party < <(third_party)
+report forbidden-call < <(forbidden_calls)
+report todo < <(unowned_todos)
+report format < <(formatting)
+report header < <(headers)
+report script < <(scripts_parse)
+
+if [ "$breaches" -gt 0 ]; then
+    echo "lint: $breaches found"
+    exit 1
+fi
+echo "lint: nothing found"
