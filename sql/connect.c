@@ -1,0 +1,237 @@
+/* Making a connection fit for use: the hosts in turn; on each, session settings, 'is it a primary', LISTEN, schema
+ * version, prepared statements, in two round trips behind the log-in. */
+#include "sql/private.h"
+#include "sql/trouble.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+/* One try at one host: what it came to. */
+struct attempt {
+    enum ia_trouble_rank rank;
+    struct ia_err err;
+};
+
+static void silent(void *ctx, const PGresult *result)
+{
+    (void)ctx;
+    (void)result;
+}
+
+static void set_peer(struct ia_db *db)
+{
+    const char *host = PQhost(db->conn);
+    const char *port = PQport(db->conn);
+    snprintf(db->peer, sizeof db->peer, "%.100s:%.8s", host ? host : "", port ? port : "");
+}
+
+static enum ia_rc attempt_failed(struct attempt *a, enum ia_trouble_rank rank, enum ia_rc rc)
+{
+    a->rank = rank;
+    return rc;
+}
+
+/* Say why the log-in failed, and drop the connection. */
+static enum ia_rc login_failed(struct ia_db *db, struct attempt *a)
+{
+    const char *message = PQerrorMessage(db->conn);
+    struct ia_trouble trouble = ia_trouble_of_message(message);
+    char text[112];
+    ia_trouble_text(message, PQpass(db->conn), text, sizeof text);
+    enum ia_rc rc = ia_fail(&a->err, trouble.rc, "PostgreSQL at %s: %s: %s", db->peer, trouble.what, text);
+    ia_db_disconnect(db);
+    return attempt_failed(a, trouble.rank, rc);
+}
+
+static enum ia_rc login_timed_out(struct ia_db *db, struct attempt *a)
+{
+    enum ia_rc rc = ia_fail(&a->err, IA_UNAVAILABLE, "PostgreSQL at %s: timeout: no answer to connect", db->peer);
+    ia_db_disconnect(db);
+    return attempt_failed(a, IA_RANK_TIMEOUT, rc);
+}
+
+/* One step of the log-in: wait for what libpq asked for, let it go on.  Each step may take connect_timeout_ms, so that
+ * a silent host is left soon while one that answers slowly gets its time. */
+static enum ia_rc login_step(struct ia_db *db, PostgresPollingStatusType *state, int64_t deadline_ms, struct attempt *a)
+{
+    int64_t step = ia_db_now_ms() + db->connect_timeout_ms;
+    short events = *state == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+    bool ready = false;
+    enum ia_rc rc =
+        ia_db_poll(db, PQsocket(db->conn), events, step < deadline_ms ? step : deadline_ms, &ready, &a->err);
+    if (rc != IA_OK) {
+        ia_db_disconnect(db);
+        return attempt_failed(a, IA_RANK_NONE, rc);
+    }
+    if (!ready)
+        return login_timed_out(db, a);
+    *state = PQconnectPoll(db->conn);
+    set_peer(db);
+    return *state == PGRES_POLLING_FAILED ? login_failed(db, a) : IA_OK;
+}
+
+static enum ia_rc login(struct ia_db *db, size_t host, int64_t deadline_ms, struct attempt *a)
+{
+    const char *keywords[IA_CONN_OPTIONS + 4], *values[IA_CONN_OPTIONS + 4];
+    ia_conninfo_params(&db->info, host, keywords, values);
+    db->conn = PQconnectStartParams(keywords, values, 0);
+    if (!db->conn)
+        return ia_fail(&a->err, IA_NOMEM, "out of memory");
+    set_peer(db);
+    PQsetNoticeReceiver(db->conn, silent, NULL);
+    PQsetErrorVerbosity(db->conn, PQERRORS_VERBOSE); /* for the SQLSTATE: words may be translated */
+    if (PQstatus(db->conn) == CONNECTION_BAD)
+        return login_failed(db, a);
+    PostgresPollingStatusType state = PGRES_POLLING_WRITING;
+    while (state != PGRES_POLLING_OK) {
+        enum ia_rc rc = login_step(db, &state, deadline_ms, a);
+        if (rc != IA_OK)
+            return rc;
+    }
+    return PQsetnonblocking(db->conn, 1) == 0 ? IA_OK : login_failed(db, a);
+}
+
+static bool send_sql(struct ia_db *db, const char *sql, int n_params, const char *const *params)
+{
+    return PQsendQueryParams(db->conn, sql, n_params, NULL, params, NULL, NULL, 1);
+}
+
+/* A result of a pipeline that is only looked at for success. */
+static enum ia_rc skip(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
+{
+    PGresult *result = NULL;
+    enum ia_rc rc = ia_db_next(db, deadline_ms, name, &result, err);
+    PQclear(result);
+    return rc;
+}
+
+static bool read_bool(const PGresult *result, int column)
+{
+    struct ia_pg_value v = {(const uint8_t *)PQgetvalue(result, 0, column), (size_t)PQgetlength(result, 0, column)};
+    bool value;
+    return PQntuples(result) == 1 && ia_pg_bool(v, &value) && value;
+}
+
+/* The settings of the session; time-outs only where neither the user nor the role has some.  jit: compiling a statement
+ * takes longer than running ours. */
+static enum ia_rc send_settings(struct ia_db *db, struct ia_err *err)
+{
+    char statement_ms[16], lock_ms[16];
+    snprintf(statement_ms, sizeof statement_ms, "%d", db->query_timeout_ms);
+    snprintf(lock_ms, sizeof lock_ms, "%d", db->query_timeout_ms / 2);
+    const char *params[] = {statement_ms, lock_ms};
+    bool sent =
+        send_sql(db, "SELECT pg_catalog.set_config('search_path', 'pg_catalog', false)", 0, NULL) &&
+        send_sql(db,
+                 "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on', "
+                 "set_config('jit', 'off', false), "
+                 "set_config('statement_timeout', CASE current_setting('statement_timeout') WHEN '0' THEN $1::text "
+                 "ELSE current_setting('statement_timeout') END, false), "
+                 "set_config('lock_timeout', CASE current_setting('lock_timeout') WHEN '0' THEN $2::text "
+                 "ELSE current_setting('lock_timeout') END, false)",
+                 2, params) &&
+        PQpipelineSync(db->conn);
+    return sent ? IA_OK : ia_db_lost(db, err);
+}
+
+static enum ia_rc set_up_session(struct ia_db *db, int64_t deadline_ms, bool *read_only, struct ia_err *err)
+{
+    PGresult *result = NULL;
+    enum ia_rc rc = ia_db_pipeline_begin(db, err);
+    if (rc == IA_OK)
+        rc = send_settings(db, err);
+    if (rc == IA_OK)
+        rc = skip(db, deadline_ms, "set search_path", err);
+    if (rc == IA_OK)
+        rc = ia_db_next(db, deadline_ms, "session settings", &result, err);
+    if (rc == IA_OK) {
+        *read_only = read_bool(result, 0);
+        rc = ia_db_pipeline_end(db, deadline_ms, err);
+    }
+    PQclear(result);
+    return rc;
+}
+
+static enum ia_rc check_version(struct ia_db *db, int64_t deadline_ms, struct ia_err *err)
+{
+    PGresult *result = NULL;
+    enum ia_rc rc = ia_db_next(db, deadline_ms, "schema version", &result, err);
+    if (rc != IA_OK)
+        return rc;
+    struct ia_pg_value v = {(const uint8_t *)PQgetvalue(result, 0, 0), (size_t)PQgetlength(result, 0, 0)};
+    int64_t version = 0;
+    bool read = PQntuples(result) == 1 && ia_pg_int(v, &version);
+    PQclear(result);
+    if (read && version >= IA_DB_SCHEMA_VERSION)
+        return IA_OK;
+    return ia_fail(err, IA_USAGE,
+                   "PostgreSQL at %s: schema iot_auth is of version %d, needed is %d: apply sql/migrations", db->peer,
+                   (int)version, IA_DB_SCHEMA_VERSION);
+}
+
+/* LISTEN is committed by the sync, before anything is read. */
+static enum ia_rc send_preparations(struct ia_db *db, struct ia_err *err)
+{
+    bool sent = send_sql(db, "LISTEN iot_auth", 0, NULL) &&
+                send_sql(db, "SELECT coalesce(max(version), 0)::bigint FROM iot_auth.schema_version", 0, NULL);
+    for (size_t i = 0; sent && i < IA_STATEMENTS; i++) {
+        const struct ia_statement_text *s = &ia_statements[i];
+        sent = PQsendPrepare(db->conn, s->name, s->sql, s->n_params, s->types);
+    }
+    return sent && PQpipelineSync(db->conn) ? IA_OK : ia_db_lost(db, err);
+}
+
+static enum ia_rc prepare(struct ia_db *db, int64_t deadline_ms, struct ia_err *err)
+{
+    enum ia_rc rc = ia_db_pipeline_begin(db, err);
+    if (rc == IA_OK)
+        rc = send_preparations(db, err);
+    if (rc == IA_OK)
+        rc = skip(db, deadline_ms, "LISTEN", err);
+    if (rc == IA_OK)
+        rc = check_version(db, deadline_ms, err);
+    for (size_t i = 0; rc == IA_OK && i < IA_STATEMENTS; i++)
+        rc = skip(db, deadline_ms, ia_statements[i].name, err);
+    return rc == IA_OK ? ia_db_pipeline_end(db, deadline_ms, err) : rc;
+}
+
+static enum ia_rc set_up(struct ia_db *db, struct attempt *a)
+{
+    int64_t deadline = ia_db_now_ms() + db->query_timeout_ms;
+    bool read_only = false;
+    enum ia_rc rc = set_up_session(db, deadline, &read_only, &a->err);
+    if (rc == IA_OK && read_only) {
+        a->rank = IA_RANK_READ_ONLY;
+        rc = ia_fail(&a->err, IA_UNAVAILABLE, "PostgreSQL at %s: read-only: needed is the primary", db->peer);
+    } else {
+        if (rc == IA_OK)
+            rc = prepare(db, deadline, &a->err);
+        a->rank = rc == IA_USAGE ? IA_RANK_HUMAN : IA_RANK_TIMEOUT;
+    }
+    if (rc != IA_OK)
+        ia_db_disconnect(db);
+    return rc;
+}
+
+static enum ia_rc try_host(struct ia_db *db, size_t host, struct attempt *a)
+{
+    enum ia_rc rc = login(db, host, ia_db_now_ms() + db->query_timeout_ms, a);
+    return rc == IA_OK ? set_up(db, a) : rc;
+}
+
+enum ia_rc ia_db_connect(struct ia_db *db, struct ia_err *err)
+{
+    struct attempt worst = {0};
+    ia_db_disconnect(db);
+    for (size_t i = 0; i < db->info.n_hosts; i++) {
+        struct attempt a = {0};
+        if (try_host(db, i, &a) == IA_OK)
+            return IA_OK;
+        if (i == 0 || a.rank > worst.rank)
+            worst = a;
+        if (ia_db_stopped(db) || a.err.rc == IA_NOMEM)
+            break;
+    }
+    return ia_fail(err, worst.err.rc, "%s", worst.err.msg);
+}

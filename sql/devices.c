@@ -1,0 +1,191 @@
+#include "sql/devices.h"
+
+#include "sql/private.h"
+
+#include <stdlib.h>
+
+static const struct ia_word device_statuses[] = {{"PENDING", IA_DEVICE_PENDING + 1},
+                                                 {"ACTIVE", IA_DEVICE_ACTIVE + 1},
+                                                 {"INACTIVE", IA_DEVICE_INACTIVE + 1},
+                                                 {"REVOKED", IA_DEVICE_REVOKED + 1},
+                                                 {NULL, 0}};
+static const struct ia_word cert_statuses[] = {{"ACTIVE", IA_CERT_ACTIVE}, {"REVOKED", IA_CERT_REVOKED}, {NULL, 0}};
+
+#define C(member) offsetof(struct ia_device_row, member)
+
+static const struct ia_column device_list[] = {
+    {"fingerprint", IA_COL_SHA256, C(fingerprint), false, NULL},
+    {"device_id", IA_COL_TEXT, C(device_id), false, NULL},
+    {"device_status", IA_COL_WORD, C(device_status), false, device_statuses},
+    {"certificate_status", IA_COL_WORD, C(certificate_status), false, cert_statuses},
+    {"certificate_ca_id", IA_COL_INT64, C(certificate_ca_id), false, NULL},
+    {"device_ca_id", IA_COL_INT64, C(device_ca_id), false, NULL},
+    {"tenant", IA_COL_TEXT, C(tenant), true, NULL},
+    {"not_after", IA_COL_TIME_S, C(not_after), true, NULL},
+    {"attrs", IA_COL_TEXTS, C(attrs), true, NULL},
+    {"roles", IA_COL_TEXTS, C(roles), true, NULL},
+};
+#define N_COLUMNS (sizeof device_list / sizeof device_list[0])
+
+static const struct ia_columns device_columns = {N_COLUMNS, sizeof(struct ia_device_row), device_list};
+
+struct loaded {
+    struct ia_device_rows rows;
+    struct ia_arena arena;
+    PGresult *result;
+};
+
+/* The words were read one higher, so that 0 is 'unknown': INACTIVE.  A name without a value falls away. */
+static void settle(struct ia_device_row *row)
+{
+    int word = (int)row->device_status;
+    row->device_status = word == 0 ? IA_DEVICE_INACTIVE : (enum ia_device_status)(word - 1);
+    row->attrs.n &= ~(size_t)1;
+}
+
+static enum ia_rc decode(const PGresult *result, int first, struct ia_arena *arena, struct ia_decoded *out,
+                         struct ia_err *err)
+{
+    enum ia_rc rc = ia_db_decode(result, first, &device_columns, arena, out, err);
+    if (rc != IA_OK)
+        return rc;
+    struct ia_device_row *rows = out->rows;
+    for (size_t i = 0; i < out->n; i++)
+        settle(&rows[i]);
+    return IA_OK;
+}
+
+static enum ia_rc load(struct ia_db *db, enum ia_statement which, struct ia_params *params, struct ia_device_rows **out,
+                       struct ia_err *err)
+{
+    struct loaded *l = calloc(1, sizeof *l);
+    if (!l) {
+        ia_params_clear(params);
+        return ia_fail(err, IA_NOMEM, "out of memory");
+    }
+    struct ia_decoded decoded = {0};
+    enum ia_rc rc = ia_db_run(db, which, params, &l->result, err);
+    ia_params_clear(params);
+    if (rc == IA_OK)
+        rc = decode(l->result, 0, &l->arena, &decoded, err);
+    l->rows = (struct ia_device_rows){.rows = decoded.rows, .n = decoded.n};
+    if (rc == IA_OK)
+        *out = &l->rows;
+    else
+        ia_device_rows_free(&l->rows);
+    return rc;
+}
+
+void ia_device_rows_free(struct ia_device_rows *rows)
+{
+    if (!rows)
+        return;
+    struct loaded *l = (struct loaded *)rows; /* rows is its first member */
+    PQclear(l->result);
+    ia_arena_clear(&l->arena);
+    free(l);
+}
+
+enum ia_rc ia_db_device_by_fingerprint(struct ia_db *db, const uint8_t fingerprint[IA_FINGERPRINT_LEN],
+                                       struct ia_device_rows **out, struct ia_err *err)
+{
+    struct ia_params p = {0};
+    ia_params_bytes(&p, fingerprint, IA_FINGERPRINT_LEN);
+    return load(db, IA_S_DEVICE_BY_FINGERPRINT, &p, out, err);
+}
+
+enum ia_rc ia_db_devices_by_id(struct ia_db *db, const char *const *ids, size_t n, struct ia_device_rows **out,
+                               struct ia_err *err)
+{
+    struct ia_params p = {0};
+    ia_params_value(&p, ia_pg_text_array(&p.arena, ids, n));
+    return load(db, IA_S_DEVICES_BY_ID, &p, out, err);
+}
+
+enum ia_rc ia_db_device_page(struct ia_db *db, const uint8_t *after, int limit, struct ia_device_rows **out,
+                             struct ia_err *err)
+{
+    struct ia_params p = {0};
+    ia_params_bytes(&p, after ? after : (const uint8_t *)"", after ? IA_FINGERPRINT_LEN : 0);
+    ia_params_int8(&p, limit);
+    return load(db, IA_S_DEVICE_PAGE, &p, out, err);
+}
+
+/* ---- registration ---- */
+
+struct answer {
+    const char *outcome, *detail;
+};
+
+struct registered {
+    struct ia_registered pub;
+    struct ia_arena arena;
+    PGresult *result;
+};
+
+/* outcome and detail go to a struct answer; the device's columns follow, all NULL where there is no record. */
+static const struct ia_column answer_list[] = {
+    {"outcome", IA_COL_TEXT, offsetof(struct answer, outcome), false, NULL},
+    {"detail", IA_COL_TEXT, offsetof(struct answer, detail), true, NULL},
+};
+static const struct ia_columns answer_columns = {2, sizeof(struct answer), answer_list};
+
+static enum ia_rc decode_registered(struct registered *r, struct ia_err *err)
+{
+    struct ia_decoded answers, devices = {0};
+    enum ia_rc rc = ia_db_decode(r->result, 0, &answer_columns, &r->arena, &answers, err);
+    if (rc != IA_OK)
+        return rc;
+    if (answers.n != 1)
+        return ia_fail(err, IA_FORMAT, "PostgreSQL: broker_register gave %zu rows", answers.n);
+    const struct answer *answer = answers.rows;
+    r->pub.outcome = answer->outcome;
+    r->pub.detail = answer->detail;
+    if (PQnfields(r->result) > 2 && PQgetisnull(r->result, 0, 2))
+        return IA_OK;
+    rc = decode(r->result, 2, &r->arena, &devices, err);
+    r->pub.device = devices.rows;
+    return rc;
+}
+
+static void add_registration(struct ia_params *p, const struct ia_registration *what)
+{
+    ia_params_bytes(p, what->info->fingerprint, IA_FINGERPRINT_LEN);
+    ia_params_text(p, what->device_id);
+    ia_params_int8(p, what->ca_id);
+    ia_params_text(p, what->info->serial);
+    ia_params_text(p, what->info->subject);
+    ia_params_time_s(p, what->info->not_before);
+    ia_params_time_s(p, what->info->not_after);
+    ia_params_text(p, what->node);
+    ia_params_text(p, what->address);
+}
+
+enum ia_rc ia_db_register(struct ia_db *db, const struct ia_registration *what, struct ia_registered **out,
+                          struct ia_err *err)
+{
+    struct registered *r = calloc(1, sizeof *r);
+    if (!r)
+        return ia_fail(err, IA_NOMEM, "out of memory");
+    struct ia_params p = {0};
+    add_registration(&p, what);
+    enum ia_rc rc = ia_db_run(db, IA_S_REGISTER, &p, &r->result, err);
+    ia_params_clear(&p);
+    if (rc == IA_OK)
+        rc = decode_registered(r, err);
+    if (rc == IA_OK)
+        *out = &r->pub;
+    else
+        ia_registered_free(&r->pub);
+    return rc;
+}
+
+void ia_registered_free(struct ia_registered *registered)
+{
+    if (!registered)
+        return;
+    struct registered *r = (struct registered *)registered; /* pub is its first member */
+    PQclear(r->result);
+    ia_arena_clear(&r->arena);
+    free(r);
+}

@@ -1,0 +1,163 @@
+/* Inside sql/ only: the connection and how statements are run on it.
+ *
+ *   db.c       the table of statements, life of a struct ia_db
+ *   io.c       waiting: poll() on socket and wake fd with deadline and stop
+ *   connect.c  hosts in turn, session settings, LISTEN, preparing
+ *   query.c    running prepared statements, one or several in one round trip
+ *   decode.c   answers to rows, by tables of columns */
+#pragma once
+
+#include "common/error.h"
+#include "sql/arena.h"
+#include "sql/codec.h"
+#include "sql/conninfo.h"
+#include "sql/db.h"
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct ia_db {
+    struct ia_conninfo info;
+    int connect_timeout_ms, query_timeout_ms;
+    int wake_fd;
+    const atomic_bool *stop;
+    bool woken; /* the wake fd was read while a statement ran: the next ia_db_wait returns at once */
+    PGconn *conn;
+    PGnotify *notification; /* taken from libpq, not yet by the caller */
+    char peer[128];
+};
+
+/* ---- db.c ---- */
+
+enum ia_statement {
+    IA_S_PING,
+    IA_S_CAS,
+    IA_S_CRLS,
+    IA_S_ROLES,
+    IA_S_RULES,
+    IA_S_IPS,
+    IA_S_ISSUERS,
+    IA_S_SCOPES,
+    IA_S_DEVICE_BY_FINGERPRINT,
+    IA_S_DEVICES_BY_ID,
+    IA_S_DEVICE_PAGE,
+    IA_S_REGISTER,
+    IA_S_SET_CA_PARSED,
+    IA_S_SET_CERTIFICATE_PARSED,
+    IA_S_SET_RULE_PROBLEM,
+    IA_S_SET_ISSUER_PROBLEM,
+    IA_S_WRITE_EVENTS,
+    IA_S_HEARTBEAT,
+    IA_S_CONNECTED,
+    IA_S_PRUNE,
+    IA_S_UNPARSED,
+    IA_S_EVENT_TAIL,
+    IA_S_LAST_EVENT,
+    IA_STATEMENTS
+};
+
+#define IA_PARAMS_MAX 9
+
+struct ia_statement_text {
+    const char *name, *sql;
+    int n_params;
+    Oid types[IA_PARAMS_MAX];
+};
+extern const struct ia_statement_text ia_statements[IA_STATEMENTS];
+
+/* ---- io.c ---- */
+
+/* Milliseconds of the monotonic clock; deadlines are on it. */
+int64_t ia_db_now_ms(void);
+
+/* Wait for any of poll()'s `events` on `fd` (-1: none) until `deadline_ms`.  IA_OK with *ready (may be NULL) saying
+ * whether it came; a wake-up sets db->woken and does not end the wait.  IA_UNAVAILABLE when `stop` is set. */
+IA_MUST_USE enum ia_rc ia_db_poll(struct ia_db *db, int fd, short events, int64_t deadline_ms, bool *ready,
+                                  struct ia_err *err);
+bool ia_db_stopped(const struct ia_db *db);
+
+/* Drop the connection and say why in the words of libpq. */
+enum ia_rc ia_db_lost(struct ia_db *db, struct ia_err *err);
+
+/* ---- query.c ---- */
+
+/* Parameters of one statement; values live in the arena or are borrowed. */
+struct ia_params {
+    int n;
+    bool nomem;
+    const char *values[IA_PARAMS_MAX];
+    int lengths[IA_PARAMS_MAX];
+    uint8_t fixed[IA_PARAMS_MAX][8];
+    struct ia_arena arena;
+};
+void ia_params_text(struct ia_params *p, const char *text); /* borrowed; may be NULL */
+void ia_params_bytes(struct ia_params *p, const uint8_t *bytes, size_t len);
+void ia_params_int4(struct ia_params *p, int32_t value);
+void ia_params_int8(struct ia_params *p, int64_t value);
+void ia_params_time_s(struct ia_params *p, int64_t seconds);         /* since 1970, 0: NULL */
+void ia_params_value(struct ia_params *p, struct ia_pg_value value); /* an encoded array; .bytes NULL: out of memory */
+void ia_params_clear(struct ia_params *p);
+
+/* Run one statement within the query timeout.  On IA_OK the caller owns *out (PQclear), which holds rows in binary.
+ * `params` NULL: it has none. */
+IA_MUST_USE enum ia_rc ia_db_run(struct ia_db *db, enum ia_statement which, struct ia_params *params, PGresult **out,
+                                 struct ia_err *err);
+
+/* The same where no rows are of interest; takes the parameters away (ia_params_clear) in any case. */
+IA_MUST_USE enum ia_rc ia_db_do(struct ia_db *db, enum ia_statement which, struct ia_params *params,
+                                struct ia_err *err);
+
+/* Pipelines: begin, send any number of times, sync, then ia_db_next once for each that was sent, then end.  The
+ * connection is dropped on any failure. */
+IA_MUST_USE enum ia_rc ia_db_pipeline_begin(struct ia_db *db, struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_db_next(struct ia_db *db, int64_t deadline_ms, const char *name, PGresult **out,
+                                  struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_db_pipeline_end(struct ia_db *db, int64_t deadline_ms, struct ia_err *err);
+
+/* ---- connect.c ---- */
+
+/* ---- decode.c ---- */
+
+enum ia_column_kind {
+    IA_COL_INT64,   /* int64_t; NULL: 0 */
+    IA_COL_INT,     /* int; NULL: 0 */
+    IA_COL_BOOL,    /* bool */
+    IA_COL_TEXT,    /* const char * into the result; NULL: NULL */
+    IA_COL_TEXTS,   /* struct ia_texts in the arena; NULL: empty */
+    IA_COL_SHA256,  /* uint8_t[32] */
+    IA_COL_TIME_S,  /* int64_t seconds since 1970; NULL: 0 */
+    IA_COL_TIME_US, /* int64_t microseconds since 1970 */
+    IA_COL_WORD,    /* int: the value of a word in `words`, 0 for any other text */
+};
+
+struct ia_word {
+    const char *text; /* NULL ends the list */
+    int value;
+};
+
+struct ia_column {
+    const char *name;
+    enum ia_column_kind kind;
+    size_t offset; /* of the field in the row */
+    bool null_ok;
+    const struct ia_word *words;
+};
+
+struct ia_columns {
+    size_t n;
+    size_t row_size;
+    const struct ia_column *list;
+};
+
+/* The rows of an answer and the memory they stand on. */
+struct ia_decoded {
+    void *rows;
+    size_t n;
+};
+
+/* Decode all rows of `result`, from its column `first` on, into an array in the arena.  Texts point into the result.
+ * IA_FORMAT names statement and column where number or type of columns, a length or a NULL is not as it should be. */
+IA_MUST_USE enum ia_rc ia_db_decode(const PGresult *result, int first, const struct ia_columns *columns,
+                                    struct ia_arena *arena, struct ia_decoded *out, struct ia_err *err);

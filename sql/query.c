@@ -1,0 +1,217 @@
+/* Running prepared statements.  Parameters and answers are binary. */
+#include "sql/private.h"
+#include "sql/trouble.h"
+
+#include <limits.h>
+#include <poll.h>
+#include <string.h>
+
+static const int all_binary[IA_PARAMS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
+
+static void put(struct ia_params *p, const void *value, size_t len)
+{
+    if (len > INT_MAX || p->n == IA_PARAMS_MAX) {
+        p->nomem = true;
+        return;
+    }
+    p->values[p->n] = value;
+    p->lengths[p->n++] = (int)len;
+}
+
+void ia_params_text(struct ia_params *p, const char *text)
+{
+    put(p, text, text ? strlen(text) : 0);
+}
+
+void ia_params_bytes(struct ia_params *p, const uint8_t *bytes, size_t len)
+{
+    put(p, bytes, len);
+}
+
+void ia_params_int4(struct ia_params *p, int32_t value)
+{
+    ia_pg_put_int4(p->fixed[p->n], value);
+    put(p, p->fixed[p->n], 4);
+}
+
+void ia_params_int8(struct ia_params *p, int64_t value)
+{
+    ia_pg_put_int8(p->fixed[p->n], value);
+    put(p, p->fixed[p->n], 8);
+}
+
+void ia_params_time_s(struct ia_params *p, int64_t seconds)
+{
+    if (seconds == 0) {
+        put(p, NULL, 0);
+        return;
+    }
+    int64_t us;
+    if (__builtin_mul_overflow(seconds, 1000000, &us))
+        us = seconds < 0 ? INT64_MIN : INT64_MAX;
+    ia_pg_put_time_us(p->fixed[p->n], us);
+    put(p, p->fixed[p->n], 8);
+}
+
+void ia_params_value(struct ia_params *p, struct ia_pg_value value)
+{
+    p->nomem |= !value.bytes;
+    put(p, value.bytes, value.len);
+}
+
+void ia_params_clear(struct ia_params *p)
+{
+    ia_arena_clear(&p->arena);
+    p->n = 0;
+}
+
+/* The server, or a statement, took too long: what becomes of it is unknown, so the connection goes. */
+static enum ia_rc timed_out(struct ia_db *db, const char *name, struct ia_err *err)
+{
+    enum ia_rc rc = ia_fail(err, IA_UNAVAILABLE, "PostgreSQL at %s: timeout: no answer to %s", db->peer, name);
+    ia_db_disconnect(db);
+    return rc;
+}
+
+/* Wait once for the socket; reads what came.  The connection is dropped on any failure. */
+static enum ia_rc wait_socket(struct ia_db *db, short events, int64_t deadline_ms, const char *name, struct ia_err *err)
+{
+    bool ready = false;
+    enum ia_rc rc = ia_db_poll(db, PQsocket(db->conn), events, deadline_ms, &ready, err);
+    if (rc != IA_OK) {
+        ia_db_disconnect(db);
+        return rc;
+    }
+    if (!ready)
+        return timed_out(db, name, err);
+    return PQconsumeInput(db->conn) ? IA_OK : ia_db_lost(db, err);
+}
+
+static enum ia_rc flush(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
+{
+    for (;;) {
+        int more = PQflush(db->conn);
+        if (more < 0)
+            return ia_db_lost(db, err);
+        if (more == 0)
+            return IA_OK;
+        enum ia_rc rc = wait_socket(db, POLLIN | POLLOUT, deadline_ms, name, err);
+        if (rc != IA_OK)
+            return rc;
+    }
+}
+
+/* The next result, NULL where libpq has one after each statement. */
+static enum ia_rc get_result(struct ia_db *db, int64_t deadline_ms, const char *name, PGresult **out,
+                             struct ia_err *err)
+{
+    enum ia_rc rc = flush(db, deadline_ms, name, err);
+    while (rc == IA_OK && PQisBusy(db->conn))
+        rc = wait_socket(db, POLLIN, deadline_ms, name, err);
+    if (rc == IA_OK)
+        *out = PQgetResult(db->conn);
+    return rc;
+}
+
+/* Turn the server's refusal into an error.  A connection that another one may better is dropped. */
+static enum ia_rc refused(struct ia_db *db, const char *name, const PGresult *result, struct ia_err *err)
+{
+    if (PQstatus(db->conn) == CONNECTION_BAD)
+        return ia_db_lost(db, err);
+    struct ia_trouble trouble = ia_trouble_of_state(PQresultErrorField(result, PG_DIAG_SQLSTATE));
+    const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    char text[96];
+    ia_trouble_text(primary ? primary : "", PQpass(db->conn), text, sizeof text);
+    enum ia_rc rc = ia_fail(err, trouble.rc, "PostgreSQL at %s: %s: %s: %s", db->peer, trouble.what, name, text);
+    if (trouble.lost)
+        ia_db_disconnect(db);
+    return rc;
+}
+
+static bool succeeded(const PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+    return status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
+}
+
+/* Collect what follows the first result: nothing but NULL is expected. */
+static enum ia_rc drain(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
+{
+    for (;;) {
+        PGresult *more = NULL;
+        enum ia_rc rc = get_result(db, deadline_ms, name, &more, err);
+        if (rc != IA_OK || !more)
+            return rc;
+        PQclear(more);
+    }
+}
+
+enum ia_rc ia_db_next(struct ia_db *db, int64_t deadline_ms, const char *name, PGresult **out, struct ia_err *err)
+{
+    PGresult *result = NULL;
+    enum ia_rc rc = get_result(db, deadline_ms, name, &result, err);
+    if (rc != IA_OK)
+        return rc;
+    if (!result)
+        return ia_db_lost(db, err);
+    rc = drain(db, deadline_ms, name, err);
+    if (rc == IA_OK && !succeeded(result))
+        rc = refused(db, name, result, err);
+    if (rc == IA_OK)
+        *out = result;
+    else
+        PQclear(result);
+    return rc;
+}
+
+static enum ia_rc check_ready(struct ia_db *db, const struct ia_params *params, struct ia_err *err)
+{
+    if (params && params->nomem)
+        return ia_fail(err, IA_NOMEM, "out of memory");
+    if (!db->conn)
+        return ia_fail(err, IA_UNAVAILABLE, "PostgreSQL: not connected");
+    return IA_OK;
+}
+
+enum ia_rc ia_db_run(struct ia_db *db, enum ia_statement which, struct ia_params *params, PGresult **out,
+                     struct ia_err *err)
+{
+    static struct ia_params none;
+    const struct ia_params *p = params ? params : &none;
+    const char *name = ia_statements[which].name;
+    int64_t deadline = ia_db_now_ms() + db->query_timeout_ms;
+    enum ia_rc rc = check_ready(db, params, err);
+    if (rc != IA_OK)
+        return rc;
+    if (!PQsendQueryPrepared(db->conn, name, p->n, p->values, p->lengths, all_binary, 1))
+        return ia_db_lost(db, err);
+    return ia_db_next(db, deadline, name, out, err);
+}
+
+enum ia_rc ia_db_do(struct ia_db *db, enum ia_statement which, struct ia_params *params, struct ia_err *err)
+{
+    PGresult *result = NULL;
+    enum ia_rc rc = ia_db_run(db, which, params, &result, err);
+    ia_params_clear(params);
+    PQclear(result);
+    return rc;
+}
+
+enum ia_rc ia_db_pipeline_begin(struct ia_db *db, struct ia_err *err)
+{
+    enum ia_rc rc = check_ready(db, NULL, err);
+    if (rc != IA_OK)
+        return rc;
+    return PQenterPipelineMode(db->conn) ? IA_OK : ia_db_lost(db, err);
+}
+
+enum ia_rc ia_db_pipeline_end(struct ia_db *db, int64_t deadline_ms, struct ia_err *err)
+{
+    PGresult *result = NULL;
+    enum ia_rc rc = get_result(db, deadline_ms, "sync", &result, err);
+    if (rc != IA_OK)
+        return rc;
+    bool synced = PQresultStatus(result) == PGRES_PIPELINE_SYNC;
+    PQclear(result);
+    return synced && PQexitPipelineMode(db->conn) ? IA_OK : ia_db_lost(db, err);
+}

@@ -1,0 +1,210 @@
+#include "sql/records.h"
+
+#include "sql/private.h"
+
+#include <stdlib.h>
+
+enum ia_rc ia_db_set_ca_parsed(struct ia_db *db, int64_t ca_id, const struct ia_cert_info *info, const char *problem,
+                               struct ia_err *err)
+{
+    struct ia_params p = {0};
+    ia_params_int8(&p, ca_id);
+    ia_params_text(&p, info ? info->subject : NULL);
+    ia_params_time_s(&p, info ? info->not_before : 0);
+    ia_params_time_s(&p, info ? info->not_after : 0);
+    ia_params_text(&p, problem);
+    return ia_db_do(db, IA_S_SET_CA_PARSED, &p, err);
+}
+
+enum ia_rc ia_db_set_certificate_parsed(struct ia_db *db, const struct ia_cert_info *info, struct ia_err *err)
+{
+    struct ia_params p = {0};
+    ia_params_bytes(&p, info->fingerprint, IA_FINGERPRINT_LEN);
+    ia_params_text(&p, info->serial);
+    ia_params_text(&p, info->subject);
+    ia_params_time_s(&p, info->not_before);
+    ia_params_time_s(&p, info->not_after);
+    return ia_db_do(db, IA_S_SET_CERTIFICATE_PARSED, &p, err);
+}
+
+enum ia_rc ia_db_set_rule_problem(struct ia_db *db, int64_t rule_id, const char *problem, struct ia_err *err)
+{
+    struct ia_params p = {0};
+    ia_params_int8(&p, rule_id);
+    ia_params_text(&p, problem);
+    return ia_db_do(db, IA_S_SET_RULE_PROBLEM, &p, err);
+}
+
+enum ia_rc ia_db_set_issuer_problem(struct ia_db *db, const char *name, const char *problem, struct ia_err *err)
+{
+    struct ia_params p = {0};
+    ia_params_text(&p, name);
+    ia_params_text(&p, problem);
+    return ia_db_do(db, IA_S_SET_ISSUER_PROBLEM, &p, err);
+}
+
+/* One column of events as text[], by the offset of its field. */
+static void add_text_column(struct ia_params *p, const struct ia_event_row *events, size_t n, size_t offset)
+{
+    const char **items = ia_arena_array(&p->arena, n, sizeof *items);
+    for (size_t i = 0; items && i < n; i++)
+        items[i] = *(const char *const *)((const char *)&events[i] + offset);
+    ia_params_value(p, items ? ia_pg_text_array(&p->arena, items, n) : (struct ia_pg_value){0});
+}
+
+static void add_int8_column(struct ia_params *p, const struct ia_event_row *events, size_t n, bool times)
+{
+    int64_t *items = ia_arena_array(&p->arena, n, sizeof *items);
+    for (size_t i = 0; items && i < n; i++)
+        items[i] = times ? events[i].at_us : events[i].ca_id;
+    if (!items)
+        ia_params_value(p, (struct ia_pg_value){0});
+    else if (times)
+        ia_params_value(p, ia_pg_time_us_array(&p->arena, items, n));
+    else
+        ia_params_value(p, ia_pg_int8_array(&p->arena, items, n, true));
+}
+
+enum ia_rc ia_db_write_events(struct ia_db *db, const char *node, const struct ia_event_row *events, size_t n,
+                              struct ia_err *err)
+{
+    struct ia_params p = {0};
+    ia_params_text(&p, node);
+    add_int8_column(&p, events, n, true);
+    add_text_column(&p, events, n, offsetof(struct ia_event_row, kind));
+    add_text_column(&p, events, n, offsetof(struct ia_event_row, principal));
+    add_int8_column(&p, events, n, false);
+    add_text_column(&p, events, n, offsetof(struct ia_event_row, address));
+    add_text_column(&p, events, n, offsetof(struct ia_event_row, reason));
+    add_text_column(&p, events, n, offsetof(struct ia_event_row, detail));
+    return ia_db_do(db, IA_S_WRITE_EVENTS, &p, err);
+}
+
+enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const char *counters, struct ia_err *err)
+{
+    struct ia_params p = {0};
+    ia_params_text(&p, node);
+    ia_params_text(&p, counters);
+    return ia_db_do(db, IA_S_HEARTBEAT, &p, err);
+}
+
+enum ia_rc ia_db_connected_devices(struct ia_db *db, const char *const *ids, const int64_t *at_us, size_t n,
+                                   struct ia_err *err)
+{
+    struct ia_params p = {0};
+    ia_params_value(&p, ia_pg_text_array(&p.arena, ids, n));
+    ia_params_value(&p, ia_pg_time_us_array(&p.arena, at_us, n));
+    return ia_db_do(db, IA_S_CONNECTED, &p, err);
+}
+
+enum ia_rc ia_db_prune(struct ia_db *db, int64_t age_s, struct ia_err *err)
+{
+    struct ia_params p = {0};
+    ia_params_int8(&p, age_s);
+    return ia_db_do(db, IA_S_PRUNE, &p, err);
+}
+
+/* ---- reading ---- */
+
+static const struct ia_column unparsed_list[] = {
+    {"fingerprint", IA_COL_SHA256, offsetof(struct ia_unparsed_row, fingerprint), false, NULL},
+    {"pem", IA_COL_TEXT, offsetof(struct ia_unparsed_row, pem), false, NULL},
+};
+static const struct ia_columns unparsed_columns = {2, sizeof(struct ia_unparsed_row), unparsed_list};
+
+static const struct ia_column tail_list[] = {
+    {"event_id", IA_COL_INT64, offsetof(struct ia_tail_row, event_id), false, NULL},
+    {"kind", IA_COL_TEXT, offsetof(struct ia_tail_row, kind), false, NULL},
+    {"principal", IA_COL_TEXT, offsetof(struct ia_tail_row, principal), true, NULL},
+    {"detail", IA_COL_TEXT, offsetof(struct ia_tail_row, detail), true, NULL},
+    {"at", IA_COL_TIME_US, offsetof(struct ia_tail_row, at_us), false, NULL},
+};
+static const struct ia_columns tail_columns = {5, sizeof(struct ia_tail_row), tail_list};
+
+static const struct ia_column last_list[] = {{"max", IA_COL_INT64, 0, false, NULL}};
+static const struct ia_columns last_columns = {1, sizeof(int64_t), last_list};
+
+/* What is handed out is the first member; the rest is the memory that it stands on. */
+struct loaded {
+    union {
+        struct ia_unparsed_rows unparsed;
+        struct ia_tail_rows tail;
+    } pub;
+    struct ia_arena arena;
+    PGresult *result;
+};
+
+static void free_loaded(struct loaded *l)
+{
+    if (!l)
+        return;
+    PQclear(l->result);
+    ia_arena_clear(&l->arena);
+    free(l);
+}
+
+static enum ia_rc load(struct ia_db *db, enum ia_statement which, struct ia_params *params,
+                       const struct ia_columns *columns, struct ia_decoded *decoded, struct loaded **out,
+                       struct ia_err *err)
+{
+    struct loaded *l = calloc(1, sizeof *l);
+    if (!l)
+        return ia_fail(err, IA_NOMEM, "out of memory");
+    enum ia_rc rc = ia_db_run(db, which, params, &l->result, err);
+    if (rc == IA_OK)
+        rc = ia_db_decode(l->result, 0, columns, &l->arena, decoded, err);
+    if (rc == IA_OK)
+        *out = l;
+    else
+        free_loaded(l);
+    return rc;
+}
+
+enum ia_rc ia_db_unparsed(struct ia_db *db, struct ia_unparsed_rows **out, struct ia_err *err)
+{
+    struct ia_decoded decoded;
+    struct loaded *l;
+    enum ia_rc rc = load(db, IA_S_UNPARSED, NULL, &unparsed_columns, &decoded, &l, err);
+    if (rc != IA_OK)
+        return rc;
+    l->pub.unparsed = (struct ia_unparsed_rows){.rows = decoded.rows, .n = decoded.n};
+    *out = &l->pub.unparsed;
+    return IA_OK;
+}
+
+void ia_unparsed_rows_free(struct ia_unparsed_rows *rows)
+{
+    free_loaded((struct loaded *)rows);
+}
+
+enum ia_rc ia_db_event_tail(struct ia_db *db, int64_t after_event_id, struct ia_tail_rows **out, struct ia_err *err)
+{
+    struct ia_decoded decoded;
+    struct loaded *l;
+    struct ia_params p = {0};
+    ia_params_int8(&p, after_event_id);
+    enum ia_rc rc = load(db, IA_S_EVENT_TAIL, &p, &tail_columns, &decoded, &l, err);
+    if (rc != IA_OK)
+        return rc;
+    l->pub.tail = (struct ia_tail_rows){.rows = decoded.rows, .n = decoded.n};
+    *out = &l->pub.tail;
+    return IA_OK;
+}
+
+void ia_tail_rows_free(struct ia_tail_rows *rows)
+{
+    free_loaded((struct loaded *)rows);
+}
+
+enum ia_rc ia_db_last_event(struct ia_db *db, int64_t *event_id, struct ia_err *err)
+{
+    struct ia_decoded decoded;
+    struct loaded *l;
+    enum ia_rc rc = load(db, IA_S_LAST_EVENT, NULL, &last_columns, &decoded, &l, err);
+    if (rc != IA_OK)
+        return rc;
+    if (decoded.n == 1)
+        *event_id = *(const int64_t *)decoded.rows;
+    free_loaded(l);
+    return decoded.n == 1 ? IA_OK : ia_fail(err, IA_FORMAT, "PostgreSQL: last_event gave %zu rows", decoded.n);
+}
