@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #define IA_SCOPES_MAX     256
+#define IA_AUDIENCE_MAX   64
 #define IA_CLAIMS_MAX     64 /* scalar claims kept; one that is not kept counts as unset */
 #define IA_CLAIM_NAME_MAX 64
 #define IA_CERT_HASH_LEN  32

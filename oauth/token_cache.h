@@ -5,6 +5,8 @@
 
 #include "oauth/token.h"
 
+#define IA_TOKEN_CACHE_MAX 1000000
+
 struct ia_token_cache;
 
 IA_MUST_USE enum ia_rc ia_token_cache_new(size_t max, struct ia_token_cache **out, struct ia_err *err);

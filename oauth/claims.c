@@ -1,0 +1,224 @@
+#include "oauth/claims.h"
+
+#include "common/str.h"
+#include "oauth/base64url.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TIME_MAX 253402300799.0 /* the last second of the year 9999; milliseconds by mistake lie beyond it */
+
+static enum ia_reason refuse(char detail[IA_DETAIL_MAX], enum ia_reason reason, const char *text)
+{
+    snprintf(detail, IA_DETAIL_MAX, "%s", text);
+    return reason;
+}
+
+int64_t ia_claims_end(int64_t exp, const struct ia_issuer *issuer)
+{
+    return exp + issuer->leeway_s;
+}
+
+/* A NumericDate (RFC 7519 section 2), fractions dropped; false when it is none of our time. */
+static bool read_time(const json_t *value, int64_t *out)
+{
+    double seconds = json_number_value(value);
+    if (!json_is_number(value) || !(seconds > -TIME_MAX && seconds <= TIME_MAX))
+        return false;
+    *out = (int64_t)seconds;
+    if ((double)*out > seconds) /* a negative one: down, not towards zero */
+        (*out)--;
+    return true;
+}
+
+static enum ia_reason judge_times(const json_t *payload, const struct ia_issuer *issuer, int64_t now,
+                                  struct ia_claims *out, char detail[IA_DETAIL_MAX])
+{
+    const json_t *exp = json_object_get(payload, "exp");
+    const json_t *nbf = json_object_get(payload, "nbf");
+    const json_t *iat = json_object_get(payload, "iat");
+    int64_t from = 0;
+    if (!exp)
+        return refuse(detail, IA_R_TOKEN_CLAIMS, "exp is missing");
+    if (!read_time(exp, &out->exp))
+        return refuse(detail, IA_R_TOKEN_CLAIMS, "exp is no time in seconds before the year 10000");
+    if (nbf && !read_time(nbf, &from))
+        return refuse(detail, IA_R_TOKEN_CLAIMS, "nbf is no time in seconds before the year 10000");
+    if (iat && !json_is_number(iat))
+        return refuse(detail, IA_R_TOKEN_CLAIMS, "iat is no number");
+    out->not_before = nbf ? from - issuer->leeway_s : INT64_MIN;
+    if (now >= ia_claims_end(out->exp, issuer))
+        return refuse(detail, IA_R_TOKEN_EXPIRED, "exp and leeway are over");
+    if (now < out->not_before)
+        return refuse(detail, IA_R_TOKEN_NOT_YET_VALID, "nbf is yet to come, also with leeway");
+    return IA_R_NONE;
+}
+
+static struct ia_slice slice_of(const json_t *text)
+{
+    return (struct ia_slice){json_string_value(text), json_string_length(text)};
+}
+
+/* A string, or an array of strings, into out[max].  False for anything else, or more than fit. */
+static bool read_texts(const json_t *value, struct ia_slice *out, size_t max, size_t *n)
+{
+    size_t i;
+    json_t *entry;
+    if (json_is_string(value)) {
+        out[0] = slice_of(value);
+        *n = 1;
+        return true;
+    }
+    if (!json_is_array(value) || json_array_size(value) > max)
+        return false;
+    json_array_foreach(value, i, entry)
+    {
+        if (!json_is_string(entry))
+            return false;
+        out[(*n)++] = slice_of(entry);
+    }
+    return true;
+}
+
+static enum ia_reason judge_audience(const json_t *payload, const struct ia_issuer *issuer, struct ia_claims *out,
+                                     char detail[IA_DETAIL_MAX])
+{
+    const json_t *aud = json_object_get(payload, "aud");
+    if (!aud)
+        return refuse(detail, IA_R_TOKEN_AUDIENCE, "aud is missing");
+    if (!read_texts(aud, out->audience, IA_AUDIENCE_MAX, &out->n_audience))
+        return refuse(detail, IA_R_TOKEN_CLAIMS, "aud is neither a string nor a short array of strings");
+    for (size_t i = 0; i < out->n_audience; i++)
+        if (ia_texts_have(&issuer->audience, out->audience[i].at))
+            return IA_R_NONE;
+    return refuse(detail, IA_R_TOKEN_AUDIENCE, "aud is none of the issuer's audience");
+}
+
+/* `cnf` (RFC 7800, RFC 8705 section 3.1).  A proof that we do not check must not count as given. */
+static enum ia_reason read_binding(const json_t *payload, struct ia_claims *out, char detail[IA_DETAIL_MAX])
+{
+    bool wrong;
+    size_t len;
+    uint8_t hash[IA_BASE64URL_BYTES(43)];
+    const json_t *cnf = json_object_get(payload, "cnf");
+    if (!cnf)
+        return IA_R_NONE;
+    const char *text = json_is_object(cnf) ? ia_json_text(cnf, "x5t#S256", &wrong) : NULL;
+    if (!text || json_object_size(cnf) != 1)
+        return refuse(detail, IA_R_TOKEN_UNBOUND, "cnf asks for another proof than x5t#S256");
+    if (strlen(text) != 43 || !ia_base64url_decode(text, 43, hash, &len))
+        return refuse(detail, IA_R_TOKEN_UNBOUND, "cnf x5t#S256 is no SHA-256 in base64url");
+    memcpy(out->cert_sha256, hash, IA_CERT_HASH_LEN);
+    out->bound = true;
+    return IA_R_NONE;
+}
+
+/* The claim that names the app: the issuer's own, or the first that is there of the usual ones.  The next is not tried
+ * when that one is unfit: a client must not choose its name by spoiling another. */
+static const json_t *app_id_of(const json_t *payload, const struct ia_issuer *issuer)
+{
+    static const char *const usual[] = {"client_id", "azp", "sub"};
+    if (issuer->app_id_claim)
+        return json_object_get(payload, issuer->app_id_claim);
+    for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++) {
+        const json_t *value = json_object_get(payload, usual[i]);
+        if (value)
+            return value;
+    }
+    return NULL;
+}
+
+static enum ia_reason read_app_id(const json_t *payload, const struct ia_issuer *issuer, struct ia_claims *out,
+                                  char detail[IA_DETAIL_MAX])
+{
+    const char *why = NULL;
+    const json_t *value = app_id_of(payload, issuer);
+    if (!value)
+        return refuse(detail, IA_R_TOKEN_CLAIMS, "no claim that names the app");
+    if (!json_is_string(value))
+        return refuse(detail, IA_R_TOKEN_CLAIMS, "the claim that names the app is no string");
+    out->app_id = json_string_value(value);
+    if (ia_value_valid(out->app_id, json_string_length(value), &why))
+        return IA_R_NONE;
+    snprintf(detail, IA_DETAIL_MAX, "the claim that names the app is unfit: %s", why);
+    return IA_R_TOKEN_CLAIMS;
+}
+
+/* The words of `text`, separated by spaces (RFC 6749 section 3.3). */
+static bool split_scopes(const char *text, struct ia_claims *out)
+{
+    for (const char *p = text + strspn(text, " "); *p; p += strspn(p, " ")) {
+        size_t len = strcspn(p, " ");
+        if (out->n_scopes == IA_SCOPES_MAX)
+            return false;
+        out->scopes[out->n_scopes++] = (struct ia_slice){p, len};
+        p += len;
+    }
+    return true;
+}
+
+/* `scope`, or when it is absent `scp` (Entra ID: a string, Okta: an array). */
+static enum ia_reason read_scopes(const json_t *payload, struct ia_claims *out, char detail[IA_DETAIL_MAX])
+{
+    const json_t *scope = json_object_get(payload, "scope");
+    const json_t *scp = scope ? scope : json_object_get(payload, "scp");
+    bool fine = true;
+    if (json_is_string(scp))
+        fine = split_scopes(json_string_value(scp), out);
+    else if (scp)
+        fine = !scope && read_texts(scp, out->scopes, IA_SCOPES_MAX, &out->n_scopes);
+    return fine ? IA_R_NONE : refuse(detail, IA_R_TOKEN_CLAIMS, "scope or scp is of a wrong type, or too long");
+}
+
+/* A scalar claim as a value for ${claim.NAME}; false when it counts as unset. */
+static bool keep_claim(const char *name, const json_t *value, struct ia_kept_claim *out)
+{
+    size_t len = strlen(name);
+    *out = (struct ia_kept_claim){.name = name};
+    if (len == 0 || len > IA_CLAIM_NAME_MAX)
+        return false;
+    if (json_is_string(value)) {
+        out->text = json_string_value(value);
+        return ia_value_valid(out->text, json_string_length(value), NULL);
+    }
+    if (json_is_boolean(value))
+        out->text = json_is_true(value) ? "true" : "false";
+    else if (json_is_integer(value))
+        snprintf(out->number, sizeof out->number, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    else
+        return false;
+    return true;
+}
+
+static void read_claims(const json_t *payload, struct ia_claims *out)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)payload, name, value)
+    {
+        if (out->n_claims == IA_CLAIMS_MAX)
+            return;
+        if (keep_claim(name, value, &out->claims[out->n_claims]))
+            out->n_claims++;
+    }
+}
+
+enum ia_reason ia_claims_judge(const json_t *payload, const struct ia_issuer *issuer, int64_t now,
+                               struct ia_claims *out, char detail[IA_DETAIL_MAX])
+{
+    out->n_audience = out->n_scopes = out->n_claims = 0;
+    out->bound = false;
+    enum ia_reason reason = judge_times(payload, issuer, now, out, detail);
+    if (reason == IA_R_NONE)
+        reason = judge_audience(payload, issuer, out, detail);
+    if (reason == IA_R_NONE)
+        reason = read_binding(payload, out, detail);
+    if (reason == IA_R_NONE)
+        reason = read_app_id(payload, issuer, out, detail);
+    if (reason == IA_R_NONE)
+        reason = read_scopes(payload, out, detail);
+    if (reason == IA_R_NONE)
+        read_claims(payload, out);
+    return reason;
+}

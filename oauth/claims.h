@@ -1,0 +1,40 @@
+/* What the payload of a token says, judged by its issuer's row (RFC 7519 section 4, RFC 9068 section 4).  Internal to
+ * oauth/. */
+#pragma once
+
+#include "oauth/issuer_set.h"
+#include "oauth/json.h"
+#include "oauth/token.h"
+
+struct ia_slice {
+    const char *at;
+    size_t len;
+};
+
+struct ia_kept_claim {
+    const char *name;
+    const char *text; /* NULL: it is in `number` */
+    char number[24];
+};
+
+/* What counts of a payload.  Texts are borrowed from the JSON. */
+struct ia_claims {
+    int64_t exp;
+    int64_t not_before; /* nbf minus leeway */
+    bool bound;
+    uint8_t cert_sha256[IA_CERT_HASH_LEN];
+    const char *app_id;
+    struct ia_slice audience[IA_AUDIENCE_MAX];
+    size_t n_audience;
+    struct ia_slice scopes[IA_SCOPES_MAX];
+    size_t n_scopes;
+    struct ia_kept_claim claims[IA_CLAIMS_MAX];
+    size_t n_claims;
+};
+
+/* Read and judge `payload`, whose signature is good, at time `now`.  IA_R_NONE, or the reason and `detail`. */
+enum ia_reason ia_claims_judge(const json_t *payload, const struct ia_issuer *issuer, int64_t now,
+                               struct ia_claims *out, char detail[IA_DETAIL_MAX]);
+
+/* exp plus leeway, the first second at which the token is no good any more. */
+int64_t ia_claims_end(int64_t exp, const struct ia_issuer *issuer);

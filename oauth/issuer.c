@@ -1,0 +1,240 @@
+#include "common/str.h"
+#include "oauth/issuer_set.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define TEXT_MAX  1024 /* bytes of an issuer, audience, scope or role */
+#define TEXTS_MAX 1000 /* entries of a list */
+
+void ia_problems_add(struct ia_problems *p, const char *fmt, ...)
+{
+    size_t left = sizeof p->text - p->used;
+    int n = p->used ? snprintf(p->text + p->used, left, "; ") : 0;
+    va_list args;
+    va_start(args, fmt);
+    if ((size_t)n < left)
+        n += vsnprintf(p->text + p->used + n, left - (size_t)n, fmt, args);
+    va_end(args);
+    p->used += (size_t)n < left ? (size_t)n : left - 1;
+}
+
+static void unfit(struct ia_issuer *issuer, struct ia_problems *p, const char *text)
+{
+    issuer->unfit = true;
+    ia_problems_add(p, "%s", text);
+}
+
+static bool text_ok(const char *text)
+{
+    return text && *text && strlen(text) <= TEXT_MAX;
+}
+
+static bool name_ok(const char *name)
+{
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
+    size_t len = strlen(name);
+    return len > 0 && len <= IA_VALUE_MAX && strspn(name, allowed) == len;
+}
+
+/* Copies of texts[0..n); false without memory. */
+static bool copy_texts(struct ia_texts *out, const char *const *texts, size_t n)
+{
+    out->at = calloc(n ? n : 1, sizeof *out->at);
+    if (!out->at)
+        return false;
+    for (; out->n < n; out->n++) {
+        out->at[out->n] = strdup(texts[out->n] ? texts[out->n] : "");
+        if (!out->at[out->n])
+            return false;
+    }
+    return true;
+}
+
+static void clear_texts(struct ia_texts *texts)
+{
+    for (size_t i = 0; i < texts->n; i++)
+        free(texts->at[i]);
+    free(texts->at);
+}
+
+static bool texts_ok(const struct ia_texts *texts)
+{
+    for (size_t i = 0; i < texts->n; i++)
+        if (!text_ok(texts->at[i]))
+            return false;
+    return texts->n > 0 && texts->n <= TEXTS_MAX;
+}
+
+bool ia_texts_have(const struct ia_texts *texts, const char *text)
+{
+    for (size_t i = 0; i < texts->n; i++)
+        if (strcmp(texts->at[i], text) == 0)
+            return true;
+    return false;
+}
+
+static const char *without_application(const char *typ)
+{
+    return strncasecmp(typ, "application/", 12) == 0 ? typ + 12 : typ;
+}
+
+bool ia_issuer_takes_type(const struct ia_issuer *issuer, const char *typ)
+{
+    const char *wanted = without_application(*typ ? typ : "JWT");
+    for (size_t i = 0; i < issuer->token_types.n; i++)
+        if (strcasecmp(without_application(issuer->token_types.at[i]), wanted) == 0)
+            return true;
+    return false;
+}
+
+static bool known_variable(const char *name)
+{
+    return strcmp(name, "app_id") == 0 || strcmp(name, "issuer") == 0 || strcmp(name, "tenant") == 0 ||
+           (strncmp(name, "claim.", 6) == 0 && name[6]);
+}
+
+static bool parse_templates(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *p)
+{
+    issuer->templates = calloc(spec->n_client_id_templates + 1, sizeof(struct ia_template *));
+    if (!issuer->templates)
+        return false;
+    if (spec->n_client_id_templates == 0)
+        unfit(issuer, p, "client_id_templates: none, so that no client id fits");
+    for (size_t i = 0; i < spec->n_client_id_templates; i++) {
+        struct ia_err err = {0};
+        const char *text = spec->client_id_templates[i];
+        enum ia_rc rc =
+            ia_template_parse(text ? text : "", true, known_variable, &issuer->templates[issuer->n_templates], &err);
+        if (rc == IA_NOMEM)
+            return false;
+        if (rc == IA_OK)
+            issuer->n_templates++;
+        else
+            unfit(issuer, p, err.msg);
+    }
+    return true;
+}
+
+static void read_algorithms(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *p)
+{
+    if (spec->n_algorithms == 0)
+        unfit(issuer, p, "algorithms: none");
+    for (size_t i = 0; i < spec->n_algorithms; i++) {
+        enum ia_alg alg = ia_alg_from_name(spec->algorithms[i] ? spec->algorithms[i] : "");
+        issuer->algorithms |= 1u << alg;
+        if (alg == IA_ALG_NONE)
+            unfit(issuer, p, "algorithms: one that is not supported (none and HS… never are)");
+    }
+}
+
+static int by_role(const void *a, const void *b)
+{
+    return strcmp(((const struct ia_scope_role *)a)->role, ((const struct ia_scope_role *)b)->role);
+}
+
+static bool copy_scopes(struct ia_issuer *issuer, const struct ia_issuer_spec *spec)
+{
+    issuer->scopes = calloc(spec->n_scopes + 1, sizeof *issuer->scopes);
+    if (!issuer->scopes)
+        return false;
+    for (; issuer->n_scopes < spec->n_scopes; issuer->n_scopes++) {
+        struct ia_scope_role *to = &issuer->scopes[issuer->n_scopes];
+        const struct ia_scope_role *from = &spec->scopes[issuer->n_scopes];
+        to->scope = strdup(from->scope);
+        to->role = to->scope ? strdup(from->role) : NULL;
+        if (!to->role) {
+            free((char *)to->scope);
+            return false;
+        }
+    }
+    qsort(issuer->scopes, issuer->n_scopes, sizeof *issuer->scopes, by_role);
+    return true;
+}
+
+static void key_problem(void *ctx, const char *text)
+{
+    ia_problems_add(ctx, "%s", text);
+}
+
+static bool parse_keys(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *p)
+{
+    struct ia_err err = {0};
+    if (!spec->jwks)
+        return true;
+    enum ia_rc rc = ia_jwks_parse(spec->jwks, strlen(spec->jwks), key_problem, p, &issuer->jwks, &err);
+    if (rc == IA_NOMEM)
+        return false;
+    if (rc != IA_OK)
+        ia_problems_add(p, "%s", err.msg);
+    else if (ia_jwks_count(issuer->jwks) == 0)
+        ia_problems_add(p, "the key set holds no key that can be used");
+    return true;
+}
+
+static bool copy_optional(char **out, const char *text)
+{
+    *out = text ? strdup(text) : NULL;
+    return *out || !text;
+}
+
+static bool copy_row(struct ia_issuer *issuer, const struct ia_issuer_spec *spec)
+{
+    issuer->leeway_s = spec->leeway_s;
+    issuer->active = spec->active;
+    issuer->name = strdup(spec->name);
+    issuer->issuer = strdup(spec->issuer ? spec->issuer : "");
+    return issuer->name && issuer->issuer && copy_optional(&issuer->tenant, spec->tenant) &&
+           copy_optional(&issuer->app_id_claim, spec->app_id_claim) &&
+           copy_texts(&issuer->audience, spec->audience, spec->n_audience) &&
+           copy_texts(&issuer->token_types, spec->token_types, spec->n_token_types) && copy_scopes(issuer, spec);
+}
+
+static void judge_row(struct ia_issuer *issuer, struct ia_problems *p)
+{
+    if (!name_ok(issuer->name))
+        unfit(issuer, p, "name: must be 1 to 128 of A-Z a-z 0-9 _ . -");
+    if (!text_ok(issuer->issuer))
+        unfit(issuer, p, "issuer: must be 1 to 1024 bytes");
+    if (!texts_ok(&issuer->audience))
+        unfit(issuer, p, "audience: none, or an entry that is empty or too long");
+    if (!texts_ok(&issuer->token_types))
+        unfit(issuer, p, "token_types: none, or an entry that is empty or too long");
+    if (issuer->app_id_claim && !text_ok(issuer->app_id_claim))
+        unfit(issuer, p, "app_id_claim: empty or too long");
+    if (issuer->leeway_s < 0 || issuer->leeway_s > IA_LEEWAY_MAX)
+        unfit(issuer, p, "leeway_s: must be 0 to 3600");
+    if (issuer->tenant && !ia_value_valid(issuer->tenant, strlen(issuer->tenant), NULL))
+        unfit(issuer, p, "tenant: not a valid value");
+}
+
+bool ia_issuer_load(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *p)
+{
+    if (!copy_row(issuer, spec))
+        return false;
+    judge_row(issuer, p);
+    read_algorithms(issuer, spec, p);
+    return parse_templates(issuer, spec, p) && parse_keys(issuer, spec, p);
+}
+
+void ia_issuer_clear(struct ia_issuer *issuer)
+{
+    free(issuer->name);
+    free(issuer->issuer);
+    free(issuer->tenant);
+    free(issuer->app_id_claim);
+    clear_texts(&issuer->audience);
+    clear_texts(&issuer->token_types);
+    for (size_t i = 0; i < issuer->n_templates; i++)
+        ia_template_free(issuer->templates[i]);
+    free(issuer->templates);
+    for (size_t i = 0; i < issuer->n_scopes; i++) {
+        free((char *)issuer->scopes[i].scope);
+        free((char *)issuer->scopes[i].role);
+    }
+    free(issuer->scopes);
+    ia_jwks_free(issuer->jwks);
+}

@@ -1,0 +1,111 @@
+#include "oauth/issuer_set.h"
+
+#include "common/str.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int order_by_name(const void *a, const void *b)
+{
+    return strcmp((*(struct ia_issuer *const *)a)->name, (*(struct ia_issuer *const *)b)->name);
+}
+
+static int order_by_iss(const void *a, const void *b)
+{
+    const struct ia_issuer *const *x = a, *const *y = b;
+    int order = strcmp((*x)->issuer, (*y)->issuer);
+    return order ? order : (*x > *y) - (*x < *y); /* the order of the rows */
+}
+
+/* Sort the two indexes; the later of two rows with one `issuer` is left out of by_issuer and marked. */
+static void build_indexes(struct ia_issuer_set *set, struct ia_problems *problems)
+{
+    for (size_t i = 0; i < set->n; i++)
+        set->by_issuer[i] = set->by_name[i] = &set->issuers[i];
+    qsort(set->by_name, set->n, sizeof *set->by_name, order_by_name);
+    qsort(set->by_issuer, set->n, sizeof *set->by_issuer, order_by_iss);
+    size_t kept = 0;
+    for (size_t i = 0; i < set->n; i++) {
+        struct ia_issuer *issuer = set->by_issuer[i];
+        if (kept && strcmp(set->by_issuer[kept - 1]->issuer, issuer->issuer) == 0) {
+            issuer->unfit = true;
+            ia_problems_add(&problems[issuer - set->issuers], "issuer: already registered as '%s'",
+                            set->by_issuer[kept - 1]->name);
+        } else {
+            set->by_issuer[kept++] = issuer;
+        }
+    }
+    set->n_by_issuer = kept;
+}
+
+static bool fill(struct ia_issuer_set *set, const struct ia_issuer_spec *specs, size_t n, struct ia_problems *problems)
+{
+    set->by_issuer = calloc(n + 1, sizeof(struct ia_issuer *));
+    set->by_name = calloc(n + 1, sizeof(struct ia_issuer *));
+    if (!set->by_issuer || !set->by_name)
+        return false;
+    while (set->n < n) {
+        size_t i = set->n++; /* counted first: half-loaded ones are cleared too */
+        if (!ia_issuer_load(&set->issuers[i], &specs[i], &problems[i]))
+            return false;
+    }
+    build_indexes(set, problems);
+    return true;
+}
+
+enum ia_rc ia_issuer_set_build(const struct ia_issuer_spec *specs, size_t n, ia_issuer_problem *problem, void *ctx,
+                               struct ia_issuer_set **out, struct ia_err *err)
+{
+    struct ia_issuer_set *set = calloc(1, sizeof *set + n * sizeof set->issuers[0]);
+    ia_autofree struct ia_problems *problems = calloc(n + 1, sizeof *problems);
+    if (set)
+        set->refs = 1;
+    if (!set || !problems || !fill(set, specs, n, problems)) {
+        ia_issuer_set_free(set);
+        return ia_fail(err, IA_NOMEM, "out of memory");
+    }
+    for (size_t i = 0; i < n && problem; i++)
+        if (problems[i].used)
+            problem(ctx, set->issuers[i].name, problems[i].text);
+    *out = set;
+    return IA_OK;
+}
+
+struct ia_issuer_set *ia_issuer_set_ref(struct ia_issuer_set *set)
+{
+    atomic_fetch_add_explicit(&set->refs, 1, memory_order_relaxed);
+    return set;
+}
+
+void ia_issuer_set_free(struct ia_issuer_set *set)
+{
+    if (!set || atomic_fetch_sub_explicit(&set->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (size_t i = 0; i < set->n; i++)
+        ia_issuer_clear(&set->issuers[i]);
+    free(set->by_issuer);
+    free(set->by_name);
+    free(set);
+}
+
+static int name_order(const void *name, const void *issuer)
+{
+    return strcmp(name, (*(struct ia_issuer *const *)issuer)->name);
+}
+
+static int iss_order(const void *iss, const void *issuer)
+{
+    return strcmp(iss, (*(struct ia_issuer *const *)issuer)->issuer);
+}
+
+const struct ia_issuer *ia_issuer_by_iss(const struct ia_issuer_set *set, const char *iss)
+{
+    struct ia_issuer **at = bsearch(iss, set->by_issuer, set->n_by_issuer, sizeof *set->by_issuer, iss_order);
+    return at ? *at : NULL;
+}
+
+const struct ia_issuer *ia_issuer_by_name(const struct ia_issuer_set *set, const char *name)
+{
+    struct ia_issuer **at = bsearch(name, set->by_name, set->n, sizeof *set->by_name, name_order);
+    return at ? *at : NULL;
+}

@@ -1,0 +1,15 @@
+/* JSON from outside, read strictly by jansson.  Internal to oauth/. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define IA_JSON_DEPTH_MAX 16
+
+/* Parse text[0..len) as one object: no duplicate members (which of the two did the signer mean?), no NUL, nothing after
+ * it, at most IA_JSON_DEPTH_MAX levels deep.  NULL when it is not that; the caller owns the result. */
+json_t *ia_json_load(const void *text, size_t len);
+
+/* The string member `name`: NULL when it is absent, with *wrong set when it is there but no string. */
+const char *ia_json_text(const json_t *object, const char *name, bool *wrong);

@@ -1,0 +1,21 @@
+/* One JSON Web Key (RFC 7517 section 4, 7518 section 6, 8037 section 2).  Internal to oauth/. */
+#pragma once
+
+#include "oauth/json.h"
+#include "oauth/jwks.h"
+
+enum ia_jwk_result {
+    IA_JWK_OK,
+    IA_JWK_SKIP, /* meant for something else, e.g. encryption */
+    IA_JWK_BAD,  /* with what is wrong */
+    IA_JWK_NOMEM,
+};
+
+#define IA_JWK_TEXT_MAX 160
+
+/* Parse `json`; on IA_JWK_OK the caller owns what *out holds (ia_jwk_clear).  `wrong` never quotes key material. */
+enum ia_jwk_result ia_jwk_parse(const json_t *json, struct ia_jwk *out, char wrong[IA_JWK_TEXT_MAX]);
+void ia_jwk_clear(struct ia_jwk *jwk);
+
+/* `kid` for a message: cut, and what could forge a line replaced. */
+void ia_kid_print(const char *kid, char out[48]);

@@ -1,0 +1,161 @@
+/* What a verified token is good for under the issuers of now. */
+#include "oauth/issuer_set.h"
+#include "oauth/token.h"
+
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <string.h>
+
+static enum ia_reason refuse(struct ia_token_why *why, enum ia_reason reason, const char *text)
+{
+    snprintf(why->detail, sizeof why->detail, "%s", text);
+    return reason;
+}
+
+enum ia_reason ia_issuer_admits(const struct ia_issuer *issuer, struct ia_token_why *why)
+{
+    if (!issuer->active)
+        return refuse(why, IA_R_ISSUER_INACTIVE, "the issuer is not ACTIVE");
+    if (issuer->unfit)
+        return refuse(why, IA_R_ISSUER_INACTIVE, "the issuer's row has a problem: see oauth_issuer.problem");
+    return IA_R_NONE;
+}
+
+enum ia_reason ia_token_binding(const struct ia_token *token, const uint8_t *cert_sha256, struct ia_token_why *why)
+{
+    if (!cert_sha256)
+        return token->bound ? refuse(why, IA_R_TOKEN_UNBOUND, "bound to a certificate, and the client has none")
+                            : IA_R_NONE;
+    if (!token->bound)
+        return refuse(why, IA_R_TOKEN_UNBOUND, "not bound to the client's certificate");
+    if (CRYPTO_memcmp(token->cert_sha256, cert_sha256, IA_CERT_HASH_LEN) != 0)
+        return refuse(why, IA_R_TOKEN_UNBOUND, "bound to another certificate");
+    return IA_R_NONE;
+}
+
+static bool audience_fits(const struct ia_issuer *issuer, const struct ia_token *token)
+{
+    for (size_t i = 0; i < token->n_audience; i++)
+        if (ia_texts_have(&issuer->audience, token->audience[i]))
+            return true;
+    return false;
+}
+
+static enum ia_reason recheck_key(const struct ia_issuer *issuer, const struct ia_token *token,
+                                  struct ia_token_why *why)
+{
+    const struct ia_jwk *key = ia_jwks_find(issuer->jwks, token->kid);
+    if (!key || memcmp(key->key_id, token->key_id, IA_KEY_ID_LEN) != 0)
+        return refuse(why, IA_R_TOKEN_KEY_UNKNOWN, "its key is no longer one of the issuer's");
+    if (!(issuer->algorithms & 1u << token->alg) || (key->alg != IA_ALG_NONE && key->alg != token->alg))
+        return refuse(why, IA_R_TOKEN_ALGORITHM, "its algorithm is no longer admitted");
+    return IA_R_NONE;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static enum ia_reason recheck_rules(const struct ia_issuer *issuer, const struct ia_token *token,
+                                    struct ia_token_why *why)
+{
+    if (!ia_issuer_takes_type(issuer, token->typ))
+        return refuse(why, IA_R_TOKEN_TYPE, "its type is no longer admitted");
+    if (!audience_fits(issuer, token))
+        return refuse(why, IA_R_TOKEN_AUDIENCE, "its audience is no longer the issuer's");
+    if (!same_text(issuer->app_id_claim, token->app_id_claim))
+        return refuse(why, IA_R_RIGHTS_CHANGED, "app_id_claim changed: it may name another app now");
+    return IA_R_NONE;
+}
+
+enum ia_reason ia_token_recheck(const struct ia_issuer_set *set, const struct ia_token *token, int64_t now,
+                                int64_t *ends, struct ia_token_why *why)
+{
+    *why = (struct ia_token_why){0};
+    snprintf(why->issuer, sizeof why->issuer, "%s", token->issuer);
+    const struct ia_issuer *issuer = ia_issuer_by_name(set, token->issuer);
+    if (!issuer || strcmp(issuer->issuer, token->iss) != 0)
+        return refuse(why, IA_R_TOKEN_ISSUER, "its issuer is no longer registered");
+    enum ia_reason reason = ia_issuer_admits(issuer, why);
+    if (reason == IA_R_NONE)
+        reason = recheck_key(issuer, token, why);
+    if (reason == IA_R_NONE)
+        reason = recheck_rules(issuer, token, why);
+    if (reason != IA_R_NONE)
+        return reason;
+    int64_t end = token->exp + issuer->leeway_s;
+    if (now >= end)
+        return refuse(why, IA_R_TOKEN_EXPIRED, "exp and leeway are over");
+    *ends = end;
+    return IA_R_NONE;
+}
+
+static bool has_scope(const struct ia_token *token, const char *scope)
+{
+    for (size_t i = 0; i < token->n_scopes; i++)
+        if (strcmp(token->scopes[i], scope) == 0)
+            return true;
+    return false;
+}
+
+size_t ia_token_roles(const struct ia_issuer_set *set, const struct ia_token *token, const char **roles, size_t max)
+{
+    const struct ia_issuer *issuer = ia_issuer_by_name(set, token->issuer);
+    const char *last = NULL;
+    size_t n = 0;
+    for (size_t i = 0; issuer && i < issuer->n_scopes; i++) {
+        const struct ia_scope_role *row = &issuer->scopes[i]; /* sorted by role, so that equal ones are neighbours */
+        if ((last && strcmp(last, row->role) == 0) || !has_scope(token, row->scope))
+            continue;
+        last = row->role;
+        if (n < max)
+            roles[n] = last;
+        n++;
+    }
+    return n;
+}
+
+static const char *claim_value(const struct ia_token *token, const char *name)
+{
+    for (size_t i = 0; i < token->n_claims; i++)
+        if (strcmp(token->claims[i].name, name) == 0)
+            return token->claims[i].value;
+    return NULL;
+}
+
+const char *ia_token_variable(const struct ia_issuer_set *set, const struct ia_token *token, const char *name)
+{
+    if (strcmp(name, "app_id") == 0)
+        return token->app_id;
+    if (strcmp(name, "issuer") == 0)
+        return token->issuer;
+    if (strncmp(name, "claim.", 6) == 0)
+        return claim_value(token, name + 6);
+    if (strcmp(name, "tenant") != 0)
+        return NULL;
+    const struct ia_issuer *issuer = ia_issuer_by_name(set, token->issuer);
+    return issuer ? issuer->tenant : NULL;
+}
+
+struct variables {
+    const struct ia_issuer_set *set;
+    const struct ia_token *token;
+};
+
+static const char *look_up(void *ctx, const char *name, const char **why)
+{
+    const struct variables *from = ctx;
+    (void)why;
+    return ia_token_variable(from->set, from->token, name);
+}
+
+bool ia_token_client_id_fits(const struct ia_issuer_set *set, const struct ia_token *token, const char *client_id)
+{
+    const struct ia_issuer *issuer = ia_issuer_by_name(set, token->issuer);
+    struct variables from = {set, token};
+    for (size_t i = 0; issuer && i < issuer->n_templates; i++)
+        if (ia_template_match(issuer->templates[i], look_up, &from, client_id))
+            return true;
+    return false;
+}
