@@ -1,0 +1,188 @@
+#include "acl/policy_impl.h"
+
+#include "common/str.h"
+
+/* Matching a topic and covering a requested filter are one walk: a topic is a filter without wildcards.  A rule covers
+ * a request exactly when every level of the rule is '+' or equals the request's level, and their ends agree ('/#'
+ * covers both ends).  Topics that begin with '$' are apart: '+' in the first level covers none of them.
+ *
+ * Each place still to be visited carries the classes (see trie.h) that may still be decided there: an unset variable,
+ * for instance, leaves only the DENY ones. */
+
+struct place {
+    uint32_t node;
+    uint16_t depth;
+    ia_classes wanted;
+};
+
+/* One check of one role. */
+struct walk {
+    const struct ia_trie *trie;
+    const struct ia_levels *levels;
+    const char *const *values;
+    bool overflow; /* cannot be: roles with so many places are refused when built */
+    size_t n;      /* places */
+    struct place places[IA_POLICY_VISITS_MAX];
+};
+
+struct decision {
+    bool denied, allowed;
+    int64_t deny_rule, allow_rule;
+};
+
+static ia_classes wanted_classes(const struct ia_access *access)
+{
+    switch (access->action) {
+    case IA_PUBLISH:
+        if (access->qos > 2)
+            return 0;
+        return IA_CLASS_DENY(IA_PUBLISH) | IA_CLASS_ALLOW_PUBLISH(access->qos, access->retain);
+    case IA_SUBSCRIBE:
+        return IA_CLASS_DENY(IA_SUBSCRIBE) | IA_CLASS_ALLOW_SUBSCRIBE;
+    case IA_RECEIVE:
+        return IA_CLASS_DENY(IA_RECEIVE) | IA_CLASS_ALLOW_RECEIVE;
+    }
+    return 0;
+}
+
+static bool read_topic(struct ia_levels *levels, const struct ia_access *access)
+{
+    const char *topic = access->topic;
+    if (!topic)
+        return false;
+    if (access->action != IA_SUBSCRIBE)
+        return ia_levels_split(levels, topic, IA_TOPIC_NAME) == NULL;
+    if (ia_topic_is_shared(topic)) {
+        const char *filter = ia_topic_unshare(topic);
+        if (!filter || !ia_utf8_valid(topic, (size_t)(filter - topic)))
+            return false;
+        topic = filter;
+    }
+    return ia_levels_split(levels, topic, IA_TOPIC_FILTER) == NULL;
+}
+
+static void note_deny(struct decision *d, int64_t rule_id)
+{
+    if (!d->denied || rule_id < d->deny_rule)
+        d->deny_rule = rule_id;
+    d->denied = true;
+}
+
+static void note_allow(struct decision *d, int64_t rule_id)
+{
+    if (!d->allowed || rule_id < d->allow_rule)
+        d->allow_rule = rule_id;
+    d->allowed = true;
+}
+
+/* Take down the rules of a node's list that decide `here` or `tail`. */
+static void note_terms(const struct ia_trie *trie, uint32_t term, ia_classes here, ia_classes tail, struct decision *d)
+{
+    for (; term; term = trie->terms[term].next) {
+        const struct ia_term *t = &trie->terms[term];
+        ia_classes decided = (t->here & here) | (t->tail & tail);
+        if (decided & IA_CLASS_DENY_ALL)
+            note_deny(d, t->rule_id);
+        if (decided & ~IA_CLASS_DENY_ALL)
+            note_allow(d, t->rule_id);
+    }
+}
+
+static inline void push(struct walk *w, uint32_t node, size_t depth, ia_classes wanted)
+{
+    wanted &= w->trie->nodes[node].below;
+    if (!wanted)
+        return;
+    w->overflow |= w->n == IA_POLICY_VISITS_MAX;
+    if (!w->overflow)
+        w->places[w->n++] = (struct place){.node = node, .depth = (uint16_t)depth, .wanted = wanted};
+}
+
+static inline bool value_is(const char *value, const struct ia_level *level)
+{
+    return level->kind == IA_LEVEL_LITERAL && strncmp(value, level->text, level->len) == 0 && value[level->len] == '\0';
+}
+
+/* What may still be decided when a variable of this value meets the level.  Where value and level are equal, the value
+ * cannot hold `/ + #`; where they are not, that only matters to a DENY. */
+static ia_classes variable_classes(const char *value, const struct ia_level *level, ia_classes wanted)
+{
+    ia_classes deny = wanted & IA_CLASS_DENY_ALL;
+    if (!value || value[0] == '\0' || value[0] == '$')
+        return deny;
+    if (value_is(value, level))
+        return wanted;
+    return deny && strpbrk(value, "/+#") ? deny : 0;
+}
+
+static void push_variables(struct walk *w, uint32_t variable, struct place at)
+{
+    for (uint32_t i = variable; i; i = w->trie->nodes[i].sibling) {
+        const char *value = w->values ? w->values[w->trie->nodes[i].variable] : NULL;
+        push(w, i, at.depth + 1U, variable_classes(value, &w->levels->at[at.depth], at.wanted));
+    }
+}
+
+static void push_children(struct walk *w, const struct ia_trie_node *node, struct place at)
+{
+    const struct ia_level *level = &w->levels->at[at.depth];
+    if (node->plus && !(at.depth == 0 && w->levels->dollar))
+        push(w, node->plus, at.depth + 1U, at.wanted);
+    if (node->variables)
+        push_variables(w, node->variables, at);
+    if (node->has_literals && level->kind == IA_LEVEL_LITERAL) {
+        uint32_t child = ia_trie_literal(w->trie, at.node, level);
+        if (child)
+            push(w, child, at.depth + 1U, at.wanted);
+    }
+}
+
+static void walk_role(struct walk *w, const struct ia_role *role, ia_classes wanted, struct decision *d)
+{
+    w->n = 0;
+    push(w, role->root, 0, wanted);
+    while (w->n) {
+        struct place at = w->places[--w->n];
+        const struct ia_trie_node *node = &w->trie->nodes[at.node];
+        bool end = at.depth == w->levels->n;
+        ia_classes here = end && !w->levels->tail ? node->here & at.wanted : 0;
+        ia_classes tail = node->tail & at.wanted;
+        if (here | tail)
+            note_terms(w->trie, node->term, here, tail, d);
+        if (!end)
+            push_children(w, node, at);
+    }
+}
+
+static enum ia_verdict decided(enum ia_verdict verdict, int64_t rule, int64_t *rule_id)
+{
+    if (rule_id)
+        *rule_id = rule;
+    return verdict;
+}
+
+enum ia_verdict ia_policy_check(const struct ia_policy *policy, const struct ia_subject *who,
+                                const struct ia_access *access, int64_t *rule_id)
+{
+    struct ia_levels levels;
+    ia_classes wanted = wanted_classes(access);
+    if (!wanted || !read_topic(&levels, access))
+        return decided(IA_DENY, 0, rule_id);
+    struct walk w;
+    w.trie = &policy->trie;
+    w.levels = &levels;
+    w.values = who->values;
+    w.overflow = false;
+    struct decision d = {0};
+    for (size_t i = 0; i < who->n_roles; i++) {
+        const struct ia_role *role = who->roles[i];
+        if (!role || role->bad)
+            return decided(IA_DENY, role ? role->bad_rule : 0, rule_id);
+        walk_role(&w, role, wanted, &d);
+    }
+    if (d.denied || w.overflow)
+        return decided(IA_DENY, d.deny_rule, rule_id);
+    if (d.allowed)
+        return decided(IA_ALLOW, d.allow_rule, rule_id);
+    return decided(IA_NO_MATCH, 0, rule_id);
+}

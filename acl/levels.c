@@ -1,0 +1,153 @@
+#include "acl/levels.h"
+
+#include "common/str.h"
+
+#include <endian.h>
+#include <string.h>
+
+/* Topics come straight from the wire and are cut for every message, so eight bytes are looked at in one step. */
+
+#define TOPIC_BYTES_MAX 65535 /* MQTT 5 section 4.7.3 */
+#define ONES            UINT64_C(0x0101010101010101)
+#define LOW7            UINT64_C(0x7F7F7F7F7F7F7F7F)
+#define HIGH            UINT64_C(0x8080808080808080)
+
+/* 0x80 in each byte of `word` that equals c, exactly (no carry from one byte into the next). */
+static inline uint64_t bytes_equal(uint64_t word, char c)
+{
+    uint64_t x = word ^ (ONES * (unsigned char)c);
+    return ~(((x & LOW7) + LOW7) | x | LOW7);
+}
+
+/* The next bytes of text[0..len) from `at`, first byte lowest, zeros after the end. */
+static inline uint64_t word_at(const char *text, size_t len, size_t at)
+{
+    uint64_t word = 0;
+    size_t left = len - at;
+    if (left >= sizeof word) {
+        memcpy(&word, text + at, sizeof word);
+        return le64toh(word);
+    }
+    if (left == 0)
+        return 0;
+    if (len >= sizeof word) {
+        memcpy(&word, text + len - sizeof word, sizeof word);
+        return le64toh(word) >> (8 * (sizeof word - left));
+    }
+    memcpy(&word, text + at, left);
+    return le64toh(word);
+}
+
+/* Rules are compared with the whole text afterwards, so a collision costs time but never a wrong decision. */
+static inline uint64_t hash_word(uint64_t hash, uint64_t word)
+{
+    hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+    return hash ^ hash >> 29;
+}
+
+/* Which bytes were seen anywhere, to be judged once at the end. */
+struct seen {
+    uint64_t wildcard;
+    uint64_t non_ascii;
+};
+
+/* The level that starts at `at`: fills in *level and returns where it ends. */
+static inline size_t scan_level(struct ia_level *level, const char *text, size_t len, size_t at, struct seen *seen)
+{
+    size_t start = at;
+    uint64_t hash = 0;
+    for (;;) {
+        uint64_t word = word_at(text, len, at);
+        uint64_t slash = bytes_equal(word, '/');
+        size_t bytes = len - at < 8 ? len - at : 8;
+        if (slash) {
+            bytes = (size_t)__builtin_ctzll(slash) / 8;
+            word &= ~(~UINT64_C(0) << (8 * bytes));
+        }
+        seen->wildcard |= bytes_equal(word, '+') | bytes_equal(word, '#');
+        seen->non_ascii |= word & HIGH;
+        hash = hash_word(hash, word);
+        at += bytes;
+        if (slash || at == len)
+            break;
+    }
+    *level = (struct ia_level){.text = text + start, .len = (uint32_t)(at - start)};
+    level->hash = hash_word(hash, level->len);
+    return at;
+}
+
+static const char *split(struct ia_levels *out, const char *text, size_t len, struct seen *seen)
+{
+    size_t n = 0;
+    for (size_t at = 0;; at++) {
+        if (n == IA_TOPIC_LEVELS_MAX)
+            return "it has too many levels";
+        at = scan_level(&out->at[n++], text, len, at, seen);
+        if (at == len)
+            break;
+    }
+    out->n = n;
+    return NULL;
+}
+
+/* `+` and `#` stand alone in their level, and `#` only in the last (MQTT 5 section 4.7.1). */
+static const char *find_wildcards(struct ia_levels *out)
+{
+    for (size_t i = 0; i < out->n; i++) {
+        struct ia_level *level = &out->at[i];
+        bool plus = memchr(level->text, '+', level->len) != NULL;
+        bool hash = memchr(level->text, '#', level->len) != NULL;
+        if (!plus && !hash)
+            continue;
+        if (level->len > 1)
+            return "a '+' or '#' that does not stand alone in its level";
+        if (hash && i + 1 < out->n)
+            return "a '#' that is not the last level";
+        if (plus)
+            level->kind = IA_LEVEL_PLUS;
+        out->tail = hash;
+    }
+    if (!out->tail)
+        return NULL;
+    if (out->n == 1)
+        out->at[0].kind = IA_LEVEL_PLUS;
+    else
+        out->n--;
+    return NULL;
+}
+
+const char *ia_levels_split(struct ia_levels *out, const char *text, enum ia_levels_of what)
+{
+    if (!text || !text[0])
+        return "it is empty";
+    size_t len = strnlen(text, TOPIC_BYTES_MAX + 1);
+    if (len > TOPIC_BYTES_MAX)
+        return "it is longer than 65535 bytes";
+    struct seen seen = {0};
+    const char *wrong = split(out, text, len, &seen);
+    if (wrong)
+        return wrong;
+    if (seen.non_ascii && !ia_utf8_valid(text, len))
+        return "it is not valid UTF-8";
+    out->tail = false;
+    out->dollar = text[0] == '$';
+    if (!seen.wildcard)
+        return NULL;
+    return what == IA_TOPIC_NAME ? "a topic name holds no '+' or '#'" : find_wildcards(out);
+}
+
+bool ia_topic_is_shared(const char *text)
+{
+    return strncmp(text, "$share", 6) == 0 && (text[6] == '/' || text[6] == '\0');
+}
+
+const char *ia_topic_unshare(const char *text)
+{
+    const char *group = text + 6;
+    if (*group++ != '/')
+        return NULL;
+    size_t len = strcspn(group, "/+#");
+    if (len == 0 || group[len] != '/' || group[len + 1] == '\0')
+        return NULL;
+    return group + len + 1;
+}

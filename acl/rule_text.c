@@ -1,0 +1,111 @@
+#include "acl/rule_text.h"
+
+#include <string.h>
+#include <strings.h>
+
+#define BLANKS " \t\r\n"
+
+static const struct {
+    const char *name;
+    unsigned action;
+} actions[] = {{"publish", IA_PUBLISH}, {"subscribe", IA_SUBSCRIBE}, {"receive", IA_RECEIVE}};
+
+static const struct {
+    const char *text;
+    int max_qos;      /* -1: not about that */
+    int allow_retain; /* likewise */
+} attributes[] = {
+    {"max_qos=0", 0, -1}, {"max_qos=1", 1, -1}, {"max_qos=2", 2, -1}, {"retain=no", -1, 0}, {"retain=yes", -1, 1},
+};
+
+unsigned ia_action_parse(const char *name)
+{
+    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++)
+        if (strcasecmp(name, actions[i].name) == 0)
+            return actions[i].action;
+    return 0;
+}
+
+/* The word at *p, cut off; *p moves on to the next.  "" at the end of the line. */
+static char *next_word(char **p)
+{
+    char *word = *p + strspn(*p, BLANKS);
+    char *end = word + strcspn(word, BLANKS);
+    *p = end;
+    if (*end) {
+        *end = '\0';
+        *p = end + 1 + strspn(end + 1, BLANKS);
+    }
+    return word;
+}
+
+static enum ia_rc parse_actions(char *list, unsigned *out, struct ia_err *err)
+{
+    unsigned all = 0;
+    char *rest = NULL;
+    for (char *name = strtok_r(list, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
+        unsigned action = ia_action_parse(name);
+        if (!action)
+            return ia_fail(err, IA_FORMAT, "'%.40s' is none of PUBLISH, SUBSCRIBE, RECEIVE", name);
+        all |= action;
+    }
+    if (!all)
+        return ia_fail(err, IA_FORMAT, "an action is missing: PUBLISH, SUBSCRIBE, RECEIVE");
+    *out = all;
+    return IA_OK;
+}
+
+static void cut_blanks(char *text)
+{
+    size_t len = strlen(text);
+    while (len && strchr(BLANKS, text[len - 1]))
+        text[--len] = '\0';
+}
+
+static bool apply_attribute(const char *text, struct ia_rule *rule)
+{
+    for (size_t i = 0; i < sizeof attributes / sizeof attributes[0]; i++) {
+        if (strcmp(text, attributes[i].text) != 0)
+            continue;
+        if (attributes[i].max_qos >= 0)
+            rule->max_qos = attributes[i].max_qos;
+        if (attributes[i].allow_retain >= 0)
+            rule->allow_retain = attributes[i].allow_retain != 0;
+        return true;
+    }
+    return false;
+}
+
+/* Take `max_qos=` and `retain=` off the end of the filter. */
+static enum ia_rc parse_attributes(char *filter, struct ia_rule *rule, struct ia_err *err)
+{
+    for (;;) {
+        cut_blanks(filter);
+        char *last = strrchr(filter, ' ');
+        char *word = last ? last + 1 : filter;
+        if (strncmp(word, "max_qos=", 8) != 0 && strncmp(word, "retain=", 7) != 0)
+            return IA_OK;
+        if (!apply_attribute(word, rule))
+            return ia_fail(err, IA_FORMAT, "'%.40s' is neither max_qos=0, 1 or 2 nor retain=yes or no", word);
+        *word = '\0';
+    }
+}
+
+enum ia_rc ia_rule_parse(char *line, struct ia_rule *rule, struct ia_err *err)
+{
+    struct ia_rule read = {.rule_id = rule->rule_id, .role = rule->role, .max_qos = 2, .allow_retain = true};
+    const char *effect = next_word(&line);
+    read.allow = strcasecmp(effect, "ALLOW") == 0;
+    if (!read.allow && strcasecmp(effect, "DENY") != 0)
+        return ia_fail(err, IA_FORMAT, "'%.40s' is neither ALLOW nor DENY", effect);
+    enum ia_rc rc = parse_actions(next_word(&line), &read.actions, err);
+    if (rc == IA_OK)
+        rc = parse_attributes(line, &read, err);
+    if (rc != IA_OK)
+        return rc;
+    if (line[0] == '\0')
+        return ia_fail(err, IA_FORMAT, "a topic filter is missing");
+    read.topic_filter = line;
+    *rule = read;
+    return IA_OK;
+}
