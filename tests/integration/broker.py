@@ -123,11 +123,13 @@ class Broker:
         lines=(),
         listener_lines=None,
         head_lines=(),
+        global_anonymous=True,
     ):
         """`server`: the listeners' credential, `trust`: the PEM file of the CA that the listeners' `cafile` names.
 
         `options`: plugin options; a value may hold {device} and the like for a listener's port.
         `listener_lines`: more lines for a listener, by its name.  `lines`: more lines at the end.
+        `head_lines`: lines before all others.  `global_anonymous`: whether to say `allow_anonymous false` for all.
         """
         self.kind = kind
         self.version = version(kind)
@@ -144,6 +146,7 @@ class Broker:
         self._persistence = persistence
         self._lines = lines
         self._head_lines = head_lines
+        self._global_anonymous = global_anonymous
         self._listener_lines = listener_lines or {}
 
     # Configuration
@@ -167,7 +170,8 @@ class Broker:
 
     def config(self):
         text = "".join(line + "\n" for line in self._head_lines)
-        text += "user root\nallow_anonymous false\nset_tcp_nodelay true\nsys_interval 1\n"
+        text += "user root\nset_tcp_nodelay true\nsys_interval 1\n"
+        text += "allow_anonymous false\n" if self._global_anonymous else ""
         text += "log_dest stderr\nlog_type all\nlog_timestamp_format %Y-%m-%dT%H:%M:%S\n"
         if self._persistence:
             text += "persistence true\npersistence_location %s/\n" % self.folder

@@ -9,7 +9,8 @@ sys.path.insert(0, os.path.dirname(__file__))
 pytest.register_assert_rewrite("site_kit")
 
 import broker as brokers  # noqa: E402
-from site_kit import Site, TestPki  # noqa: E402
+import pg  # noqa: E402
+from site_kit import Registry, Site, TestPki  # noqa: E402
 
 
 def pytest_generate_tests(metafunc):
@@ -23,9 +24,43 @@ def pki_of_listeners(tmp_path_factory):
     return TestPki(tmp_path_factory.mktemp("listeners"))
 
 
+@pytest.fixture(scope="session")
+def postgres():
+    """One PostgreSQL for all tests of a run; each test has a database of its own in it."""
+    with pg.Server() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres):
+    """A fresh copy of the migrated database."""
+    fresh = postgres.create_database()
+    yield fresh
+    fresh.drop()
+
+
+@pytest.fixture(scope="session")
+def plugin():
+    """The plugin must be there once it is part of the build; before that its tests are skipped."""
+    path = brokers.plugin_path()
+    if not path.exists():
+        if "IOT_AUTH_PLUGIN" in os.environ:
+            pytest.fail("there is no plugin at %s" % path)
+        pytest.skip("the plugin is not built")
+    return path
+
+
 @pytest.fixture
 def bare_site(broker_kind, tmp_path, pki_of_listeners):
     """A site whose brokers load no plugin."""
     site = Site(broker_kind, tmp_path, pki_of_listeners)
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def site(plugin, broker_kind, tmp_path, pki_of_listeners, database):
+    """A site whose brokers load the plugin, with a registry of its own."""
+    site = Site(broker_kind, tmp_path, pki_of_listeners, Registry(database))
     yield site
     site.close()

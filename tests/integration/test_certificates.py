@@ -1,0 +1,269 @@
+"""Which certificate chains are admitted, and with which reason the others are refused."""
+
+import pytest
+
+import pki
+from broker import wait_until
+from client import CLOSED, V5
+
+DAY = 86400
+
+
+@pytest.fixture
+def fleet(site):
+    """'acme': a registered intermediate; its root is registered nowhere."""
+    return site.fleet()
+
+
+# Accepted
+
+
+def test_a_leaf_of_the_registered_authority_is_admitted(site, fleet):
+    broker = site.broker()
+    site.connect(broker, fleet.issue("sensor-1"))
+    site.connect(broker, fleet.issue("sensor-2"), protocol=V5)
+    assert site.registry.devices() == ["sensor-1", "sensor-2"]
+
+
+def test_a_leaf_alone_is_enough(site, fleet):
+    site.connect(site.broker(), fleet.issue("sensor-1", beside=[]))
+
+
+def test_needless_certificates_beside_the_leaf_do_no_harm(site, fleet):
+    strangers = [pki.root("stranger %d" % i) for i in range(5)]
+    site.connect(site.broker(), fleet.issue("sensor-1", beside=[*strangers, fleet, site.root]))
+
+
+def test_a_registered_root_admits_the_devices_of_its_intermediates(site):
+    site.register(site.root, "root")
+    intermediate = site.root.intermediate("one").intermediate("two")
+    site.connect(site.broker(), intermediate.issue("sensor-1"))
+
+
+def test_an_unregistered_intermediate_below_a_registered_one_is_admitted(site, fleet):
+    site.connect(site.broker(), fleet.intermediate("line 7").issue("sensor-1"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"eku": None},
+        {"eku": (pki.CLIENT_AUTH, pki.SERVER_AUTH)},
+        {"usage": ()},
+        {"usage": ("digital_signature", "key_agreement")},
+        {"key": pki.rsa_key(2048)},
+        {"digest": pki.hashes.SHA384()},
+        {"key_identifiers": False},
+    ],
+    ids=["no-eku", "both-ekus", "no-key-usage", "more-key-usage", "rsa-2048", "sha-384", "no-key-identifiers"],
+)
+def test_a_fit_leaf_is_admitted(site, fleet, options):
+    site.connect(site.broker(), fleet.issue("sensor-1", **options))
+
+
+# Refused: the connection ends in the handshake
+
+UNFIT_LEAFS = [
+    # (what, options of the leaf, reasons that may be told)
+    ("expired", {"not_before": -2 * DAY, "not_after": -60}, {"certificate_expired"}),
+    ("not yet valid", {"not_before": 3600, "not_after": DAY}, {"certificate_expired", "chain_invalid"}),
+    ("for servers only", {"eku": (pki.SERVER_AUTH,)}, {"certificate_unfit"}),
+    ("for signing certificates only", {"usage": ("key_cert_sign",)}, {"certificate_unfit"}),
+    ("signed with SHA-1", {"digest": pki.hashes.SHA1()}, {"certificate_unfit", "chain_invalid"}),
+    ("of an RSA key of 1024 bits", {"key": pki.rsa_key(1024)}, {"certificate_unfit", "chain_invalid"}),
+    ("of an unknown critical extension", {"critical_unknown": True}, {"certificate_unfit", "chain_invalid"}),
+]
+
+
+def assert_refused_in_handshake(site, broker, credential, reasons):
+    since = site.registry.last_event()
+    mark = broker.mark()
+    assert site.try_connect(broker, credential) == CLOSED, broker.log(mark)
+    event = site.registry.wait_for_event(kind="device/refused", since=since)
+    assert event["reason"] in reasons, event
+
+
+@pytest.mark.parametrize("what,options,reasons", UNFIT_LEAFS, ids=[row[0] for row in UNFIT_LEAFS])
+def test_an_unfit_leaf_is_refused(site, fleet, what, options, reasons):
+    broker = site.broker()
+    assert_refused_in_handshake(site, broker, fleet.issue("sensor-1", **options), reasons)
+    assert site.registry.devices() == []
+    site.connect(broker, fleet.issue("sensor-2"))
+
+
+def test_a_stranger_is_refused(site, fleet):
+    broker = site.broker()
+    for stranger in (pki.root("x"), pki.root("x").intermediate("acme"), site.root.intermediate("other")):
+        assert_refused_in_handshake(site, broker, stranger.issue("sensor-1"), {"ca_unknown"})
+    assert fleet.certificate and site.registry.devices() == []
+
+
+def test_a_self_signed_leaf_is_refused(site, fleet):
+    broker = site.broker()
+    key = pki.ec_key()
+    subject = pki.name("sensor-1")
+    selfmade = pki.root(subject=subject, key=key)
+    credential = pki.Credential(key, selfmade.certificate, fleet.chain())
+    assert_refused_in_handshake(site, broker, credential, {"ca_unknown", "chain_invalid", "certificate_unfit"})
+
+
+def test_a_leaf_that_only_names_the_registered_authority_is_refused(site, fleet):
+    """Same issuer name, another key, the real authority's certificate sent along."""
+    forger = fleet.twin()
+    broker = site.broker()
+    for beside in ([fleet], [forger], [forger, fleet], []):
+        forged = forger.issue("sensor-1", beside=beside)
+        assert_refused_in_handshake(site, broker, forged, {"ca_unknown", "chain_invalid"})
+
+
+def test_a_missing_link_is_refused(site, fleet):
+    leaf = fleet.intermediate("line 7").issue("sensor-1", beside=[fleet])
+    assert_refused_in_handshake(site, site.broker(), leaf, {"ca_unknown", "chain_invalid"})
+
+
+def test_a_device_cannot_act_as_an_authority(site, fleet):
+    """A leaf signs another: stopped by its basic constraints."""
+    device = fleet.issue("sensor-1")
+    pretender = pki.Authority(device.certificate.subject, device.key, device.certificate, fleet)
+    broker = site.broker()
+    site.connect(broker, device)
+    assert_refused_in_handshake(
+        site, broker, pretender.issue("sensor-2"), {"chain_invalid", "certificate_unfit", "ca_unknown"}
+    )
+
+
+UNFIT_INTERMEDIATES = [
+    ("expired", {"not_before": -2 * DAY, "not_after": -60}, {"certificate_expired"}),
+    ("not an authority", {"basic_constraints": False}, {"chain_invalid", "certificate_unfit"}),
+    ("without certificate signing", {"usage": ("crl_sign",)}, {"chain_invalid", "certificate_unfit"}),
+    ("signed with SHA-1", {"digest": pki.hashes.SHA1()}, {"chain_invalid", "certificate_unfit"}),
+    (
+        "constrained to other names",
+        {"name_constraints": ([pki.x509.DNSName("only.example")], None)},
+        {"chain_invalid", "certificate_unfit"},
+    ),
+]
+
+
+@pytest.mark.parametrize("what,options,reasons", UNFIT_INTERMEDIATES, ids=[row[0] for row in UNFIT_INTERMEDIATES])
+def test_an_unfit_intermediate_is_refused(site, fleet, what, options, reasons):
+    line = fleet.intermediate("line 7", **options)
+    leaf = line.issue("sensor-1", san_dns=["sensor-1.acme.example"])
+    assert_refused_in_handshake(site, site.broker(), leaf, reasons)
+
+
+def test_a_path_length_is_kept(site):
+    short = site.register(site.root.intermediate("short", path_length=0), "short")
+    broker = site.broker()
+    site.connect(broker, short.issue("sensor-1"))
+    below = short.intermediate("line 7").issue("sensor-2")
+    assert_refused_in_handshake(site, broker, below, {"chain_invalid"})
+
+
+def test_no_certificate_at_all_is_refused_on_the_device_listener(site, fleet):
+    broker = site.broker()
+    assert site.try_connect(broker, client_id="sensor-1", listener="device") == CLOSED
+    site.connect(broker, fleet.issue("sensor-1"))
+
+
+@pytest.mark.parametrize("listener", ["app", "plain"])
+def test_neither_certificate_nor_token_is_refused(site, fleet, listener):
+    broker = site.broker()
+    site.connect(broker, fleet.issue("sensor-1"))
+    site.assert_refused("no_credential", broker, client_id="sensor-1", listener=listener)
+    site.assert_refused("no_credential", broker, client_id="sensor-1", listener=listener, username="sensor-1",
+                        password="sensor-1")
+
+
+# Statuses of authorities
+
+
+@pytest.mark.parametrize("status", ["INACTIVE", "REVOKED"])
+def test_a_disabled_authority_admits_nobody(site, fleet, status):
+    site.registry.set_ca_status(name="acme", status=status)
+    assert_refused_in_handshake(site, site.broker(), fleet.issue("sensor-1"), {"ca_inactive"})
+
+
+def test_a_disabled_root_takes_its_registered_intermediates_with_it(site, fleet):
+    site.register(site.root, "root")
+    site.registry.set_ca_status(name="root", status="INACTIVE")
+    assert_refused_in_handshake(site, site.broker(), fleet.issue("sensor-1"), {"ca_inactive"})
+
+
+def test_a_disabled_intermediate_is_not_opened_by_its_registered_root(site, fleet):
+    site.register(site.root, "root")
+    site.registry.set_ca_status(name="acme", status="INACTIVE")
+    broker = site.broker()
+    assert_refused_in_handshake(site, broker, fleet.issue("sensor-1"), {"ca_inactive"})
+    site.connect(broker, site.root.intermediate("other").issue("sensor-2"))
+
+
+def test_a_disabled_authority_is_not_opened_by_a_new_certificate_for_its_key(site, fleet):
+    """Cross-certified by another registered authority, its subject and key tell it."""
+    other = site.register(pki.root("other"), "other")
+    site.registry.set_ca_status(name="acme", status="INACTIVE")
+    again = fleet.recertified_by(other)
+    leaf = fleet.issue("sensor-1").beside_with(again)
+    assert_refused_in_handshake(site, site.broker(), leaf, {"ca_inactive"})
+
+
+@pytest.mark.parametrize("key_identifiers", [True, False])
+def test_twins_are_told_apart_by_their_keys(site, key_identifiers):
+    """Roll-over: two registered authorities share a subject; with and without key identifiers to choose by."""
+    options = {"key_identifiers": key_identifiers}
+    old = site.register(site.root.intermediate("acme", **options), "old")
+    new = site.register(old.twin(**options), "new")
+    broker = site.broker()
+    site.connect(broker, old.issue("sensor-1", **options))
+    site.connect(broker, new.issue("sensor-2", **options))
+    site.connect(broker, new.issue("sensor-3", beside=[], **options))
+    site.connect(broker, old.issue("sensor-4", beside=[new], **options))
+
+
+@pytest.mark.parametrize("disabled", ["old", "new"])
+def test_the_twin_of_a_disabled_authority_goes_on(site, disabled):
+    old = site.register(site.root.intermediate("acme"), "old")
+    new = site.register(old.twin(), "new")
+    site.registry.set_ca_status(name=disabled, status="INACTIVE")
+    broker = site.broker()
+    good, bad = (new, old) if disabled == "old" else (old, new)
+    site.connect(broker, good.issue("sensor-1"))
+    assert_refused_in_handshake(site, broker, bad.issue("sensor-2"), {"ca_inactive"})
+    assert_refused_in_handshake(site, broker, bad.issue("sensor-3", beside=[good]), {"ca_inactive"})
+
+
+# Revocation lists
+
+
+def test_a_revoked_serial_is_refused_and_others_go_on(site, fleet):
+    stolen = fleet.issue("sensor-1")
+    site.registry.add_crl(ca_name="acme", crl=fleet.crl(stolen))
+    broker = site.broker()
+    assert_refused_in_handshake(site, broker, stolen, {"certificate_revoked"})
+    site.connect(broker, fleet.issue("sensor-2"))
+
+
+def test_a_revoked_intermediate_is_refused(site, fleet):
+    line = fleet.intermediate("line 7")
+    site.registry.add_crl(ca_name="acme", crl=fleet.crl(line))
+    broker = site.broker()
+    assert_refused_in_handshake(site, broker, line.issue("sensor-1"), {"certificate_revoked"})
+    site.connect(broker, fleet.intermediate("line 8").issue("sensor-2"))
+
+
+def test_a_stale_list_goes_on_being_used_and_is_reported(site, fleet):
+    stolen = fleet.issue("sensor-1")
+    stale = fleet.crl(stolen, last_update=-10 * DAY, next_update=-DAY)
+    site.registry.add_crl(ca_name="acme", crl=stale)
+    broker = site.broker()
+    assert_refused_in_handshake(site, broker, stolen, {"certificate_revoked"})
+    site.connect(broker, fleet.issue("sensor-2"))
+    assert wait_until(lambda: site.registry.ca_problem("acme"), what="report in ca.problem")
+
+
+def test_a_forged_list_revokes_nobody(site, fleet):
+    device = fleet.issue("sensor-1")
+    site.registry.add_crl(ca_name="acme", crl=fleet.crl(device, signer=fleet.twin()))
+    broker = site.broker()
+    site.connect(broker, device)
+    assert wait_until(lambda: site.registry.ca_problem("acme"), what="report in ca.problem")

@@ -1,0 +1,91 @@
+"""A CONNECT with a connected client's id: the new connection inherits the old one's session, so it must be the same device."""
+
+import pytest
+
+import pki
+from client import V5, REFUSED
+
+
+@pytest.fixture
+def world(site):
+    """A fleet whose template binds the client id to the device, and a victim that is connected and subscribed."""
+    fleet = site.fleet()
+    eyes = site.observer(fleet)
+    broker = site.broker()
+    victim = fleet.issue("victim")
+    client = site.connect(broker, victim, clean=False)
+    assert client.subscribe("devices/victim/#") == 1
+    return site, fleet, broker, victim, client, site.connect(broker, eyes)
+
+
+def test_another_device_cannot_take_over(world):
+    site, fleet, broker, _victim, client, observer = world
+    site.assert_refused("client_id_mismatch", broker, fleet.issue("attacker"), client_id="victim")
+    assert client.connected
+    observer.publish("devices/victim/x", "still mine")
+    assert client.receive() == ("devices/victim/x", "still mine")
+
+
+def test_a_client_without_a_credential_cannot_take_over(world):
+    site, _fleet, broker, _victim, client, _observer = world
+    for listener in ("app", "plain"):
+        site.assert_refused("no_credential", broker, client_id="victim", listener=listener, username="victim")
+    assert client.connected
+
+
+def test_a_forged_certificate_cannot_take_over(world):
+    site, fleet, broker, _victim, client, _observer = world
+    assert site.try_connect(broker, fleet.twin().issue("victim")) != 0
+    assert client.connected
+
+
+def test_another_authoritys_device_of_the_same_name_cannot_take_over(world):
+    site, _fleet, broker, _victim, client, _observer = world
+    rival = site.register(pki.root("rival"), "rival")
+    site.connect_within(1.0, broker, rival.issue("of-rival")).disconnect()
+    assert site.try_connect(broker, rival.issue("victim")) in REFUSED
+    assert client.connected
+
+
+def test_a_revoked_device_cannot_take_its_successor_over(world):
+    site, fleet, broker, victim, client, _observer = world
+    new = fleet.issue("victim")
+    site.registry.revoke_certificate(fingerprint_hex=victim.fingerprint.hex())
+    client.wait_closed(1.0)
+    current = site.connect(broker, new, clean=False)
+    assert site.try_connect(broker, victim) in REFUSED
+    assert current.connected
+
+
+@pytest.mark.parametrize("protocol", [4, V5])
+@pytest.mark.parametrize("same_certificate", [True, False], ids=["same-certificate", "rotated"])
+def test_the_device_itself_takes_over_with_its_rights_and_queue(world, same_certificate, protocol):
+    site, fleet, broker, victim, client, observer = world
+    options = {"session_expiry": 60} if protocol == V5 else {}
+    again = site.connect(broker, victim if same_certificate else fleet.issue("victim"), clean=False,
+                         protocol=protocol, **options)
+    client.wait_closed()
+    assert again.session_present
+    observer.publish("devices/victim/x", "for the new one")
+    assert again.receive() == ("devices/victim/x", "for the new one")
+    again.publish("devices/victim/y", "own")
+    assert again.receive() == ("devices/victim/y", "own")
+
+
+def test_taking_over_again_and_again_leaves_one_session(world):
+    site, _fleet, broker, victim, client, observer = world
+    for _ in range(20):
+        client = site.connect(broker, victim, clean=False)
+    observer.publish("devices/victim/x", "last")
+    assert client.receive() == ("devices/victim/x", "last")
+    site.registry.set_device_status(device_id="victim", status="REVOKED")
+    client.wait_closed(1.0)
+
+
+def test_a_taken_over_connection_may_be_followed_by_a_kick_of_the_new_one_only(world):
+    site, _fleet, broker, victim, _client, observer = world
+    current = site.connect(broker, victim, clean=False)
+    site.registry.set_device_status(device_id="victim", status="INACTIVE")
+    current.wait_closed(1.0)
+    assert broker.running()
+    assert observer.connected
