@@ -109,8 +109,9 @@ static const char *find_wildcards(struct ia_levels *out)
     }
     if (!out->tail)
         return NULL;
-    if (out->n == 1)
-        out->at[0].kind = IA_LEVEL_PLUS;
+    size_t last = out->n - 1;
+    if (last == 0 || (last == 1 && out->at[0].len == 0))
+        out->at[last].kind = IA_LEVEL_PLUS;
     else
         out->n--;
     return NULL;

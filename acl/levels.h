@@ -16,8 +16,9 @@ struct ia_level {
     uint32_t kind; /* enum ia_level_kind */
 };
 
-/* `#` and `a/#` are kept as levels plus `tail`.  Since `#` and `+/#` match the same topics (MQTT 5 section 4.7.1.2, and
- * neither matches a leading `$`), `#` alone is turned into the latter: there is always at least one level. */
+/* `#` and `a/#` are kept as levels plus `tail`.  `#` matches the same topics as `+/#` (MQTT 5 section 4.7.1.2, and
+ * neither matches a leading `$`), `/#` the same as `/+/#` (a topic is never empty): they are turned into those, so that
+ * two filters are compared level by level. */
 struct ia_levels {
     size_t n;
     bool tail;   /* `/#` follows */
