@@ -33,6 +33,7 @@ static const struct {
     const char *words;
     struct ia_trouble trouble;
 } phrases[] = {
+    {"could not translate host name", {IA_RANK_UNREACHABLE, "cannot be reached", IA_UNAVAILABLE, true}},
     {"read-only", {IA_RANK_READ_ONLY, "read-only", IA_UNAVAILABLE, true}},
     {"hot standby", {IA_RANK_READ_ONLY, "read-only", IA_UNAVAILABLE, true}},
     {"standby mode", {IA_RANK_READ_ONLY, "read-only", IA_UNAVAILABLE, true}},
@@ -41,7 +42,6 @@ static const struct {
     {"certificate", {IA_RANK_HUMAN, "TLS failed", IA_USAGE, true}},
     {"root.crt", {IA_RANK_HUMAN, "TLS failed", IA_USAGE, true}},
     {"does not support SSL", {IA_RANK_HUMAN, "TLS failed", IA_USAGE, true}},
-    {"invalid sslmode", {IA_RANK_HUMAN, "bad option", IA_USAGE, true}},
     {"invalid ", {IA_RANK_HUMAN, "bad option", IA_USAGE, true}},
     {"imeout", {IA_RANK_TIMEOUT, "timeout", IA_UNAVAILABLE, true}},
     {"", {IA_RANK_UNREACHABLE, "cannot be reached", IA_UNAVAILABLE, true}},
