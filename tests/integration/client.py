@@ -69,7 +69,8 @@ class Client:
         self._ended = threading.Event()
         self._known = threading.Event()
         self._thread = None
-        self.paho = paho.Client(client_id, protocol=protocol, transport="websockets" if websockets else "tcp", **options)
+        transport = "websockets" if websockets else "tcp"
+        self.paho = paho.Client(client_id, protocol=protocol, transport=transport, **options)
         if context is not None:
             self.paho.tls_set_context(context)
         if username is not None or password is not None:

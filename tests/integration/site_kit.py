@@ -261,7 +261,7 @@ class Site:
             client = self.client(broker, credential, **options)
             return client if client.connect() == 0 else None
 
-        return wait_until(admitted, seconds, "admission of %s" % common_name(credential))
+        return wait_until(admitted, seconds, "admission of %s" % (credential and common_name(credential)))
 
     def connect_all(self, attempts):
         """Connects clients at the same time; the outcomes, in order."""

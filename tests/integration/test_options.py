@@ -2,6 +2,7 @@
 
 import pytest
 
+from broker import wait_until
 from client import CLOSED, NOT_AUTHORIZED, TRY_AGAIN
 
 BAD = [
@@ -86,3 +87,30 @@ def test_a_second_instance_fails_with_a_clear_message(site):
     )
     log = broker.expect_no_start()
     assert any("per_listener_settings" in line for line in log.splitlines() if "iot-auth" in line), log
+
+
+def test_where_the_broker_gives_no_tick_everything_is_denied_and_the_log_says_so(site):
+    """2.0.11 with per_listener_settings: changes and kicks could not be carried out, so nobody may be in."""
+    site.fleet()
+    lines = "allow_anonymous false\nplugin %s\nplugin_opt_db_conninfo %s\n"
+    lines %= (site.plugin_path, site.registry.broker_conninfo)
+    broker = site.new_broker(
+        plugin=False,
+        head_lines=["per_listener_settings true"],
+        listener_lines={"device": lines},
+        listeners=("device",),
+        global_anonymous=False,
+    )
+    if broker.version >= (2, 0, 12):
+        pytest.skip("this broker gives ticks")
+    broker.start()
+    acme = site.root.intermediate("late")
+    site.register(acme, "late")
+
+    def told():
+        assert broker.running()
+        site.try_connect(broker, acme.issue("sensor"))
+        return "per_listener_settings" in broker.log()
+
+    wait_until(told, 6, "log line")
+    assert site.try_connect(broker, acme.issue("sensor-1")) != 0

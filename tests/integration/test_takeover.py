@@ -1,4 +1,4 @@
-"""A CONNECT with a connected client's id: the new connection inherits the old one's session, so it must be the same device."""
+"""A CONNECT with a connected client's id: the new one inherits the session, so it must be the same device."""
 
 import pytest
 
