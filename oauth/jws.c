@@ -47,7 +47,7 @@ static bool copy_text(const json_t *header, const char *name, char *out, size_t 
     if (wrong || (text && strlen(text) >= size))
         return false;
     if (text)
-        strcpy(out, text);
+        memcpy(out, text, strlen(text) + 1);
     return true;
 }
 
