@@ -82,11 +82,11 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
     [IA_S_PRUNE] = {"broker_prune", "SELECT iot_auth.broker_prune($1::float8 * '1 second'::interval)", 1, {IA_PG_INT8}},
     [IA_S_UNPARSED] = {"broker_unparsed", "SELECT fingerprint, pem FROM iot_auth.broker_unparsed LIMIT 1000", 0, {0}},
     [IA_S_EVENT_TAIL] = {"event_tail",
-                         "SELECT event_id, kind, principal, detail::text, at FROM iot_auth.event WHERE event_id > $1 "
-                         "AND kind = ANY ('{device/status,ca/status}') ORDER BY event_id LIMIT 1000",
+                         "SELECT event_id, kind, principal, ca_id, detail, at FROM iot_auth.broker_event "
+                         "WHERE event_id > $1 ORDER BY event_id LIMIT 1000",
                          1,
                          {IA_PG_INT8}},
-    [IA_S_LAST_EVENT] = {"last_event", "SELECT coalesce(max(event_id), 0)::bigint FROM iot_auth.event", 0, {0}},
+    [IA_S_LAST_EVENT] = {"last_event", "SELECT coalesce(max(event_id), 0)::bigint FROM iot_auth.broker_event", 0, {0}},
 };
 
 static int ms_or(int given, int fallback)

@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define IA_DB_SCHEMA_VERSION 1 /* the least that iot_auth.schema_version must reach */
+#define IA_DB_SCHEMA_VERSION 6 /* the least that iot_auth.schema_version must reach: the newest of sql/migrations */
 
 #define IA_DB_CONNECT_TIMEOUT_MS 3000  /* for one host */
 #define IA_DB_QUERY_TIMEOUT_MS   10000 /* for one call, also the server's statement_timeout */

@@ -62,8 +62,8 @@ struct ia_registration {
 };
 
 struct ia_registered {
-    const char *outcome;                /* the function's word for it */
-    const char *detail;                 /* or NULL */
+    const char *outcome;                /* "known", "registered", or a reason (common/reason.h) */
+    const char *detail;                 /* registered: JSON of the event to publish; a reason: for people; or NULL */
     const struct ia_device_row *device; /* the record as it is now; NULL: there is none */
 };
 

@@ -44,7 +44,8 @@ IA_MUST_USE enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const
 IA_MUST_USE enum ia_rc ia_db_connected_devices(struct ia_db *db, const char *const *ids, const int64_t *at_us, size_t n,
                                                struct ia_err *err);
 
-/* Remove events older than `age_s` seconds. */
+/* Remove events (and nodes not seen) older than `age_s` seconds, at least a day; some thousands a call: call it often.
+ */
 IA_MUST_USE enum ia_rc ia_db_prune(struct ia_db *db, int64_t age_s, struct ia_err *err);
 
 /* Certificates that an administrator registered and whose columns nobody has filled yet, up to 1000. */
@@ -64,6 +65,7 @@ struct ia_tail_row {
     int64_t event_id;
     const char *kind;
     const char *principal; /* or NULL */
+    int64_t ca_id;         /* 0: none */
     const char *detail;    /* JSON text, or NULL */
     int64_t at_us;         /* microseconds since 1970 */
 };

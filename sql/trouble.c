@@ -34,6 +34,8 @@ static const struct {
     struct ia_trouble trouble;
 } phrases[] = {
     {"could not translate host name", {IA_RANK_UNREACHABLE, "cannot be reached", IA_UNAVAILABLE, true}},
+    {"expected authentication request", {IA_RANK_UNREACHABLE, "no PostgreSQL there", IA_UNAVAILABLE, true}},
+    {"received invalid", {IA_RANK_UNREACHABLE, "no PostgreSQL there", IA_UNAVAILABLE, true}},
     {"read-only", {IA_RANK_READ_ONLY, "read-only", IA_UNAVAILABLE, true}},
     {"hot standby", {IA_RANK_READ_ONLY, "read-only", IA_UNAVAILABLE, true}},
     {"standby mode", {IA_RANK_READ_ONLY, "read-only", IA_UNAVAILABLE, true}},

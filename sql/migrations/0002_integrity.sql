@@ -1,0 +1,372 @@
+-- Rules that need the old row, other rows or a parser: triggers, so that writing to the tables directly is as good as
+-- calling the functions of 0004, which share the checks below.
+
+BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL client_min_messages = warning;
+SELECT pg_advisory_xact_lock(5714620941378015095);
+
+-- Refuse the statement.  One line that says what is wrong; the hint says how to mend it.
+CREATE OR REPLACE FUNCTION iot_auth.fail(message text, hint text DEFAULT NULL, code text DEFAULT 'invalid_parameter_value')
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF hint IS NULL THEN
+        RAISE EXCEPTION USING MESSAGE = message, ERRCODE = code;
+    END IF;
+    RAISE EXCEPTION USING MESSAGE = message, HINT = hint, ERRCODE = code;
+END $$;
+
+-- PEM
+
+-- Is this a DER SEQUENCE that holds a SEQUENCE and is exactly as long as it says (X.690 section 8.1)?  More of X.509
+-- cannot be seen from SQL.
+CREATE OR REPLACE FUNCTION iot_auth.der_looks_right(der bytea) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    total bigint := octet_length(der);
+    octets int; -- of the length, where it has the long form
+    length bigint := 0;
+BEGIN
+    IF total < 8 OR get_byte(der, 0) <> 48 THEN
+        RETURN false;
+    END IF;
+    IF get_byte(der, 1) < 128 THEN
+        RETURN total = get_byte(der, 1) + 2 AND get_byte(der, 2) = 48;
+    END IF;
+    octets := get_byte(der, 1) - 128;
+    IF octets NOT BETWEEN 1 AND 4 THEN
+        RETURN false;
+    END IF;
+    FOR i IN 2 .. octets + 1 LOOP
+        length := length * 256 + get_byte(der, i);
+    END LOOP;
+    RETURN total = length + octets + 2 AND get_byte(der, octets + 2) = 48;
+END $$;
+
+-- The DER of a text that holds exactly one PEM block (RFC 7468) with that label, or what is wrong with it.  Text in front of
+-- the block is allowed, as `openssl x509 -text` writes it; nothing but white space after it.
+CREATE OR REPLACE FUNCTION iot_auth.pem_decode(pem text, label text, OUT der bytea, OUT problem text)
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    head text := format('-----BEGIN %s-----', label);
+    tail text := format('-----END %s-----', label);
+    starts int := strpos(pem, head);
+    ends int := strpos(pem, tail);
+    after text := substr(pem, ends + length(tail));
+BEGIN
+    problem := CASE
+        WHEN pem IS NULL OR pem = '' THEN 'it is empty'
+        WHEN strpos(pem, 'PRIVATE KEY-----') > 0 THEN 'it holds a private key, which has no place in the database'
+        WHEN starts = 0 AND strpos(pem, '-----BEGIN ') > 0 THEN format('it is PEM, but not of a %s', label)
+        WHEN starts = 0 THEN format('there is no line ''%s'': is it DER, or another file?', head)
+        WHEN ends < starts THEN format('the line ''%s'' is missing', tail)
+        WHEN strpos(after, head) > 0 THEN format('it holds more than one %s: take one at a time', label)
+        WHEN after !~ '^\s*$' OR strpos(left(pem, starts - 1), '-----BEGIN ') > 0
+            THEN format('it holds something beside the one %s', label)
+    END;
+    IF problem IS NOT NULL THEN
+        RETURN;
+    END IF;
+    BEGIN
+        der := decode(substr(pem, starts + length(head), ends - starts - length(head)), 'base64');
+    EXCEPTION WHEN invalid_parameter_value THEN
+        problem := 'what stands between BEGIN and END is not base64';
+        RETURN;
+    END;
+    IF NOT iot_auth.der_looks_right(der) THEN
+        der := NULL;
+        problem := format('what it encodes is no %s: cut short, or damaged', label);
+    END IF;
+END $$;
+
+-- Fill in NEW.fingerprint from NEW.pem, or see that it is the right one.  Argument: the PEM label.
+CREATE OR REPLACE FUNCTION iot_auth.fill_fingerprint() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    decoded record := iot_auth.pem_decode(NEW.pem, TG_ARGV[0]);
+BEGIN
+    IF decoded.problem IS NOT NULL THEN
+        PERFORM iot_auth.fail(format('%s.pem: %s', TG_TABLE_NAME, decoded.problem));
+    END IF;
+    NEW.fingerprint := coalesce(NEW.fingerprint, sha256(decoded.der));
+    IF NEW.fingerprint <> sha256(decoded.der) THEN
+        PERFORM iot_auth.fail(format('%s.fingerprint is not the SHA-256 of the DER in pem', TG_TABLE_NAME),
+                              'leave the fingerprint out, it is filled in');
+    END IF;
+    RETURN NEW;
+END $$;
+
+-- Templates and topic filters
+
+-- A template as common/template.h reads it: literals and ${variables}, `variables` being a regular expression of the
+-- known names.  A client id template may hold '/' and end in '*'.
+CREATE OR REPLACE FUNCTION iot_auth.template_problem(template text, client_id boolean, variables text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    rest text := CASE WHEN client_id THEN regexp_replace(template, '\*$', '') ELSE template END;
+    unknown text := (SELECT m[1] FROM regexp_matches(template, '\$\{([^}]*)\}', 'g') m
+                     WHERE m[1] COLLATE "C" !~ ('^(' || variables || ')$') LIMIT 1);
+    literals text := regexp_replace(rest, '\$\{[^}]*\}', '', 'g');
+BEGIN
+    RETURN CASE
+        WHEN template IS NULL THEN 'it is missing'
+        WHEN octet_length(template) NOT BETWEEN 1 AND 512 THEN 'it must be 1 to 512 bytes long'
+        WHEN unknown IS NOT NULL THEN format('there is no variable ${%s} here', unknown)
+        WHEN literals COLLATE "C" ~ '[\u0001-\u001f\u007f]' THEN 'it holds a control character'
+        WHEN literals ~ '[${}]' THEN 'a variable is written ${name}, and $ { } have no other use'
+        WHEN literals ~ '[+#]' THEN 'it holds one of + #'
+        WHEN strpos(literals, '*') > 0 AND client_id THEN 'a ''*'' may stand at the end only'
+        WHEN strpos(literals, '*') > 0 THEN 'it holds a ''*'''
+        WHEN strpos(literals, '/') > 0 AND NOT client_id THEN 'it holds a ''/'''
+        WHEN (SELECT count(*) FROM regexp_matches(rest, '\$\{[^}]*\}|[^$]+', 'g')) > 16 THEN 'it has more than 16 parts'
+        WHEN NOT client_id AND strpos(template, '${') = 0 THEN 'without a variable, all certificates would be one device'
+    END;
+END $$;
+
+-- The first of several client id templates that is wrong, and how.
+CREATE OR REPLACE FUNCTION iot_auth.client_id_templates_problem(templates text[], variables text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN coalesce(iot_auth.list_problem(templates, 16),
+                    (SELECT format('''%s'': %s', t, iot_auth.template_problem(t, true, variables))
+                     FROM unnest(templates) WITH ORDINALITY u(t, n)
+                     WHERE iot_auth.template_problem(t, true, variables) IS NOT NULL ORDER BY n LIMIT 1));
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.certificate_variables() RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 'cert\.(cn|serial|fingerprint|subject\.(O|OU|serialNumber)|san\.(dns|uri))|ca|tenant';
+
+CREATE OR REPLACE FUNCTION iot_auth.app_variables() RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 'app_id|issuer|tenant|claim\.[^+#/*${}]+';
+
+-- A topic filter of a rule (MQTT 5 section 4.7), each ${variable} one whole level.
+CREATE OR REPLACE FUNCTION iot_auth.topic_filter_problem(filter text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN filter IS NULL THEN 'it is missing'
+    WHEN octet_length(filter) NOT BETWEEN 1 AND 1024 THEN 'it must be 1 to 1024 bytes long'
+    WHEN filter COLLATE "C" ~ '[\u0001-\u001f\u007f-\u009f]' THEN 'it holds a control character'
+    WHEN filter COLLATE "C" ~ '^\$share(/|$)' THEN 'rules are matched without $share/<group>/: leave it out'
+    WHEN filter COLLATE "C" ~ '#.' THEN '''#'' may stand at the end only'
+    WHEN filter COLLATE "C" ~ '[^/]#' THEN '''#'' must be a whole level'
+    WHEN filter COLLATE "C" ~ '[^/]\+|\+[^/]' THEN '''+'' must be a whole level'
+    WHEN filter COLLATE "C" !~ '\$\{' THEN NULL
+    WHEN filter COLLATE "C" ~ '[^/]\$\{|\}[^/]|\$\{[^}/]*(/|$)' THEN 'a ${variable} must be a whole level'
+    WHEN regexp_replace('/' || filter COLLATE "C",
+                        '/\$\{(device_id|client_id|tenant|ca|app_id|issuer|(claim|attr)\.[^+#/*${}]+)\}(?=/|$)', '/', 'g')
+         ~ '\$\{' THEN 'it holds a ${variable} that does not exist'
+END;
+
+-- What never changes, and what never comes back
+
+CREATE OR REPLACE FUNCTION iot_auth.refuse() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING MESSAGE = TG_ARGV[0], HINT = coalesce(TG_ARGV[1], ''), ERRCODE = 'object_not_in_prerequisite_state';
+END $$;
+
+CREATE OR REPLACE TRIGGER ca_revoked_is_final BEFORE UPDATE ON iot_auth.ca FOR EACH ROW
+    WHEN (OLD.status = 'REVOKED' AND NEW.status <> 'REVOKED')
+    EXECUTE FUNCTION iot_auth.refuse('a REVOKED CA stays REVOKED', 'register another CA');
+CREATE OR REPLACE TRIGGER ca_identity_is_fixed BEFORE UPDATE ON iot_auth.ca FOR EACH ROW
+    WHEN (OLD.ca_id <> NEW.ca_id OR OLD.name <> NEW.name OR OLD.pem <> NEW.pem OR OLD.fingerprint <> NEW.fingerprint)
+    EXECUTE FUNCTION iot_auth.refuse('name and certificate of a CA never change',
+                                     'register the new certificate as a CA that replaces this one');
+CREATE OR REPLACE TRIGGER device_revoked_is_final BEFORE UPDATE ON iot_auth.device FOR EACH ROW
+    WHEN (OLD.status = 'REVOKED' AND NEW.status <> 'REVOKED')
+    EXECUTE FUNCTION iot_auth.refuse('a REVOKED device stays REVOKED', 'delete it, and it may be registered anew');
+CREATE OR REPLACE TRIGGER device_id_is_fixed BEFORE UPDATE ON iot_auth.device FOR EACH ROW
+    WHEN (OLD.device_id <> NEW.device_id)
+    EXECUTE FUNCTION iot_auth.refuse('the id of a device never changes');
+CREATE OR REPLACE TRIGGER certificate_revoked_is_final BEFORE UPDATE ON iot_auth.device_certificate FOR EACH ROW
+    WHEN (OLD.status = 'REVOKED' AND NEW.status <> 'REVOKED')
+    EXECUTE FUNCTION iot_auth.refuse('a REVOKED certificate stays REVOKED', 'give the device a new certificate');
+CREATE OR REPLACE TRIGGER certificate_identity_is_fixed BEFORE UPDATE ON iot_auth.device_certificate FOR EACH ROW
+    WHEN (OLD.fingerprint <> NEW.fingerprint OR OLD.device_id <> NEW.device_id OR OLD.ca_id <> NEW.ca_id)
+    EXECUTE FUNCTION iot_auth.refuse('fingerprint, device and CA of a certificate never change');
+CREATE OR REPLACE TRIGGER role_name_is_fixed BEFORE UPDATE ON iot_auth.role FOR EACH ROW
+    WHEN (OLD.role <> NEW.role)
+    EXECUTE FUNCTION iot_auth.refuse('the name of a role never changes');
+CREATE OR REPLACE TRIGGER issuer_name_is_fixed BEFORE UPDATE ON iot_auth.oauth_issuer FOR EACH ROW
+    WHEN (OLD.name <> NEW.name)
+    EXECUTE FUNCTION iot_auth.refuse('the name of an issuer never changes');
+
+-- Certificates
+
+CREATE OR REPLACE TRIGGER ca_fingerprint BEFORE INSERT ON iot_auth.ca FOR EACH ROW
+    EXECUTE FUNCTION iot_auth.fill_fingerprint('CERTIFICATE');
+CREATE OR REPLACE TRIGGER crl_fingerprint BEFORE INSERT OR UPDATE ON iot_auth.crl FOR EACH ROW
+    EXECUTE FUNCTION iot_auth.fill_fingerprint('X509 CRL');
+CREATE OR REPLACE TRIGGER certificate_fingerprint BEFORE INSERT ON iot_auth.device_certificate FOR EACH ROW
+    WHEN (NEW.pem IS NOT NULL)
+    EXECUTE FUNCTION iot_auth.fill_fingerprint('CERTIFICATE');
+CREATE OR REPLACE TRIGGER certificate_fingerprint_change BEFORE UPDATE ON iot_auth.device_certificate FOR EACH ROW
+    WHEN (NEW.pem IS DISTINCT FROM OLD.pem AND NEW.pem IS NOT NULL)
+    EXECUTE FUNCTION iot_auth.fill_fingerprint('CERTIFICATE');
+
+-- CAs: templates, and the line of succession
+
+-- Does `successor` replace `predecessor`, directly or through others in between?
+CREATE OR REPLACE FUNCTION iot_auth.ca_succeeds(successor bigint, predecessor bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (
+        WITH RECURSIVE line(ca_id) AS (
+            SELECT replaces FROM iot_auth.ca WHERE ca_id = successor AND replaces IS NOT NULL
+            UNION
+            SELECT c.replaces FROM iot_auth.ca c JOIN line USING (ca_id) WHERE c.replaces IS NOT NULL)
+        SELECT FROM line WHERE line.ca_id = predecessor);
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.check_ca() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    problem text;
+BEGIN
+    problem := iot_auth.template_problem(NEW.device_id_template, false, iot_auth.certificate_variables());
+    IF problem IS NOT NULL THEN
+        PERFORM iot_auth.fail(format('device_id_template ''%s'': %s', NEW.device_id_template, problem));
+    END IF;
+    problem := iot_auth.client_id_templates_problem(NEW.client_id_templates, 'device_id|' || iot_auth.certificate_variables());
+    IF problem IS NOT NULL THEN
+        PERFORM iot_auth.fail('client_id_templates: ' || problem);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER ca_templates_insert AFTER INSERT ON iot_auth.ca FOR EACH ROW
+    EXECUTE FUNCTION iot_auth.check_ca();
+CREATE OR REPLACE TRIGGER ca_templates_update AFTER UPDATE OF device_id_template, client_id_templates ON iot_auth.ca
+    FOR EACH ROW EXECUTE FUNCTION iot_auth.check_ca();
+
+-- After the fact, so that one statement may write both.
+CREATE OR REPLACE FUNCTION iot_auth.check_succession() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM iot_auth.ca a JOIN iot_auth.ca b ON a.replaces = b.ca_id
+               WHERE NEW.ca_id IN (a.ca_id, b.ca_id) AND a.tenant IS DISTINCT FROM b.tenant) THEN
+        PERFORM iot_auth.fail(format('CA ''%s'': a CA and the one that it replaces must be of the same tenant', NEW.name));
+    END IF;
+    IF iot_auth.ca_succeeds(NEW.ca_id, NEW.ca_id) THEN
+        PERFORM iot_auth.fail(format('CA ''%s'' would replace itself', NEW.name));
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER ca_succession_insert AFTER INSERT ON iot_auth.ca FOR EACH ROW WHEN (NEW.replaces IS NOT NULL)
+    EXECUTE FUNCTION iot_auth.check_succession();
+CREATE OR REPLACE TRIGGER ca_succession_update AFTER UPDATE ON iot_auth.ca FOR EACH ROW
+    WHEN (NEW.replaces IS DISTINCT FROM OLD.replaces OR NEW.tenant IS DISTINCT FROM OLD.tenant)
+    EXECUTE FUNCTION iot_auth.check_succession();
+
+-- Device rows carry no tenant of their own as a rule: it would change behind their back.
+CREATE OR REPLACE FUNCTION iot_auth.check_tenant_change() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM iot_auth.device WHERE ca_id = NEW.ca_id) THEN
+        PERFORM iot_auth.fail(format('CA ''%s'' has devices: its tenant can no longer change', NEW.name),
+                              'set the tenant of the devices', 'object_not_in_prerequisite_state');
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER ca_tenant_change AFTER UPDATE ON iot_auth.ca FOR EACH ROW
+    WHEN (NEW.tenant IS DISTINCT FROM OLD.tenant)
+    EXECUTE FUNCTION iot_auth.check_tenant_change();
+
+-- The CA of a certificate is that of its device, or in one line of succession with it: else one CA could put a
+-- certificate under the name of another's device.  Checked per statement.
+CREATE OR REPLACE FUNCTION iot_auth.check_certificate_ca() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    stray record;
+BEGIN
+    SELECT c.device_id, encode(c.fingerprint, 'hex') AS fingerprint INTO stray
+    FROM changed c JOIN iot_auth.device d USING (device_id)
+    WHERE c.ca_id <> d.ca_id
+      AND NOT (iot_auth.ca_succeeds(c.ca_id, d.ca_id) OR iot_auth.ca_succeeds(d.ca_id, c.ca_id))
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM iot_auth.fail(format('certificate %s belongs to a CA that is neither that of device ''%s'' nor in succession with it',
+                                     stray.fingerprint, stray.device_id), 'see ca.replaces');
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER certificate_ca AFTER INSERT ON iot_auth.device_certificate
+    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION iot_auth.check_certificate_ca();
+
+CREATE OR REPLACE FUNCTION iot_auth.check_device_ca() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    stray record;
+BEGIN
+    SELECT c.fingerprint INTO stray FROM iot_auth.device_certificate c
+    WHERE c.device_id = NEW.device_id AND c.ca_id <> NEW.ca_id
+      AND NOT (iot_auth.ca_succeeds(c.ca_id, NEW.ca_id) OR iot_auth.ca_succeeds(NEW.ca_id, c.ca_id))
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM iot_auth.fail(format('device ''%s'' has certificates of a CA that is not in succession with the new one', NEW.device_id),
+                              'delete them first, or see ca.replaces');
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER device_ca_change AFTER UPDATE ON iot_auth.device FOR EACH ROW
+    WHEN (NEW.ca_id <> OLD.ca_id)
+    EXECUTE FUNCTION iot_auth.check_device_ca();
+
+CREATE OR REPLACE FUNCTION iot_auth.touch() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.updated_at := now();
+    RETURN NEW;
+END $$;
+CREATE OR REPLACE TRIGGER device_touch BEFORE UPDATE ON iot_auth.device FOR EACH ROW
+    WHEN ((NEW.ca_id, NEW.tenant, NEW.status, NEW.attributes) IS DISTINCT FROM (OLD.ca_id, OLD.tenant, OLD.status, OLD.attributes))
+    EXECUTE FUNCTION iot_auth.touch();
+
+-- Rules
+
+CREATE OR REPLACE FUNCTION iot_auth.check_rule() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM iot_auth.fail(format('topic filter ''%s'': %s', NEW.topic_filter, iot_auth.topic_filter_problem(NEW.topic_filter)));
+END $$;
+CREATE OR REPLACE TRIGGER rule_topic_filter BEFORE INSERT OR UPDATE ON iot_auth.role_rule FOR EACH ROW
+    WHEN (iot_auth.topic_filter_problem(NEW.topic_filter) IS NOT NULL)
+    EXECUTE FUNCTION iot_auth.check_rule();
+
+-- Issuers
+
+-- Only public keys: a symmetric key would let everyone who can read it mint tokens, a private one has no business here.
+CREATE OR REPLACE FUNCTION iot_auth.jwks_problem(jwks jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN jwks IS NULL THEN NULL
+    WHEN jsonb_typeof(jwks -> 'keys') IS DISTINCT FROM 'array' THEN 'it is no JWK set: {"keys": […]}'
+    WHEN jsonb_array_length(jwks -> 'keys') = 0 THEN 'it holds no key'
+    WHEN jsonb_path_exists(jwks, '$.keys[*] ? (@.type() != "object")') THEN 'one of its keys is not an object'
+    WHEN jsonb_path_exists(jwks, '$.keys[*] ? (@.kty == "oct")') THEN 'it holds a symmetric key'
+    WHEN jsonb_path_exists(jwks, '$.keys[*].d') THEN 'it holds a private key'
+END;
+
+CREATE OR REPLACE FUNCTION iot_auth.check_issuer() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    problem text := iot_auth.client_id_templates_problem(NEW.client_id_templates, iot_auth.app_variables());
+BEGIN
+    IF problem IS NOT NULL THEN
+        PERFORM iot_auth.fail('client_id_templates: ' || problem);
+    END IF;
+    problem := iot_auth.jwks_problem(NEW.jwks);
+    IF problem IS NOT NULL THEN
+        PERFORM iot_auth.fail('jwks: ' || problem);
+    END IF;
+    IF NEW.jwks IS NULL AND NEW.jwks_url IS NULL AND NEW.issuer !~ '^https://' THEN
+        PERFORM iot_auth.fail(format('issuer ''%s'' has neither jwks nor jwks_url, and keys are discovered at https:// issuers only', NEW.issuer));
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER issuer_check_insert AFTER INSERT ON iot_auth.oauth_issuer FOR EACH ROW
+    EXECUTE FUNCTION iot_auth.check_issuer();
+CREATE OR REPLACE TRIGGER issuer_check_update AFTER UPDATE OF issuer, jwks, jwks_url, client_id_templates ON iot_auth.oauth_issuer
+    FOR EACH ROW EXECUTE FUNCTION iot_auth.check_issuer();
+
+INSERT INTO iot_auth.schema_version (version) VALUES (2) ON CONFLICT DO NOTHING;
+COMMIT;
