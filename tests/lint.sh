@@ -121,6 +121,18 @@ scripts_parse() {
     done
 }
 
+# The README's table of options says what plugin/options.c says: the same names in the same order, the same defaults
+# (where the code has none, the README explains in words).
+options_table() {
+    [ -f plugin/options.c ] && grep -q '^| `db_conninfo`' README.md 2>/dev/null || return 0
+    diff <(sed -nE 's/^ *\{"([a-z_]+)", *parse_[a-z]+, *[^,]+, *("([^"]*)"|NULL),.*/\1 \3/p' plugin/options.c) \
+        <(awk -F' *[|] *' '
+            /^[|] `db_conninfo`/ { inside = 1 }
+            inside && !/^[|]/    { exit }
+            inside { gsub(/`/, ""); print $2 " " ($3 ~ /^[a-z0-9$\/_-]+$/ ? $3 : "") }' README.md) |
+        sed -nE 's/^< (.*)/plugin\/options.c has option: \1/p; s/^> (.*)/README.md has option: \1/p'
+}
+
 report layer < <(layers)
 report third-party < <(third_party)
 report forbidden-call < <(forbidden_calls)
@@ -128,6 +140,7 @@ report todo < <(unowned_todos)
 report format < <(formatting)
 report header < <(headers)
 report script < <(scripts_parse)
+report options < <(options_table)
 
 if [ "$breaches" -gt 0 ]; then
     echo "lint: $breaches found"

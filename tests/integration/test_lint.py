@@ -53,3 +53,34 @@ def test_a_breach_is_reported(tmp_path, name, text, reported):
 def test_what_is_allowed_passes(tmp_path, name, text):
     run = lint(tmp_path, name, text)
     assert (run.stdout, run.returncode) == ("lint: nothing found\n", 0)
+
+
+README = """
+| option | default | meaning |
+| --- | --- | --- |
+| `db_conninfo` | (required) | where |
+| `tls_gate` | %s | which |
+%s
+Text.
+"""
+OPTIONS = """
+static const struct option table[] = {
+    {"db_conninfo", parse_text, FIELD(db_conninfo), NULL, 0, 0},
+    {"tls_gate", parse_gate, 0, "on", 0, 0},
+};
+"""
+
+
+@pytest.mark.parametrize(
+    "default,more,reported",
+    [
+        ("on", "", None),
+        ("off", "", "options: README.md has option: tls_gate off"),
+        ("on", "| `colour` | red | none |\n", "options: README.md has option: colour red"),
+    ],
+)
+def test_the_readmes_options_are_compared(tmp_path, default, more, reported):
+    (tmp_path / "README.md").write_text(README % (default, more))
+    run = lint(tmp_path, "plugin/options.c", OPTIONS)
+    assert reported is None or reported in run.stdout
+    assert ("options:" in run.stdout) == (reported is not None)
