@@ -37,6 +37,12 @@ struct ia_chain {
  * fails open: out of memory is reason `internal`.  Leaves OpenSSL's error queue as it was.  Any thread. */
 void ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, int64_t now, struct ia_chain *out);
 
+/* The same, and strict about revocation: each certificate below the anchor needs a CRL of its issuer, valid at `now`,
+ * among `crls` (borrowed); the set's own CRLs count as well.  For iot-auth-check; a broker is lenient (a stale list
+ * must not lock a fleet out). */
+void ia_chain_verify_strict(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, struct ia_crl *const *crls,
+                            size_t n_crls, int64_t now, struct ia_chain *out);
+
 /* Decide `chain`, good under an older set, anew under `set`: CA statuses (also of CAs registered since above it or as a
  * twin of a link), CRLs, validity.  Returns IA_R_NONE or the reason; *chain is not changed but for cas/n_cas. */
 enum ia_reason ia_chain_recheck(const struct ia_ca_set *set, struct ia_chain *chain, int64_t now);

@@ -1,0 +1,213 @@
+#include "tests/unit/x509/make_cert.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+#include <openssl/x509v3.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEYS_MAX 256
+
+static void must(bool ok, const char *what)
+{
+    if (ok)
+        return;
+    fprintf(stderr, "make_cert: %s\n", what);
+    ERR_print_errors_fp(stderr);
+    abort();
+}
+
+static EVP_PKEY *generate(const char *name)
+{
+    if (strncmp(name, "p256:", 5) == 0)
+        return EVP_EC_gen("P-256");
+    if (strncmp(name, "p384:", 5) == 0)
+        return EVP_EC_gen("P-384");
+    if (strncmp(name, "rsa2048:", 8) == 0)
+        return EVP_RSA_gen(2048);
+    if (strncmp(name, "rsa1024:", 8) == 0)
+        return EVP_RSA_gen(1024);
+    if (strncmp(name, "ed25519:", 8) == 0)
+        return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+    return NULL;
+}
+
+EVP_PKEY *mc_key(const char *name)
+{
+    static struct {
+        const char *name;
+        EVP_PKEY *key;
+    } kept[KEYS_MAX];
+    size_t i = 0;
+    for (; i < KEYS_MAX && kept[i].name; i++)
+        if (strcmp(kept[i].name, name) == 0)
+            return kept[i].key;
+    must(i < KEYS_MAX, "too many keys");
+    kept[i].name = strdup(name);
+    kept[i].key = generate(name);
+    must(kept[i].name && kept[i].key, name);
+    return kept[i].key;
+}
+
+/* "/O=Acme/CN=x" */
+static void add_attributes(X509_NAME *name, const char *text)
+{
+    char *copy = strdup(text), *rest = NULL;
+    for (char *part = strtok_r(copy, "/", &rest); part; part = strtok_r(NULL, "/", &rest)) {
+        char *value = strchr(part, '=');
+        must(value != NULL, text);
+        *value++ = '\0';
+        must(X509_NAME_add_entry_by_txt(name, part, MBSTRING_UTF8, (const unsigned char *)value, -1, -1, 0) == 1, text);
+    }
+    free(copy);
+}
+
+/* "name=value|name=value" */
+static void add_extensions(X509V3_CTX *ctx, const char *text, int (*add)(void *, X509_EXTENSION *), void *to)
+{
+    char *copy = strdup(text ? text : ""), *rest = NULL;
+    for (char *part = strtok_r(copy, "|", &rest); part; part = strtok_r(NULL, "|", &rest)) {
+        char *value = strchr(part, '=');
+        must(value != NULL, text);
+        *value++ = '\0';
+        X509_EXTENSION *ext = X509V3_EXT_nconf(NULL, ctx, part, value);
+        must(ext && add(to, ext) == 1, text);
+        X509_EXTENSION_free(ext);
+    }
+    free(copy);
+}
+
+static int add_to_cert(void *to, X509_EXTENSION *ext)
+{
+    return X509_add_ext(to, ext, -1);
+}
+
+static int add_to_crl(void *to, X509_EXTENSION *ext)
+{
+    return X509_CRL_add_ext(to, ext, -1);
+}
+
+static const EVP_MD *digest_for(EVP_PKEY *key, const char *md)
+{
+    if (EVP_PKEY_is_a(key, "ED25519"))
+        return NULL;
+    return EVP_get_digestbyname(md ? md : "SHA256");
+}
+
+static void set_times(X509 *x509, const struct mc_cert *spec)
+{
+    must(ASN1_TIME_set(X509_getm_notBefore(x509), spec->from ? spec->from : MC_NOW - MC_DAY) &&
+             ASN1_TIME_set(X509_getm_notAfter(x509), spec->to ? spec->to : MC_NOW + 365 * MC_DAY),
+         "times");
+}
+
+static void set_names(X509 *x509, const struct mc_cert *spec)
+{
+    X509_NAME *name = X509_NAME_new();
+    if (!spec->name && spec->subject)
+        add_attributes(name, spec->subject);
+    const X509_NAME *subject = spec->name ? spec->name : name;
+    const X509_NAME *issuer = spec->issuer ? X509_get_subject_name(spec->issuer) : subject;
+    must(X509_set_subject_name(x509, subject) == 1 && X509_set_issuer_name(x509, issuer) == 1, "names");
+    X509_NAME_free(name);
+}
+
+X509 *mc_cert(const struct mc_cert *spec)
+{
+    X509 *x509 = X509_new();
+    EVP_PKEY *key = mc_key(spec->key), *signer = mc_key(spec->issuer_key ? spec->issuer_key : spec->key);
+    must(x509 && X509_set_version(x509, (spec->version ? spec->version : 3) - 1) == 1, "version");
+    must(ASN1_INTEGER_set_int64(X509_get_serialNumber(x509), spec->serial ? spec->serial : 1) == 1, "serial");
+    set_names(x509, spec);
+    set_times(x509, spec);
+    must(X509_set_pubkey(x509, key) == 1, "key");
+    X509V3_CTX ctx;
+    X509V3_set_ctx(&ctx, spec->issuer ? spec->issuer : x509, x509, NULL, NULL, 0);
+    add_extensions(&ctx, spec->ext, add_to_cert, x509);
+    must(!spec->extra || X509_add_ext(x509, spec->extra, -1) == 1, "extra extension");
+    must(X509_sign(x509, signer, digest_for(signer, spec->md)) > 0, "signature");
+    return x509;
+}
+
+static void add_revoked(X509_CRL *crl, const struct mc_crl *spec, int64_t serial)
+{
+    X509_REVOKED *entry = X509_REVOKED_new();
+    ASN1_INTEGER *number = ASN1_INTEGER_new();
+    ASN1_TIME *date = ASN1_TIME_set(NULL, MC_NOW - MC_DAY);
+    must(entry && number && date && ASN1_INTEGER_set_int64(number, serial) == 1, "entry");
+    must(X509_REVOKED_set_serialNumber(entry, number) == 1 && X509_REVOKED_set_revocationDate(entry, date) == 1,
+         "entry");
+    if (spec->reason) {
+        ASN1_ENUMERATED *reason = ASN1_ENUMERATED_new();
+        must(reason && ASN1_ENUMERATED_set(reason, spec->reason) == 1 &&
+                 X509_REVOKED_add1_ext_i2d(entry, NID_crl_reason, reason, 0, 0) == 1,
+             "reason");
+        ASN1_ENUMERATED_free(reason);
+    }
+    must(!spec->entry_ext || X509_REVOKED_add_ext(entry, spec->entry_ext, -1) == 1, "entry extension");
+    must(X509_CRL_add0_revoked(crl, entry) == 1, "entry");
+    ASN1_INTEGER_free(number);
+    ASN1_TIME_free(date);
+}
+
+static void set_crl_times(X509_CRL *crl, const struct mc_crl *spec)
+{
+    ASN1_TIME *from = ASN1_TIME_set(NULL, spec->from ? spec->from : MC_NOW - MC_DAY);
+    ASN1_TIME *to = ASN1_TIME_set(NULL, spec->to > 0 ? spec->to : MC_NOW + 30 * MC_DAY);
+    must(from && to && X509_CRL_set1_lastUpdate(crl, from) == 1, "thisUpdate");
+    must(spec->to < 0 || X509_CRL_set1_nextUpdate(crl, to) == 1, "nextUpdate");
+    ASN1_TIME_free(from);
+    ASN1_TIME_free(to);
+}
+
+X509_CRL *mc_crl(const struct mc_crl *spec)
+{
+    X509_CRL *crl = X509_CRL_new();
+    EVP_PKEY *signer = mc_key(spec->issuer_key);
+    must(crl && X509_CRL_set_version(crl, X509_CRL_VERSION_2) == 1 &&
+             X509_CRL_set_issuer_name(crl, X509_get_subject_name(spec->issuer)) == 1,
+         "CRL");
+    set_crl_times(crl, spec);
+    for (const int64_t *serial = spec->revoked; serial && *serial; serial++)
+        add_revoked(crl, spec, *serial);
+    if (spec->number) {
+        ASN1_INTEGER *number = ASN1_INTEGER_new();
+        must(number && ASN1_INTEGER_set_int64(number, spec->number) == 1 &&
+                 X509_CRL_add1_ext_i2d(crl, NID_crl_number, number, 0, 0) == 1,
+             "CRL number");
+        ASN1_INTEGER_free(number);
+    }
+    X509V3_CTX ctx;
+    X509V3_set_ctx(&ctx, spec->issuer, NULL, NULL, crl, 0);
+    add_extensions(&ctx, spec->ext, add_to_crl, crl);
+    must(X509_CRL_sort(crl) == 1 && X509_CRL_sign(crl, signer, digest_for(signer, NULL)) > 0, "CRL signature");
+    return crl;
+}
+
+static char *text_of(BIO *bio)
+{
+    char *data = NULL;
+    long len = BIO_get_mem_data(bio, &data);
+    char *text = calloc(1, (size_t)len + 1);
+    must(text != NULL, "memory");
+    memcpy(text, data, (size_t)len);
+    BIO_free(bio);
+    return text;
+}
+
+char *mc_pem(X509 *x509)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    must(bio && PEM_write_bio_X509(bio, x509) == 1, "PEM");
+    return text_of(bio);
+}
+
+char *mc_crl_pem(X509_CRL *crl)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    must(bio && PEM_write_bio_X509_CRL(bio, crl) == 1, "PEM");
+    return text_of(bio);
+}

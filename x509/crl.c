@@ -1,0 +1,215 @@
+#include "x509/crl.h"
+
+#include "x509/internal.h"
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REMOVE_FROM_CRL 8 /* RFC 5280 5.3.1 */
+
+/* The reason code of an entry, or -1.  Read off the DER (ENUMERATED, one octet): decoding it properly allocates, a
+ * million times for a large list. */
+static int entry_reason(X509_EXTENSION *reason)
+{
+    const ASN1_OCTET_STRING *der = X509_EXTENSION_get_data(reason);
+    const uint8_t *octets = ASN1_STRING_get0_data(der);
+    return ASN1_STRING_length(der) == 3 && octets[0] == V_ASN1_ENUMERATED && octets[1] == 1 ? octets[2] : -1;
+}
+
+/* RFC 5280 5.3: a list with a critical entry extension that is not understood must not be used.  certificateIssuer is
+ * among those: it belongs to indirect lists. */
+static bool entry_extensions(const X509_REVOKED *entry, bool *removed, const char **unusable)
+{
+    *removed = false;
+    for (int i = 0; i < X509_REVOKED_get_ext_count(entry); i++) {
+        X509_EXTENSION *extension = X509_REVOKED_get_ext(entry, i);
+        int nid = OBJ_obj2nid(X509_EXTENSION_get_object(extension));
+        if (nid == NID_crl_reason)
+            *removed = entry_reason(extension) == REMOVE_FROM_CRL;
+        else if (X509_EXTENSION_get_critical(extension) && nid != NID_invalidity_date)
+            *unusable = "an entry of it has a critical extension that is not known here";
+    }
+    return *unusable == NULL;
+}
+
+static int compare_serials(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct ia_serial));
+}
+
+/* OpenSSL sorts its list at the first look-up, under a lock; ours is sorted once and only read after. */
+static enum ia_rc read_entries(struct ia_crl *crl, struct ia_err *err)
+{
+    STACK_OF(X509_REVOKED) *entries = X509_CRL_get_REVOKED(crl->x509);
+    int n = sk_X509_REVOKED_num(entries);
+    if (n <= 0)
+        return IA_OK;
+    crl->revoked = calloc((size_t)n, sizeof *crl->revoked);
+    if (!crl->revoked)
+        return ia_fail(err, IA_NOMEM, "out of memory");
+    for (int i = 0; i < n; i++) {
+        const X509_REVOKED *entry = sk_X509_REVOKED_value(entries, i);
+        bool removed;
+        if (!entry_extensions(entry, &removed, &crl->unusable))
+            break;
+        /* A serial number that does not fit is no loss: a certificate with one is refused. */
+        if (!removed && ia_x509_serial(X509_REVOKED_get0_serialNumber(entry), &crl->revoked[crl->n_revoked]))
+            crl->n_revoked++;
+    }
+    qsort(crl->revoked, crl->n_revoked, sizeof *crl->revoked, compare_serials);
+    return IA_OK;
+}
+
+/* RFC 5280 5.2.5.  A list that covers only some certificates or reasons still names revoked ones; one that speaks for
+ * other issuers, or of attribute certificates, would be read wrongly. */
+static const char *why_scope_unusable(const X509_CRL *x509)
+{
+    int critical = -1;
+    ISSUING_DIST_POINT *scope = X509_CRL_get_ext_d2i(x509, NID_issuing_distribution_point, &critical, NULL);
+    if (!scope)
+        return critical == -1 ? NULL : "its issuing distribution point is malformed or there are two";
+    const char *why = NULL;
+    if (scope->indirectCRL > 0)
+        why = "it is an indirect CRL: it speaks for other issuers";
+    else if (scope->onlyattr > 0)
+        why = "it lists attribute certificates only";
+    ISSUING_DIST_POINT_free(scope);
+    return why;
+}
+
+static const char *why_unusable(const X509_CRL *x509)
+{
+    for (int i = 0; i < X509_CRL_get_ext_count(x509); i++) {
+        X509_EXTENSION *extension = X509_CRL_get_ext(x509, i);
+        int nid = OBJ_obj2nid(X509_EXTENSION_get_object(extension));
+        if (nid == NID_delta_crl)
+            return "it is a delta CRL: only complete ones are used";
+        bool known =
+            nid == NID_issuing_distribution_point || nid == NID_crl_number || nid == NID_authority_key_identifier;
+        if (!known && X509_EXTENSION_get_critical(extension))
+            return "it has a critical extension that is not known here";
+    }
+    return why_scope_unusable(x509);
+}
+
+static enum ia_rc fill(struct ia_crl *crl, struct ia_err *err)
+{
+    int critical = -1;
+    crl->number = X509_CRL_get_ext_d2i(crl->x509, NID_crl_number, &critical, NULL);
+    if (!crl->number && critical != -1)
+        return ia_fail(err, IA_FORMAT, "its CRL number is malformed");
+    const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl->x509);
+    if (!ia_x509_time(X509_CRL_get0_lastUpdate(crl->x509), &crl->this_update) ||
+        (next && !ia_x509_time(next, &crl->next_update)))
+        return ia_fail(err, IA_FORMAT, "its times are malformed");
+    crl->unusable = why_unusable(crl->x509);
+    return crl->unusable ? IA_OK : read_entries(crl, err);
+}
+
+static enum ia_rc parse_x509(const char *pem, X509_CRL **out, struct ia_err *err)
+{
+    static const struct ia_pem_kind kind = {"X509 CRL", "CRL", IA_CRL_PEM_MAX};
+    unsigned char *der = NULL;
+    long len = 0;
+    enum ia_rc rc = ia_pem_read(pem, &kind, &der, &len, err);
+    if (rc != IA_OK)
+        return rc;
+    const unsigned char *p = der;
+    X509_CRL *x509 = d2i_X509_CRL(NULL, &p, len);
+    if (!x509)
+        rc = ia_fail(err, IA_FORMAT, "it is not a CRL");
+    else if (p != der + len)
+        rc = ia_fail(err, IA_FORMAT, "something follows the CRL inside its PEM block");
+    OPENSSL_free(der);
+    if (rc != IA_OK) {
+        X509_CRL_free(x509);
+        return rc;
+    }
+    *out = x509;
+    return IA_OK;
+}
+
+static enum ia_rc parse(const char *pem, struct ia_crl **out, struct ia_err *err)
+{
+    struct ia_crl *crl = calloc(1, sizeof *crl);
+    if (!crl)
+        return ia_fail(err, IA_NOMEM, "out of memory");
+    atomic_init(&crl->refs, 1);
+    errno = 0;
+    enum ia_rc rc = parse_x509(pem, &crl->x509, err);
+    if (rc == IA_OK)
+        rc = fill(crl, err);
+    if (ia_memory_ran_out())
+        rc = ia_fail(err, IA_NOMEM, "out of memory");
+    if (rc != IA_OK) {
+        ia_crl_free(crl);
+        return rc;
+    }
+    *out = crl;
+    return IA_OK;
+}
+
+enum ia_rc ia_crl_parse_pem(const char *pem, struct ia_crl **out, struct ia_err *err)
+{
+    ERR_set_mark();
+    enum ia_rc rc = parse(pem, out, err);
+    ERR_pop_to_mark();
+    return rc;
+}
+
+struct ia_crl *ia_crl_ref(struct ia_crl *crl)
+{
+    atomic_fetch_add_explicit(&crl->refs, 1, memory_order_relaxed);
+    return crl;
+}
+
+void ia_crl_free(struct ia_crl *crl)
+{
+    if (!crl || atomic_fetch_sub_explicit(&crl->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    X509_CRL_free(crl->x509);
+    ASN1_INTEGER_free(crl->number);
+    free(crl->revoked);
+    free(crl);
+}
+
+bool ia_crl_lists(const struct ia_crl *crl, const struct ia_serial *serial)
+{
+    return crl->n_revoked > 0 &&
+           bsearch(serial, crl->revoked, crl->n_revoked, sizeof *crl->revoked, compare_serials) != NULL;
+}
+
+/* By CRL number (RFC 5280 5.2.3) where both have one, else by date. */
+bool ia_crl_newer(const struct ia_crl *a, const struct ia_crl *b)
+{
+    int order = a->number && b->number ? ASN1_INTEGER_cmp(a->number, b->number) : 0;
+    return order != 0 ? order > 0 : a->this_update > b->this_update;
+}
+
+static const ASN1_OCTET_STRING *scope_of(const struct ia_crl *crl)
+{
+    int at = X509_CRL_get_ext_by_NID(crl->x509, NID_issuing_distribution_point, -1);
+    return at < 0 ? NULL : X509_EXTENSION_get_data(X509_CRL_get_ext(crl->x509, at));
+}
+
+bool ia_crl_same_scope(const struct ia_crl *a, const struct ia_crl *b)
+{
+    const ASN1_OCTET_STRING *one = scope_of(a), *other = scope_of(b);
+    if (!one || !other)
+        return one == other;
+    return ASN1_OCTET_STRING_cmp(one, other) == 0;
+}
+
+bool ia_crl_signed_by(struct ia_crl *crl, const struct ia_cert *issuer)
+{
+    if (ia_signed_memo_has(&crl->issuer, issuer))
+        return true;
+    EVP_PKEY *key = X509_get0_pubkey(issuer->x509);
+    if (X509_NAME_cmp(X509_CRL_get_issuer(crl->x509), X509_get_subject_name(issuer->x509)) != 0 || !key ||
+        X509_CRL_verify(crl->x509, key) != 1)
+        return false;
+    ia_signed_memo_keep(&crl->issuer, issuer);
+    return true;
+}
