@@ -1,0 +1,82 @@
+#include "fixture.h"
+
+#include "mint.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char problem[1024];
+
+static void on_problem(void *ctx, const char *name, const char *text)
+{
+    (void)ctx;
+    snprintf(problem, sizeof problem, "%s: %s", name, text);
+}
+
+struct ia_issuer_spec fixture_spec(void)
+{
+    static const char *const audience[] = {"mqtt", "https://mqtt.example/"};
+    static const char *const algorithms[] = {"EdDSA", "ES256"};
+    static const char *const templates[] = {"app:${issuer}:${app_id}", "app:${issuer}:${app_id}/*"};
+    static const char *const types[] = {"at+jwt", "JWT"};
+    static char *jwks;
+    if (!jwks)
+        jwks = mint_jwks(mint_key(IA_KEY_ED25519, 0), "k1");
+    return (struct ia_issuer_spec){.name = "idp",
+                                   .issuer = ISS,
+                                   .audience = audience,
+                                   .n_audience = 2,
+                                   .algorithms = algorithms,
+                                   .n_algorithms = 2,
+                                   .jwks = jwks,
+                                   .client_id_templates = templates,
+                                   .n_client_id_templates = 2,
+                                   .token_types = types,
+                                   .n_token_types = 2,
+                                   .leeway_s = 30,
+                                   .active = true};
+}
+
+struct ia_issuer_set *fixture_set(const struct ia_issuer_spec *specs, size_t n)
+{
+    struct ia_issuer_set *set = NULL;
+    struct ia_err err = {0};
+    problem[0] = '\0';
+    ck_assert_msg(ia_issuer_set_build(specs, n, on_problem, NULL, &set, &err) == IA_OK, "%s", err.msg);
+    return set;
+}
+
+struct ia_issuer_set *fixture_one(struct ia_issuer_spec spec)
+{
+    return fixture_set(&spec, 1);
+}
+
+const char *fixture_problem(void)
+{
+    return problem;
+}
+
+char *fixture_token(const char *payload)
+{
+    return mint_token(mint_key(IA_KEY_ED25519, 0), IA_ALG_EDDSA,
+                      "{\"alg\":\"EdDSA\",\"kid\":\"k1\",\"typ\":\"at+jwt\"}", payload);
+}
+
+enum ia_reason fixture_verify(const struct ia_issuer_set *set, const char *token, struct ia_token **out,
+                              struct ia_token_why *why)
+{
+    struct ia_token *made = NULL;
+    struct ia_token_why own;
+    if (!why)
+        why = &own;
+    memset(why, 'x', sizeof *why); /* so that a field left unset is seen */
+    enum ia_reason reason = ia_token_verify(set, token, strlen(token), NOW, NULL, &made, why);
+    ck_assert((made != NULL) == (reason == IA_R_NONE));
+    ck_assert((why->detail[0] == '\0') == (reason == IA_R_NONE));
+    if (out)
+        *out = made;
+    else
+        ia_token_free(made);
+    return reason;
+}

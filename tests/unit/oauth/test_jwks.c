@@ -1,0 +1,313 @@
+#include "oauth/jwks.h"
+
+#include "mint.h"
+#include "suite.h"
+
+#include <openssl/bn.h>
+#include <openssl/err.h>
+#include <string.h>
+
+/* The last problem told, and how many there were. */
+static char told[256];
+static unsigned n_told;
+
+static void on_problem(void *ctx, const char *text)
+{
+    (void)ctx;
+    n_told++;
+    snprintf(told, sizeof told, "%s", text);
+}
+
+static struct ia_jwks *parse(const char *text)
+{
+    struct ia_jwks *jwks = NULL;
+    struct ia_err err = {0};
+    n_told = 0;
+    told[0] = '\0';
+    if (ia_jwks_parse(text, strlen(text), on_problem, NULL, &jwks, &err) != IA_OK)
+        ck_assert_ptr_null(jwks);
+    ck_assert_uint_eq(ERR_peek_error(), 0);
+    return jwks;
+}
+
+#define X25519 "\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\""
+#define ED     "{\"kty\":\"OKP\",\"crv\":\"Ed25519\"," X25519
+#define P256X  "\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\""
+#define P256Y  "\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\""
+#define EC     "{\"kty\":\"EC\",\"kid\":\"k\",\"crv\":\"P-256\","
+#define N2048                                                                                                          \
+    "\"n\":\"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-"       \
+    "yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-"              \
+    "KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_"              \
+    "h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ\""
+#define RSA "{\"kty\":\"RSA\",\"kid\":\"k\"," N2048
+
+/* One key a row.  `problem` NULL: it is used; "": left out in silence; else left out and told, with these words. */
+static const struct {
+    const char *label, *key, *problem;
+} keys[] = {
+    {"Ed25519", ED ",\"kid\":\"k\"}", NULL},
+    {"P-256", EC P256X "," P256Y "}", NULL},
+    {"RSA", RSA ",\"e\":\"AQAB\"}", NULL},
+    {"for signatures", ED ",\"kid\":\"k\",\"use\":\"sig\",\"key_ops\":[\"verify\"],\"alg\":\"EdDSA\"}", NULL},
+    {"certificates beside it are ignored", ED ",\"kid\":\"k\",\"x5c\":[\"rubbish\"],\"x5u\":\"http://x\"}", NULL},
+    {"for encryption", ED ",\"kid\":\"k\",\"use\":\"enc\"}", ""},
+    {"for encryption, by key_ops", ED ",\"kid\":\"k\",\"key_ops\":[\"encrypt\",\"wrapKey\"]}", ""},
+    {"for nothing", ED ",\"kid\":\"k\",\"key_ops\":[]}", ""},
+    {"use is no string", ED ",\"kid\":\"k\",\"use\":1}", "use is no string"},
+    {"key_ops is no array", ED ",\"kid\":\"k\",\"key_ops\":\"verify\"}", "key_ops is no array"},
+    {"not an object", "\"k\"", "no JSON object"},
+    {"no kid", ED "}", "no usable kid"},
+    {"empty kid", ED ",\"kid\":\"\"}", "no usable kid"},
+    {"kid is a number", ED ",\"kid\":7}", "no usable kid"},
+    {"no kty", "{\"kid\":\"k\"," X25519 "}", "kty is missing"},
+    {"unknown kty", "{\"kty\":\"AKP\",\"kid\":\"k\"}", "none of RSA, EC, OKP"},
+    {"symmetric: could sign as well", "{\"kty\":\"oct\",\"kid\":\"k\",\"k\":\"c2VjcmV0\"}", "symmetric"},
+    {"private Ed25519", ED ",\"kid\":\"k\",\"d\":\"c2VjcmV0\"}", "private"},
+    {"private RSA, though only a factor", RSA ",\"e\":\"AQAB\",\"p\":\"c2VjcmV0\"}", "private"},
+    {"HMAC with an RSA key", RSA ",\"e\":\"AQAB\",\"alg\":\"HS256\"}", "alg is not supported"},
+    {"alg of another type", RSA ",\"e\":\"AQAB\",\"alg\":\"ES256\"}", "alg does not fit"},
+    {"alg of another curve", EC P256X "," P256Y ",\"alg\":\"ES384\"}", "alg does not fit"},
+    {"alg is no string", RSA ",\"e\":\"AQAB\",\"alg\":null}", "alg is no string"},
+    {"RSA without e", RSA "}", "n or e is missing"},
+    {"RSA, e is a number", RSA ",\"e\":65537}", "n or e is missing"},
+    {"RSA, e = 1: anybody can sign", RSA ",\"e\":\"AQ\"}", "exponent is weak"},
+    {"RSA, e = 3", RSA ",\"e\":\"Aw\"}", "exponent is weak"},
+    {"RSA, e = 0", RSA ",\"e\":\"AA\"}", "exponent is weak"},
+    {"RSA, e = 65536", RSA ",\"e\":\"AQAA\"}", "exponent is weak"},
+    {"RSA, e = 65535", RSA ",\"e\":\"__8\"}", "exponent is weak"},
+    {"RSA, e of nine bytes", RSA ",\"e\":\"AQAAAAAAAAAB\"}", "longer than 64 bits"},
+    {"RSA, padded e", RSA ",\"e\":\"AQAB=\"}", "n or e is missing"},
+    {"RSA, tiny", "{\"kty\":\"RSA\",\"kid\":\"k\",\"n\":\"AQAB\",\"e\":\"AQAB\"}", "shorter than 2048"},
+    {"EC, unknown curve", "{\"kty\":\"EC\",\"kid\":\"k\",\"crv\":\"secp256k1\"," P256X "," P256Y "}", "crv is none of"},
+    {"EC without y", EC P256X "}", "x or y is missing"},
+    {"EC, x one byte short", EC "\"x\":\"zc4ncPbEXUGDy-5v20t7WAczNXvp7xO6z248e9FURQ\"," P256Y "}", "x or y is missing"},
+    {"EC, not on the curve", EC P256X ",\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a4\"}", "no point"},
+    {"EC, point of another curve", "{\"kty\":\"EC\",\"kid\":\"k\",\"crv\":\"P-384\"," P256X "," P256Y "}",
+     "x or y is missing"},
+    {"OKP, key agreement", "{\"kty\":\"OKP\",\"kid\":\"k\",\"crv\":\"X25519\"," X25519 "}", "neither Ed25519"},
+    {"OKP, too short", "{\"kty\":\"OKP\",\"kid\":\"k\",\"crv\":\"Ed25519\",\"x\":\"AQAB\"}", "x is missing"},
+};
+
+START_TEST(key_rows_decide_as_listed)
+{
+    char *text = mint_text("{\"keys\":[%s]}", keys[_i].key);
+    struct ia_jwks *jwks = parse(text);
+    ck_assert_msg(jwks != NULL, "%s", keys[_i].label);
+    ck_assert_msg(ia_jwks_count(jwks) == (keys[_i].problem ? 0 : 1), "%s: %s", keys[_i].label, told);
+    ck_assert_msg(n_told == (keys[_i].problem && *keys[_i].problem ? 1 : 0), "%s: %s", keys[_i].label, told);
+    ck_assert_msg(!keys[_i].problem || strstr(told, keys[_i].problem), "%s: %s", keys[_i].label, told);
+    ck_assert_msg(!strstr(told, "c2VjcmV0"), "%s: tells key material", keys[_i].label);
+    ia_jwks_free(jwks);
+    free(text);
+}
+END_TEST
+
+START_TEST(bad_key_does_not_hold_up_the_others)
+{
+    struct ia_jwks *jwks = parse("{\"keys\":[" ED "}," ED ",\"kid\":\"a\"},7," EC P256X "," P256Y "}]}");
+    ck_assert_uint_eq(ia_jwks_count(jwks), 2);
+    ck_assert_uint_eq(n_told, 2);
+    ck_assert_str_eq(told, "key number 3: it is no JSON object");
+    ck_assert_int_eq(ia_jwks_find(jwks, "a")->type, IA_KEY_ED25519);
+    ck_assert_int_eq(ia_jwks_find(jwks, "k")->type, IA_KEY_P256);
+    ck_assert_ptr_null(ia_jwks_find(jwks, "K"));
+    ck_assert_ptr_null(ia_jwks_find(jwks, ""));
+    ia_jwks_free(jwks);
+}
+END_TEST
+
+START_TEST(two_keys_of_one_kid_count_neither)
+{
+    struct ia_jwks *jwks =
+        parse("{\"keys\":[" ED ",\"kid\":\"k\"}," EC P256X "," P256Y "}," ED ",\"kid\":\"other\"}]}");
+    ck_assert_uint_eq(ia_jwks_count(jwks), 1);
+    ck_assert_ptr_null(ia_jwks_find(jwks, "k"));
+    ck_assert_ptr_nonnull(ia_jwks_find(jwks, "other"));
+    ck_assert_str_eq(told, "key 'k': different keys have that kid");
+    ia_jwks_free(jwks);
+}
+END_TEST
+
+START_TEST(one_key_listed_twice_counts_once)
+{
+    struct ia_jwks *jwks = parse("{\"keys\":[" ED ",\"kid\":\"k\"}," ED ",\"kid\":\"k\",\"use\":\"sig\"}]}");
+    ck_assert_uint_eq(ia_jwks_count(jwks), 1);
+    ck_assert_uint_eq(n_told, 0);
+    ia_jwks_free(jwks);
+}
+END_TEST
+
+START_TEST(encryption_key_of_the_same_kid_does_not_disturb)
+{
+    struct ia_jwks *jwks = parse("{\"keys\":[" ED ",\"kid\":\"k\"}," RSA ",\"e\":\"AQAB\",\"use\":\"enc\"}]}");
+    ck_assert_int_eq(ia_jwks_find(jwks, "k")->type, IA_KEY_ED25519);
+    ck_assert_uint_eq(n_told, 0);
+    ia_jwks_free(jwks);
+}
+END_TEST
+
+START_TEST(kid_cannot_forge_a_line_of_the_problem)
+{
+    ia_jwks_free(parse("{\"keys\":[{\"kid\":\"a\\nb\\u001b[1m\",\"kty\":\"X\"}]}"));
+    ck_assert_str_eq(told, "key 'a?b?[1m': kty is none of RSA, EC, OKP");
+}
+END_TEST
+
+/* The whole set is refused. */
+static const struct {
+    const char *label, *text;
+} sets[] = {
+    {"empty", ""},
+    {"rubbish", "<html>not found</html>"},
+    {"a list", "[]"},
+    {"a key, not a set", ED ",\"kid\":\"k\"}"},
+    {"keys is no array", "{\"keys\":{}}"},
+    {"keys twice", "{\"keys\":[],\"keys\":[]}"},
+    {"a member of a key twice", "{\"keys\":[" ED ",\"kid\":\"a\",\"kid\":\"b\"}]}"},
+    {"something after it", "{\"keys\":[]} x"},
+    {"deep", "{\"keys\":[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]}"},
+};
+
+START_TEST(set_rows_are_refused)
+{
+    ck_assert_msg(!parse(sets[_i].text), "%s", sets[_i].label);
+}
+END_TEST
+
+START_TEST(empty_set_parses)
+{
+    struct ia_jwks *jwks = parse("{\"keys\":[]}");
+    ck_assert_ptr_nonnull(jwks);
+    ck_assert_uint_eq(ia_jwks_count(jwks), 0);
+    ck_assert_ptr_null(ia_jwks_find(jwks, "k"));
+    ia_jwks_free(jwks);
+}
+END_TEST
+
+static char *many_keys(unsigned n)
+{
+    char *text = mint_text("{\"keys\":[");
+    for (unsigned i = 0; i < n; i++) {
+        char *longer = mint_text("%s%s" ED ",\"kid\":\"k%u\"}", text, i ? "," : "", i);
+        free(text);
+        text = longer;
+    }
+    char *set = mint_text("%s]}", text);
+    free(text);
+    return set;
+}
+
+START_TEST(a_hundred_keys_are_the_most)
+{
+    char *fits = many_keys(100), *over = many_keys(101);
+    struct ia_jwks *jwks = parse(fits);
+    ck_assert_uint_eq(ia_jwks_count(jwks), 100);
+    for (unsigned i = 0; i < 100; i++) {
+        char kid[8];
+        snprintf(kid, sizeof kid, "k%u", i);
+        ck_assert_str_eq(ia_jwks_find(jwks, kid)->kid, kid);
+    }
+    ck_assert_ptr_null(parse(over));
+    ia_jwks_free(jwks);
+    free(fits);
+    free(over);
+}
+END_TEST
+
+START_TEST(set_of_256_KiB_is_the_longest)
+{
+    struct ia_jwks *jwks = NULL;
+    struct ia_err err = {0};
+    char *text = malloc(IA_JWKS_MAX + 1);
+    memset(text, ' ', IA_JWKS_MAX + 1);
+    memcpy(text, "{\"keys\":[]}", 11);
+    ck_assert_int_eq(ia_jwks_parse(text, IA_JWKS_MAX, NULL, NULL, &jwks, &err), IA_OK);
+    ia_jwks_free(jwks);
+    ck_assert_int_eq(ia_jwks_parse(text, IA_JWKS_MAX + 1, NULL, NULL, &jwks, &err), IA_FORMAT);
+    free(text);
+}
+END_TEST
+
+static bool used(EVP_PKEY *key)
+{
+    char *text = mint_jwks(key, "k");
+    struct ia_jwks *jwks = parse(text);
+    bool found = ia_jwks_find(jwks, "k");
+    ia_jwks_free(jwks);
+    free(text);
+    return found;
+}
+
+START_TEST(rsa_below_2048_bits_is_refused)
+{
+    EVP_PKEY *weak = mint_rsa(2047, 65537), *least = mint_rsa(2048, 65537);
+    ck_assert(!used(weak));
+    ck_assert_str_eq(told, "key 'k': its RSA modulus is shorter than 2048 bits");
+    ck_assert(used(least));
+    EVP_PKEY_free(weak);
+    EVP_PKEY_free(least);
+}
+END_TEST
+
+/* A modulus that is 65537 to some power modulo every small prime, as the ROCA generator makes them: 65537 itself to a
+ * power, reduced by nothing. */
+START_TEST(roca_modulus_is_refused)
+{
+    BIGNUM *n = BN_new(), *e = BN_new(), *base = BN_new();
+    BN_CTX *ctx = BN_CTX_new();
+    BN_set_word(base, 65537);
+    BN_set_word(e, 130); /* 65537 to the 130th has 2081 bits */
+    BN_exp(n, base, e, ctx);
+    uint8_t bytes[300];
+    int len = BN_bn2bin(n, bytes);
+    char *value = mint_base64url(bytes, (size_t)len);
+    char *text = mint_text("{\"keys\":[{\"kty\":\"RSA\",\"kid\":\"k\",\"e\":\"AQAB\",\"n\":\"%s\"}]}", value);
+    ia_jwks_free(parse(text));
+    ck_assert_ptr_nonnull(strstr(told, "ROCA"));
+    BN_free(n);
+    BN_free(e);
+    BN_free(base);
+    BN_CTX_free(ctx);
+    free(value);
+    free(text);
+}
+END_TEST
+
+START_TEST(key_id_is_the_key_whatever_its_name)
+{
+    EVP_PKEY *one = mint_key(IA_KEY_P256, 0), *two = mint_key(IA_KEY_ED25519, 0);
+    char *a = mint_jwk(one, "a", NULL), *b = mint_jwk(one, "b", ",\"alg\":\"ES256\""), *c = mint_jwk(two, "c", NULL);
+    char *text = mint_text("{\"keys\":[%s,%s,%s]}", c, b, a);
+    struct ia_jwks *jwks = parse(text);
+    ck_assert_mem_eq(ia_jwks_find(jwks, "a")->key_id, ia_jwks_find(jwks, "b")->key_id, IA_KEY_ID_LEN);
+    ck_assert_mem_ne(ia_jwks_find(jwks, "a")->key_id, ia_jwks_find(jwks, "c")->key_id, IA_KEY_ID_LEN);
+    ia_jwks_free(jwks);
+    free(a);
+    free(b);
+    free(c);
+    free(text);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("jwks");
+    TCase *c = tcase_create("jwks");
+    tcase_set_timeout(c, 30);
+    tcase_add_loop_test(c, key_rows_decide_as_listed, 0, ROWS(keys));
+    tcase_add_loop_test(c, set_rows_are_refused, 0, ROWS(sets));
+    tcase_add_test(c, bad_key_does_not_hold_up_the_others);
+    tcase_add_test(c, two_keys_of_one_kid_count_neither);
+    tcase_add_test(c, one_key_listed_twice_counts_once);
+    tcase_add_test(c, encryption_key_of_the_same_kid_does_not_disturb);
+    tcase_add_test(c, kid_cannot_forge_a_line_of_the_problem);
+    tcase_add_test(c, empty_set_parses);
+    tcase_add_test(c, a_hundred_keys_are_the_most);
+    tcase_add_test(c, set_of_256_KiB_is_the_longest);
+    tcase_add_test(c, rsa_below_2048_bits_is_refused);
+    tcase_add_test(c, roca_modulus_is_refused);
+    tcase_add_test(c, key_id_is_the_key_whatever_its_name);
+    suite_add_tcase(s, c);
+    return run_suite(s);
+}
