@@ -1,0 +1,623 @@
+#include "oauth/token.h"
+
+#include "fixture.h"
+#include "mint.h"
+#include "suite.h"
+
+#include <jwt.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <string.h>
+
+#define ID ",\"client_id\":\"a\""
+
+/* What a payload says; the token's form, key and signature are fine.  Leeway is 30 s. */
+static const struct {
+    const char *label, *payload;
+    enum ia_reason reason;
+} claims[] = {
+    {"fine", "{" CLAIMS ID "}", IA_R_NONE},
+    {"aud in a list", "{\"iss\":\"" ISS "\",\"aud\":[\"x\",\"mqtt\"],\"exp\":1700000300" ID "}", IA_R_NONE},
+    {"the other audience", "{\"iss\":\"" ISS "\",\"aud\":\"https://mqtt.example/\",\"exp\":1700000300" ID "}",
+     IA_R_NONE},
+    {"payload is a list", "[]", IA_R_TOKEN_MALFORMED},
+    {"payload is empty", "", IA_R_TOKEN_MALFORMED},
+    {"iss twice", "{\"iss\":\"https://evil.example\"," CLAIMS ID "}", IA_R_TOKEN_MALFORMED},
+    {"iss missing", "{\"aud\":\"mqtt\",\"exp\":1700000300" ID "}", IA_R_TOKEN_ISSUER},
+    {"iss of nobody", "{\"iss\":\"https://evil.example\",\"aud\":\"mqtt\",\"exp\":1700000300" ID "}",
+     IA_R_TOKEN_ISSUER},
+    {"iss with a slash more", "{\"iss\":\"" ISS "/\",\"aud\":\"mqtt\",\"exp\":1700000300" ID "}", IA_R_TOKEN_ISSUER},
+    {"iss in another case", "{\"iss\":\"https://IDP.example/realm\",\"aud\":\"mqtt\",\"exp\":1700000300" ID "}",
+     IA_R_TOKEN_ISSUER},
+    {"iss by the row's name", "{\"iss\":\"idp\",\"aud\":\"mqtt\",\"exp\":1700000300" ID "}", IA_R_TOKEN_ISSUER},
+    {"iss in a list", "{\"iss\":[\"" ISS "\"],\"aud\":\"mqtt\",\"exp\":1700000300" ID "}", IA_R_TOKEN_CLAIMS},
+    {"aud missing", "{\"iss\":\"" ISS "\",\"exp\":1700000300" ID "}", IA_R_TOKEN_AUDIENCE},
+    {"aud of another service", "{\"iss\":\"" ISS "\",\"aud\":\"billing\",\"exp\":1700000300" ID "}",
+     IA_R_TOKEN_AUDIENCE},
+    {"aud in another case", "{\"iss\":\"" ISS "\",\"aud\":\"MQTT\",\"exp\":1700000300" ID "}", IA_R_TOKEN_AUDIENCE},
+    {"aud list is empty", "{\"iss\":\"" ISS "\",\"aud\":[],\"exp\":1700000300" ID "}", IA_R_TOKEN_AUDIENCE},
+    {"aud in one string", "{\"iss\":\"" ISS "\",\"aud\":\"x mqtt\",\"exp\":1700000300" ID "}", IA_R_TOKEN_AUDIENCE},
+    {"aud with a number", "{\"iss\":\"" ISS "\",\"aud\":[\"mqtt\",1],\"exp\":1700000300" ID "}", IA_R_TOKEN_CLAIMS},
+    {"aud is an object", "{\"iss\":\"" ISS "\",\"aud\":{\"mqtt\":1},\"exp\":1700000300" ID "}", IA_R_TOKEN_CLAIMS},
+    {"exp missing: for ever", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\"" ID "}", IA_R_TOKEN_CLAIMS},
+    {"exp null", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\",\"exp\":null" ID "}", IA_R_TOKEN_CLAIMS},
+    {"exp is a string", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\",\"exp\":\"1700000300\"" ID "}", IA_R_TOKEN_CLAIMS},
+    {"exp in milliseconds", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\",\"exp\":1700000300000" ID "}", IA_R_TOKEN_CLAIMS},
+    {"exp is huge", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\",\"exp\":1e300" ID "}", IA_R_TOKEN_CLAIMS},
+    {"exp is beyond any number", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\",\"exp\":1e999" ID "}", IA_R_TOKEN_MALFORMED},
+    {"exp of 64 bits and more", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\",\"exp\":99999999999999999999" ID "}",
+     IA_R_TOKEN_MALFORMED},
+    {"exp of the smallest 64 bits", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\",\"exp\":-9223372036854775808" ID "}",
+     IA_R_TOKEN_CLAIMS},
+    {"exp before 1970", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\",\"exp\":-1" ID "}", IA_R_TOKEN_EXPIRED},
+    {"exp is 0", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\",\"exp\":0" ID "}", IA_R_TOKEN_EXPIRED},
+    {"exp over, within leeway", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\",\"exp\":1699999971" ID "}", IA_R_NONE},
+    {"exp and leeway over this second", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\",\"exp\":1699999970" ID "}",
+     IA_R_TOKEN_EXPIRED},
+    {"exp with a fraction: rounded down", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\",\"exp\":1699999970.9" ID "}",
+     IA_R_TOKEN_EXPIRED},
+    {"exp as a float", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\",\"exp\":1.7000003e9" ID "}", IA_R_NONE},
+    {"nbf past", "{" CLAIMS ID ",\"nbf\":1699999999}", IA_R_NONE},
+    {"nbf to come, within leeway", "{" CLAIMS ID ",\"nbf\":1700000030}", IA_R_NONE},
+    {"nbf to come", "{" CLAIMS ID ",\"nbf\":1700000031}", IA_R_TOKEN_NOT_YET_VALID},
+    {"nbf is a string", "{" CLAIMS ID ",\"nbf\":\"1699999999\"}", IA_R_TOKEN_CLAIMS},
+    {"nbf null", "{" CLAIMS ID ",\"nbf\":null}", IA_R_TOKEN_CLAIMS},
+    {"nbf is huge", "{" CLAIMS ID ",\"nbf\":1e18}", IA_R_TOKEN_CLAIMS},
+    {"nbf with a fraction", "{" CLAIMS ID ",\"nbf\":1700000030.5}", IA_R_NONE},
+    {"iat to come: not judged", "{" CLAIMS ID ",\"iat\":1800000000}", IA_R_NONE},
+    {"iat is a string", "{" CLAIMS ID ",\"iat\":\"1699999999\"}", IA_R_TOKEN_CLAIMS},
+    {"no claim that names the app", "{" CLAIMS "}", IA_R_TOKEN_CLAIMS},
+    {"azp names it", "{" CLAIMS ",\"azp\":\"a\"}", IA_R_NONE},
+    {"sub names it", "{" CLAIMS ",\"sub\":\"a\"}", IA_R_NONE},
+    {"client_id is unfit, sub is not tried: nobody picks a name by spoiling another",
+     "{" CLAIMS ",\"client_id\":\"a/b\",\"sub\":\"a\"}", IA_R_TOKEN_CLAIMS},
+    {"client_id is a number", "{" CLAIMS ",\"client_id\":7,\"sub\":\"a\"}", IA_R_TOKEN_CLAIMS},
+    {"client_id null", "{" CLAIMS ",\"client_id\":null,\"sub\":\"a\"}", IA_R_TOKEN_CLAIMS},
+    {"app id is empty", "{" CLAIMS ",\"client_id\":\"\"}", IA_R_TOKEN_CLAIMS},
+    {"app id with a wildcard", "{" CLAIMS ",\"client_id\":\"+\"}", IA_R_TOKEN_CLAIMS},
+    {"app id with a control character", "{" CLAIMS ",\"client_id\":\"a\\nb\"}", IA_R_TOKEN_CLAIMS},
+    {"app id with a NUL", "{" CLAIMS ",\"client_id\":\"a\\u0000b\"}", IA_R_TOKEN_MALFORMED},
+    {"app id with a leading dollar", "{" CLAIMS ",\"client_id\":\"$SYS\"}", IA_R_TOKEN_CLAIMS},
+    {"scope is a list", "{" CLAIMS ID ",\"scope\":[\"a\"]}", IA_R_TOKEN_CLAIMS},
+    {"scope null", "{" CLAIMS ID ",\"scope\":null}", IA_R_TOKEN_CLAIMS},
+    {"scp is a list", "{" CLAIMS ID ",\"scp\":[\"a\",\"b\"]}", IA_R_NONE},
+    {"scp is a string", "{" CLAIMS ID ",\"scp\":\"a b\"}", IA_R_NONE},
+    {"scp with a number", "{" CLAIMS ID ",\"scp\":[\"a\",1]}", IA_R_TOKEN_CLAIMS},
+    {"scp is an object", "{" CLAIMS ID ",\"scp\":{}}", IA_R_TOKEN_CLAIMS},
+    {"bound to a certificate", "{" CLAIMS ID ",\"cnf\":{\"x5t#S256\":\"" X5T "\"}}", IA_R_TOKEN_UNBOUND},
+    {"cnf null", "{" CLAIMS ID ",\"cnf\":null}", IA_R_TOKEN_UNBOUND},
+    {"cnf empty", "{" CLAIMS ID ",\"cnf\":{}}", IA_R_TOKEN_UNBOUND},
+    {"cnf is a string", "{" CLAIMS ID ",\"cnf\":\"" X5T "\"}", IA_R_TOKEN_UNBOUND},
+    {"cnf of DPoP: a proof that we do not check", "{" CLAIMS ID ",\"cnf\":{\"jkt\":\"" X5T "\"}}", IA_R_TOKEN_UNBOUND},
+};
+
+START_TEST(claim_rows_decide_as_listed)
+{
+    struct ia_issuer_set *set = fixture_one(fixture_spec());
+    struct ia_token_why why;
+    char *token = fixture_token(claims[_i].payload);
+    enum ia_reason reason = fixture_verify(set, token, NULL, &why);
+    ck_assert_msg(reason == claims[_i].reason, "%s: %s (%s)", claims[_i].label, ia_reason_name(reason), why.detail);
+    free(token);
+    ia_issuer_set_free(set);
+}
+END_TEST
+
+/* The header, with a payload that is fine. */
+static const struct {
+    const char *label, *header;
+    enum ia_reason reason;
+    bool refresh;
+} headers[] = {
+    {"fine", "{\"alg\":\"EdDSA\",\"kid\":\"k1\",\"typ\":\"at+jwt\"}", IA_R_NONE, false},
+    {"typ with its prefix", "{\"alg\":\"EdDSA\",\"kid\":\"k1\",\"typ\":\"application/at+jwt\"}", IA_R_NONE, false},
+    {"typ in another case", "{\"alg\":\"EdDSA\",\"kid\":\"k1\",\"typ\":\"AT+JWT\"}", IA_R_NONE, false},
+    {"typ JWT", "{\"alg\":\"EdDSA\",\"kid\":\"k1\",\"typ\":\"JWT\"}", IA_R_NONE, false},
+    {"no typ counts as JWT", "{\"alg\":\"EdDSA\",\"kid\":\"k1\"}", IA_R_NONE, false},
+    {"a logout token", "{\"alg\":\"EdDSA\",\"kid\":\"k1\",\"typ\":\"logout+jwt\"}", IA_R_TOKEN_TYPE, false},
+    {"a DPoP proof", "{\"alg\":\"EdDSA\",\"kid\":\"k1\",\"typ\":\"dpop+jwt\"}", IA_R_TOKEN_TYPE, false},
+    {"prefix twice", "{\"alg\":\"EdDSA\",\"kid\":\"k1\",\"typ\":\"application/application/JWT\"}", IA_R_TOKEN_TYPE,
+     false},
+    {"no kid, though only one key would fit", "{\"alg\":\"EdDSA\"}", IA_R_TOKEN_KEY_UNKNOWN, false},
+    {"unknown kid", "{\"alg\":\"EdDSA\",\"kid\":\"k2\"}", IA_R_TOKEN_KEY_UNKNOWN, true},
+    {"kid in another case", "{\"alg\":\"EdDSA\",\"kid\":\"K1\"}", IA_R_TOKEN_KEY_UNKNOWN, true},
+    {"kid that would be a path", "{\"alg\":\"EdDSA\",\"kid\":\"../../dev/null\"}", IA_R_TOKEN_KEY_UNKNOWN, true},
+    {"kid that would be a query", "{\"alg\":\"EdDSA\",\"kid\":\"' OR 1=1 --\"}", IA_R_TOKEN_KEY_UNKNOWN, true},
+    {"algorithm of the issuer, not of the key", "{\"alg\":\"ES256\",\"kid\":\"k1\"}", IA_R_TOKEN_ALGORITHM, false},
+    {"algorithm that the issuer does not list", "{\"alg\":\"RS256\",\"kid\":\"k1\"}", IA_R_TOKEN_ALGORITHM, false},
+    {"a key of its own is not taken",
+     "{\"alg\":\"EdDSA\",\"jwk\":{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k1\",\"x\":\"AA\"}}",
+     IA_R_TOKEN_KEY_UNKNOWN, false},
+};
+
+START_TEST(header_rows_decide_as_listed)
+{
+    struct ia_issuer_set *set = fixture_one(fixture_spec());
+    struct ia_token_why why;
+    char *token = mint_token(mint_key(IA_KEY_ED25519, 0), IA_ALG_EDDSA, headers[_i].header, "{" CLAIMS ID "}");
+    enum ia_reason reason = fixture_verify(set, token, NULL, &why);
+    ck_assert_msg(reason == headers[_i].reason, "%s: %s (%s)", headers[_i].label, ia_reason_name(reason), why.detail);
+    ck_assert_msg(why.refresh == headers[_i].refresh, "%s: refresh", headers[_i].label);
+    ck_assert_str_eq(why.issuer, "idp");
+    free(token);
+    ia_issuer_set_free(set);
+}
+END_TEST
+
+START_TEST(token_by_another_key_is_refused)
+{
+    struct ia_issuer_set *set = fixture_one(fixture_spec());
+    EVP_PKEY *stranger = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+    char *token = mint_token(stranger, IA_ALG_EDDSA, "{\"alg\":\"EdDSA\",\"kid\":\"k1\"}", "{" CLAIMS ID "}");
+    ck_assert_int_eq(fixture_verify(set, token, NULL, NULL), IA_R_TOKEN_SIGNATURE);
+    EVP_PKEY_free(stranger);
+    free(token);
+    ia_issuer_set_free(set);
+}
+END_TEST
+
+/* The signature counts first: what an unsigned payload says must not be told apart from outside. */
+START_TEST(signature_is_judged_before_the_claims)
+{
+    struct ia_issuer_set *set = fixture_one(fixture_spec());
+    char *token = fixture_token("{\"iss\":\"" ISS "\",\"aud\":\"x\",\"exp\":1}");
+    token[strlen(token) - 10] ^= 1;
+    ck_assert_int_eq(fixture_verify(set, token, NULL, NULL), IA_R_TOKEN_SIGNATURE);
+    free(token);
+    ia_issuer_set_free(set);
+}
+END_TEST
+
+/* Two issuers: neither may sign for the other, also under the other's kid. */
+START_TEST(issuer_cannot_sign_for_another)
+{
+    struct ia_issuer_spec specs[2] = {fixture_spec(), fixture_spec()};
+    EVP_PKEY *theirs = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+    char *jwks = mint_jwks(theirs, "k1");
+    specs[1].name = "other";
+    specs[1].issuer = "https://other.example";
+    specs[1].jwks = jwks;
+    struct ia_issuer_set *set = fixture_set(specs, 2);
+    char *token = mint_token(theirs, IA_ALG_EDDSA, "{\"alg\":\"EdDSA\",\"kid\":\"k1\"}", "{" CLAIMS ID "}");
+    ck_assert_int_eq(fixture_verify(set, token, NULL, NULL), IA_R_TOKEN_SIGNATURE);
+    free(token);
+    token = mint_token(theirs, IA_ALG_EDDSA, "{\"alg\":\"EdDSA\",\"kid\":\"k1\"}",
+                       "{\"iss\":\"https://other.example\",\"aud\":\"mqtt\",\"exp\":1700000300" ID "}");
+    struct ia_token *made;
+    ck_assert_int_eq(fixture_verify(set, token, &made, NULL), IA_R_NONE);
+    ck_assert_str_eq(made->principal, "app:other:a");
+    ia_token_free(made);
+    EVP_PKEY_free(theirs);
+    free(jwks);
+    free(token);
+    ia_issuer_set_free(set);
+}
+END_TEST
+
+/* RFC 8705: the token and the certificate beside it. */
+static const struct {
+    const char *label, *cnf;
+    const char *cert;
+    enum ia_reason reason;
+} bindings[] = {
+    {"neither", "", NULL, IA_R_NONE},
+    {"bound and matching", ",\"cnf\":{\"x5t#S256\":\"" X5T "\"}", CERT, IA_R_NONE},
+    {"stolen: another certificate", ",\"cnf\":{\"x5t#S256\":\"" X5T "\"}", "another-certificate-of-32-bytes!",
+     IA_R_TOKEN_UNBOUND},
+    {"stolen: no certificate", ",\"cnf\":{\"x5t#S256\":\"" X5T "\"}", NULL, IA_R_TOKEN_UNBOUND},
+    {"not bound, beside a certificate", "", CERT, IA_R_TOKEN_UNBOUND},
+    {"the SHA-1 of old", ",\"cnf\":{\"x5t\":\"" X5T "\"}", CERT, IA_R_TOKEN_UNBOUND},
+    {"another proof as well", ",\"cnf\":{\"x5t#S256\":\"" X5T "\",\"jkt\":\"x\"}", CERT, IA_R_TOKEN_UNBOUND},
+    {"padded", ",\"cnf\":{\"x5t#S256\":\"" X5T "=\"}", CERT, IA_R_TOKEN_UNBOUND},
+    {"too short", ",\"cnf\":{\"x5t#S256\":\"AAAA\"}", CERT, IA_R_TOKEN_UNBOUND},
+    {"of a wrong type", ",\"cnf\":{\"x5t#S256\":[\"" X5T "\"]}", CERT, IA_R_TOKEN_UNBOUND},
+    {"not at the top", ",\"x5t#S256\":\"" X5T "\"", CERT, IA_R_TOKEN_UNBOUND},
+};
+
+START_TEST(binding_rows_decide_as_listed)
+{
+    struct ia_issuer_set *set = fixture_one(fixture_spec());
+    struct ia_token *made = NULL;
+    struct ia_token_why why;
+    char *payload = mint_text("{" CLAIMS ID "%s}", bindings[_i].cnf), *token = fixture_token(payload);
+    enum ia_reason reason =
+        ia_token_verify(set, token, strlen(token), NOW, (const uint8_t *)bindings[_i].cert, &made, &why);
+    ck_assert_msg(reason == bindings[_i].reason, "%s: %s (%s)", bindings[_i].label, ia_reason_name(reason), why.detail);
+    ia_token_free(made);
+    free(payload);
+    free(token);
+    ia_issuer_set_free(set);
+}
+END_TEST
+
+START_TEST(verified_token_holds_what_counts)
+{
+    struct ia_issuer_set *set = fixture_one(fixture_spec());
+    struct ia_token *made;
+    char *token = fixture_token("{" CLAIMS ",\"client_id\":\"dash\",\"nbf\":1699999000,\"scope\":\" read  write \","
+                                "\"dept\":\"r&d\",\"level\":7,\"admin\":true,\"bad\":\"a/b\",\"list\":[1],\"f\":1.5}");
+    ck_assert_int_eq(fixture_verify(set, token, &made, NULL), IA_R_NONE);
+    ck_assert_str_eq(made->issuer, "idp");
+    ck_assert_str_eq(made->iss, ISS);
+    ck_assert_str_eq(made->app_id, "dash");
+    ck_assert_str_eq(made->principal, "app:idp:dash");
+    ck_assert_str_eq(made->kid, "k1");
+    ck_assert_int_eq(made->exp, 1700000300);
+    ck_assert_int_eq(made->ends, 1700000330);
+    ck_assert_int_eq(made->not_before, 1699998970);
+    ck_assert(!made->bound);
+    ck_assert_uint_eq(made->n_scopes, 2);
+    ck_assert_str_eq(made->scopes[0], "read");
+    ck_assert_str_eq(made->scopes[1], "write");
+    ck_assert_str_eq(ia_token_variable(set, made, "claim.dept"), "r&d");
+    ck_assert_str_eq(ia_token_variable(set, made, "claim.level"), "7");
+    ck_assert_str_eq(ia_token_variable(set, made, "claim.admin"), "true");
+    ck_assert_ptr_null(ia_token_variable(set, made, "claim.bad")); /* not one topic level */
+    ck_assert_ptr_null(ia_token_variable(set, made, "claim.list"));
+    ck_assert_ptr_null(ia_token_variable(set, made, "claim.f"));
+    ck_assert_ptr_null(ia_token_variable(set, made, "claim.absent"));
+    ck_assert_str_eq(ia_token_variable(set, made, "app_id"), "dash");
+    ck_assert_str_eq(ia_token_variable(set, made, "issuer"), "idp");
+    ck_assert_ptr_null(ia_token_variable(set, made, "tenant"));
+    ck_assert_ptr_null(ia_token_variable(set, made, "device_id"));
+    free(token);
+    ia_issuer_set_free(set);
+    ck_assert_str_eq(made->principal, "app:idp:dash"); /* it outlives token and set */
+    ia_token_free(made);
+}
+END_TEST
+
+START_TEST(refusal_never_quotes_the_token)
+{
+    struct ia_issuer_set *set = fixture_one(fixture_spec());
+    for (int i = 0; i < ROWS(claims); i++) {
+        struct ia_token_why why;
+        char *payload =
+            mint_text("%.*s,\"secret\":\"hunter2\"}", (int)strlen(claims[i].payload) - 1, claims[i].payload);
+        char *token = strlen(claims[i].payload) > 2 ? fixture_token(payload) : fixture_token("[]");
+        if (fixture_verify(set, token, NULL, &why) != IA_R_NONE)
+            ck_assert_msg(!strstr(why.detail, "hunter2") && !strstr(why.detail, "evil"), "%s", claims[i].label);
+        free(payload);
+        free(token);
+    }
+    ia_issuer_set_free(set);
+}
+END_TEST
+
+static char *many(const char *text, int n)
+{
+    char *all = mint_text("%s", "");
+    for (int i = 0; i < n; i++) {
+        char *longer = mint_text("%s%s%d ", all, text, i);
+        free(all);
+        all = longer;
+    }
+    return all;
+}
+
+START_TEST(scopes_are_bounded)
+{
+    struct ia_issuer_set *set = fixture_one(fixture_spec());
+    for (int n = IA_SCOPES_MAX; n <= IA_SCOPES_MAX + 1; n++) {
+        char *scopes = many("s", n), *payload = mint_text("{" CLAIMS ID ",\"scope\":\"%s\"}", scopes);
+        char *token = fixture_token(payload);
+        ck_assert_int_eq(fixture_verify(set, token, NULL, NULL), n == IA_SCOPES_MAX ? IA_R_NONE : IA_R_TOKEN_CLAIMS);
+        free(scopes);
+        free(payload);
+        free(token);
+    }
+    ia_issuer_set_free(set);
+}
+END_TEST
+
+START_TEST(claims_beyond_the_bound_are_unset)
+{
+    struct ia_issuer_set *set = fixture_one(fixture_spec());
+    struct ia_token *made;
+    char *payload = mint_text("{" CLAIMS ID);
+    for (int i = 0; i < 200; i++) {
+        char *longer = mint_text("%s,\"c%d\":%d", payload, i, i);
+        free(payload);
+        payload = longer;
+    }
+    char *whole = mint_text("%s}", payload), *token = fixture_token(whole);
+    ck_assert_int_eq(fixture_verify(set, token, &made, NULL), IA_R_NONE);
+    ck_assert_uint_eq(made->n_claims, IA_CLAIMS_MAX);
+    ck_assert_ptr_null(ia_token_variable(set, made, "claim.c199"));
+    ck_assert_str_eq(ia_token_variable(set, made, "claim.c1"), "1");
+    ia_token_free(made);
+    free(payload);
+    free(whole);
+    free(token);
+    ia_issuer_set_free(set);
+}
+END_TEST
+
+START_TEST(app_id_claim_alone_names_the_app)
+{
+    struct ia_issuer_spec spec = fixture_spec();
+    struct ia_token *made;
+    spec.app_id_claim = "sub";
+    struct ia_issuer_set *set = fixture_one(spec);
+    char *user = fixture_token("{" CLAIMS ID ",\"sub\":\"alice\"}"), *nobody = fixture_token("{" CLAIMS ID "}");
+    ck_assert_int_eq(fixture_verify(set, user, &made, NULL), IA_R_NONE);
+    ck_assert_str_eq(made->principal, "app:idp:alice");
+    ck_assert_int_eq(fixture_verify(set, nobody, NULL, NULL), IA_R_TOKEN_CLAIMS);
+    ia_token_free(made);
+    free(user);
+    free(nobody);
+    ia_issuer_set_free(set);
+}
+END_TEST
+
+static struct ia_token *good_token(const struct ia_issuer_set *set, const char *more)
+{
+    struct ia_token *made;
+    char *payload = mint_text("{" CLAIMS ",\"client_id\":\"dash\"%s}", more), *token = fixture_token(payload);
+    ck_assert_int_eq(fixture_verify(set, token, &made, NULL), IA_R_NONE);
+    free(payload);
+    free(token);
+    return made;
+}
+
+START_TEST(scopes_give_roles_that_follow_the_map)
+{
+    struct ia_scope_role map[] = {{"read", "viewer"}, {"admin", "root"}, {"write", "editor"}, {"write", "viewer"}};
+    struct ia_issuer_spec spec = fixture_spec();
+    const char *roles[4] = {0};
+    spec.scopes = map;
+    spec.n_scopes = 4;
+    struct ia_issuer_set *set = fixture_one(spec);
+    struct ia_token *made = good_token(set, ",\"scope\":\"write read reader\"");
+    ck_assert_uint_eq(ia_token_roles(set, made, roles, 4), 2);
+    ck_assert_str_eq(roles[0], "editor");
+    ck_assert_str_eq(roles[1], "viewer");
+    roles[1] = NULL;
+    ck_assert_uint_eq(ia_token_roles(set, made, roles, 1), 2); /* says how many there are, writes what fits */
+    ck_assert_ptr_null(roles[1]);
+    spec.n_scopes = 2; /* the map loses `write` */
+    struct ia_issuer_set *newer = fixture_one(spec);
+    ck_assert_uint_eq(ia_token_roles(newer, made, roles, 4), 1);
+    ck_assert_str_eq(roles[0], "viewer");
+    struct ia_issuer_set *empty = fixture_set(NULL, 0);
+    ck_assert_uint_eq(ia_token_roles(empty, made, roles, 4), 0);
+    ia_token_free(made);
+    ia_issuer_set_free(set);
+    ia_issuer_set_free(newer);
+    ia_issuer_set_free(empty);
+}
+END_TEST
+
+static const struct {
+    const char *label, *client_id;
+    bool fits;
+} client_ids[] = {
+    {"its principal", "app:idp:dash", true},
+    {"its principal and more", "app:idp:dash/tab-1", true},
+    {"more without the slash: another app's", "app:idp:dash2", false},
+    {"another app's", "app:idp:cash", false},
+    {"another issuer's", "app:other:dash", false},
+    {"a device's", "sensor-7", false},
+    {"empty", "", false},
+};
+
+START_TEST(client_id_rows_decide_as_listed)
+{
+    struct ia_issuer_set *set = fixture_one(fixture_spec());
+    struct ia_token *made = good_token(set, "");
+    ck_assert_msg(ia_token_client_id_fits(set, made, client_ids[_i].client_id) == client_ids[_i].fits, "%s",
+                  client_ids[_i].label);
+    ia_token_free(made);
+    ia_issuer_set_free(set);
+}
+END_TEST
+
+START_TEST(client_id_template_with_tenant_and_claim)
+{
+    static const char *const templates[] = {"${tenant}-${claim.dept}-*"};
+    struct ia_issuer_spec spec = fixture_spec();
+    spec.tenant = "acme";
+    spec.client_id_templates = templates;
+    spec.n_client_id_templates = 1;
+    struct ia_issuer_set *set = fixture_one(spec);
+    struct ia_token *with = good_token(set, ",\"dept\":\"rd\""), *without = good_token(set, "");
+    ck_assert(ia_token_client_id_fits(set, with, "acme-rd-1"));
+    ck_assert(!ia_token_client_id_fits(set, with, "acme-hr-1"));
+    ck_assert(!ia_token_client_id_fits(set, without, "acme--1"));
+    ck_assert_str_eq(ia_token_variable(set, with, "tenant"), "acme");
+    ia_token_free(with);
+    ia_token_free(without);
+    ia_issuer_set_free(set);
+}
+END_TEST
+
+/* A token that was verified, under a set that changed since. */
+static const char *const es256_only[] = {"ES256"}, *const other_audience[] = {"billing"}, *const id_token[] = {"JWT"};
+
+#define CHANGE(function, statement)                                                                                    \
+    static void function(struct ia_issuer_spec *s)                                                                     \
+    {                                                                                                                  \
+        statement;                                                                                                     \
+    }
+CHANGE(same, (void)s)
+CHANGE(inactive, s->active = false)
+CHANGE(renamed, s->name = "idp2")
+CHANGE(moved, s->issuer = "https://idp.example/other")
+CHANGE(no_keys, s->jwks = NULL)
+CHANGE(other_algorithm, (s->algorithms = es256_only, s->n_algorithms = 1))
+CHANGE(audience_gone, (s->audience = other_audience, s->n_audience = 1))
+CHANGE(type_gone, (s->token_types = id_token, s->n_token_types = 1))
+CHANGE(other_claim, s->app_id_claim = "sub")
+CHANGE(unfit, s->n_audience = 0)
+CHANGE(more_tenant, s->tenant = "acme")
+
+static void other_key(struct ia_issuer_spec *s)
+{
+    EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+    s->jwks = mint_jwks(key, "k1");
+    EVP_PKEY_free(key);
+}
+
+static void other_kid(struct ia_issuer_spec *s)
+{
+    s->jwks = mint_jwks(mint_key(IA_KEY_ED25519, 0), "k2");
+}
+
+static const struct {
+    const char *label;
+    void (*change)(struct ia_issuer_spec *s);
+    enum ia_reason reason;
+} changes[] = {
+    {"nothing changed", same, IA_R_NONE},
+    {"something that does not matter", more_tenant, IA_R_NONE},
+    {"issuer disabled", inactive, IA_R_ISSUER_INACTIVE},
+    {"row got a problem", unfit, IA_R_ISSUER_INACTIVE},
+    {"row gone", renamed, IA_R_TOKEN_ISSUER},
+    {"row stands for another issuer", moved, IA_R_TOKEN_ISSUER},
+    {"keys gone", no_keys, IA_R_TOKEN_KEY_UNKNOWN},
+    {"kid gone", other_kid, IA_R_TOKEN_KEY_UNKNOWN},
+    {"another key under the same kid", other_key, IA_R_TOKEN_KEY_UNKNOWN},
+    {"algorithm no longer listed", other_algorithm, IA_R_TOKEN_ALGORITHM},
+    {"audience gone", audience_gone, IA_R_TOKEN_AUDIENCE},
+    {"type gone", type_gone, IA_R_TOKEN_TYPE},
+    {"another claim names the app", other_claim, IA_R_RIGHTS_CHANGED},
+};
+
+START_TEST(recheck_rows_decide_as_listed)
+{
+    struct ia_issuer_spec spec = fixture_spec();
+    struct ia_issuer_set *set = fixture_one(spec);
+    struct ia_token *made = good_token(set, "");
+    struct ia_token_why why;
+    int64_t ends = 0;
+    changes[_i].change(&spec);
+    struct ia_issuer_set *newer = fixture_one(spec);
+    enum ia_reason reason = ia_token_recheck(newer, made, NOW, &ends, &why);
+    ck_assert_msg(reason == changes[_i].reason, "%s: %s", changes[_i].label, ia_reason_name(reason));
+    ck_assert_msg(ends == (reason == IA_R_NONE ? 1700000330 : 0), "%s: ends", changes[_i].label);
+    ia_token_free(made);
+    ia_issuer_set_free(set);
+    ia_issuer_set_free(newer);
+}
+END_TEST
+
+START_TEST(recheck_takes_the_leeway_of_now)
+{
+    struct ia_issuer_spec spec = fixture_spec();
+    struct ia_issuer_set *set = fixture_one(spec);
+    struct ia_token *made = good_token(set, "");
+    struct ia_token_why why;
+    int64_t ends = 0;
+    ck_assert_int_eq(ia_token_recheck(set, made, 1700000329, &ends, &why), IA_R_NONE);
+    ck_assert_int_eq(ia_token_recheck(set, made, 1700000330, &ends, &why), IA_R_TOKEN_EXPIRED);
+    spec.leeway_s = 0;
+    struct ia_issuer_set *newer = fixture_one(spec);
+    ck_assert_int_eq(ia_token_recheck(newer, made, 1700000299, &ends, &why), IA_R_NONE);
+    ck_assert_int_eq(ends, 1700000300);
+    ck_assert_int_eq(ia_token_recheck(newer, made, 1700000300, &ends, &why), IA_R_TOKEN_EXPIRED);
+    ia_token_free(made);
+    ia_issuer_set_free(set);
+    ia_issuer_set_free(newer);
+}
+END_TEST
+
+/* libjwt knows nothing of this code: what it mints must pass. */
+static const struct {
+    jwt_alg_t made;
+    const char *alg;
+    enum ia_key_type type;
+} minted[] = {
+    {JWT_ALG_RS256, "RS256", IA_KEY_RSA},  {JWT_ALG_RS384, "RS384", IA_KEY_RSA},  {JWT_ALG_RS512, "RS512", IA_KEY_RSA},
+    {JWT_ALG_ES256, "ES256", IA_KEY_P256}, {JWT_ALG_ES384, "ES384", IA_KEY_P384},
+};
+
+static char *libjwt_token(jwt_alg_t alg, EVP_PKEY *key, const char *payload)
+{
+    jwt_t *jwt = NULL;
+    BIO *pem = BIO_new(BIO_s_mem());
+    char *bytes;
+    ck_assert_int_eq(PEM_write_bio_PrivateKey(pem, key, NULL, NULL, 0, NULL, NULL), 1);
+    long len = BIO_get_mem_data(pem, &bytes);
+    ck_assert_int_eq(jwt_new(&jwt), 0);
+    ck_assert_int_eq(jwt_add_header(jwt, "kid", "k1"), 0);
+    ck_assert_int_eq(jwt_add_grants_json(jwt, payload), 0);
+    ck_assert_int_eq(jwt_set_alg(jwt, alg, (unsigned char *)bytes, (int)len), 0);
+    char *token = jwt_encode_str(jwt);
+    ck_assert_ptr_nonnull(token);
+    jwt_free(jwt);
+    BIO_free(pem);
+    return token;
+}
+
+START_TEST(token_minted_by_libjwt_is_accepted)
+{
+    struct ia_issuer_spec spec = fixture_spec();
+    EVP_PKEY *key = mint_key(minted[_i].type, 2048);
+    const char *const algorithms[] = {minted[_i].alg};
+    char *jwks = mint_jwks(key, "k1"), *token = libjwt_token(minted[_i].made, key, "{" CLAIMS ID "}");
+    spec.jwks = jwks;
+    spec.algorithms = algorithms;
+    spec.n_algorithms = 1;
+    struct ia_issuer_set *set = fixture_one(spec);
+    struct ia_token_why why;
+    ck_assert_msg(fixture_verify(set, token, NULL, &why) == IA_R_NONE, "%s: %s", minted[_i].alg, why.detail);
+    free(token);
+    free(jwks);
+    ia_issuer_set_free(set);
+}
+END_TEST
+
+/* The attack that libjwt 1.10 falls for: HS256 with the public key's text as the secret. */
+START_TEST(hmac_with_the_public_key_is_refused)
+{
+    struct ia_issuer_spec spec = fixture_spec();
+    EVP_PKEY *key = mint_key(IA_KEY_RSA, 2048);
+    char *jwks = mint_jwks(key, "k1"), *bytes;
+    BIO *pem = BIO_new(BIO_s_mem());
+    ck_assert_int_eq(PEM_write_bio_PUBKEY(pem, key), 1);
+    long len = BIO_get_mem_data(pem, &bytes);
+    jwt_t *jwt = NULL;
+    jwt_new(&jwt);
+    jwt_add_header(jwt, "kid", "k1");
+    jwt_add_grants_json(jwt, "{" CLAIMS ID "}");
+    ck_assert_int_eq(jwt_set_alg(jwt, JWT_ALG_HS256, (unsigned char *)bytes, (int)len), 0);
+    char *token = jwt_encode_str(jwt);
+    spec.jwks = jwks;
+    struct ia_issuer_set *set = fixture_one(spec);
+    ck_assert_int_eq(fixture_verify(set, token, NULL, NULL), IA_R_TOKEN_ALGORITHM);
+    free(token);
+    jwt_free(jwt);
+    BIO_free(pem);
+    free(jwks);
+    ia_issuer_set_free(set);
+}
+END_TEST
+
+int main(void)
+{
+    fixture_spec();
+    mint_key(IA_KEY_RSA, 2048);
+    Suite *s = suite_create("token");
+    TCase *c = tcase_create("token");
+    tcase_add_loop_test(c, claim_rows_decide_as_listed, 0, ROWS(claims));
+    tcase_add_loop_test(c, header_rows_decide_as_listed, 0, ROWS(headers));
+    tcase_add_loop_test(c, binding_rows_decide_as_listed, 0, ROWS(bindings));
+    tcase_add_loop_test(c, client_id_rows_decide_as_listed, 0, ROWS(client_ids));
+    tcase_add_loop_test(c, recheck_rows_decide_as_listed, 0, ROWS(changes));
+    tcase_add_loop_test(c, token_minted_by_libjwt_is_accepted, 0, ROWS(minted));
+    tcase_add_test(c, hmac_with_the_public_key_is_refused);
+    tcase_add_test(c, token_by_another_key_is_refused);
+    tcase_add_test(c, signature_is_judged_before_the_claims);
+    tcase_add_test(c, issuer_cannot_sign_for_another);
+    tcase_add_test(c, verified_token_holds_what_counts);
+    tcase_add_test(c, refusal_never_quotes_the_token);
+    tcase_add_test(c, scopes_are_bounded);
+    tcase_add_test(c, claims_beyond_the_bound_are_unset);
+    tcase_add_test(c, app_id_claim_alone_names_the_app);
+    tcase_add_test(c, scopes_give_roles_that_follow_the_map);
+    tcase_add_test(c, client_id_template_with_tenant_and_claim);
+    tcase_add_test(c, recheck_takes_the_leeway_of_now);
+    suite_add_tcase(s, c);
+    return run_suite(s);
+}
