@@ -1,9 +1,219 @@
 /* iot-auth-check chain: would this certificate be admitted under these registered CAs? */
+#include "x509/chain.h"
 #include "cli/cli.h"
 #include "cli/util.h"
+#include "common/str.h"
+#include "x509/ca_set.h"
+#include "x509/identity.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define ITEMS_MAX 1024       /* certificates and CRLs on one command line */
+#define FILE_MAX  (96 << 20) /* a bundle of CRLs is the largest */
+
+struct list {
+    size_t n;
+    void *items[ITEMS_MAX];
+    const char *files[ITEMS_MAX]; /* where each came from */
+};
+
+struct inputs {
+    struct list cas, crls, chain; /* chain: the leaf, then the intermediates */
+    int64_t at;
+};
+
+/* How one kind of PEM block becomes an item of a list. */
+typedef enum ia_rc parse_block(const char *pem, void **out, struct ia_err *err);
+
+static enum ia_rc parse_cert(const char *pem, void **out, struct ia_err *err)
+{
+    struct ia_cert *cert = NULL;
+    enum ia_rc rc = ia_cert_parse_pem(pem, &cert, err);
+    *out = cert;
+    return rc;
+}
+
+static enum ia_rc parse_crl(const char *pem, void **out, struct ia_err *err)
+{
+    struct ia_crl *crl = NULL;
+    enum ia_rc rc = ia_crl_parse_pem(pem, &crl, err);
+    *out = crl;
+    return rc;
+}
+
+static enum ia_rc add(struct list *list, const char *file, const char *pem, parse_block *parse, struct ia_err *err)
+{
+    struct ia_err cause = {0};
+    if (list->n == ITEMS_MAX)
+        return ia_fail(err, IA_USAGE, "%s: more than %d of them", file, ITEMS_MAX);
+    enum ia_rc rc = parse(pem, &list->items[list->n], &cause);
+    if (rc != IA_OK)
+        return ia_fail(err, rc, "%s: %s", file, cause.msg);
+    list->files[list->n++] = file;
+    return IA_OK;
+}
+
+/* The end of the PEM block that `text` begins with, or NULL when none ends in it. */
+static char *end_of_block(char *text)
+{
+    char *end = strstr(text, "-----END ");
+    if (!end)
+        return NULL;
+    end += strcspn(end, "\n");
+    return *end ? end + 1 : end;
+}
+
+/* A file may be a bundle: each block is taken by itself. */
+static enum ia_rc add_file(struct list *list, const char *file, parse_block *parse, struct ia_err *err)
+{
+    ia_autofree char *text = NULL;
+    enum ia_rc rc = ia_cli_read_text(file, FILE_MAX, &text, err);
+    char *at = text, *end = NULL;
+    while (rc == IA_OK && (end = end_of_block(at)) != NULL) {
+        char kept = *end;
+        *end = '\0';
+        rc = add(list, file, at, parse, err);
+        *end = kept;
+        at = end;
+    }
+    if (rc == IA_OK && at == text)
+        return ia_fail(err, IA_FORMAT, "%s: it is not PEM", file);
+    return rc;
+}
+
+static enum ia_rc add_option(struct inputs *in, int option, const char *value, struct ia_err *err)
+{
+    switch (option) {
+    case 'c':
+        return add_file(&in->cas, value, parse_cert, err);
+    case 'r':
+        return add_file(&in->crls, value, parse_crl, err);
+    case 't':
+        return ia_cli_parse_time(value, &in->at, err);
+    default:
+        return ia_fail(err, IA_USAGE, "unknown option, or one without its value");
+    }
+}
+
+static enum ia_rc read_arguments(struct inputs *in, int argc, char **argv, struct ia_err *err)
+{
+    static const struct option options[] = {{"ca", required_argument, NULL, 'c'},
+                                            {"crl", required_argument, NULL, 'r'},
+                                            {"at", required_argument, NULL, 't'},
+                                            {0}};
+    enum ia_rc rc = IA_OK;
+    in->at = time(NULL);
+    opterr = 0;
+    for (int option; rc == IA_OK && (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
+        rc = add_option(in, option, optarg, err);
+    for (int i = optind; rc == IA_OK && i < argc; i++)
+        rc = add_file(&in->chain, argv[i], parse_cert, err);
+    if (rc == IA_OK && (in->cas.n == 0 || in->chain.n == 0))
+        return ia_fail(err, IA_USAGE, "needs at least one --ca and a leaf certificate");
+    return rc;
+}
+
+/* The CRLs of each CA, as the registry would hold them. */
+static void assign_crls(const struct inputs *in, struct ia_ca_spec *spec, struct ia_crl **room)
+{
+    spec->crls = room;
+    for (size_t i = 0; i < in->crls.n; i++)
+        if (ia_crl_signed_by(in->crls.items[i], spec->cert))
+            room[spec->n_crls++] = in->crls.items[i];
+}
+
+static void note_problem(void *ctx, int64_t ca_id, const char *text)
+{
+    const struct inputs *in = ctx;
+    fprintf(stderr, "iot-auth-check chain: %s: %s\n", in->cas.files[ca_id - 1], text);
+}
+
+static enum ia_rc build_set(struct inputs *in, struct ia_ca_set **out, struct ia_err *err)
+{
+    ia_autofree struct ia_ca_spec *specs = calloc(in->cas.n, sizeof *specs);
+    ia_autofree struct ia_crl **room = calloc(in->cas.n * in->crls.n + 1, sizeof(struct ia_crl *));
+    if (!specs || !room)
+        return ia_fail(err, IA_NOMEM, "out of memory");
+    for (size_t i = 0; i < in->cas.n; i++) {
+        specs[i] = (struct ia_ca_spec){.ca_id = (int64_t)i + 1, .active = true, .cert = in->cas.items[i]};
+        assign_crls(in, &specs[i], room + i * in->crls.n);
+    }
+    return ia_ca_set_build(specs, in->cas.n, in->at, note_problem, in, out, err);
+}
+
+static enum ia_rc verify(struct inputs *in, struct ia_chain *chain, struct ia_err *err)
+{
+    struct ia_ca_set *set = NULL;
+    enum ia_rc rc = build_set(in, &set, err);
+    if (rc != IA_OK)
+        return rc;
+    STACK_OF(X509) *sent = sk_X509_new_null();
+    bool complete = sent != NULL;
+    for (size_t i = 1; complete && i < in->chain.n; i++)
+        complete = sk_X509_push(sent, ia_cert_x509(in->chain.items[i])) > 0;
+    X509 *leaf = ia_cert_x509(in->chain.items[0]);
+    if (complete && in->crls.n > 0)
+        ia_chain_verify_strict(set, leaf, sent, (struct ia_crl *const *)in->crls.items, in->crls.n, in->at, chain);
+    else if (complete)
+        ia_chain_verify(set, leaf, sent, in->at, chain);
+    sk_X509_free(sent);
+    ia_ca_set_free(set);
+    return complete ? IA_OK : ia_fail(err, IA_NOMEM, "out of memory");
+}
+
+static void print_identity(X509 *leaf)
+{
+    static const char *const fields[] = {"cert.cn",        "cert.serial",     "cert.fingerprint",
+                                         "cert.subject.O", "cert.subject.OU", "cert.subject.serialNumber",
+                                         "cert.san.dns",   "cert.san.uri"};
+    struct ia_identity id;
+    ia_identity_read(leaf, &id);
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        const char *why = NULL, *value = ia_identity_get(&id, fields[i], &why);
+        if (value)
+            printf("%s=%s\n", fields[i], value);
+        else
+            printf("%s unset: %s\n", fields[i], why);
+    }
+}
+
+static int print_decision(const struct inputs *in, const struct ia_chain *chain)
+{
+    if (chain->reason != IA_R_NONE) {
+        printf("deny: %s %s\n", ia_reason_name(chain->reason), chain->detail);
+        return IA_EXIT_DENY;
+    }
+    size_t ca = (size_t)chain->ca_id - 1;
+    printf("allow ca=%s subject=%s\n", in->cas.files[ca], ia_cert_info(in->cas.items[ca])->subject);
+    print_identity(ia_cert_x509(in->chain.items[0]));
+    return IA_EXIT_ALLOW;
+}
+
+static void clear(struct inputs *in)
+{
+    for (size_t i = 0; i < in->cas.n; i++)
+        ia_cert_free(in->cas.items[i]);
+    for (size_t i = 0; i < in->crls.n; i++)
+        ia_crl_free(in->crls.items[i]);
+    for (size_t i = 0; i < in->chain.n; i++)
+        ia_cert_free(in->chain.items[i]);
+}
 
 int ia_cli_chain(int argc, char **argv)
 {
-    (void)argc;
-    return ia_cli_complain(argv[0], "not in this build");
+    static struct inputs in; /* too large for the stack */
+    struct ia_err err = {0};
+    struct ia_chain chain = {.reason = IA_R_INTERNAL};
+    int status;
+    if (read_arguments(&in, argc, argv, &err) != IA_OK || verify(&in, &chain, &err) != IA_OK)
+        status = ia_cli_complain(argv[0], "%s", err.msg);
+    else
+        status = print_decision(&in, &chain);
+    clear(&in);
+    return status;
 }

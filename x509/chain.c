@@ -313,6 +313,28 @@ void ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * s
     verify_quietly(set, leaf, sent, NULL, now, out);
 }
 
+/* In force at `now`?  One without nextUpdate has no end, so nobody could tell (RFC 5280 5.1.2.5 requires it). */
+static bool has_valid_crl(const struct ia_ca *ca, struct ia_crl *const *crls, size_t n_crls, int64_t now)
+{
+    for (size_t i = 0; i < n_crls; i++)
+        if (!crls[i]->unusable && crls[i]->this_update <= now && now <= crls[i]->next_update &&
+            ia_crl_signed_by(crls[i], ca->cert))
+            return true;
+    return false;
+}
+
+/* OpenSSL saw to the CAs up to the anchor; those above it are known to the registry alone. */
+static void demand_crls_above(const struct ia_ca_set *set, struct ia_crl *const *crls, size_t n_crls, int64_t now,
+                              struct ia_chain *out)
+{
+    for (size_t i = 0; i < set->n; i++) {
+        const struct ia_ca *ca = &set->cas[i];
+        for (size_t k = 0; k < out->n_cas && out->reason == IA_R_NONE; k++)
+            if (out->cas[k] == ca->ca_id && !has_valid_crl(ca, crls, n_crls, now))
+                refuse(out, IA_R_CHAIN_INVALID, X509_V_ERR_UNABLE_TO_GET_CRL, "a registered CA has no valid CRL");
+    }
+}
+
 void ia_chain_verify_strict(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, struct ia_crl *const *crls,
                             size_t n_crls, int64_t now, struct ia_chain *out)
 {
@@ -324,4 +346,9 @@ void ia_chain_verify_strict(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X5
     if (complete)
         verify_quietly(set, leaf, sent, stack, now, out);
     sk_X509_CRL_free(stack);
+    if (out->reason != IA_R_NONE)
+        return;
+    ERR_set_mark();
+    demand_crls_above(set, crls, n_crls, now, out);
+    ERR_pop_to_mark();
 }

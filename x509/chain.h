@@ -32,14 +32,24 @@ struct ia_chain {
     struct ia_chain_link links[IA_CHAIN_MAX]; /* leaf first, anchor last */
 };
 
+/* The faults of a chain and their reasons:
+ *   certificate_unfit    the leaf's own: usage, a CA or self-signed, weak key or signature, unknown critical extension
+ *   chain_invalid        anything else: forged signature, path length, name constraints, an unfit CA on the way
+ *   certificate_expired  any certificate up to the anchor, also one that is not valid yet
+ *   certificate_revoked  any of them, and registered CAs above
+ *   ca_unknown           no registered CA could have issued it; ca_inactive: one on or above the chain, or a twin of it
+ * ca_id is set from the moment the signatures are known to be good.  Hostile chains: at most 16 of the certificates
+ * sent are looked at and 32 signatures checked besides those of one path, all with keys that a registered CA vouched
+ * for. */
+
 /* Verify `leaf` with what the peer sent beside it (`sent` may be NULL, may hold the leaf, anything, in any order)
  * against the set at time `now` (seconds since 1970).  Purpose sslclient, security level 2.  Always fills *out; never
  * fails open: out of memory is reason `internal`.  Leaves OpenSSL's error queue as it was.  Any thread. */
 void ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, int64_t now, struct ia_chain *out);
 
-/* The same, and strict about revocation: each certificate below the anchor needs a CRL of its issuer, valid at `now`,
- * among `crls` (borrowed); the set's own CRLs count as well.  For iot-auth-check; a broker is lenient (a stale list
- * must not lock a fleet out). */
+/* The same, and strict about revocation: each CA on the chain, and each registered one above it, needs a CRL that is
+ * valid at `now` among `crls` (borrowed; those of the set are left to the set).  For iot-auth-check; a broker is
+ * lenient, for a stale list must not lock a fleet out. */
 void ia_chain_verify_strict(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, struct ia_crl *const *crls,
                             size_t n_crls, int64_t now, struct ia_chain *out);
 

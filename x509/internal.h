@@ -104,9 +104,8 @@ IA_MUST_USE enum ia_rc ia_cert_check_ca_form(const struct ia_cert *cert, struct 
 bool ia_signed_memo_has(struct ia_signed_memo *memo, const struct ia_cert *issuer);
 void ia_signed_memo_keep(struct ia_signed_memo *memo, const struct ia_cert *issuer);
 
-/* Did the key of `issuer` sign it?  Remembers a yes. */
+/* Did the key of `issuer` sign it?  Remembers a yes, as ia_crl_signed_by does. */
 bool ia_cert_signed_by(struct ia_cert *cert, const struct ia_cert *issuer);
-bool ia_crl_signed_by(struct ia_crl *crl, const struct ia_cert *issuer);
 
 /* crl.c */
 bool ia_crl_lists(const struct ia_crl *crl, const struct ia_serial *serial);
