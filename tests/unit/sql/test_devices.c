@@ -1,0 +1,273 @@
+/* Device records: look-up, pages, registration, against a real PostgreSQL (with_postgres.sh). */
+#include "pg_kit.h"
+#include "sql/devices.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct kit kit;
+static struct ia_db *db;
+
+static void setup(void)
+{
+    kit_init(&kit);
+    kit_run(&kit, "SET session_replication_role = replica"); /* PEM is not looked into here */
+    kit_run(&kit, "INSERT INTO iot_auth.ca (ca_id, name, pem, fingerprint, auto_registration, tenant) VALUES "
+                  "(1, 'acme', 'x', sha256('1'), true, 'acme-t'), (2, 'other', 'x', sha256('2'), false, NULL)");
+    db = kit_connected(&kit);
+}
+
+static void teardown(void)
+{
+    ia_db_free(db);
+    kit_clear(&kit);
+}
+
+/* Device d-1 with two certificates (one of them REVOKED), d-2 with one. */
+static void put_devices(void)
+{
+    kit_run(&kit, "INSERT INTO iot_auth.role (role) VALUES ('meter')");
+    kit_run(&kit, "INSERT INTO iot_auth.device (device_id, ca_id, tenant, status, attributes) VALUES "
+                  "('d-1', 1, 'mine', 'ACTIVE', '{\"site\": \"north\", \"floor\": 3, \"none\": null, \"list\": [1]}'), "
+                  "('d-2', 2, NULL, 'PENDING', '{}')");
+    kit_run(&kit, "INSERT INTO iot_auth.device_role (device_id, role) VALUES ('d-1', 'meter')");
+    kit_run(&kit, "INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id, serial, not_after, status) "
+                  "VALUES (sha256('a'), 'd-1', 1, '01', '2030-01-01+00', 'ACTIVE'), "
+                  "(sha256('b'), 'd-1', 1, '02', NULL, 'REVOKED'), (sha256('c'), 'd-2', 2, '03', NULL, 'ACTIVE')");
+}
+
+static const uint8_t sha256_of_a[32] = "\xca\x97\x81\x12\xca\x1b\xbd\xca\xfa\xc2\x31\xb3\x9a\x23\xdc\x4d"
+                                       "\xa7\x86\xef\xf8\x14\x7c\x4e\x72\xb9\x80\x77\x85\xaf\xee\x48\xbb";
+
+static const char *attr(const struct ia_device_row *row, const char *name)
+{
+    for (size_t i = 0; i + 1 < row->attrs.n; i += 2)
+        if (strcmp(row->attrs.items[i], name) == 0)
+            return row->attrs.items[i + 1];
+    return "(unset)";
+}
+
+START_TEST(certificate_is_found_with_all_that_its_device_is)
+{
+    struct ia_device_rows *rows = NULL;
+    put_devices();
+    ck_assert(ia_db_device_by_fingerprint(db, sha256_of_a, &rows, NULL) == IA_OK);
+    ck_assert_uint_eq(rows->n, 1);
+    const struct ia_device_row *r = &rows->rows[0];
+    ck_assert(memcmp(r->fingerprint, sha256_of_a, 32) == 0);
+    ck_assert_str_eq(r->device_id, "d-1");
+    ck_assert_str_eq(r->tenant, "mine");
+    ck_assert(r->device_status == IA_DEVICE_ACTIVE && r->certificate_status == IA_CERT_ACTIVE);
+    ck_assert(r->certificate_ca_id == 1 && r->device_ca_id == 1 && r->not_after == 1893456000);
+    ck_assert_str_eq(attr(r, "site"), "north");
+    ck_assert_str_eq(attr(r, "floor"), "3");
+    ck_assert_str_eq(attr(r, "none"), "(unset)");
+    ck_assert_uint_eq(r->roles.n, 1);
+    ck_assert_str_eq(r->roles.items[0], "meter");
+    ia_device_rows_free(rows);
+    ia_device_rows_free(NULL);
+}
+END_TEST
+
+START_TEST(unknown_certificate_gives_no_row)
+{
+    struct ia_device_rows *rows = NULL;
+    static const uint8_t nobody[32];
+    put_devices();
+    ck_assert(ia_db_device_by_fingerprint(db, nobody, &rows, NULL) == IA_OK);
+    ck_assert_uint_eq(rows->n, 0);
+    ia_device_rows_free(rows);
+}
+END_TEST
+
+START_TEST(devices_are_found_by_id)
+{
+    struct ia_device_rows *rows = NULL;
+    static const char *const ids[] = {"d-1", "no such", "", "d-2", "d-1", "{}\",\\"};
+    put_devices();
+    ck_assert(ia_db_devices_by_id(db, ids, 6, &rows, NULL) == IA_OK);
+    ck_assert_uint_eq(rows->n, 3);
+    for (size_t i = 0; i < rows->n; i++) {
+        const struct ia_device_row *r = &rows->rows[i];
+        bool first = strcmp(r->device_id, "d-1") == 0;
+        ck_assert(r->device_status == (first ? IA_DEVICE_ACTIVE : IA_DEVICE_PENDING));
+        ck_assert((r->tenant != NULL) == first);
+        ck_assert_uint_eq(r->roles.n, first ? 1 : 0);
+        ck_assert_uint_eq(r->attrs.n % 2, 0);
+    }
+    ia_device_rows_free(rows);
+    ck_assert(ia_db_devices_by_id(db, NULL, 0, &rows, NULL) == IA_OK);
+    ck_assert_uint_eq(rows->n, 0);
+    ia_device_rows_free(rows);
+}
+END_TEST
+
+START_TEST(unknown_statuses_read_as_inactive)
+{
+    struct ia_device_rows *rows = NULL;
+    kit_run(&kit, "ALTER TABLE iot_auth.device DROP CONSTRAINT device_status_known");
+    kit_run(&kit, "ALTER TABLE iot_auth.device_certificate DROP CONSTRAINT certificate_status_known");
+    put_devices();
+    kit_run(&kit, "UPDATE iot_auth.device SET status = 'LOANED'");
+    kit_run(&kit, "UPDATE iot_auth.device_certificate SET status = 'FORGOTTEN'");
+    ck_assert(ia_db_device_by_fingerprint(db, sha256_of_a, &rows, NULL) == IA_OK);
+    ck_assert(rows->rows[0].device_status == IA_DEVICE_INACTIVE);
+    ck_assert(rows->rows[0].certificate_status == IA_CERT_INACTIVE);
+    ia_device_rows_free(rows);
+}
+END_TEST
+
+START_TEST(pages_hold_every_row_once_in_order)
+{
+    uint8_t after[32], last[32] = {0};
+    size_t seen = 0, n;
+    bool first = true;
+    kit_run(&kit, "INSERT INTO iot_auth.device (device_id, ca_id) SELECT 'p-' || i, 1 FROM generate_series(1, 2500) i");
+    kit_run(&kit, "INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id, serial) "
+                  "SELECT sha256(i::text::bytea), 'p-' || i, 1, '01' FROM generate_series(1, 2500) i");
+    do {
+        struct ia_device_rows *rows = NULL;
+        ck_assert(ia_db_device_page(db, first ? NULL : after, 1000, &rows, NULL) == IA_OK);
+        n = rows->n;
+        for (size_t i = 0; i < n; i++) {
+            ck_assert(seen + i == 0 || memcmp(rows->rows[i].fingerprint, last, 32) > 0);
+            memcpy(last, rows->rows[i].fingerprint, 32);
+        }
+        memcpy(after, last, 32);
+        seen += n;
+        first = false;
+        ia_device_rows_free(rows);
+    } while (n == 1000);
+    ck_assert_uint_eq(seen, 2500);
+}
+END_TEST
+
+START_TEST(empty_registry_is_one_empty_page)
+{
+    struct ia_device_rows *rows = NULL;
+    ck_assert(ia_db_device_page(db, NULL, 1000, &rows, NULL) == IA_OK);
+    ck_assert_uint_eq(rows->n, 0);
+    ia_device_rows_free(rows);
+}
+END_TEST
+
+/* ---- registration ---- */
+
+static struct ia_cert_info info_of(uint8_t mark)
+{
+    struct ia_cert_info info = {
+        .serial = "0a", .subject = "CN=new \"quoted\"", .not_before = 1700000000, .not_after = 1893456000};
+    memset(info.fingerprint, mark, sizeof info.fingerprint);
+    return info;
+}
+
+static struct ia_registered *registered(uint8_t mark, const char *device_id, int64_t ca_id)
+{
+    struct ia_cert_info info = info_of(mark);
+    struct ia_registration what = {
+        .info = &info, .device_id = device_id, .ca_id = ca_id, .node = "node-1", .address = "10.0.0.1"};
+    struct ia_registered *out = NULL;
+    struct ia_err err = {0};
+    ck_assert_msg(ia_db_register(db, &what, &out, &err) == IA_OK, "%s", err.msg);
+    return out;
+}
+
+START_TEST(new_device_is_registered_with_its_record)
+{
+    struct ia_registered *r = registered(7, "new-1", 1);
+    ck_assert_str_eq(r->outcome, "registered");
+    ck_assert_ptr_nonnull(strstr(r->detail, "\"new-1\""));
+    ck_assert_ptr_nonnull(r->device);
+    ck_assert_str_eq(r->device->device_id, "new-1");
+    ck_assert_int_eq(r->device->fingerprint[31], 7);
+    ck_assert(r->device->device_status == IA_DEVICE_ACTIVE && r->device->not_after == 1893456000);
+    ck_assert_str_eq(r->device->tenant, "acme-t");
+    ia_registered_free(r);
+    ck_assert_str_eq(kit_value(&kit, "SELECT serial || '/' || subject || '/' || extract(epoch from not_before)::bigint "
+                                     "FROM iot_auth.device_certificate"),
+                     "0a/CN=new \"quoted\"/1700000000");
+}
+END_TEST
+
+START_TEST(repeated_registration_finds_what_is_there)
+{
+    ia_registered_free(registered(7, "new-1", 1));
+    struct ia_registered *again = registered(7, "new-1", 1);
+    ck_assert_str_eq(again->outcome, "known");
+    ck_assert_ptr_null(again->detail);
+    ck_assert_str_eq(again->device->device_id, "new-1");
+    ia_registered_free(again);
+    ck_assert_str_eq(kit_value(&kit, "SELECT count(*) FROM iot_auth.device"), "1");
+}
+END_TEST
+
+START_TEST(refused_registration_has_a_reason_and_no_record)
+{
+    struct ia_registered *r = registered(7, "new-1", 2);
+    ck_assert_str_eq(r->outcome, "device_unknown");
+    ck_assert_ptr_nonnull(r->detail);
+    ck_assert_ptr_null(r->device);
+    ia_registered_free(r);
+    r = registered(7, "new-1", 99);
+    ck_assert_str_eq(r->outcome, "ca_inactive");
+    ck_assert_ptr_null(r->device);
+    ia_registered_free(r);
+    ia_registered_free(NULL);
+}
+END_TEST
+
+START_TEST(refused_statement_keeps_the_connection)
+{
+    struct ia_cert_info info = info_of(7);
+    struct ia_registration what = {.info = &info, .device_id = "not \xFF utf-8", .ca_id = 1, .node = "n"};
+    struct ia_registered *out = NULL;
+    struct ia_err err = {0};
+    ck_assert(ia_db_register(db, &what, &out, &err) == IA_FORMAT);
+    ck_assert_ptr_null(out);
+    ck_assert(ia_db_connected(db));
+    ck_assert(ia_db_ping(db, NULL) == IA_OK);
+}
+END_TEST
+
+START_TEST(locked_ca_ends_in_a_timeout_that_keeps_the_connection)
+{
+    struct ia_cert_info info = info_of(7);
+    struct ia_registration what = {.info = &info, .device_id = "new-1", .ca_id = 1, .node = "n"};
+    struct ia_registered *out = NULL;
+    struct ia_err err = {0};
+    kit_run(&kit, "BEGIN");
+    kit_run(&kit, "SELECT 1 FROM iot_auth.ca WHERE ca_id = 1 FOR UPDATE");
+    ck_assert(ia_db_register(db, &what, &out, &err) == IA_UNAVAILABLE);
+    ck_assert_ptr_nonnull(strstr(err.msg, "timeout"));
+    ck_assert(ia_db_connected(db));
+    kit_run(&kit, "COMMIT");
+    ia_registered_free(registered(7, "new-1", 1));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("devices");
+    TCase *c = tcase_create("devices");
+    tcase_set_timeout(c, 30);
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_test(c, certificate_is_found_with_all_that_its_device_is);
+    tcase_add_test(c, unknown_certificate_gives_no_row);
+    tcase_add_test(c, devices_are_found_by_id);
+    tcase_add_test(c, unknown_statuses_read_as_inactive);
+    tcase_add_test(c, pages_hold_every_row_once_in_order);
+    tcase_add_test(c, empty_registry_is_one_empty_page);
+    tcase_add_test(c, new_device_is_registered_with_its_record);
+    tcase_add_test(c, repeated_registration_finds_what_is_there);
+    tcase_add_test(c, refused_registration_has_a_reason_and_no_record);
+    tcase_add_test(c, refused_statement_keeps_the_connection);
+    tcase_add_test(c, locked_ca_ends_in_a_timeout_that_keeps_the_connection);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
