@@ -1,5 +1,7 @@
 #include "jitr/device.h"
 
+#include "common/str.h"
+
 #include <stdlib.h>
 #include <string.h>
 

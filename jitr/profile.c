@@ -1,5 +1,6 @@
 #include "jitr/profile.h"
 
+#include "common/str.h"
 #include "x509/identity.h"
 
 #include <stdatomic.h>
@@ -139,6 +140,14 @@ void ia_profile_set_free(struct ia_profile_set *set)
         profile_clear(&set->list[i]);
     free(set->list);
     free(set);
+}
+
+void ia_profile_set_fingerprint(struct ia_profile_set *set, int64_t ca_id, const uint8_t fingerprint[32])
+{
+    struct ia_profile key = {.ca_id = ca_id};
+    struct ia_profile *p = bsearch(&key, set->list, set->n, sizeof key, by_ca_id);
+    if (p)
+        ia_hex(fingerprint, 32, p->fingerprint_hex);
 }
 
 const struct ia_profile *ia_profile_find(const struct ia_profile_set *set, int64_t ca_id)

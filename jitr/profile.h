@@ -35,6 +35,9 @@ IA_MUST_USE enum ia_rc ia_profile_set_build(const struct ia_ca_row *rows, size_t
 struct ia_profile_set *ia_profile_set_ref(struct ia_profile_set *set);
 void ia_profile_set_free(struct ia_profile_set *set);
 
+/* While the set is still the builder's alone: the fingerprint of a CA's certificate, for events. */
+void ia_profile_set_fingerprint(struct ia_profile_set *set, int64_t ca_id, const uint8_t fingerprint[32]);
+
 /* The CA of that id, or NULL: borrowed from the set. */
 const struct ia_profile *ia_profile_find(const struct ia_profile_set *set, int64_t ca_id);
 size_t ia_profile_count(const struct ia_profile_set *set);

@@ -1,4 +1,4 @@
-#include "common/json.h"
+#include "common/json_out.h"
 
 #include "common/str.h"
 
@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void put(struct ia_json *j, const char *bytes, size_t len)
+static void put(struct ia_json_out *j, const char *bytes, size_t len)
 {
     if (j->full || len >= j->size - j->used) {
         j->full = true;
@@ -16,7 +16,7 @@ static void put(struct ia_json *j, const char *bytes, size_t len)
     j->used += len;
 }
 
-static void put_escaped_byte(struct ia_json *j, unsigned char c)
+static void put_escaped_byte(struct ia_json_out *j, unsigned char c)
 {
     char text[8];
     if (c == '"' || c == '\\')
@@ -35,7 +35,7 @@ static size_t sequence(const char *p)
     return 0;
 }
 
-static void put_string(struct ia_json *j, const char *text)
+static void put_string(struct ia_json_out *j, const char *text)
 {
     put(j, "\"", 1);
     for (const char *p = text; *p;) {
@@ -52,13 +52,13 @@ static void put_string(struct ia_json *j, const char *text)
     put(j, "\"", 1);
 }
 
-void ia_json_begin(struct ia_json *j, char *out, size_t size)
+void ia_json_out_begin(struct ia_json_out *j, char *out, size_t size)
 {
-    *j = (struct ia_json){.out = out, .size = size};
+    *j = (struct ia_json_out){.out = out, .size = size};
     put(j, "{", 1);
 }
 
-static void name_member(struct ia_json *j, const char *name)
+static void name_member(struct ia_json_out *j, const char *name)
 {
     if (j->used > 1)
         put(j, ",", 1);
@@ -66,7 +66,7 @@ static void name_member(struct ia_json *j, const char *name)
     put(j, ":", 1);
 }
 
-void ia_json_text(struct ia_json *j, const char *name, const char *value)
+void ia_json_out_text(struct ia_json_out *j, const char *name, const char *value)
 {
     name_member(j, name);
     if (value)
@@ -75,7 +75,7 @@ void ia_json_text(struct ia_json *j, const char *name, const char *value)
         put(j, "null", 4);
 }
 
-void ia_json_int(struct ia_json *j, const char *name, int64_t value)
+void ia_json_out_int(struct ia_json_out *j, const char *name, int64_t value)
 {
     char digits[24];
     name_member(j, name);
@@ -83,7 +83,7 @@ void ia_json_int(struct ia_json *j, const char *name, int64_t value)
     put(j, digits, (size_t)n);
 }
 
-const char *ia_json_end(struct ia_json *j)
+const char *ia_json_out_end(struct ia_json_out *j)
 {
     put(j, "}", 1);
     if (j->full)

@@ -6,18 +6,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct ia_json {
+struct ia_json_out {
     char *out;
     size_t size, used;
     bool full; /* something did not fit: the text must not be used */
 };
 
 /* Begin an object in out[size]. */
-void ia_json_begin(struct ia_json *j, char *out, size_t size);
+void ia_json_out_begin(struct ia_json_out *j, char *out, size_t size);
 
 /* Add a member.  A NULL text becomes null; bytes that are not UTF-8 become U+FFFD. */
-void ia_json_text(struct ia_json *j, const char *name, const char *value);
-void ia_json_int(struct ia_json *j, const char *name, int64_t value);
+void ia_json_out_text(struct ia_json_out *j, const char *name, const char *value);
+void ia_json_out_int(struct ia_json_out *j, const char *name, int64_t value);
 
 /* End the object.  The text, NUL-terminated, or NULL when it did not fit. */
-const char *ia_json_end(struct ia_json *j);
+const char *ia_json_out_end(struct ia_json_out *j);

@@ -1,0 +1,226 @@
+/* ACL_CHECK: may this client do that?  Asked for each message, each subscription and each delivery; also for clients
+ * that are not connected (queues, wills, retained messages), of whom Mosquitto has only an id and a username. */
+#include "plugin/core.h"
+#include "plugin/mosq.h"
+#include "plugin/report.h"
+
+#include <openssl/x509.h>
+#include <stdio.h>
+#include <string.h>
+
+static int answer(struct ia_core *core, bool allowed)
+{
+    if (allowed)
+        core->counters.acl_allowed++;
+    else
+        core->counters.acl_denied++;
+    return allowed ? MOSQ_ERR_SUCCESS : MOSQ_ERR_ACL_DENIED;
+}
+
+/* Events are ours alone, whatever the rules say. */
+static bool is_event_topic(const struct ia_core *core, const char *topic)
+{
+    size_t n = strlen(core->options.event_prefix);
+    return strncmp(topic, core->options.event_prefix, n) == 0 && (topic[n] == '/' || topic[n] == '\0');
+}
+
+static struct ia_who who_is(const struct ia_core *core, const struct ia_session *s)
+{
+    return (struct ia_who){
+        .profile = s->chain ? ia_profile_find(core->snapshot->profiles, s->chain->ca_id) : NULL,
+        .device = s->device,
+        .token = s->token,
+        .client_id = s->client_id,
+    };
+}
+
+/* --- connected ------------------------------------------------------------------------------------------------------
+ */
+
+static const char *verb(enum ia_action action)
+{
+    return action == IA_PUBLISH ? "publish" : action == IA_SUBSCRIBE ? "subscribe" : "receive";
+}
+
+/* One event per session and action says which rule decided; a client that keeps trying is only counted. */
+static void tell_denial(struct ia_core *core, struct ia_session *s, const struct ia_access *access, int64_t rule_id)
+{
+    if (access->action == IA_RECEIVE || (s->denials_told & access->action))
+        return;
+    s->denials_told |= access->action;
+    struct ia_attempt a = {.client = s->client,
+                           .client_id = s->client_id,
+                           .address = s->address,
+                           .principal = ia_session_username(s),
+                           .app = s->kind == IA_SESSION_APP};
+    if (s->chain)
+        a.ca = ia_profile_find(core->snapshot->profiles, s->chain->ca_id);
+    int n = snprintf(a.detail, sizeof a.detail, "%s %.100s: ", verb(access->action), access->topic);
+    if (n > 0 && (size_t)n < sizeof a.detail) {
+        if (rule_id)
+            (void)snprintf(a.detail + n, sizeof a.detail - (size_t)n, "rule %lld", (long long)rule_id);
+        else
+            (void)snprintf(a.detail + n, sizeof a.detail - (size_t)n, "no rule allows it");
+    }
+    ia_report_denied(core, &a);
+}
+
+/* Is its right to be here gone for good?  Then nothing is kept for it. */
+static bool is_final(enum ia_reason reason)
+{
+    return reason == IA_R_DEVICE_REVOKED || reason == IA_R_CERTIFICATE_REVOKED || reason == IA_R_DEVICE_UNKNOWN;
+}
+
+/* Between being condemned and being kicked: it may do nothing more, but what Mosquitto keeps for it (queue,
+ * subscriptions, which a kick asks for again) is kept unless its end is final. */
+static bool check_condemned(const struct ia_session *s, enum ia_action action)
+{
+    return action != IA_PUBLISH && !is_final(s->condemned);
+}
+
+static bool check_live(struct ia_core *core, struct ia_session *s, const struct ia_access *access)
+{
+    if (s->kind == IA_SESSION_STRANGER)
+        return false;
+    if (s->condemned != IA_R_NONE)
+        return check_condemned(s, access->action);
+    struct ia_who who = who_is(core, s);
+    int64_t rule_id = 0;
+    ia_bind(core, &who, false, &s->binding);
+    if (ia_bound_check(core, &s->binding, access, &rule_id) == IA_ALLOW)
+        return true;
+    tell_denial(core, s, access, rule_id);
+    return false;
+}
+
+/* Connected, but never through our BASIC_AUTH: use_identity_as_username, or a listener with other rules.  With rights
+ * derived from its username this would be impersonation. */
+static bool meet_stranger(struct ia_core *core, const struct mosquitto *client)
+{
+    struct ia_session *s =
+        ia_session_open(core->sessions, client, IA_SESSION_STRANGER, mosquitto_client_id(client), NULL);
+    if (s)
+        ia_condemn(core, s, IA_R_NO_CREDENTIAL);
+    return false;
+}
+
+/* --- not connected --------------------------------------------------------------------------------------------------
+ */
+
+struct offline {
+    struct ia_core *core;
+    const struct ia_access *access;
+    const char *client_id;
+    bool known, allowed;
+};
+
+/* What memory says of a device that is not connected.  Of two certificates the one with more rights counts. */
+static bool check_record(void *ctx, struct ia_device *device)
+{
+    struct offline *o = ctx;
+    const struct ia_profile *profile = ia_profile_find(o->core->snapshot->profiles, device->certificate_ca_id);
+    bool publishes = o->access->action == IA_PUBLISH;
+    o->known = true;
+    if (device->status == IA_DEVICE_REVOKED)
+        return true;
+    /* A will or retained message of one who may not be here now is withheld; what waits for it is kept. */
+    if (publishes && (device->status != IA_DEVICE_ACTIVE || !profile || !profile->active))
+        return true;
+    struct ia_who who = {.profile = profile, .device = device, .client_id = o->client_id};
+    ia_bind(o->core, &who, true, &o->core->scratch);
+    o->allowed |= ia_bound_check(o->core, &o->core->scratch, o->access, NULL) == IA_ALLOW;
+    return !o->allowed;
+}
+
+/* By its username, which is a device id only for a client that was admitted as that device, or was restored after a
+ * restart. Not in memory: what was promised is not thrown away; Mosquitto asks again when the client is back. */
+static bool check_by_name(struct ia_core *core, const struct mosquitto *client, const struct ia_access *access)
+{
+    const char *username = mosquitto_client_username(client);
+    bool benign = access->action != IA_SUBSCRIBE;
+    if (!username || !core->snapshot)
+        return benign;
+    struct offline o = {.core = core, .access = access, .client_id = mosquitto_client_id(client)};
+    ia_device_cache_each(core->devices, username, check_record, &o);
+    if (o.known)
+        return o.allowed;
+    if (access->action == IA_PUBLISH && strncmp(username, "app:", 4) != 0 && strlen(username) <= IA_VALUE_MAX) {
+        struct ia_request *request = ia_request_new(IA_REQUEST_DEVICE, NULL);
+        if (request)
+            (void)snprintf(request->name, sizeof request->name, "%s", username);
+        (void)ia_worker_ask(core->worker, request);
+    }
+    return benign;
+}
+
+/* An ended session: a device by what memory says now, an app by the scopes that it had. */
+static bool check_ended(struct ia_core *core, struct ia_session *s, const struct mosquitto *client,
+                        const struct ia_access *access)
+{
+    if (s->kind == IA_SESSION_STRANGER || is_final(s->condemned))
+        return false;
+    if (s->condemned != IA_R_NONE && access->action == IA_PUBLISH)
+        return false; /* kicked: no will */
+    if (s->kind == IA_SESSION_DEVICE) {
+        struct offline o = {.core = core, .access = access, .client_id = s->client_id};
+        ia_device_cache_each(core->devices, ia_session_username(s), check_record, &o);
+        if (o.known)
+            return o.allowed;
+        return check_by_name(core, client, access);
+    }
+    struct ia_who who = who_is(core, s);
+    ia_bind(core, &who, false, &s->binding);
+    return ia_bound_check(core, &s->binding, access, NULL) == IA_ALLOW;
+}
+
+/* Is this the very client whose session ended?  Its pointer may be in use by another, which then has a connection and,
+ * where it came by TLS, a certificate; the client that is gone has neither. */
+static bool is_still_gone(const struct ia_session *s, const struct mosquitto *client)
+{
+    const char *id = mosquitto_client_id(client);
+    if (!id || strcmp(id, s->client_id) != 0)
+        return false;
+    X509 *certificate = mosquitto_client_certificate(client);
+    X509_free(certificate);
+    return certificate == NULL;
+}
+
+/* --------------------------------------------------------------------------------------------------------------------
+ */
+
+static bool decide(struct ia_core *core, const struct mosquitto *client, struct ia_session *s,
+                   const struct ia_access *access)
+{
+    if (access->action == IA_PUBLISH && is_event_topic(core, access->topic))
+        return false;
+    if (s && s->live)
+        return core->snapshot && check_live(core, s, access);
+    if (s && is_still_gone(s, client))
+        return core->snapshot ? check_ended(core, s, client, access) : access->action == IA_RECEIVE;
+    if (ia_mosq_has_address(client))
+        return meet_stranger(core, client);
+    return check_by_name(core, client, access);
+}
+
+int ia_on_acl_check(int event, void *event_data, void *userdata)
+{
+    (void)event;
+    const struct mosquitto_evt_acl_check *ev = event_data;
+    struct ia_core *core = userdata;
+    if (ev->access == MOSQ_ACL_UNSUBSCRIBE)
+        return MOSQ_ERR_SUCCESS; /* giving up is always allowed, also what one may no longer have */
+    if (!ev->topic || (ev->access != MOSQ_ACL_READ && ev->access != MOSQ_ACL_WRITE && ev->access != MOSQ_ACL_SUBSCRIBE))
+        return answer(core, false);
+    struct ia_access access = {
+        .action = ev->access == MOSQ_ACL_READ    ? IA_RECEIVE
+                  : ev->access == MOSQ_ACL_WRITE ? IA_PUBLISH
+                                                 : IA_SUBSCRIBE,
+        .topic = ev->topic,
+        .qos = ev->qos,
+        .retain = ev->retain,
+    };
+    struct ia_session *s = ia_session_find(core->sessions, ev->client);
+    if (s && s->kind == IA_SESSION_HANDED_ON && !(access.action == IA_PUBLISH && is_event_topic(core, ev->topic)))
+        return MOSQ_ERR_PLUGIN_DEFER;
+    return answer(core, decide(core, ev->client, s, &access));
+}

@@ -1,0 +1,105 @@
+/* The plugin's state, and what its parts say to one another.  Everything here belongs to the broker thread. */
+#pragma once
+
+#include "common/clock.h"
+#include "jitr/cache.h"
+#include "oauth/token_cache.h"
+#include "plugin/counters.h"
+#include "plugin/options.h"
+#include "plugin/session.h"
+#include "plugin/snapshot.h"
+#include "plugin/worker.h"
+
+#include <mosquitto_broker.h>
+#include <mosquitto_plugin.h>
+
+/* An unknown device's request to the registry, from its first asking until a moment after the answer. */
+struct ia_pending {
+    uint8_t fingerprint[IA_FINGERPRINT_LEN]; /* key */
+    bool registering;                        /* else only looked up */
+    bool answered;
+    enum ia_reason reason; /* of the answer, while there is no record */
+    char detail[96];
+    int64_t at_us; /* when it was asked, or answered */
+    UT_hash_handle hh;
+};
+
+struct ia_core {
+    mosquitto_plugin_id_t *id;
+    struct ia_options options;
+    struct ia_worker *worker;
+    struct ia_snapshot *snapshot; /* NULL until the first */
+    struct ia_device_cache *devices;
+    struct ia_token_cache *tokens;
+    struct ia_sessions *sessions;
+    struct ia_pending *pending;
+    struct ia_binding scratch; /* of clients that are not connected */
+    struct ia_counters counters;
+    bool db_up;
+    int64_t db_contact_s; /* wall clock of the last answer */
+    uint8_t seen;         /* mark of the present walk through all devices */
+    bool resynced;        /* all devices have been read at least once */
+    bool sweeping;        /* removing what the last walk did not find */
+    bool walking;         /* a round through the live sessions is under way */
+    int64_t next_walk_us;
+    int64_t waited_us;                   /* beyond 20 ms each, in the present second … */
+    int64_t waited_since_us;             /* … that began here */
+    bool reloading;                      /* between RELOAD and TICK */
+    int64_t first_call_us, last_tick_us; /* 0: not yet */
+    bool tickless_told, fallback_told;
+    int64_t next_publish_us;
+    size_t sampled; /* events of unregistered principals in the present second … */
+    int64_t sampled_s;
+    bool any_condemned; /* since the present round began */
+};
+
+/* --- apply.c: what the worker sends ------------------------------------------------------------------------------- */
+
+/* Apply replies for at most budget_us (0: all that are there). */
+void ia_apply(struct ia_core *core, int64_t budget_us);
+
+/* Wait at most wait_us for one reply, and apply it.  False: none came. */
+bool ia_apply_wait(struct ia_core *core, int64_t wait_us);
+
+/* Remove records that the last walk did not find, and condemn their sessions; at most `slots` of the cache.  True:
+ * done. */
+bool ia_sweep(struct ia_core *core, size_t slots);
+
+/* --- connect.c ---------------------------------------------------------------------------------------------------- */
+
+int ia_on_basic_auth(int event, void *event_data, void *userdata);
+int ia_on_ext_auth_start(int event, void *event_data, void *userdata);
+int ia_on_ext_auth_continue(int event, void *event_data, void *userdata);
+
+/* --- access.c ----------------------------------------------------------------------------------------------------- */
+
+int ia_on_acl_check(int event, void *event_data, void *userdata);
+
+/* --- judge.c: live sessions -----------------------------------------------------------------------------------------
+ */
+
+/* May this session go on, as things are now?  Condemns it where not. */
+void ia_judge(struct ia_core *core, struct ia_session *session);
+
+/* To be kicked from the next TICK, for `reason`.  Broker thread, from any callback. */
+void ia_condemn(struct ia_core *core, struct ia_session *session, enum ia_reason reason);
+
+/* Kick what is condemned, judge what is to be judged, for at most budget_us.  True: there is more to do. */
+bool ia_judge_slice(struct ia_core *core, int64_t budget_us);
+
+/* --- bind.c ---------------------------------------------------------------------------------------------------------
+ */
+
+/* Whose rights: the parts that are there. */
+struct ia_who {
+    const struct ia_profile *profile; /* of the CA; NULL: none */
+    const struct ia_device *device;
+    const struct ia_token *token;
+    const char *client_id;
+};
+
+/* Roles and variables of `who` under the current snapshot, unless `binding` is of that snapshot already and `again` is
+ * false. */
+void ia_bind(const struct ia_core *core, const struct ia_who *who, bool again, struct ia_binding *binding);
+enum ia_verdict ia_bound_check(const struct ia_core *core, const struct ia_binding *binding,
+                               const struct ia_access *access, int64_t *rule_id);

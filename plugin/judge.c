@@ -1,0 +1,142 @@
+/* Live sessions: are they still allowed to be there?  Judged when the configuration changes, when their device does,
+ * and when their end comes; kicked from TICK only, in slices, so that ten thousand at once delay nobody. */
+#include "jitr/decide.h"
+#include "plugin/core.h"
+#include "plugin/mosq.h"
+#include "plugin/report.h"
+
+#define ROUND_EVERY_US 250000 /* how late an end may be noticed */
+
+static bool address_admitted(const struct ia_core *core, const struct ia_session *s, enum ia_ip_scope scope,
+                             const char *key, int64_t now)
+{
+    return ia_ip_check(core->snapshot->ips, scope, key, &s->ip, now, NULL) == IA_ALLOW;
+}
+
+static enum ia_reason judge_certificate(const struct ia_core *core, struct ia_session *s, int64_t now)
+{
+    const struct ia_snapshot *snapshot = core->snapshot;
+    enum ia_reason reason = ia_chain_recheck(snapshot->cas, s->chain, now);
+    if (reason != IA_R_NONE)
+        return reason;
+    const struct ia_profile *profile = ia_profile_find(snapshot->profiles, s->chain->ca_id);
+    if (!profile || !profile->active)
+        return IA_R_CA_INACTIVE;
+    for (size_t i = 0; i < s->chain->n_cas; i++) {
+        const struct ia_profile *ca = ia_profile_find(snapshot->profiles, s->chain->cas[i]);
+        if (!ca || !address_admitted(core, s, IA_IP_CA, ca->name, now))
+            return ca ? IA_R_ADDRESS_DENIED : IA_R_CA_INACTIVE;
+    }
+    reason = ia_decide_device(s->device, s->chain->ca_id, ia_device_id(s->device), now);
+    if (reason != IA_R_NONE)
+        return reason;
+    if (!address_admitted(core, s, IA_IP_DEVICE, ia_device_id(s->device), now))
+        return IA_R_ADDRESS_DENIED;
+    if (s->kind == IA_SESSION_DEVICE && !ia_decide_client_id(profile, ia_device_id(s->device), s->client_id))
+        return IA_R_RIGHTS_CHANGED;
+    return IA_R_NONE;
+}
+
+static enum ia_reason judge_token(const struct ia_core *core, struct ia_session *s, int64_t now)
+{
+    struct ia_token_why why;
+    int64_t ends = 0;
+    enum ia_reason reason = ia_token_recheck(core->snapshot->issuers, s->token, now, &ends, &why);
+    if (reason != IA_R_NONE)
+        return reason;
+    s->ends = s->chain && s->chain->not_after < ends ? s->chain->not_after : ends;
+    if (!address_admitted(core, s, IA_IP_ISSUER, s->token->issuer, now))
+        return IA_R_ADDRESS_DENIED;
+    return ia_token_client_id_fits(core->snapshot->issuers, s->token, s->client_id) ? IA_R_NONE : IA_R_RIGHTS_CHANGED;
+}
+
+static enum ia_reason judge_by(const struct ia_core *core, struct ia_session *s)
+{
+    int64_t now = ia_wall_s();
+    if (!address_admitted(core, s, IA_IP_GLOBAL, NULL, now))
+        return IA_R_ADDRESS_DENIED;
+    enum ia_reason reason = s->chain ? judge_certificate(core, s, now) : IA_R_NONE;
+    return reason == IA_R_NONE && s->token ? judge_token(core, s, now) : reason;
+}
+
+void ia_judge(struct ia_core *core, struct ia_session *session)
+{
+    if (!session->live || !core->snapshot || session->kind == IA_SESSION_STRANGER)
+        return;
+    session->judged = core->snapshot->generation;
+    enum ia_reason reason = judge_by(core, session);
+    if (reason != IA_R_NONE)
+        ia_condemn(core, session, reason);
+}
+
+void ia_condemn(struct ia_core *core, struct ia_session *session, enum ia_reason reason)
+{
+    if (!session->live || session->condemned != IA_R_NONE)
+        return;
+    session->condemned = reason;
+    core->any_condemned = true;
+}
+
+/* Disconnect one condemned session.  Only a client that is connected may be kicked: on 2.0 anything else corrupts the
+ * broker's expiry list.  A live session is one whose DISCONNECT has not been seen. */
+static void kick(struct ia_core *core, struct ia_session *session)
+{
+    if (ia_mosq_is_21() && ia_mosq_client(session->client_id) != session->client)
+        return; /* taken over in the meantime: its own DISCONNECT follows */
+    ia_report_ended(core, session, session->condemned);
+    session->kicked = true;
+    (void)mosquitto_kick_client_by_clientid(session->client_id, false); /* ends the session by its DISCONNECT */
+}
+
+static enum ia_reason end_of(const struct ia_session *s, int64_t now)
+{
+    if (s->ends > now)
+        return IA_R_NONE;
+    return s->token && s->token->ends <= now ? IA_R_TOKEN_EXPIRED : IA_R_CERTIFICATE_EXPIRED;
+}
+
+/* One session's turn: is it at its end, is it to be judged, is it to be kicked? */
+static void take_turn(struct ia_core *core, struct ia_session *s, int64_t now)
+{
+    enum ia_reason end = s->condemned == IA_R_NONE ? end_of(s, now) : IA_R_NONE;
+    bool others = core->any_condemned;
+    if (end != IA_R_NONE && s->token && s->judged != core->snapshot->generation)
+        ia_judge(core, s); /* the issuer's leeway may have grown */
+    else if (end != IA_R_NONE)
+        ia_condemn(core, s, end);
+    else if (s->condemned == IA_R_NONE && s->judged != core->snapshot->generation)
+        ia_judge(core, s);
+    core->any_condemned = others; /* this one is dealt with here */
+    if (s->condemned != IA_R_NONE && !s->kicked)
+        kick(core, s);
+}
+
+/* Begin a round where one is due: something was condemned, the snapshot is new, or ends may have come. */
+static bool round_due(struct ia_core *core)
+{
+    int64_t now_us = ia_monotonic_us();
+    if (!core->any_condemned && !core->walking && now_us < core->next_walk_us)
+        return false;
+    if (core->any_condemned || !core->walking) {
+        core->any_condemned = false;
+        core->walking = true;
+        core->next_walk_us = now_us + ROUND_EVERY_US;
+        ia_sessions_walk_begin(core->sessions);
+    }
+    return true;
+}
+
+bool ia_judge_slice(struct ia_core *core, int64_t budget_us)
+{
+    if (!core->snapshot || !round_due(core))
+        return false;
+    int64_t until = ia_monotonic_us() + budget_us, now = ia_wall_s();
+    struct ia_session *s;
+    for (unsigned i = 0; (s = ia_sessions_walk(core->sessions)) != NULL; i++) {
+        take_turn(core, s, now);
+        if (i % 16 == 15 && ia_monotonic_us() >= until)
+            return true;
+    }
+    core->walking = false;
+    return core->any_condemned;
+}

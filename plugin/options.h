@@ -1,0 +1,36 @@
+/* The plugin's options (`plugin_opt_…` in mosquitto.conf): one table, checked as a whole before anything starts. */
+#pragma once
+
+#include "common/error.h"
+
+#include <mosquitto.h>
+#include <mosquitto_broker.h>
+#include <mosquitto_plugin.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define IA_GATE_PORTS_MAX 32
+
+enum ia_gate_mode { IA_GATE_OFF, IA_GATE_ALL, IA_GATE_PORTS };
+
+struct ia_options {
+    char *db_conninfo; /* secret */
+    char *node_name;
+    int64_t startup_wait_ms, auth_wait_ms;
+    int64_t device_cache_size;
+    int64_t stale_max_s; /* 0: no limit */
+    enum ia_gate_mode gate;
+    uint16_t gate_ports[IA_GATE_PORTS_MAX];
+    unsigned n_gate_ports;
+    bool defer_others;
+    char *jwks_ca_file; /* NULL: the system's */
+    bool insecure_http_jwks;
+    char *event_prefix;
+    bool log_json;
+};
+
+/* Read the options over their defaults.  IA_USAGE names the option and what is wrong with it (never the value of one
+ * that may hold a secret).  On success the caller owns the texts (ia_options_clear). */
+IA_MUST_USE enum ia_rc ia_options_read(const struct mosquitto_opt *given, int n, struct ia_options *out,
+                                       struct ia_err *err);
+void ia_options_clear(struct ia_options *options);

@@ -1,0 +1,268 @@
+#include "plugin/outbox.h"
+
+#include "common/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define COLUMNS_MAX   20000
+#define EVENTS_MAX    10000
+#define CONNECTED_MAX 100000
+#define BATCH         500
+#define COLUMNS_BATCH 32
+#define PRUNE_EVERY_S 3600
+#define EVENT_AGE_S   (90 * 86400)
+
+enum column_kind { COLUMN_CA, COLUMN_RULE, COLUMN_ISSUER };
+
+struct column {
+    struct column *next;
+    enum column_kind kind;
+    int64_t id;
+    bool parsed;
+    struct ia_cert_info info;
+    char name[IA_VALUE_MAX + 1];
+    char *problem; /* NULL: none */
+};
+
+struct list {
+    struct ia_request *head, *tail;
+    size_t n;
+};
+
+struct ia_outbox {
+    const char *node_name;
+    struct column *columns, *columns_tail;
+    size_t n_columns;
+    struct list events, connected;
+    struct ia_request *counters; /* newest */
+    int64_t next_prune_s;
+};
+
+struct ia_outbox *ia_outbox_new(const char *node_name)
+{
+    struct ia_outbox *o = calloc(1, sizeof *o);
+    if (o)
+        o->node_name = node_name;
+    return o;
+}
+
+static void column_free(struct column *c)
+{
+    if (c)
+        free(c->problem);
+    free(c);
+}
+
+static struct column *column_take(struct ia_outbox *o)
+{
+    struct column *c = o->columns;
+    if (!c)
+        return NULL;
+    o->columns = c->next;
+    if (!o->columns)
+        o->columns_tail = NULL;
+    o->n_columns--;
+    return c;
+}
+
+static struct ia_request *list_take(struct list *list)
+{
+    struct ia_request *r = list->head;
+    if (!r)
+        return NULL;
+    list->head = (struct ia_request *)(void *)r->link.next;
+    if (!list->head)
+        list->tail = NULL;
+    list->n--;
+    return r;
+}
+
+static void list_add(struct list *list, struct ia_request *r, size_t most)
+{
+    if (list->n >= most)
+        ia_request_free(list_take(list));
+    r->link.next = NULL;
+    if (list->tail)
+        list->tail->link.next = &r->link;
+    else
+        list->head = r;
+    list->tail = r;
+    list->n++;
+}
+
+static void list_drop(struct list *list, size_t n)
+{
+    while (n-- > 0)
+        ia_request_free(list_take(list));
+}
+
+void ia_outbox_free(struct ia_outbox *outbox)
+{
+    if (!outbox)
+        return;
+    struct column *c;
+    while ((c = column_take(outbox)) != NULL)
+        column_free(c);
+    list_drop(&outbox->events, outbox->events.n);
+    list_drop(&outbox->connected, outbox->connected.n);
+    ia_request_free(outbox->counters);
+    free(outbox);
+}
+
+static struct column *column_add(struct ia_outbox *o, enum column_kind kind, const char *problem)
+{
+    struct column *c = o->n_columns < COLUMNS_MAX ? calloc(1, sizeof *c) : NULL;
+    if (!c)
+        return NULL;
+    c->kind = kind;
+    c->problem = problem ? strdup(problem) : NULL;
+    if (o->columns_tail)
+        o->columns_tail->next = c;
+    else
+        o->columns = c;
+    o->columns_tail = c;
+    o->n_columns++;
+    return c;
+}
+
+void ia_outbox_ca(struct ia_outbox *outbox, int64_t ca_id, const struct ia_cert_info *info, const char *problem)
+{
+    struct column *c = column_add(outbox, COLUMN_CA, problem);
+    if (!c)
+        return;
+    c->id = ca_id;
+    c->parsed = info != NULL;
+    if (info)
+        c->info = *info;
+}
+
+void ia_outbox_rule(struct ia_outbox *outbox, int64_t rule_id, const char *problem)
+{
+    struct column *c = column_add(outbox, COLUMN_RULE, problem);
+    if (c)
+        c->id = rule_id;
+}
+
+void ia_outbox_issuer(struct ia_outbox *outbox, const char *name, const char *problem)
+{
+    struct column *c = column_add(outbox, COLUMN_ISSUER, problem);
+    if (c)
+        strncpy(c->name, name, sizeof c->name - 1);
+}
+
+void ia_outbox_event(struct ia_outbox *outbox, struct ia_request *request)
+{
+    list_add(&outbox->events, request, EVENTS_MAX);
+}
+
+void ia_outbox_connected(struct ia_outbox *outbox, struct ia_request *request)
+{
+    list_add(&outbox->connected, request, CONNECTED_MAX);
+}
+
+void ia_outbox_counters(struct ia_outbox *outbox, struct ia_request *request)
+{
+    ia_request_free(outbox->counters);
+    outbox->counters = request;
+}
+
+bool ia_outbox_due(const struct ia_outbox *outbox)
+{
+    return outbox->columns || outbox->events.n || outbox->connected.n;
+}
+
+static enum ia_rc write_column(struct ia_db *db, const struct column *c, struct ia_err *err)
+{
+    switch (c->kind) {
+    case COLUMN_CA:
+        return ia_db_set_ca_parsed(db, c->id, c->parsed ? &c->info : NULL, c->problem, err);
+    case COLUMN_RULE:
+        return ia_db_set_rule_problem(db, c->id, c->problem, err);
+    case COLUMN_ISSUER:
+        return ia_db_set_issuer_problem(db, c->name, c->problem, err);
+    }
+    return IA_OK;
+}
+
+static enum ia_rc write_columns(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
+{
+    for (int i = 0; i < COLUMNS_BATCH && o->columns; i++) {
+        enum ia_rc rc = write_column(db, o->columns, err);
+        if (rc != IA_OK)
+            return rc;
+        column_free(column_take(o));
+    }
+    return IA_OK;
+}
+
+static enum ia_rc write_events(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
+{
+    struct ia_event_row rows[BATCH];
+    size_t n = 0;
+    for (struct ia_request *r = o->events.head; r && n < BATCH; r = (struct ia_request *)(void *)r->link.next)
+        rows[n++] = (struct ia_event_row){
+            .at_us = r->at_us,
+            .kind = r->event,
+            .principal = r->name[0] ? r->name : NULL,
+            .ca_id = r->ca_id,
+            .address = r->address[0] ? r->address : NULL,
+            .reason = r->reason == IA_R_NONE ? NULL : ia_reason_name(r->reason),
+            .detail = r->text[0] ? r->text : NULL,
+        };
+    enum ia_rc rc = n ? ia_db_write_events(db, o->node_name, rows, n, err) : IA_OK;
+    if (rc == IA_OK)
+        list_drop(&o->events, n);
+    return rc;
+}
+
+static enum ia_rc write_connected(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
+{
+    const char *ids[BATCH];
+    int64_t at[BATCH];
+    size_t n = 0;
+    for (struct ia_request *r = o->connected.head; r && n < BATCH; r = (struct ia_request *)(void *)r->link.next) {
+        ids[n] = r->name;
+        at[n++] = r->at_us;
+    }
+    enum ia_rc rc = n ? ia_db_connected_devices(db, ids, at, n, err) : IA_OK;
+    if (rc == IA_OK)
+        list_drop(&o->connected, n);
+    return rc;
+}
+
+enum ia_rc ia_outbox_write(struct ia_outbox *outbox, struct ia_db *db, struct ia_err *err)
+{
+    enum ia_rc rc = write_events(outbox, db, err);
+    if (rc == IA_OK)
+        rc = write_connected(outbox, db, err);
+    return rc == IA_OK ? write_columns(outbox, db, err) : rc;
+}
+
+/* An administrator's register_device has no parsed columns: SQL cannot read X.509. */
+static enum ia_rc parse_registered(struct ia_db *db, struct ia_err *err)
+{
+    struct ia_unparsed_rows *rows = NULL;
+    enum ia_rc rc = ia_db_unparsed(db, &rows, err);
+    for (size_t i = 0; rc == IA_OK && i < rows->n; i++) {
+        struct ia_cert *cert = NULL;
+        if (ia_cert_parse_pem(rows->rows[i].pem, &cert, NULL) != IA_OK)
+            continue;
+        rc = ia_db_set_certificate_parsed(db, ia_cert_info(cert), err);
+        ia_cert_free(cert);
+    }
+    ia_unparsed_rows_free(rows);
+    return rc;
+}
+
+enum ia_rc ia_outbox_heartbeat(struct ia_outbox *outbox, struct ia_db *db, struct ia_err *err)
+{
+    enum ia_rc rc = ia_db_heartbeat(db, outbox->node_name, outbox->counters ? outbox->counters->text : "{}", err);
+    if (rc == IA_OK)
+        rc = parse_registered(db, err);
+    if (rc == IA_OK && ia_wall_s() >= outbox->next_prune_s) {
+        rc = ia_db_prune(db, EVENT_AGE_S, err);
+        outbox->next_prune_s = ia_wall_s() + PRUNE_EVERY_S;
+    }
+    return rc;
+}

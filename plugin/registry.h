@@ -1,0 +1,27 @@
+/* Asking the registry for a device that is not in the cache: bounded in time, and in how much it may hold up others. */
+#pragma once
+
+#include "plugin/core.h"
+
+/* The gate has verified a chain but not the key: look the device up, so that the answer is there when CONNECT comes.
+ * Never registers. */
+void ia_registry_prefetch(struct ia_core *core, const uint8_t fingerprint[IA_FINGERPRINT_LEN]);
+
+struct ia_newcomer {
+    const struct ia_cert_info *info;
+    const char *device_id;
+    int64_t ca_id;
+    const char *address;
+};
+
+/* The record of that certificate: from memory, or from the database, which registers it where its CA allows that. Waits
+ * at most auth_wait_ms, and not at all once waits took too much of the last second.  IA_R_NONE and *device (borrowed
+ * until the next reply is applied), or the reason and detail[]. */
+enum ia_reason ia_registry_find(struct ia_core *core, const struct ia_newcomer *who, struct ia_device **device,
+                                char *detail, size_t detail_size);
+
+/* Forget answers that are older than a second, and questions that nobody answered. */
+void ia_registry_tidy(struct ia_core *core);
+
+/* Forget all. */
+void ia_registry_clear(struct ia_core *core);

@@ -1,0 +1,37 @@
+/* What is told of a decision: one log line, a counter, an event row.  Broker thread. */
+#pragma once
+
+#include "plugin/core.h"
+
+/* A connection under decision, or decided.  Texts are borrowed; NULL where not known. */
+struct ia_attempt {
+    const struct mosquitto *client;
+    const char *client_id;
+    const char *address;
+    const char *principal;          /* device id or app principal, as far as it was established */
+    const struct ia_profile *ca;    /* the registered CA that the chain ended in */
+    const struct ia_device *device; /* a known device */
+    const uint8_t *fingerprint;     /* of the leaf */
+    bool app;
+    char detail[192]; /* why, for people */
+};
+
+void ia_report_accepted(struct ia_core *core, const struct ia_attempt *attempt);
+
+/* A refusal: counted and logged each time; an event once per transition for a known device, sampled for strangers. */
+void ia_report_refused(struct ia_core *core, const struct ia_attempt *attempt, enum ia_reason reason);
+
+/* A live session was ended by us. */
+void ia_report_ended(struct ia_core *core, const struct ia_session *session, enum ia_reason reason);
+
+/* A device was registered just now. */
+void ia_report_registered(struct ia_core *core, const struct ia_device *device);
+
+/* Publish `json` under <event_prefix>/<kind>. */
+void ia_report_publish(const struct ia_core *core, const char *kind, const char *json);
+
+/* Publish the counters under $SYS/broker/iot-auth/, and hand them to the worker for iot_auth.node. */
+void ia_report_counters(struct ia_core *core);
+
+/* A live session was denied a topic: attempt->detail says which, and by which rule. */
+void ia_report_denied(struct ia_core *core, const struct ia_attempt *attempt);

@@ -1,0 +1,258 @@
+#include "plugin/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+/* Ended sessions that are remembered.  The oldest is forgotten first, but never a stranger: its username must go on
+ * meaning nothing for as long as Mosquitto may keep its context. */
+#define ENDED_MAX 100000
+
+/* The sessions of one username, or the owner of one client id. */
+struct ia_principal {
+    struct ia_session *sessions;
+    UT_hash_handle hh;
+    char username[];
+};
+
+/* Which sessions have a client id: the newest is at the head. */
+struct owner {
+    struct ia_session *session;
+    UT_hash_handle hh;
+    char client_id[];
+};
+
+struct ia_sessions {
+    struct ia_session *by_client;
+    struct ia_principal *by_username;
+    struct owner *by_client_id;
+    struct ia_session *ended; /* oldest first */
+    size_t n_ended, n_live;
+    struct ia_session *passing; /* ended, to be forgotten by tidy */
+    struct ia_session *at;      /* the walk's place: the session to return next */
+};
+
+struct ia_sessions *ia_sessions_new(void)
+{
+    return calloc(1, sizeof(struct ia_sessions));
+}
+
+static struct ia_principal *principal_get(struct ia_sessions *all, const char *username)
+{
+    struct ia_principal *p = NULL;
+    size_t len = strlen(username);
+    HASH_FIND(hh, all->by_username, username, len, p);
+    if (p)
+        return p;
+    p = calloc(1, sizeof *p + len + 1);
+    if (!p)
+        return NULL;
+    memcpy(p->username, username, len);
+    HASH_ADD_KEYPTR(hh, all->by_username, p->username, len, p);
+    return p;
+}
+
+static void principal_drop_if_empty(struct ia_sessions *all, struct ia_principal *p)
+{
+    if (p->sessions)
+        return;
+    HASH_DEL(all->by_username, p);
+    free(p);
+}
+
+static struct owner *owner_find(const struct ia_sessions *all, const char *client_id)
+{
+    struct owner *o = NULL;
+    HASH_FIND(hh, all->by_client_id, client_id, strlen(client_id), o);
+    return o;
+}
+
+static bool owner_set(struct ia_sessions *all, const char *client_id, struct ia_session *s)
+{
+    struct owner *o = owner_find(all, client_id);
+    if (!o) {
+        size_t len = strlen(client_id);
+        o = calloc(1, sizeof *o + len + 1);
+        if (!o)
+            return false;
+        memcpy(o->client_id, client_id, len);
+        HASH_ADD_KEYPTR(hh, all->by_client_id, o->client_id, len, o);
+    }
+    o->session = s;
+    return true;
+}
+
+static void owner_forget(struct ia_sessions *all, const struct ia_session *s)
+{
+    struct owner *o = owner_find(all, s->client_id);
+    if (!o || o->session != s)
+        return;
+    HASH_DEL(all->by_client_id, o);
+    free(o);
+}
+
+static void session_clear(struct ia_session *s)
+{
+    ia_device_free(s->device);
+    ia_token_free(s->token);
+    free(s->chain);
+    free(s->client_id);
+    free(s->binding.slots);
+    free(s);
+}
+
+/* Remove all trace of a session. */
+static void forget(struct ia_sessions *all, struct ia_session *s)
+{
+    if (all->at == s)
+        all->at = s->hh.next;
+    HASH_DEL(all->by_client, s);
+    if (s->passing)
+        LL_DELETE2(all->passing, s, next_passing);
+    if (s->live) {
+        all->n_live--;
+    } else {
+        DL_DELETE2(all->ended, s, prev_ended, next_ended);
+        all->n_ended--;
+    }
+    owner_forget(all, s);
+    if (s->principal) {
+        DL_DELETE2(s->principal->sessions, s, prev_same, next_same);
+        principal_drop_if_empty(all, s->principal);
+    }
+    session_clear(s);
+}
+
+void ia_sessions_free(struct ia_sessions *sessions)
+{
+    if (!sessions)
+        return;
+    struct ia_session *s, *next;
+    HASH_ITER(hh, sessions->by_client, s, next)
+    forget(sessions, s);
+    free(sessions);
+}
+
+struct ia_session *ia_session_find(const struct ia_sessions *sessions, const struct mosquitto *client)
+{
+    struct ia_session *s = NULL;
+    HASH_FIND_PTR(sessions->by_client, &client, s);
+    return s;
+}
+
+const char *ia_session_username(const struct ia_session *session)
+{
+    return session->principal ? session->principal->username : "";
+}
+
+static bool attach(struct ia_sessions *all, struct ia_session *s, const char *username)
+{
+    if (!s->client_id)
+        return false;
+    if (!username)
+        return true; /* a stranger owns nothing */
+    s->principal = principal_get(all, username);
+    if (!s->principal)
+        return false;
+    if (!owner_set(all, s->client_id, s)) {
+        principal_drop_if_empty(all, s->principal);
+        return false;
+    }
+    DL_APPEND2(s->principal->sessions, s, prev_same, next_same);
+    return true;
+}
+
+struct ia_session *ia_session_open(struct ia_sessions *sessions, const struct mosquitto *client,
+                                   enum ia_session_kind kind, const char *client_id, const char *username)
+{
+    struct ia_session *old = ia_session_find(sessions, client);
+    if (old)
+        forget(sessions, old);
+    struct ia_session *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->client = client;
+    s->kind = kind;
+    s->client_id = strdup(client_id);
+    s->ends = INT64_MAX;
+    if (!attach(sessions, s, username)) {
+        session_clear(s);
+        return NULL;
+    }
+    s->live = true;
+    sessions->n_live++;
+    HASH_ADD_PTR(sessions->by_client, client, s);
+    return s;
+}
+
+static void trim_ended(struct ia_sessions *all)
+{
+    struct ia_session *s, *next;
+    DL_FOREACH_SAFE2(all->ended, s, next, next_ended)
+    {
+        if (all->n_ended <= ENDED_MAX)
+            return;
+        if (s->kind != IA_SESSION_STRANGER)
+            forget(all, s);
+    }
+}
+
+void ia_session_end(struct ia_sessions *sessions, struct ia_session *session)
+{
+    if (!session->live)
+        return;
+    session->live = false;
+    sessions->n_live--;
+    DL_APPEND2(sessions->ended, session, prev_ended, next_ended);
+    sessions->n_ended++;
+    session->passing = !session->may_persist && session->kind != IA_SESSION_STRANGER;
+    if (session->passing)
+        LL_PREPEND2(sessions->passing, session, next_passing);
+    trim_ended(sessions);
+}
+
+struct ia_session *ia_session_owner(const struct ia_sessions *sessions, const char *client_id)
+{
+    struct owner *o = owner_find(sessions, client_id);
+    return o ? o->session : NULL;
+}
+
+void ia_sessions_of(struct ia_sessions *sessions, const char *username, ia_session_fn *fn, void *ctx)
+{
+    struct ia_principal *p = NULL;
+    HASH_FIND(hh, sessions->by_username, username, strlen(username), p);
+    struct ia_session *s, *next;
+    if (!p)
+        return;
+    DL_FOREACH_SAFE2(p->sessions, s, next, next_same)
+    if (s->live)
+        fn(ctx, s);
+}
+
+void ia_sessions_walk_begin(struct ia_sessions *sessions)
+{
+    sessions->at = sessions->by_client;
+}
+
+struct ia_session *ia_sessions_walk(struct ia_sessions *sessions)
+{
+    while (sessions->at) {
+        struct ia_session *s = sessions->at;
+        sessions->at = s->hh.next;
+        if (s->live)
+            return s;
+    }
+    return NULL;
+}
+
+void ia_sessions_tidy(struct ia_sessions *sessions)
+{
+    struct ia_session *s;
+    while ((s = sessions->passing) != NULL)
+        forget(sessions, s);
+}
+
+size_t ia_sessions_live(const struct ia_sessions *sessions)
+{
+    return sessions->n_live;
+}

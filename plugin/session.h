@@ -1,0 +1,97 @@
+/* Who is behind each connection.  Keyed by Mosquitto's context pointer, because one client id can have two connections
+ * for a moment (take-over) and a refused connection has none.
+ *
+ * A session goes LIVE → ENDED.  Rights outlive the connection (the will is published after DISCONNECT, a delayed one
+ * much later; messages are queued for persistent sessions), so an ended session stays until its pointer is used again
+ * or thousands of others have ended.  Pointers are reused: a session is believed only while it is live, or for a client
+ * that is not connected and has the same id.  Broker thread only. */
+#pragma once
+
+#include "acl/ip.h"
+#include "jitr/device.h"
+#include "oauth/token.h"
+#include "plugin/snapshot.h"
+#include "x509/chain.h"
+
+#include <mosquitto.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uthash.h>
+
+enum ia_session_kind {
+    IA_SESSION_STRANGER,  /* connected past us (use_identity_as_username, say): nothing is allowed */
+    IA_SESSION_HANDED_ON, /* other_clients defer: other plugins and files decide */
+    IA_SESSION_DEVICE,
+    IA_SESSION_APP,
+};
+
+/* Roles and variables looked up in one policy. */
+struct ia_binding {
+    uint64_t generation; /* of the snapshot, 0: none yet */
+    bool broken;         /* a role is missing, or memory: denies everything */
+    size_t n_roles, room;
+    const void **slots; /* the roles, then the values of the policy's variables */
+};
+
+struct ia_principal; /* the sessions of one username */
+
+struct ia_session {
+    const struct mosquitto *client; /* key */
+    enum ia_session_kind kind;
+    bool live;
+    bool may_persist; /* Mosquitto may keep subscriptions and queue after the connection */
+    char *client_id;
+    struct ia_principal *principal;           /* NULL for a stranger */
+    struct ia_session *prev_same, *next_same; /* of the principal */
+    struct ia_device *device;                 /* of a device, and of an app with a certificate; owned reference */
+    struct ia_chain *chain;                   /* owned; with `device` */
+    struct ia_token *token;                   /* of an app; owned reference */
+    uint8_t token_hash[32];                   /* SHA-256 of the token it came with: tells a re-authentication */
+    struct ia_ip ip;
+    char address[64];
+    int64_t ends;             /* seconds since 1970; INT64_MAX: no end */
+    uint64_t judged;          /* generation of the snapshot that it was last judged under */
+    enum ia_reason condemned; /* to be kicked for this, from the next TICK */
+    bool kicked;              /* done; a websocket closes a little later */
+    unsigned denials_told;    /* set of enum ia_action that an event has been written for */
+    bool by_ext_auth;         /* its token came by extended authentication, not as the password */
+    struct ia_binding binding;
+    UT_hash_handle hh;
+    struct ia_session *prev_ended, *next_ended;
+    bool passing; /* ended, and in the list of those to be forgotten by ia_sessions_tidy */
+    struct ia_session *next_passing;
+};
+
+struct ia_sessions;
+
+struct ia_sessions *ia_sessions_new(void);
+void ia_sessions_free(struct ia_sessions *sessions);
+
+/* A new live session of that connection, in place of whatever was known by its pointer.  `username` NULL for a
+ * stranger. NULL when out of memory. */
+struct ia_session *ia_session_open(struct ia_sessions *sessions, const struct mosquitto *client,
+                                   enum ia_session_kind kind, const char *client_id, const char *username);
+
+/* The connection is over.  A session that Mosquitto cannot keep is forgotten by the next ia_sessions_tidy. */
+void ia_session_end(struct ia_sessions *sessions, struct ia_session *session);
+
+struct ia_session *ia_session_find(const struct ia_sessions *sessions, const struct mosquitto *client);
+
+/* "" for a stranger. */
+const char *ia_session_username(const struct ia_session *session);
+
+/* The live session that has this client id, or else the newest ended one that is still remembered; NULL: none. */
+struct ia_session *ia_session_owner(const struct ia_sessions *sessions, const char *client_id);
+
+/* Call fn for each live session of that username; it may condemn, but neither open nor end sessions. */
+typedef void ia_session_fn(void *ctx, struct ia_session *session);
+void ia_sessions_of(struct ia_sessions *sessions, const char *username, ia_session_fn *fn, void *ctx);
+
+/* Walk live sessions: returns the next after the walk's place, NULL at its end (the walk then begins anew). */
+struct ia_session *ia_sessions_walk(struct ia_sessions *sessions);
+void ia_sessions_walk_begin(struct ia_sessions *sessions);
+
+/* Forget ended sessions that can have nothing more to ask for (their will is out): their pointers may be used again. */
+void ia_sessions_tidy(struct ia_sessions *sessions);
+
+size_t ia_sessions_live(const struct ia_sessions *sessions);
