@@ -20,13 +20,12 @@
 /* One verification as OpenSSL's callbacks see it. */
 struct run {
     const struct ia_path *path;
-    STACK_OF(X509_CRL) * crls; /* NULL: revocation is left to the registered CAs' lists */
-    int error;                 /* the first complaint, or X509_V_OK */
+    int error; /* the first complaint, or X509_V_OK */
     int depth;
     bool forged; /* some signature is not good: nothing in the chain is proven */
 };
 
-static void refuse(struct ia_chain *chain, enum ia_reason reason, int x509_error, const char *detail)
+void ia_chain_refuse(struct ia_chain *chain, enum ia_reason reason, int x509_error, const char *detail)
 {
     chain->reason = reason;
     chain->x509_error = x509_error;
@@ -62,21 +61,13 @@ static bool means_forged(int error)
     }
 }
 
-/* The anchor is trusted because it is registered: a list over the anchor itself is nobody's to give.  One that does
- * list it counts. */
-static bool is_about_anchor(const struct run *run, int error, int depth)
-{
-    return run->crls && depth == (int)run->path->n &&
-           (error == X509_V_ERR_UNABLE_TO_GET_CRL || error == X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER);
-}
-
 /* Gathers; answering 1 makes OpenSSL go on, not accept: run->error decides.  After a bad signature it must not go on:
  * the next would be checked with a key that nobody vouched for. */
 static int note_complaint(int ok, X509_STORE_CTX *ctx)
 {
     struct run *run = X509_STORE_CTX_get_app_data(ctx);
     int error = X509_STORE_CTX_get_error(ctx), depth = X509_STORE_CTX_get_error_depth(ctx);
-    if (ok || is_about_anchor(run, error, depth))
+    if (ok)
         return 1;
     bool forged = means_forged(error);
     if (run->error == X509_V_OK || (forged && !run->forged)) {
@@ -98,17 +89,15 @@ X509_STORE *ia_chain_store_new(void)
 static bool configure(X509_STORE_CTX *ctx, struct run *run, STACK_OF(X509) * anchors, int64_t now)
 {
     X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
-    unsigned long flags = X509_V_FLAG_PARTIAL_CHAIN;
-    if (run->crls)
-        flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
     X509_STORE_CTX_set0_trusted_stack(ctx, anchors);
-    X509_STORE_CTX_set0_crls(ctx, run->crls);
     X509_STORE_CTX_set_verify_cb(ctx, note_complaint);
     X509_VERIFY_PARAM_set_auth_level(param, SECURITY_LEVEL);
     X509_VERIFY_PARAM_set_time(param, (time_t)now);
+    /* No policy is asked for, but where a CA demands that some policy hold (requireExplicitPolicy), one must. */
     return X509_STORE_CTX_set_app_data(ctx, run) == 1 &&
+           X509_VERIFY_PARAM_add0_policy(param, OBJ_nid2obj(NID_any_policy)) == 1 &&
            X509_STORE_CTX_set_purpose(ctx, X509_PURPOSE_SSL_CLIENT) == 1 &&
-           X509_VERIFY_PARAM_set_flags(param, flags) == 1;
+           X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_POLICY_CHECK) == 1;
 }
 
 /* What OpenSSL built must be the path that was asked for, or it judged something else. */
@@ -123,6 +112,16 @@ static bool judged_path(X509_STORE_CTX *ctx, const struct ia_path *path)
     return sk_X509_value(chain, (int)path->n) == path->anchor->cert->x509;
 }
 
+/* A certificate may stop OpenSSL without a question to the callback (a key that lacks its parameters). */
+static void note_stop(X509_STORE_CTX *ctx, struct run *run)
+{
+    if (run->forged)
+        return;
+    run->error = X509_STORE_CTX_get_error(ctx);
+    run->depth = X509_STORE_CTX_get_error_depth(ctx);
+    run->forged = run->error != X509_V_OK;
+}
+
 /* Returns false where no judgement was reached: run->error may then be anything. */
 static bool run_verification(X509_STORE_CTX *ctx, X509_STORE *store, struct run *run, STACK_OF(X509) * middle,
                              STACK_OF(X509) * anchors, int64_t now)
@@ -134,10 +133,10 @@ static bool run_verification(X509_STORE_CTX *ctx, X509_STORE *store, struct run 
     if (!sk_X509_push(anchors, path->anchor->cert->x509) ||
         X509_STORE_CTX_init(ctx, store, path->certs[0], middle) != 1 || !configure(ctx, run, anchors, now))
         return false;
-    bool good = X509_verify_cert(ctx) == 1;
-    if (run->forged)
-        return true;
-    return good && judged_path(ctx, path);
+    if (X509_verify_cert(ctx) == 1)
+        return judged_path(ctx, path);
+    note_stop(ctx, run);
+    return run->forged;
 }
 
 static bool verify_path(X509_STORE *store, struct run *run, int64_t now)
@@ -193,7 +192,7 @@ static void refuse_for_complaint(struct ia_chain *out, const struct run *run)
     else if (run->depth == (int)run->path->n)
         which = "the registered CA";
     (void)snprintf(text, sizeof text, "%s: %s", which, X509_verify_cert_error_string(run->error));
-    refuse(out, reason_of(run), run->error, text);
+    ia_chain_refuse(out, reason_of(run), run->error, text);
 }
 
 /* What OpenSSL's purpose check lets pass, and a client certificate has no use for. */
@@ -257,13 +256,13 @@ static void decide(const struct ia_ca_set *set, const struct run *run, struct ia
     struct ia_judgement verdict = ia_registry_judge(set, out);
     const char *unfit = why_leaf_unfit(run->path->certs[0]);
     if (verdict.reason == IA_R_CA_INACTIVE)
-        refuse(out, verdict.reason, X509_V_ERR_CERT_REJECTED, verdict.detail);
+        ia_chain_refuse(out, verdict.reason, X509_V_ERR_CERT_REJECTED, verdict.detail);
     else if (run->error != X509_V_OK)
         refuse_for_complaint(out, run);
     else if (unfit)
-        refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_INVALID_PURPOSE, unfit);
+        ia_chain_refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_INVALID_PURPOSE, unfit);
     else
-        refuse(out, verdict.reason, verdict.x509_error, verdict.detail);
+        ia_chain_refuse(out, verdict.reason, verdict.x509_error, verdict.detail);
 }
 
 static void verify(const struct ia_ca_set *set, struct run *run, const struct ia_path *path, int64_t now,
@@ -272,83 +271,39 @@ static void verify(const struct ia_ca_set *set, struct run *run, const struct ia
     X509 *leaf = path->certs[0];
     uint32_t flags = X509_get_extension_flags(leaf);
     if (flags & EXFLAG_INVALID)
-        refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_INVALID_EXTENSION, "an extension of the leaf is malformed");
+        ia_chain_refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_INVALID_EXTENSION,
+                        "an extension of the leaf is malformed");
     else if (flags & EXFLAG_PROXY)
-        refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_PROXY_CERTIFICATES_NOT_ALLOWED,
-               "a proxy certificate (RFC 3820)");
+        ia_chain_refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_PROXY_CERTIFICATES_NOT_ALLOWED,
+                        "a proxy certificate (RFC 3820)");
     else if (X509_self_signed(leaf, 0) == 1)
-        refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, "the leaf names itself as issuer");
+        ia_chain_refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT,
+                        "the leaf names itself as issuer");
     else if (!path->anchor)
-        refuse(out, path->reason, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, path->detail);
+        ia_chain_refuse(out, path->reason, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, path->detail);
     else if (!verify_path(set->store, run, now))
-        refuse(out, IA_R_INTERNAL, X509_V_ERR_UNSPECIFIED, "the verification did not come to an end");
+        ia_chain_refuse(out, IA_R_INTERNAL, X509_V_ERR_UNSPECIFIED, "the verification did not come to an end");
     else if (run->forged)
         refuse_for_complaint(out, run);
     else if (!read_links(path, out))
-        refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_INVALID_EXTENSION,
-               "a serial number is longer than 20 octets, or a time or key malformed");
+        ia_chain_refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_INVALID_EXTENSION,
+                        "a serial number is longer than 20 octets, or a time or key malformed");
     else
         decide(set, run, out);
 }
 
-static void verify_quietly(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, STACK_OF(X509_CRL) * crls,
-                           int64_t now, struct ia_chain *out)
+void ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, int64_t now, struct ia_chain *out)
 {
     int saved = errno;
     struct ia_path path;
-    struct run run = {.path = &path, .crls = crls};
+    struct run run = {.path = &path};
     *out = (struct ia_chain){.reason = IA_R_INTERNAL, .x509_error = X509_V_ERR_UNSPECIFIED};
     ERR_set_mark();
     errno = 0;
     ia_path_find(set, leaf, sent, now, &path);
     verify(set, &run, &path, now, out);
     if (ia_memory_ran_out())
-        refuse(out, IA_R_INTERNAL, X509_V_ERR_OUT_OF_MEM, "out of memory");
+        ia_chain_refuse(out, IA_R_INTERNAL, X509_V_ERR_OUT_OF_MEM, "out of memory");
     ERR_pop_to_mark();
     errno = saved;
-}
-
-void ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, int64_t now, struct ia_chain *out)
-{
-    verify_quietly(set, leaf, sent, NULL, now, out);
-}
-
-/* In force at `now`?  One without nextUpdate has no end, so nobody could tell (RFC 5280 5.1.2.5 requires it). */
-static bool has_valid_crl(const struct ia_ca *ca, struct ia_crl *const *crls, size_t n_crls, int64_t now)
-{
-    for (size_t i = 0; i < n_crls; i++)
-        if (!crls[i]->unusable && crls[i]->this_update <= now && now <= crls[i]->next_update &&
-            ia_crl_signed_by(crls[i], ca->cert))
-            return true;
-    return false;
-}
-
-/* OpenSSL saw to the CAs up to the anchor; those above it are known to the registry alone. */
-static void demand_crls_above(const struct ia_ca_set *set, struct ia_crl *const *crls, size_t n_crls, int64_t now,
-                              struct ia_chain *out)
-{
-    for (size_t i = 0; i < set->n; i++) {
-        const struct ia_ca *ca = &set->cas[i];
-        for (size_t k = 0; k < out->n_cas && out->reason == IA_R_NONE; k++)
-            if (out->cas[k] == ca->ca_id && !has_valid_crl(ca, crls, n_crls, now))
-                refuse(out, IA_R_CHAIN_INVALID, X509_V_ERR_UNABLE_TO_GET_CRL, "a registered CA has no valid CRL");
-    }
-}
-
-void ia_chain_verify_strict(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, struct ia_crl *const *crls,
-                            size_t n_crls, int64_t now, struct ia_chain *out)
-{
-    STACK_OF(X509_CRL) *stack = sk_X509_CRL_new_null();
-    bool complete = stack != NULL;
-    for (size_t i = 0; complete && i < n_crls; i++)
-        complete = sk_X509_CRL_push(stack, crls[i]->x509) > 0;
-    *out = (struct ia_chain){.reason = IA_R_INTERNAL, .x509_error = X509_V_ERR_OUT_OF_MEM};
-    if (complete)
-        verify_quietly(set, leaf, sent, stack, now, out);
-    sk_X509_CRL_free(stack);
-    if (out->reason != IA_R_NONE)
-        return;
-    ERR_set_mark();
-    demand_crls_above(set, crls, n_crls, now, out);
-    ERR_pop_to_mark();
 }

@@ -202,14 +202,21 @@ bool ia_crl_same_scope(const struct ia_crl *a, const struct ia_crl *b)
     return ASN1_OCTET_STRING_cmp(one, other) == 0;
 }
 
+static bool signed_by(const struct ia_crl *crl, const struct ia_cert *issuer)
+{
+    EVP_PKEY *key = X509_get0_pubkey(issuer->x509);
+    return key && X509_NAME_cmp(X509_CRL_get_issuer(crl->x509), X509_get_subject_name(issuer->x509)) == 0 &&
+           X509_CRL_verify(crl->x509, key) == 1;
+}
+
 bool ia_crl_signed_by(struct ia_crl *crl, const struct ia_cert *issuer)
 {
     if (ia_signed_memo_has(&crl->issuer, issuer))
         return true;
-    EVP_PKEY *key = X509_get0_pubkey(issuer->x509);
-    if (X509_NAME_cmp(X509_CRL_get_issuer(crl->x509), X509_get_subject_name(issuer->x509)) != 0 || !key ||
-        X509_CRL_verify(crl->x509, key) != 1)
-        return false;
-    ia_signed_memo_keep(&crl->issuer, issuer);
-    return true;
+    ERR_set_mark();
+    bool is = signed_by(crl, issuer);
+    ERR_pop_to_mark();
+    if (is)
+        ia_signed_memo_keep(&crl->issuer, issuer);
+    return is;
 }

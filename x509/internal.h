@@ -131,8 +131,9 @@ bool ia_ca_revokes(const struct ia_ca *ca, const struct ia_serial *serial);
 /* Does the key of a CA with that subject and key list the serial number, by whichever twin the CRL was registered? */
 bool ia_ca_set_revokes(const struct ia_ca_set *set, const uint8_t subject_key[32], const struct ia_serial *serial);
 
-/* chain.c: the store that every verification under a set uses. */
+/* chain.c: the store that every verification under a set uses, and how a refusal is written down. */
 X509_STORE *ia_chain_store_new(void);
+void ia_chain_refuse(struct ia_chain *chain, enum ia_reason reason, int x509_error, const char *detail);
 
 /* path.c: the certificates from the leaf to the nearest registered CA. */
 struct ia_path {
