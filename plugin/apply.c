@@ -46,7 +46,8 @@ static void apply_answer(struct ia_core *core, struct ia_reply *reply)
 {
     struct ia_pending *p = NULL;
     HASH_FIND(hh, core->pending, reply->fingerprint, IA_FINGERPRINT_LEN, p);
-    if (p) {
+    /* A look-up's answer may come when the registration is on its way already: that is not its answer. */
+    if (p && p->registering == reply->registering) {
         p->answered = true;
         p->reason = reply->reason;
         p->at_us = ia_monotonic_us();

@@ -64,6 +64,7 @@ struct ia_reply {
     size_t n_ids;
     uint8_t fingerprint[IA_FINGERPRINT_LEN];
     enum ia_reason reason; /* of an answer without a record */
+    bool registering;      /* an answer to REGISTER, not to LOOKUP */
     bool registered;       /* an answer: registered just now */
     bool up;
     int level;                   /* of a log line */

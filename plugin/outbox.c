@@ -35,6 +35,7 @@ struct ia_outbox {
     struct column *columns, *columns_tail;
     size_t n_columns;
     struct list events, connected;
+    size_t batch; /* events and connects written at once: 1 after a refusal, so that one bad row costs no other */
     struct ia_request *counters; /* newest */
     int64_t next_prune_s;
 };
@@ -42,8 +43,10 @@ struct ia_outbox {
 struct ia_outbox *ia_outbox_new(const char *node_name)
 {
     struct ia_outbox *o = calloc(1, sizeof *o);
-    if (o)
-        o->node_name = node_name;
+    if (!o)
+        return NULL;
+    o->node_name = node_name;
+    o->batch = BATCH;
     return o;
 }
 
@@ -185,22 +188,38 @@ static enum ia_rc write_column(struct ia_db *db, const struct column *c, struct 
     return IA_OK;
 }
 
+/* Did the database refuse the statement itself, with the connection sound?  No row may hold up what comes after it. */
+static bool is_refused(struct ia_db *db, enum ia_rc rc)
+{
+    return rc != IA_OK && ia_db_connected(db);
+}
+
 static enum ia_rc write_columns(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
 {
     for (int i = 0; i < COLUMNS_BATCH && o->columns; i++) {
         enum ia_rc rc = write_column(db, o->columns, err);
-        if (rc != IA_OK)
+        if (rc != IA_OK && !is_refused(db, rc))
             return rc;
         column_free(column_take(o));
     }
     return IA_OK;
 }
 
+/* After a batch of n: what was written goes, and so does a single row that was refused. */
+static enum ia_rc settle(struct ia_outbox *o, struct list *list, size_t n, struct ia_db *db, enum ia_rc rc)
+{
+    bool refused = is_refused(db, rc);
+    if (rc == IA_OK || (refused && n == 1))
+        list_drop(list, n);
+    o->batch = refused ? 1 : BATCH;
+    return refused ? IA_OK : rc;
+}
+
 static enum ia_rc write_events(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
 {
     struct ia_event_row rows[BATCH];
     size_t n = 0;
-    for (struct ia_request *r = o->events.head; r && n < BATCH; r = (struct ia_request *)(void *)r->link.next)
+    for (struct ia_request *r = o->events.head; r && n < o->batch; r = (struct ia_request *)(void *)r->link.next)
         rows[n++] = (struct ia_event_row){
             .at_us = r->at_us,
             .kind = r->event,
@@ -210,10 +229,9 @@ static enum ia_rc write_events(struct ia_outbox *o, struct ia_db *db, struct ia_
             .reason = r->reason == IA_R_NONE ? NULL : ia_reason_name(r->reason),
             .detail = r->text[0] ? r->text : NULL,
         };
-    enum ia_rc rc = n ? ia_db_write_events(db, o->node_name, rows, n, err) : IA_OK;
-    if (rc == IA_OK)
-        list_drop(&o->events, n);
-    return rc;
+    if (n == 0)
+        return IA_OK;
+    return settle(o, &o->events, n, db, ia_db_write_events(db, o->node_name, rows, n, err));
 }
 
 static enum ia_rc write_connected(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
@@ -221,14 +239,13 @@ static enum ia_rc write_connected(struct ia_outbox *o, struct ia_db *db, struct 
     const char *ids[BATCH];
     int64_t at[BATCH];
     size_t n = 0;
-    for (struct ia_request *r = o->connected.head; r && n < BATCH; r = (struct ia_request *)(void *)r->link.next) {
+    for (struct ia_request *r = o->connected.head; r && n < o->batch; r = (struct ia_request *)(void *)r->link.next) {
         ids[n] = r->name;
         at[n++] = r->at_us;
     }
-    enum ia_rc rc = n ? ia_db_connected_devices(db, ids, at, n, err) : IA_OK;
-    if (rc == IA_OK)
-        list_drop(&o->connected, n);
-    return rc;
+    if (n == 0)
+        return IA_OK;
+    return settle(o, &o->connected, n, db, ia_db_connected_devices(db, ids, at, n, err));
 }
 
 enum ia_rc ia_outbox_write(struct ia_outbox *outbox, struct ia_db *db, struct ia_err *err)
@@ -250,6 +267,8 @@ static enum ia_rc parse_registered(struct ia_db *db, struct ia_err *err)
             continue;
         rc = ia_db_set_certificate_parsed(db, ia_cert_info(cert), err);
         ia_cert_free(cert);
+        if (is_refused(db, rc))
+            rc = IA_OK;
     }
     ia_unparsed_rows_free(rows);
     return rc;

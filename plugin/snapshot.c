@@ -220,7 +220,7 @@ static void tell_problems(const struct drafts *drafts, const struct ia_problem_s
         const struct draft *d = &drafts->list[i];
         if (!d->fresh && same_text(d->problem, d->row->problem))
             continue;
-        sink->ca(sink->ctx, d->row->ca_id, d->parsed->cert ? ia_cert_info(d->parsed->cert) : NULL,
+        sink->ca(sink->ctx, d->row, d->parsed->cert ? ia_cert_info(d->parsed->cert) : NULL,
                  d->problem[0] ? d->problem : NULL);
     }
 }

@@ -28,7 +28,7 @@ void ia_snapshot_free(struct ia_snapshot *snapshot);
 /* What is wrong with a row, for its `problem` column: told once for each row that has, or had, a problem. */
 struct ia_problem_sink {
     void *ctx;
-    void (*ca)(void *ctx, int64_t ca_id, const struct ia_cert_info *info, const char *problem);
+    void (*ca)(void *ctx, const struct ia_ca_row *row, const struct ia_cert_info *info, const char *problem);
     void (*rule)(void *ctx, int64_t rule_id, const char *problem);
     void (*issuer)(void *ctx, const char *name, const char *problem);
     void (*note)(void *ctx, const char *text); /* for the log alone */

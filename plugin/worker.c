@@ -90,6 +90,7 @@ static void answer(struct ia_worker *w, const struct ia_request *request, enum i
     struct ia_reply *reply = ia_reply_new(IA_REPLY_ANSWER, detail);
     if (!reply)
         return;
+    reply->registering = request->kind == IA_REQUEST_REGISTER;
     reply->registered = registered;
     memcpy(reply->fingerprint, request->info.fingerprint, sizeof reply->fingerprint);
     reply->reason = reason;
@@ -237,14 +238,14 @@ static enum ia_rc walk_page(struct ia_worker *w, struct ia_err *err)
 /* --- configuration -------------------------------------------------------------------------------------------------
  */
 
-static void ca_problem(void *ctx, int64_t ca_id, const struct ia_cert_info *info, const char *problem)
+static void ca_problem(void *ctx, const struct ia_ca_row *row, const struct ia_cert_info *info, const char *problem)
 {
     struct ia_worker *w = ctx;
-    ia_outbox_ca(w->outbox, ca_id, info, problem);
+    ia_outbox_ca(w->outbox, row->ca_id, info, problem);
     if (!problem)
         return;
-    char line[320];
-    (void)snprintf(line, sizeof line, "CA %lld: %s (see iot_auth.ca.problem)", (long long)ca_id, problem);
+    char line[512];
+    (void)snprintf(line, sizeof line, "CA %s: %s (see iot_auth.ca.problem)", row->name, problem);
     say(w, MOSQ_LOG_WARNING, line);
 }
 
@@ -466,6 +467,10 @@ static enum ia_rc serve_requests(struct ia_worker *w, struct ia_err *err)
         if (rc != IA_OK)
             answer(w, request, IA_R_REGISTRY_UNAVAILABLE, err->msg, NULL, false);
         ia_request_free(request);
+        if (rc != IA_OK && ia_db_connected(w->db)) {
+            say(w, MOSQ_LOG_ERR, err->msg); /* this one was refused: the others go on */
+            rc = IA_OK;
+        }
     }
     return rc;
 }
