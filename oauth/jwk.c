@@ -268,7 +268,7 @@ static enum ia_jwk_result parse_named(const json_t *json, const char *kid, struc
     if (result != IA_JWK_OK)
         return result;
     out->kid = strdup(kid);
-    return out->kid && compute_key_id(out) ? IA_JWK_OK : IA_JWK_NOMEM;
+    return out->kid && compute_key_id(out) && ia_signature_prepare(out) ? IA_JWK_OK : IA_JWK_NOMEM;
 }
 
 enum ia_jwk_result ia_jwk_parse(const json_t *json, struct ia_jwk *out, char wrong[IA_JWK_TEXT_MAX])
@@ -291,6 +291,8 @@ enum ia_jwk_result ia_jwk_parse(const json_t *json, struct ia_jwk *out, char wro
 
 void ia_jwk_clear(struct ia_jwk *jwk)
 {
+    for (int i = 0; i < IA_ALG_COUNT; i++)
+        EVP_MD_CTX_free(jwk->ready[i]);
     EVP_PKEY_free(jwk->key);
     free(jwk->kid);
     *jwk = (struct ia_jwk){0};

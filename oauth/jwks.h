@@ -21,6 +21,8 @@ struct ia_jwk {
     enum ia_alg alg; /* the only one that it may be used with; IA_ALG_NONE when the set does not say */
     enum ia_key_type type;
     EVP_PKEY *key;
+    EVP_MD_CTX
+        *ready[IA_ALG_COUNT];      /* begun verifications to copy from; NULL where the algorithm is not for this key */
     uint8_t key_id[IA_KEY_ID_LEN]; /* SHA-256 of its SubjectPublicKeyInfo: the same key under any name */
 };
 

@@ -1,5 +1,5 @@
 /* Checking the signature of a JWS with a key that was parsed before. */
-#include "oauth/jwks.h"
+#include "oauth/jwk.h"
 
 #include <openssl/bn.h>
 #include <openssl/ec.h>
@@ -61,14 +61,27 @@ static bool begin(EVP_MD_CTX *ctx, enum ia_alg alg, EVP_PKEY *key)
            (!ia_alg_is_pss(alg) || set_pss(key_ctx));
 }
 
+bool ia_signature_prepare(struct ia_jwk *jwk)
+{
+    for (enum ia_alg alg = IA_ALG_NONE + 1; alg < IA_ALG_COUNT; alg++) {
+        if (!ia_alg_fits(alg, jwk->type) || (jwk->alg != IA_ALG_NONE && jwk->alg != alg))
+            continue;
+        jwk->ready[alg] = EVP_MD_CTX_new();
+        if (!jwk->ready[alg] || !begin(jwk->ready[alg], alg, jwk->key))
+            return false;
+    }
+    return true;
+}
+
 static enum ia_reason verify(const struct ia_jws *jws, const struct ia_jwk *key, const uint8_t *signature, size_t len,
                              char detail[IA_DETAIL_MAX])
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    if (!ctx || !begin(ctx, jws->alg, key->key)) {
+    if (!ctx || EVP_MD_CTX_copy_ex(ctx, key->ready[jws->alg]) != 1) {
         EVP_MD_CTX_free(ctx);
         return refuse(detail, IA_R_INTERNAL, "OpenSSL cannot begin to verify");
     }
+    EVP_MD_CTX_set_flags(ctx, EVP_MD_CTX_FLAG_FINALISE); /* it is used once: no need to keep a copy */
     int good = EVP_DigestVerify(ctx, signature, len, (const uint8_t *)jws->signed_text, jws->signed_len);
     EVP_MD_CTX_free(ctx);
     return good == 1 ? IA_R_NONE : refuse(detail, IA_R_TOKEN_SIGNATURE, "the signature is not by that key");

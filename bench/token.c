@@ -1,0 +1,197 @@
+/* What a token costs at connect, four figures side by side for each algorithm:
+ *
+ *   bare       EVP_DigestVerify alone, with a key that was parsed before: what no verifier can do without
+ *   first      ia_token_verify: form, JSON, issuer, key, signature, claims
+ *   repeated   ia_token_cache_verify of a token that passed before
+ *   libjwt     jwt_decode, which parses the key each time (it knows neither PS256 nor EdDSA)
+ */
+#include "bench.h"
+#include "oauth/token_cache.h"
+#include "tests/unit/oauth/mint.h"
+
+#include <jwt.h>
+#include <openssl/bio.h>
+#include <openssl/ec.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+#include <string.h>
+
+#define NOW    1700000000
+#define ROUNDS 100
+#define CALLS  100 /* in a round: short ones, since other work on the machine spoils long ones */
+#define PAYLOAD                                                                                                        \
+    "{\"iss\":\"https://idp.example/realms/plant\",\"aud\":[\"mqtt\",\"account\"],\"exp\":1700000300,"                 \
+    "\"iat\":1699999700,\"jti\":\"9c3f1b0a-8a52-4a0b-8f0e-2f4f3c1d7e11\",\"sub\":\"5b1c\",\"azp\":\"dashboard\","      \
+    "\"client_id\":\"dashboard\",\"scope\":\"openid telemetry:read telemetry:write\",\"dept\":\"ops\"}"
+
+struct figures {
+    enum ia_alg alg;
+    jwt_alg_t libjwt; /* JWT_ALG_NONE: it cannot */
+    EVP_PKEY *key;
+    char *token;
+    size_t len;
+    struct ia_issuer_set *set;
+    struct ia_token_cache *cache;
+    char *pem;
+    struct ia_jws jws;
+    uint8_t signature[1200]; /* as OpenSSL wants it */
+    size_t signature_len;
+};
+
+static void use_pss(EVP_PKEY_CTX *ctx)
+{
+    bench_need(EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING) == 1 &&
+                   EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST) == 1,
+               "PSS");
+}
+
+static void run_bare(void *ctx, size_t calls)
+{
+    struct figures *f = ctx;
+    for (size_t i = 0; i < calls; i++) {
+        EVP_PKEY_CTX *key_ctx = NULL;
+        EVP_MD_CTX *md = EVP_MD_CTX_new();
+        const EVP_MD *digest = f->alg == IA_ALG_EDDSA ? NULL : EVP_sha256();
+        bench_need(EVP_DigestVerifyInit(md, &key_ctx, digest, NULL, f->key) == 1, "init");
+        if (ia_alg_is_pss(f->alg))
+            use_pss(key_ctx);
+        bench_need(EVP_DigestVerify(md, f->signature, f->signature_len, (const uint8_t *)f->jws.signed_text,
+                                    f->jws.signed_len) == 1,
+                   "bare");
+        EVP_MD_CTX_free(md);
+    }
+}
+
+static void run_first(void *ctx, size_t calls)
+{
+    struct figures *f = ctx;
+    for (size_t i = 0; i < calls; i++) {
+        struct ia_token *token;
+        struct ia_token_why why;
+        bench_need(ia_token_verify(f->set, f->token, f->len, NOW, NULL, &token, &why) == IA_R_NONE, "first");
+        ia_token_free(token);
+    }
+}
+
+static void run_repeated(void *ctx, size_t calls)
+{
+    struct figures *f = ctx;
+    for (size_t i = 0; i < calls; i++) {
+        struct ia_token *token;
+        struct ia_token_why why;
+        bench_need(ia_token_cache_verify(f->cache, f->set, f->token, f->len, NOW, NULL, &token, &why) == IA_R_NONE,
+                   "repeated");
+        ia_token_free(token);
+    }
+}
+
+static void run_libjwt(void *ctx, size_t calls)
+{
+    struct figures *f = ctx;
+    for (size_t i = 0; i < calls; i++) {
+        jwt_t *jwt = NULL;
+        bench_need(jwt_decode(&jwt, f->token, (unsigned char *)f->pem, (int)strlen(f->pem)) == 0, "libjwt");
+        jwt_free(jwt);
+    }
+}
+
+static struct ia_issuer_set *issuers(enum ia_alg alg, EVP_PKEY *key)
+{
+    const char *const audience[] = {"mqtt"}, *const algorithms[] = {ia_alg_name(alg)}, *const types[] = {"JWT"},
+                      *const templates[] = {"app:${issuer}:${app_id}"};
+    char *jwks = mint_jwks(key, "key-1");
+    struct ia_issuer_spec spec = {.name = "idp",
+                                  .issuer = "https://idp.example/realms/plant",
+                                  .audience = audience,
+                                  .n_audience = 1,
+                                  .algorithms = algorithms,
+                                  .n_algorithms = 1,
+                                  .jwks = jwks,
+                                  .client_id_templates = templates,
+                                  .n_client_id_templates = 1,
+                                  .token_types = types,
+                                  .n_token_types = 1,
+                                  .active = true};
+    struct ia_issuer_set *set = NULL;
+    bench_need(ia_issuer_set_build(&spec, 1, NULL, NULL, &set, NULL) == IA_OK, "issuers");
+    free(jwks);
+    return set;
+}
+
+/* r || s as DER, for the bare verification. */
+static void der_signature(struct figures *f)
+{
+    unsigned char *at = f->signature;
+    ECDSA_SIG *pair = ECDSA_SIG_new();
+    size_t half = f->jws.signature_len / 2;
+    ECDSA_SIG_set0(pair, BN_bin2bn(f->jws.signature, (int)half, NULL),
+                   BN_bin2bn(f->jws.signature + half, (int)half, NULL));
+    f->signature_len = (size_t)i2d_ECDSA_SIG(pair, &at);
+    ECDSA_SIG_free(pair);
+}
+
+static void prepare(struct figures *f, enum ia_key_type type)
+{
+    char header[128], detail[IA_DETAIL_MAX], *bytes;
+    f->key = mint_key(type, 2048);
+    (void)snprintf(header, sizeof header, "{\"alg\":\"%s\",\"typ\":\"JWT\",\"kid\":\"key-1\"}", ia_alg_name(f->alg));
+    f->token = mint_token(f->key, f->alg, header, PAYLOAD);
+    f->len = strlen(f->token);
+    f->set = issuers(f->alg, f->key);
+    bench_need(ia_token_cache_new(10000, &f->cache, NULL) == IA_OK, "cache");
+    bench_need(ia_jws_parse(f->token, f->len, &f->jws, detail) == IA_R_NONE, "parse");
+    memcpy(f->signature, f->jws.signature, f->jws.signature_len);
+    f->signature_len = f->jws.signature_len;
+    if (f->alg == IA_ALG_ES256)
+        der_signature(f);
+    BIO *bio = BIO_new(BIO_s_mem());
+    bench_need(PEM_write_bio_PUBKEY(bio, f->key) == 1, "PEM");
+    long len = BIO_get_mem_data(bio, &bytes);
+    f->pem = mint_text("%.*s", (int)len, bytes);
+    BIO_free(bio);
+}
+
+static void release(struct figures *f)
+{
+    ia_jws_clear(&f->jws);
+    ia_token_cache_free(f->cache);
+    ia_issuer_set_free(f->set);
+    free(f->token);
+    free(f->pem);
+}
+
+static void report(struct figures *f)
+{
+    double bare = bench_ns(run_bare, f, CALLS, ROUNDS), first = bench_ns(run_first, f, CALLS, ROUNDS);
+    double repeated = bench_ns(run_repeated, f, CALLS * 10, ROUNDS);
+    printf("%-6s %9.2f %9.2f %9.2f ", ia_alg_name(f->alg), bare / 1e3, first / 1e3, repeated / 1e3);
+    if (f->libjwt == JWT_ALG_NONE) {
+        printf("%9s %9.2f %9s\n", "-", first / bare, "-");
+        return;
+    }
+    double libjwt = bench_ns(run_libjwt, f, CALLS / 20, ROUNDS);
+    printf("%9.2f %9.2f %9.1f\n", libjwt / 1e3, first / bare, libjwt / bare);
+}
+
+int main(void)
+{
+    static const struct {
+        enum ia_alg alg;
+        enum ia_key_type type;
+        jwt_alg_t libjwt;
+    } rows[] = {
+        {IA_ALG_RS256, IA_KEY_RSA, JWT_ALG_RS256},
+        {IA_ALG_PS256, IA_KEY_RSA, JWT_ALG_NONE},
+        {IA_ALG_ES256, IA_KEY_P256, JWT_ALG_ES256},
+        {IA_ALG_EDDSA, IA_KEY_ED25519, JWT_ALG_NONE},
+    };
+    printf("one token, microseconds (best of %d rounds)\n", ROUNDS);
+    printf("%-6s %9s %9s %9s %9s %9s %9s\n", "", "bare", "first", "repeated", "libjwt", "first:1", "libjwt:1");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct figures f = {.alg = rows[i].alg, .libjwt = rows[i].libjwt};
+        prepare(&f, rows[i].type);
+        report(&f);
+        release(&f);
+    }
+    return 0;
+}
