@@ -11,3 +11,4 @@ enum ia_cli_exit {
 /* Run one sub-command.  argv[0] is its name; returns an ia_cli_exit.  Prints the decision on stdout: a first line that
  * begins with `allow` or `deny: REASON`; complaints go to stderr. */
 int ia_cli_chain(int argc, char **argv);
+int ia_cli_token(int argc, char **argv);

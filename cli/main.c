@@ -12,6 +12,9 @@ struct command {
 
 static const struct command commands[] = {
     {"chain", ia_cli_chain, "chain --ca CA.pem… [--crl CRL.pem…] [--at RFC3339] LEAF.pem [INTERMEDIATE.pem…]"},
+    {"token", ia_cli_token,
+     "token --jwks FILE --issuer URL --audience A… --alg A… [--at RFC3339] < TOKEN\n"
+     "  iot-auth-check token --jwks FILE --alg A… --signature-only < JWS"},
 };
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])

@@ -1,0 +1,265 @@
+/* iot-auth-check token: would this access token (or with --signature-only this JWS) be accepted with these keys? */
+#include "oauth/token.h"
+#include "cli/cli.h"
+#include "cli/util.h"
+#include "common/str.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define LIST_MAX  64
+#define STDIN_MAX (1 << 20) /* longer than any token: one that is too long is refused as such, not as unreadable */
+#define LEEWAY_S  30        /* as register_issuer has it by default */
+
+struct list {
+    size_t n;
+    const char *items[LIST_MAX];
+};
+
+struct inputs {
+    const char *jwks_file;
+    const char *issuer;
+    struct list audience, algorithms;
+    int64_t at;
+    bool signature_only;
+    char *jwks;
+    char *token;
+    size_t token_len;
+};
+
+static enum ia_rc add(struct list *list, const char *value, struct ia_err *err)
+{
+    if (!*value)
+        return ia_fail(err, IA_USAGE, "an option with an empty value");
+    if (list->n == LIST_MAX)
+        return ia_fail(err, IA_USAGE, "more than %d values of one option", LIST_MAX);
+    list->items[list->n++] = value;
+    return IA_OK;
+}
+
+static enum ia_rc add_algorithm(struct inputs *in, const char *name, struct ia_err *err)
+{
+    if (ia_alg_from_name(name) == IA_ALG_NONE)
+        return ia_fail(err, IA_USAGE, "--alg %.20s: not supported (none and HS… never are)", name);
+    return add(&in->algorithms, name, err);
+}
+
+/* *last is the option that values without one of their own belong to: --audience and --alg take several. */
+static enum ia_rc add_option(struct inputs *in, int option, const char *value, int *last, struct ia_err *err)
+{
+    if (option == 1)
+        option = *last;
+    *last = option;
+    switch (option) {
+    case 'a':
+        return add(&in->audience, value, err);
+    case 'g':
+        return add_algorithm(in, value, err);
+    case 'j':
+    case 'i':
+    case 't':
+        *last = 0;
+        if (option == 't')
+            return ia_cli_parse_time(value, &in->at, err);
+        *(option == 'j' ? &in->jwks_file : &in->issuer) = value;
+        return IA_OK;
+    case 's':
+        *last = 0;
+        in->signature_only = true;
+        return IA_OK;
+    default:
+        return ia_fail(err, IA_USAGE, "unknown option or argument, or an option without its value");
+    }
+}
+
+static enum ia_rc read_arguments(struct inputs *in, int argc, char **argv, struct ia_err *err)
+{
+    static const struct option options[] = {{"jwks", required_argument, NULL, 'j'},
+                                            {"issuer", required_argument, NULL, 'i'},
+                                            {"audience", required_argument, NULL, 'a'},
+                                            {"alg", required_argument, NULL, 'g'},
+                                            {"at", required_argument, NULL, 't'},
+                                            {"signature-only", no_argument, NULL, 's'},
+                                            {0}};
+    enum ia_rc rc = IA_OK;
+    int last = 0;
+    in->at = time(NULL);
+    opterr = 0;
+    for (int option; rc == IA_OK && (option = getopt_long(argc, argv, "-", options, NULL)) != -1;)
+        rc = add_option(in, option, optarg, &last, err);
+    if (rc == IA_OK && optind < argc)
+        rc = ia_fail(err, IA_USAGE, "an argument too many; the token is read from standard input");
+    if (rc == IA_OK && (!in->jwks_file || in->algorithms.n == 0))
+        rc = ia_fail(err, IA_USAGE, "needs --jwks and --alg");
+    if (rc == IA_OK && !in->signature_only && (!in->issuer || !*in->issuer || in->audience.n == 0))
+        rc = ia_fail(err, IA_USAGE, "needs --issuer and --audience, or --signature-only");
+    return rc;
+}
+
+static enum ia_rc read_inputs(struct inputs *in, struct ia_err *err)
+{
+    enum ia_rc rc = ia_cli_read_text(in->jwks_file, IA_JWKS_MAX, &in->jwks, err);
+    if (rc == IA_OK)
+        rc = ia_cli_read_stream(stdin, "standard input", STDIN_MAX, &in->token, &in->token_len, err);
+    if (rc != IA_OK)
+        return rc;
+    while (in->token_len > 0 && strchr("\r\n", in->token[in->token_len - 1])) /* what echo adds is not the token's */
+        in->token[--in->token_len] = '\0';
+    return IA_OK;
+}
+
+static void note_problem(void *ctx, const char *text)
+{
+    const struct inputs *in = ctx;
+    fprintf(stderr, "iot-auth-check token: %s: %s\n", in->jwks_file, text);
+}
+
+/* What a token says cannot forge a line of its own. */
+static void print_text(const char *name, const char *value)
+{
+    printf("%s=", name);
+    for (; *value; value++)
+        putchar((unsigned char)*value < 0x20 || *value == 0x7F ? '?' : *value);
+    putchar('\n');
+}
+
+static int deny(enum ia_reason reason, const char *detail)
+{
+    printf("deny: %s %s\n", ia_reason_name(reason), detail);
+    return IA_EXIT_DENY;
+}
+
+static enum ia_reason check_signature(const struct inputs *in, const struct ia_jwks *jwks, const struct ia_jws *jws,
+                                      char detail[IA_DETAIL_MAX])
+{
+    bool listed = false;
+    for (size_t i = 0; i < in->algorithms.n; i++)
+        listed = listed || ia_alg_from_name(in->algorithms.items[i]) == jws->alg;
+    if (!listed) {
+        snprintf(detail, IA_DETAIL_MAX, "alg is none of those given");
+        return IA_R_TOKEN_ALGORITHM;
+    }
+    const struct ia_jwk *key = jws->has_kid ? ia_jwks_find(jwks, jws->kid) : NULL;
+    if (!key) {
+        snprintf(detail, IA_DETAIL_MAX, jws->has_kid ? "kid is none of the keys" : "the header has no kid");
+        return IA_R_TOKEN_KEY_UNKNOWN;
+    }
+    return ia_signature_verify(jws, key, detail);
+}
+
+static int run_signature_only(struct inputs *in, const struct ia_jwks *jwks)
+{
+    struct ia_jws jws = {0};
+    char detail[IA_DETAIL_MAX];
+    enum ia_reason reason = ia_jws_parse(in->token, in->token_len, &jws, detail);
+    if (reason == IA_R_NONE)
+        reason = check_signature(in, jwks, &jws, detail);
+    int status = IA_EXIT_ALLOW;
+    if (reason == IA_R_NONE) {
+        print_text("allow alg", ia_alg_name(jws.alg));
+        print_text("kid", jws.kid);
+    } else {
+        status = deny(reason, detail);
+    }
+    ia_jws_clear(&jws);
+    return status;
+}
+
+static void print_claim(const struct ia_claim *claim)
+{
+    char name[IA_CLAIM_NAME_MAX + 8];
+    snprintf(name, sizeof name, "claim.%s", claim->name);
+    print_text(name, claim->value);
+}
+
+static void print_time(const char *name, int64_t at)
+{
+    struct tm tm;
+    char text[32];
+    time_t seconds = (time_t)at;
+    if (gmtime_r(&seconds, &tm) && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) > 0)
+        printf("%s=%s\n", name, text);
+}
+
+static int print_token(const struct ia_token *token)
+{
+    printf("allow app_id=%s\n", token->app_id);
+    print_text("iss", token->iss);
+    for (size_t i = 0; i < token->n_audience; i++)
+        print_text("aud", token->audience[i]);
+    print_time("exp", token->exp);
+    if (token->not_before != INT64_MIN)
+        print_time("nbf", token->not_before + LEEWAY_S);
+    print_text("alg", ia_alg_name(token->alg));
+    print_text("kid", token->kid);
+    print_text("typ", *token->typ ? token->typ : "JWT");
+    for (size_t i = 0; i < token->n_scopes; i++)
+        print_text("scope", token->scopes[i]);
+    for (size_t i = 0; i < token->n_claims; i++)
+        print_claim(&token->claims[i]);
+    return IA_EXIT_ALLOW;
+}
+
+static enum ia_rc build_set(const struct inputs *in, struct ia_issuer_set **out, struct ia_err *err)
+{
+    static const char *const types[] = {"at+jwt", "JWT"}, *const templates[] = {"*"};
+    const struct ia_issuer_spec spec = {.name = "check",
+                                        .issuer = in->issuer,
+                                        .audience = in->audience.items,
+                                        .n_audience = in->audience.n,
+                                        .algorithms = in->algorithms.items,
+                                        .n_algorithms = in->algorithms.n,
+                                        .jwks = in->jwks,
+                                        .client_id_templates = templates,
+                                        .n_client_id_templates = 1,
+                                        .token_types = types,
+                                        .n_token_types = 2,
+                                        .leeway_s = LEEWAY_S,
+                                        .active = true};
+    return ia_issuer_set_build(&spec, 1, NULL, NULL, out, err);
+}
+
+static int run_token(struct inputs *in)
+{
+    struct ia_err err = {0};
+    struct ia_issuer_set *set = NULL;
+    struct ia_token *token = NULL;
+    struct ia_token_why why;
+    if (build_set(in, &set, &err) != IA_OK)
+        return ia_cli_complain("token", "%s", err.msg);
+    enum ia_reason reason = ia_token_verify(set, in->token, in->token_len, in->at, NULL, &token, &why);
+    int status = reason == IA_R_NONE ? print_token(token) : deny(reason, why.detail);
+    ia_token_free(token);
+    ia_issuer_set_free(set);
+    return status;
+}
+
+static int run(struct inputs *in, struct ia_err *err)
+{
+    struct ia_jwks *jwks = NULL;
+    if (ia_jwks_parse(in->jwks, strlen(in->jwks), note_problem, in, &jwks, err) != IA_OK)
+        return ia_cli_complain("token", "%s: %s", in->jwks_file, err->msg);
+    int status = in->signature_only ? run_signature_only(in, jwks) : run_token(in);
+    ia_jwks_free(jwks);
+    return status;
+}
+
+int ia_cli_token(int argc, char **argv)
+{
+    struct inputs in = {0};
+    struct ia_err err = {0};
+    int status;
+    if (read_arguments(&in, argc, argv, &err) != IA_OK || read_inputs(&in, &err) != IA_OK)
+        status = ia_cli_complain(argv[0], "%s", err.msg);
+    else
+        status = run(&in, &err);
+    if (in.token)
+        OPENSSL_cleanse(in.token, in.token_len);
+    free(in.token);
+    free(in.jwks);
+    return status;
+}
