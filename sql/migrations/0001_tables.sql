@@ -19,7 +19,7 @@ BEGIN
     END IF;
     IF current_setting('server_encoding') <> 'UTF8' THEN
         RAISE EXCEPTION 'iot_auth needs a database with encoding UTF8, this one has %', current_setting('server_encoding')
-            USING HINT = 'CREATE DATABASE … ENCODING ''UTF8'' TEMPLATE template0';
+            USING HINT = 'CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0';
     END IF;
 END $$;
 
@@ -46,7 +46,7 @@ CREATE TABLE IF NOT EXISTS iot_auth.schema_version (
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 
--- Value rules: NULL when the value is good, else what is wrong with it, to be put behind "… 'x': ".
+-- Value rules: NULL when the value is good, else what is wrong with it, to be put behind "... 'x': ".
 
 -- What may stand as one value in an id, a topic level or a name: the same rule as ia_value_valid in common/str.h.
 -- UTF-8 is seen to by the database encoding, NUL by type text.
@@ -61,7 +61,7 @@ RETURN CASE
     WHEN v COLLATE "C" ~ '[+#/*]' THEN 'it holds one of + # / *'
 END;
 
--- Apps are called 'app:…': no certificate may claim such a name.
+-- Apps are called 'app:...': no certificate may claim such a name.
 CREATE OR REPLACE FUNCTION iot_auth.device_id_problem(v text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
@@ -86,6 +86,15 @@ RETURN CASE
     WHEN octet_length(v) = 0 THEN 'it is empty'
     WHEN octet_length(v) > most THEN 'it is too long'
     WHEN v COLLATE "C" ~ '[\u0001-\u001f\u007f-\u009f]' THEN 'it holds a control character'
+END;
+
+-- One scope of a token (RFC 6749 section 3.3).
+CREATE OR REPLACE FUNCTION iot_auth.scope_problem(v text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN v IS NULL THEN 'it is missing'
+    WHEN octet_length(v) NOT BETWEEN 1 AND 256 THEN 'it must be 1 to 256 bytes long'
+    WHEN v COLLATE "C" !~ '^[\u0021\u0023-\u005b\u005d-\u007e]+$' THEN 'only printable ASCII may stand in it, without space, " and \'
 END;
 
 -- One to `most` elements, one dimension, no NULL.
@@ -277,8 +286,7 @@ CREATE TABLE IF NOT EXISTS iot_auth.scope_role (
     scope       text COLLATE "C" NOT NULL,
     role        text COLLATE "C" NOT NULL REFERENCES iot_auth.role (role) ON DELETE CASCADE,
     PRIMARY KEY (issuer_name, scope, role),
-    -- RFC 6749 section 3.3
-    CONSTRAINT scope_is_a_token CHECK (scope COLLATE "C" ~ '^[\u0021\u0023-\u005b\u005d-\u007e]{1,256}$')
+    CONSTRAINT scope_is_a_token CHECK (iot_auth.scope_problem(scope) IS NULL)
 );
 CREATE INDEX IF NOT EXISTS scope_role_role ON iot_auth.scope_role (role);
 

@@ -57,7 +57,7 @@ BEGIN
     problem := CASE
         WHEN pem IS NULL OR pem = '' THEN 'it is empty'
         WHEN strpos(pem, 'PRIVATE KEY-----') > 0 THEN 'it holds a private key, which has no place in the database'
-        WHEN starts = 0 AND strpos(pem, '-----BEGIN ') > 0 THEN format('it is PEM, but not of a %s', label)
+        WHEN starts = 0 AND strpos(pem, '-----BEGIN ') > 0 THEN format('it is PEM, but holds no %s', label)
         WHEN starts = 0 THEN format('there is no line ''%s'': is it DER, or another file?', head)
         WHEN ends < starts THEN format('the line ''%s'' is missing', tail)
         WHEN strpos(after, head) > 0 THEN format('it holds more than one %s: take one at a time', label)
@@ -339,7 +339,7 @@ CREATE OR REPLACE FUNCTION iot_auth.jwks_problem(jwks jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
     WHEN jwks IS NULL THEN NULL
-    WHEN jsonb_typeof(jwks -> 'keys') IS DISTINCT FROM 'array' THEN 'it is no JWK set: {"keys": […]}'
+    WHEN jsonb_typeof(jwks -> 'keys') IS DISTINCT FROM 'array' THEN 'it is no JWK set: {"keys": [...]}'
     WHEN jsonb_array_length(jwks -> 'keys') = 0 THEN 'it holds no key'
     WHEN jsonb_path_exists(jwks, '$.keys[*] ? (@.type() != "object")') THEN 'one of its keys is not an object'
     WHEN jsonb_path_exists(jwks, '$.keys[*] ? (@.kty == "oct")') THEN 'it holds a symmetric key'

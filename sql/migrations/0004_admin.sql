@@ -188,7 +188,7 @@ BEGIN
     END IF;
     IF attributes <> '{}' AND attributes <> target.attributes THEN
         PERFORM iot_auth.fail(format('device ''%s'' exists: a new certificate does not change its attributes', target.device_id),
-                              'UPDATE iot_auth.device SET attributes = …');
+                              'UPDATE iot_auth.device SET attributes = ...');
     END IF;
 END $$;
 
@@ -459,10 +459,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM iot_auth.require_issuer(map_scope.issuer_name);
     PERFORM iot_auth.require_role(map_scope.role);
-    PERFORM iot_auth.require('scope', map_scope.scope,
-        CASE WHEN map_scope.scope IS NULL THEN 'it is missing'
-             WHEN map_scope.scope COLLATE "C" !~ '^[\u0021\u0023-\u005b\u005d-\u007e]{1,256}$'
-             THEN 'one scope is 1 to 256 printable ASCII characters without space, " and \' END);
+    PERFORM iot_auth.require('scope', map_scope.scope, iot_auth.scope_problem(map_scope.scope));
     INSERT INTO iot_auth.scope_role (issuer_name, scope, role) VALUES (map_scope.issuer_name, map_scope.scope, map_scope.role)
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN

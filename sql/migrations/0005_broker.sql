@@ -13,7 +13,7 @@ SET LOCAL client_min_messages = warning;
 SELECT pg_advisory_xact_lock(5714620941378015095);
 
 -- One row for each certificate.  Look-ups in device_role and in attributes are behind a condition each: a million devices
--- that have neither are read in a second or two.  attrs: key, value, key, value … of the scalar members.
+-- that have neither are read in a second or two.  attrs: key, value, key, value ... of the scalar members.
 CREATE OR REPLACE VIEW iot_auth.broker_device AS
 SELECT c.fingerprint, d.device_id, d.status AS device_status, c.status AS certificate_status, c.ca_id AS certificate_ca_id,
        d.ca_id AS device_ca_id, coalesce(d.tenant, a.tenant) AS tenant, c.not_after,

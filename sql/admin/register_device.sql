@@ -1,0 +1,26 @@
+-- Register a device by hand, or give a device that exists a further certificate, of the same CA or its successor.
+--
+--   psql -v device_id=sensor-17 -v pem_file=sensor-17.pem -v ca_name=acme -f sql/admin/register_device.sql
+--
+-- pem_file                      the certificate of the device, PEM, read by psql
+-- status                        PENDING, ACTIVE (default), INACTIVE or REVOKED; a device that exists keeps its own
+-- attributes                    a JSON object (default {}); its scalar members are the variables ${attr.NAME}
+
+\set ON_ERROR_STOP on
+\set QUIET on
+\set VERBOSITY terse
+\pset footer off
+\if :{?device_id} \else \set device_id '' \endif
+\if :{?pem_file} \else \set pem_file '' \endif
+\if :{?ca_name} \else \set ca_name '' \endif
+SELECT iot_auth.fail('usage: psql -v device_id=ID -v pem_file=FILE -v ca_name=NAME ... -f register_device.sql') WHERE '' IN (:'device_id', :'pem_file', :'ca_name') \g /dev/null
+\if :{?status} \else \set status 'ACTIVE' \endif
+\if :{?attributes} \else \set attributes '{}' \endif
+\set pem `cat -- :'pem_file' 2>/dev/null`
+SELECT iot_auth.fail(format('cannot read file ''%s'', or it is empty', :'pem_file')) WHERE :'pem' = '' \g /dev/null
+
+SELECT iot_auth.register_device(:'device_id', :'pem', :'ca_name', :'status', :'attributes') \g /dev/null
+
+SELECT d.device_id, a.name AS ca, d.status, d.attributes, encode(c.fingerprint, 'hex') AS fingerprint, c.status AS certificate
+FROM iot_auth.device d JOIN iot_auth.device_certificate c USING (device_id) JOIN iot_auth.ca a ON a.ca_id = c.ca_id
+WHERE d.device_id = :'device_id' ORDER BY c.created_at;

@@ -1,0 +1,20 @@
+-- Revoke one certificate of a device; its other certificates stay good.  Takes effect at once.
+--
+--   psql -v fingerprint=$(openssl x509 -in old.pem -outform DER | sha256sum | cut -c1-64) -f sql/admin/revoke_certificate.sql
+--
+-- fingerprint                   SHA-256 of the certificate, hexadecimal, with or without colons
+
+\set ON_ERROR_STOP on
+\set QUIET on
+\set VERBOSITY terse
+\pset footer off
+\if :{?fingerprint} \else \set fingerprint '' \endif
+SELECT iot_auth.fail('usage: psql -v fingerprint=HEX -f revoke_certificate.sql') WHERE '' IN (:'fingerprint') \g /dev/null
+
+SELECT iot_auth.revoke_certificate(:'fingerprint') \g /dev/null
+
+SELECT c.device_id, encode(c.fingerprint, 'hex') AS fingerprint, c.serial, c.not_after::timestamptz(0), c.status
+FROM iot_auth.device_certificate c
+WHERE c.device_id = (SELECT r.device_id FROM iot_auth.device_certificate r
+                     WHERE r.fingerprint = decode(replace(:'fingerprint', ':', ''), 'hex'))
+ORDER BY c.created_at;

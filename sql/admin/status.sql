@@ -1,0 +1,27 @@
+-- The state of the registry: brokers, devices, what is wrong, what happened in the last hour.
+--
+--   psql -f sql/admin/status.sql
+
+\set ON_ERROR_STOP on
+\set QUIET on
+\set VERBOSITY terse
+\pset footer off
+
+SELECT node_name AS broker, now() - last_seen < interval '15 s' AS alive, last_seen::timestamptz(0)
+FROM iot_auth.node ORDER BY node_name;
+
+SELECT a.name AS ca, a.status, count(d.device_id) AS devices, count(*) FILTER (WHERE d.status = 'ACTIVE') AS active,
+       count(*) FILTER (WHERE d.status = 'PENDING') AS pending, count(*) FILTER (WHERE d.status = 'INACTIVE') AS inactive,
+       count(*) FILTER (WHERE d.status = 'REVOKED') AS revoked
+FROM iot_auth.ca a LEFT JOIN iot_auth.device d USING (ca_id)
+GROUP BY a.ca_id ORDER BY a.name;
+
+SELECT 'CA' AS problem_of, name, problem FROM iot_auth.ca WHERE problem IS NOT NULL
+UNION ALL SELECT 'issuer', name, problem FROM iot_auth.oauth_issuer WHERE problem IS NOT NULL
+UNION ALL SELECT 'rule', role || ', rule ' || rule_id, problem FROM iot_auth.role_rule WHERE problem IS NOT NULL
+ORDER BY 1, 2;
+
+SELECT kind AS event, reason, count(*), max(at)::timestamptz(0) AS latest FROM iot_auth.event
+WHERE at > now() - interval '1 hour' GROUP BY kind, reason ORDER BY count(*) DESC, kind, reason;
+
+SELECT max(version) AS schema_version FROM iot_auth.schema_version;

@@ -1,0 +1,365 @@
+"""The schema by itself: migrations, roles and privileges, and rules that hold for direct writes too."""
+
+import contextlib
+import pathlib
+import re
+import subprocess
+
+import pg
+import pki
+import pytest
+from sql_kit import Cursor, ca_pem, cursor, register
+
+FUNCTIONS = "SELECT p.oid::regprocedure::text, p.prosecdef, p.proconfig, l.lanname, p.prosrc FROM pg_proc p " \
+            "JOIN pg_language l ON l.oid = p.prolang WHERE p.pronamespace = 'iot_auth'::regnamespace"
+
+
+@pytest.fixture
+def root(database):
+    with cursor(database, pg.SUPERUSER) as c:
+        yield c
+
+
+@pytest.fixture
+def admin(database):
+    with cursor(database, pg.ADMIN) as c:
+        yield c
+
+
+@pytest.fixture
+def broker(database):
+    with cursor(database, pg.BROKER) as c:
+        yield c
+
+
+@pytest.fixture
+def ca(admin):
+    return admin.call("register_ca", ca_pem(), "acme", auto_registration=True)
+
+
+def dump(database):
+    """The whole schema as text, without what differs from one dump to the next."""
+    text = subprocess.run([database.server.bin / "pg_dump", "--schema-only", "-n", "iot_auth", database.name],
+                          env=database.environment(), capture_output=True, text=True, check=True).stdout
+    return re.sub(r"^\\(un)?restrict .*$", "", text, flags=re.M)
+
+
+# Migrations
+
+
+def test_applying_the_migrations_again_changes_nothing(database, admin, ca):
+    admin.call("drop_role", "device")
+    before = dump(database), database.query("SELECT * FROM iot_auth.ca"), database.query("SELECT * FROM iot_auth.schema_version")
+    with contextlib.closing(database.superuser()) as connection:
+        pg.migrate(connection)
+    assert (dump(database), database.query("SELECT * FROM iot_auth.ca"),
+            database.query("SELECT * FROM iot_auth.schema_version")) == before
+    assert database.query("SELECT role FROM iot_auth.role") == []  # the seed does not come back
+
+
+def test_each_migration_bumps_the_version(database):
+    versions = [row[0] for row in database.query("SELECT version FROM iot_auth.schema_version ORDER BY version")]
+    assert versions == [int(path.name[:4]) for path in pg.migrations()]
+
+
+def test_a_database_owner_with_createrole_can_apply_the_migrations(postgres):
+    database = postgres.create_database(migrated=False)
+    try:
+        database.query("DROP ROLE IF EXISTS landlord")
+        database.query("CREATE ROLE landlord LOGIN CREATEROLE")
+        database.query(f"ALTER DATABASE {database.name} OWNER TO landlord")
+        with contextlib.closing(database.connect("landlord")) as connection:
+            pg.migrate(connection)
+            pg.migrate(connection)
+            landlord = Cursor(connection)
+            ca_id = landlord.call("register_ca", ca_pem(), "acme", auto_registration=True)
+        with cursor(database, pg.BROKER) as broker:
+            assert register(broker, b"\x01" * 32, "d1", ca_id)["outcome"] == "registered"
+    finally:
+        database.drop()
+        with contextlib.closing(postgres.connect("postgres")) as connection:
+            Cursor(connection).all("DROP ROLE landlord")
+
+
+def test_two_migrations_at_once_do_not_disturb_each_other(postgres):
+    database = postgres.create_database(migrated=False)
+    try:
+        text = "".join(path.read_text(encoding="utf-8") for path in pg.migrations())
+        psql = [database.server.bin / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null"]
+        runs = [subprocess.Popen(psql, env=database.environment(), stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                for _ in range(2)]
+        for run in runs:
+            run.stdin.write(text)
+            run.stdin.close()
+        errors = [run.stderr.read() for run in runs]
+        assert [run.wait(60) for run in runs] == [0, 0], errors
+        assert database.value("SELECT count(*) FROM iot_auth.role_rule") == 1
+    finally:
+        database.drop()
+
+
+def test_a_database_that_is_not_utf8_is_refused_with_the_remedy(postgres):
+    with contextlib.closing(postgres.connect("postgres")) as connection:
+        Cursor(connection).all("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    database = pg.Database(postgres, "latin")
+    try:
+        with contextlib.closing(database.superuser()) as connection:
+            message = Cursor(connection).refused(pg.migrations()[0].read_text(encoding="utf-8"))
+        assert "UTF8" in message
+    finally:
+        database.drop()
+
+
+def test_a_fresh_schema_holds_the_role_device_and_nothing_else(database):
+    assert database.query("SELECT role, effect, actions, topic_filter, max_qos, allow_retain FROM iot_auth.role_rule") == [
+        ("device", "ALLOW", ["PUBLISH", "RECEIVE", "SUBSCRIBE"], "devices/${device_id}/#", 2, True)]
+    for table in ("ca", "device", "oauth_issuer", "ip_rule", "event", "node"):
+        assert database.value(f"SELECT count(*) FROM iot_auth.{table}") == 0
+
+
+# Privileges
+
+
+def test_nothing_is_executable_or_readable_by_public(root):
+    assert root.all("""SELECT p.oid::regprocedure::text FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+                       WHERE p.pronamespace = 'iot_auth'::regnamespace AND a.grantee = 0""") == []
+    assert root.all("""SELECT c.relname FROM pg_class c, aclexplode(c.relacl) a
+                       WHERE c.relnamespace = 'iot_auth'::regnamespace AND a.grantee = 0""") == []
+    assert not root.one("SELECT bool_or(has_schema_privilege('public', 'iot_auth', p)) FROM (VALUES ('USAGE'), ('CREATE')) v(p)")
+
+
+def test_security_definer_functions_pin_their_search_path(root):
+    definers = [(name, config) for name, definer, config, _, _ in root.all(FUNCTIONS) if definer]
+    assert len(definers) > 5
+    assert [name for name, config in definers if config != ["search_path=pg_catalog, pg_temp"]] == []
+
+
+def test_every_plpgsql_function_pins_its_search_path(root):
+    loose = [name for name, _, config, language, _ in root.all(FUNCTIONS)
+             if language == "plpgsql" and config != ["search_path=pg_catalog, pg_temp"]]
+    assert loose == []
+
+
+def test_a_callers_search_path_cannot_redirect_the_checks(database, root, ca):
+    """Names that SQL functions and constraints use were resolved when they were made."""
+    root.all("CREATE SCHEMA evil")
+    root.all("CREATE FUNCTION evil.octet_length(text) RETURNS int LANGUAGE sql RETURN 1")
+    root.all("GRANT USAGE ON SCHEMA evil TO PUBLIC")
+    with cursor(database, pg.ADMIN) as admin:
+        admin.all("SET search_path = evil, pg_catalog")
+        assert "longer than 128" in admin.call_refused("create_role", "r" * 129)
+        admin.refused("INSERT INTO iot_auth.role (role) VALUES (%s)", "r" * 129)
+
+
+def test_the_broker_writes_to_no_table(root):
+    assert root.all("""SELECT c.relname, p FROM pg_class c,
+                              unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) p
+                       WHERE c.relnamespace = 'iot_auth'::regnamespace AND c.relkind IN ('r', 'v', 'm')
+                         AND has_table_privilege('iot_auth_broker', c.oid, p)""") == []
+
+
+def test_the_broker_reads_configuration_and_no_events(broker):
+    for view in "device ca crl role rule ip issuer scope unparsed event".split():
+        broker.all(f"SELECT * FROM iot_auth.broker_{view}")
+    broker.all("SELECT max(version) FROM iot_auth.schema_version")
+    for table in "ca device device_certificate event node".split():
+        assert "permission denied" in broker.refused(f"SELECT * FROM iot_auth.{table}")
+
+
+def test_the_broker_executes_its_own_functions_only(root):
+    rows = root.all("""SELECT p.proname, has_function_privilege('iot_auth_broker', p.oid, 'EXECUTE') FROM pg_proc p
+                       WHERE p.pronamespace = 'iot_auth'::regnamespace""")
+    assert {name for name, may in rows if may} == {
+        "broker_register", "broker_set_ca_parsed", "broker_set_certificate_parsed", "broker_set_rule_problem",
+        "broker_set_issuer_problem", "broker_write_events", "broker_heartbeat", "broker_connected", "broker_prune"}
+
+
+def test_the_administrator_cannot_act_as_the_broker_or_forge_events(admin, ca):
+    assert "permission denied" in admin.refused("SELECT * FROM iot_auth.broker_register('\\x00', 'd', 1, '', '', now(), now(), '', '')")
+    assert "permission denied" in admin.refused("INSERT INTO iot_auth.event (kind) VALUES ('device/registered')")
+
+
+def test_a_stranger_gets_nowhere(database):
+    database.query("DROP ROLE IF EXISTS stranger")
+    database.query("CREATE ROLE stranger LOGIN")
+    try:
+        with cursor(database, "stranger") as stranger:
+            assert "permission denied" in stranger.refused("SELECT iot_auth.create_role('x')")
+            assert "permission denied" in stranger.refused("SELECT * FROM iot_auth.broker_ca")
+    finally:
+        database.query("DROP ROLE stranger")
+
+
+# Value rules: those of common/str.h
+
+
+def bad_character(code):
+    return code < 0x20 or 0x7F <= code <= 0x9F or chr(code) in "+#/*"
+
+
+def test_value_rule_judges_every_character_of_the_first_planes_like_the_plugin(root):
+    """Compare with the rule as it is stated in common/str.h, character by character."""
+    rows = root.all("""SELECT n, iot_auth.value_problem('a' || chr(n)) IS NULL FROM generate_series(1, 70000) n
+                       WHERE n NOT BETWEEN 55296 AND 57343""")
+    assert [hex(n) for n, good in rows if good == bad_character(n)] == []
+
+
+@pytest.mark.parametrize("value, good", [
+    ("x", True), ("x" * 128, True), ("ä" * 64, True), ("a b", True), ("a$b", True), ("${x}", False), ("", False),
+    ("x" * 129, False), ("ä" * 65, False), ("$a", False), ("a/b", False), ("a\nb", False), ("*", False), (None, False)])
+def test_value_rule_edges(root, value, good):
+    assert (root.one("SELECT iot_auth.value_problem(%s)", value) is None) == good
+
+
+# Direct writes are held to the same rules
+
+
+@pytest.mark.parametrize("statement, why", [
+    ("INSERT INTO iot_auth.device (device_id, ca_id) VALUES ('app:x', %(ca)s)", "device_id_is_a_value"),
+    ("INSERT INTO iot_auth.device (device_id, ca_id) VALUES ('a/b', %(ca)s)", "device_id_is_a_value"),
+    ("INSERT INTO iot_auth.device (device_id, ca_id, status) VALUES ('d', %(ca)s, 'active')", "device_status_known"),
+    ("INSERT INTO iot_auth.device (device_id, ca_id, attributes) VALUES ('d', %(ca)s, '[1]')", "attributes_is_an_object"),
+    ("INSERT INTO iot_auth.device (device_id, ca_id, registered_by) VALUES ('d', %(ca)s, 'me')", "registered_by"),
+    ("INSERT INTO iot_auth.device (device_id, ca_id, tenant) VALUES ('d', %(ca)s, '#')", "tenant"),
+    ("INSERT INTO iot_auth.device (device_id, ca_id) VALUES ('d', 4711)", "ca_with_devices"),
+    ("UPDATE iot_auth.device SET device_id = 'other'", "never changes"),
+    ("INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id) VALUES ('\\x00', 'known', %(ca)s)", "sha256"),
+    ("INSERT INTO iot_auth.device_certificate (device_id, ca_id, pem) VALUES ('known', %(ca)s, 'garbage')", "no line"),
+    ("INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id) VALUES (sha256('x'), 'nobody', %(ca)s)", "foreign key"),
+    ("UPDATE iot_auth.device_certificate SET ca_id = %(ca)s + 1", "never change"),
+    ("UPDATE iot_auth.ca SET name = 'other'", "never change"),
+    ("UPDATE iot_auth.ca SET fingerprint = sha256('x')", "never change"),
+    ("UPDATE iot_auth.ca SET status = 'GONE'", "ca_status_known"),
+    ("UPDATE iot_auth.ca SET registered_status = 'INACTIVE'", "active_or_pending"),
+    ("UPDATE iot_auth.ca SET device_id_template = '${cert.cn'", "variable is written"),
+    ("UPDATE iot_auth.ca SET device_id_template = 'fixed'", "all certificates would be one device"),
+    ("UPDATE iot_auth.ca SET client_id_templates = ARRAY['a*b']", "at the end only"),
+    ("UPDATE iot_auth.ca SET client_id_templates = '{}'", "templates_not_empty"),
+    ("UPDATE iot_auth.ca SET max_devices = -1", "not_negative"),
+    ("UPDATE iot_auth.ca SET tenant = 'x'", "has devices"),
+    ("UPDATE iot_auth.ca SET replaces = ca_id", "replace itself"),
+    ("DELETE FROM iot_auth.ca", "ca_with_"),
+    ("INSERT INTO iot_auth.ca (name, pem) VALUES ('x', 'garbage')", "no line"),
+    ("INSERT INTO iot_auth.crl (ca_id, pem) VALUES (%(ca)s, 'garbage')", "no line"),
+    ("INSERT INTO iot_auth.role VALUES ('a#')", "role_is_a_value"),
+    ("UPDATE iot_auth.role SET role = 'x'", "never changes"),
+    ("INSERT INTO iot_auth.role_rule (role, effect, actions, topic_filter) VALUES ('device', 'ALLOW', '{PUBLISH}', 'a/#/b')", "end only"),
+    ("INSERT INTO iot_auth.role_rule (role, effect, actions, topic_filter) VALUES ('device', 'ALLOW', '{}', 'a')", "actions_not_empty"),
+    ("INSERT INTO iot_auth.role_rule (role, effect, actions, topic_filter) VALUES ('device', 'ALLOW', '{READ}', 'a')", "actions_known"),
+    ("INSERT INTO iot_auth.role_rule (role, effect, actions, topic_filter) VALUES ('device', 'allow', '{PUBLISH}', 'a')", "effect_known"),
+    ("INSERT INTO iot_auth.role_rule (role, effect, actions, topic_filter) VALUES ('nobody', 'ALLOW', '{PUBLISH}', 'a')", "foreign key"),
+    ("INSERT INTO iot_auth.ip_rule (effect, network, scope) VALUES ('DENY', '10.0.0.0/8', 'CA')", "key_unless_global"),
+    ("INSERT INTO iot_auth.ip_rule (effect, network, scope_key) VALUES ('DENY', '10.0.0.0/8', 'x')", "key_unless_global"),
+    ("INSERT INTO iot_auth.ip_rule (effect, network, expires_at) VALUES ('DENY', '10.0.0.0/8', 'infinity')", "finite"),
+    ("INSERT INTO iot_auth.oauth_issuer (name, issuer, audience) VALUES ('a:b', 'https://x', '{a}')", "issuer_name_fits"),
+    ("INSERT INTO iot_auth.oauth_issuer (name, issuer, audience, algorithms) VALUES ('a', 'https://x', '{a}', '{HS256}')", "algorithms_known"),
+    ("INSERT INTO iot_auth.oauth_issuer (name, issuer, audience, algorithms) VALUES ('a', 'https://x', '{a}', '{none}')", "algorithms_known"),
+    ("INSERT INTO iot_auth.oauth_issuer (name, issuer, audience) VALUES ('a', 'http://x', '{a}')", "neither jwks nor jwks_url"),
+    ("INSERT INTO iot_auth.oauth_issuer (name, issuer, audience, jwks) VALUES ('a', 'x', '{a}', '{\"keys\":[{\"kty\":\"oct\"}]}')", "symmetric"),
+])
+def test_a_direct_write_that_breaks_a_rule_is_refused(admin, ca, statement, why):
+    admin.all("INSERT INTO iot_auth.device (device_id, ca_id) VALUES ('known', %s)", ca)
+    admin.all("INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id) VALUES (sha256('known'), 'known', %s)", ca)
+    with admin.connection.cursor() as c:
+        c.execute("SELECT 1")
+    assert why in admin.refused(statement.replace("%(ca)s", str(ca)))
+
+
+@pytest.mark.parametrize("table, key", [("ca", "name = 'acme'"), ("device", "device_id = 'd'"), ("device_certificate", "device_id = 'd'")])
+def test_revoked_is_final(admin, ca, table, key):
+    admin.all("INSERT INTO iot_auth.device (device_id, ca_id) VALUES ('d', %s)", ca)
+    admin.all("INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id) VALUES (sha256('d'), 'd', %s)", ca)
+    admin.all(f"UPDATE iot_auth.{table} SET status = 'INACTIVE' WHERE {key}")
+    admin.all(f"UPDATE iot_auth.{table} SET status = 'REVOKED' WHERE {key}")
+    for status in ("ACTIVE", "INACTIVE"):
+        assert "stays REVOKED" in admin.refused(f"UPDATE iot_auth.{table} SET status = '{status}' WHERE {key}")
+    admin.all(f"UPDATE iot_auth.{table} SET status = 'REVOKED' WHERE {key}")
+
+
+def test_a_direct_insert_fills_in_fingerprints_and_defaults(admin):
+    root = pki.root()
+    leaf = root.issue("d1")
+    admin.all("INSERT INTO iot_auth.ca (name, pem) VALUES ('acme', %s)", root.pem)
+    admin.all("INSERT INTO iot_auth.device (device_id, ca_id) SELECT 'd1', ca_id FROM iot_auth.ca")
+    admin.all("INSERT INTO iot_auth.device_certificate (device_id, ca_id, pem) SELECT 'd1', ca_id, %s FROM iot_auth.ca", leaf.pem)
+    assert bytes(admin.one("SELECT fingerprint FROM iot_auth.ca")) == root.fingerprint
+    assert bytes(admin.one("SELECT fingerprint FROM iot_auth.device_certificate")) == leaf.fingerprint
+    assert admin.all("SELECT status, attributes, registered_by, created_at IS NOT NULL FROM iot_auth.device") == [
+        ("ACTIVE", {}, "admin", True)]
+    assert admin.all("SELECT status, auto_registration, device_id_template, client_id_templates FROM iot_auth.ca") == [
+        ("ACTIVE", False, "${cert.cn}", ["${device_id}"])]
+    assert "not the SHA-256" in admin.refused("INSERT INTO iot_auth.ca (name, pem, fingerprint) VALUES ('x', %s, sha256('x'))", ca_pem())
+
+
+def test_deleting_a_device_deletes_its_certificates_and_role_grants(admin, ca):
+    admin.call("register_device", "d1", ca_pem(), "acme")
+    admin.call("grant_device_role", "d1", "device")
+    admin.all("DELETE FROM iot_auth.device WHERE device_id = 'd1'")
+    assert admin.one("SELECT count(*) FROM iot_auth.device_certificate") == 0
+    assert admin.one("SELECT count(*) FROM iot_auth.device_role") == 0
+
+
+def test_a_ca_without_devices_can_be_deleted(admin, ca):
+    admin.all("DELETE FROM iot_auth.ca")
+    assert admin.one("SELECT count(*) FROM iot_auth.ca_role") == 0
+
+
+def test_a_certificate_of_an_unrelated_ca_cannot_be_put_under_a_device(admin, ca):
+    other = admin.call("register_ca", ca_pem(), "other")
+    successor = admin.call("register_ca", ca_pem(), "successor", replaces="acme")
+    admin.all("INSERT INTO iot_auth.device (device_id, ca_id) VALUES ('d', %s)", ca)
+    insert = "INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id) VALUES (sha256(%s::bytea), 'd', %s)"
+    assert "neither that of device 'd'" in admin.refused(insert, "x", other)
+    admin.all(insert, "x", successor)
+    assert "not in succession" in admin.refused("UPDATE iot_auth.device SET ca_id = %s", other)
+    admin.all("UPDATE iot_auth.device SET ca_id = %s", successor)
+
+
+def test_updated_at_follows_changes_but_not_book_keeping(admin, ca):
+    admin.all("INSERT INTO iot_auth.device (device_id, ca_id) VALUES ('d', %s)", ca)
+    admin.all("UPDATE iot_auth.device SET last_connected_at = now()")
+    assert admin.one("SELECT updated_at FROM iot_auth.device") is None
+    admin.all("UPDATE iot_auth.device SET attributes = '{\"a\": 1}'")
+    assert admin.one("SELECT updated_at FROM iot_auth.device") is not None
+
+
+# What brokers read
+
+
+def test_broker_device_tells_scalar_attributes_and_own_roles(admin, broker, ca):
+    admin.call("register_device", "d1", ca_pem(), "acme", attributes='{"n": 1.5, "s": "x", "t": true, "o": {}, "l": [1], "z": null}')
+    admin.call("register_device", "d2", ca_pem(), "acme", status="PENDING")
+    admin.call("create_role", "b")
+    for role in ("device", "b"):
+        admin.call("grant_device_role", "d1", role)
+    rows = broker.all("SELECT device_id, device_status, certificate_status, certificate_ca_id, device_ca_id, tenant, not_after,"
+                      " attrs, roles FROM iot_auth.broker_device ORDER BY device_id")
+    assert rows == [("d1", "ACTIVE", "ACTIVE", ca, ca, None, None, ["n", "1.5", "s", "x", "t", "true"], ["b", "device"]),
+                    ("d2", "PENDING", "ACTIVE", ca, ca, None, None, None, None)]
+
+
+def test_a_device_without_a_tenant_has_that_of_its_ca(admin, broker):
+    ca_id = admin.call("register_ca", ca_pem(), "t", tenant="tenant-1")
+    for device_id, tenant in (("d1", None), ("d2", "own")):
+        admin.all("INSERT INTO iot_auth.device (device_id, ca_id, tenant) VALUES (%s, %s, %s)", device_id, ca_id, tenant)
+        admin.all("INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id) VALUES (sha256(%s::bytea), %s, %s)",
+                  device_id, device_id, ca_id)
+    assert broker.all("SELECT device_id, tenant FROM iot_auth.broker_device ORDER BY 1") == [("d1", "tenant-1"), ("d2", "own")]
+
+
+def test_broker_ca_tells_what_a_snapshot_needs(admin, broker, ca):
+    successor = admin.call("register_ca", ca_pem(), "successor", roles=[], replaces="acme", client_id_templates=["${device_id}", "x/*"])
+    assert broker.all("SELECT ca_id, name, status, auto_registration, device_id_template, client_id_templates, tenant, replaces,"
+                      " problem, roles FROM iot_auth.broker_ca ORDER BY ca_id") == [
+        (ca, "acme", "ACTIVE", True, "${cert.cn}", ["${device_id}"], None, None, None, ["device"]),
+        (successor, "successor", "ACTIVE", False, "${cert.cn}", ["${device_id}", "x/*"], None, ca, None, [])]
+
+
+def test_the_statements_of_the_plugin_fit_the_schema(broker):
+    """sql/*.c names views and functions: each must exist for the broker."""
+    source = "".join(path.read_text(encoding="utf-8") for path in (pathlib.Path(pg.ROOT) / "sql").glob("*.c"))
+    named = set(re.findall(r"iot_auth\.(broker_[a-z_]+)", source))
+    known = {row[0] for row in broker.all("""
+        SELECT relname FROM pg_class WHERE relnamespace = 'iot_auth'::regnamespace AND has_table_privilege(oid, 'SELECT')
+        UNION SELECT proname FROM pg_proc WHERE pronamespace = 'iot_auth'::regnamespace AND has_function_privilege(oid, 'EXECUTE')""")}
+    assert named and named <= known
