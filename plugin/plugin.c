@@ -4,6 +4,7 @@
 #include "plugin/mosq.h"
 #include "plugin/registry.h"
 #include "plugin/report.h"
+#include "plugin/waker.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,8 @@ static int on_tick(int event, void *event_data, void *userdata)
     }
     bool busy = more || core->sweeping || ia_worker_has_reply(core->worker);
     ia_mosq_next_tick(event_data, busy ? TICK_BUSY_MS : TICK_MS);
+    if (busy)
+        ia_waker_wake_soon();
     return MOSQ_ERR_SUCCESS;
 }
 
@@ -170,6 +173,7 @@ static enum ia_rc start(struct ia_core *core, const struct mosquitto_opt *option
 static void core_free(struct ia_core *core)
 {
     ia_gate_close();
+    ia_waker_close();
     ia_worker_stop(core->worker);
     ia_sessions_free(core->sessions);
     ia_device_cache_free(core->devices);
@@ -216,6 +220,8 @@ int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userdata, st
     the_core = core;
     *userdata = core;
     wait_for_registry(core);
+    if (!ia_mosq_is_21())
+        ia_waker_open();
     return MOSQ_ERR_SUCCESS;
 }
 

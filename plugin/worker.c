@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "plugin/outbox.h"
+#include "plugin/waker.h"
 #include "sql/backoff.h"
 #include "sql/db.h"
 #include "sql/devices.h"
@@ -70,8 +71,11 @@ static int64_t now_ms(void)
 
 static void send(struct ia_worker *w, struct ia_reply *reply)
 {
+    bool first = ia_queue_is_empty(w->replies);
     if (reply && !ia_queue_push_wait(w->replies, &reply->link))
         ia_reply_free(reply); /* closed: the broker thread is leaving */
+    else if (first)
+        ia_waker_wake();
 }
 
 static void say(struct ia_worker *w, int level, const char *text)
