@@ -146,16 +146,16 @@ START_TEST(record_decides_as_listed)
 }
 END_TEST
 
-#define ROWS(table) 0, (int)(sizeof(table) / sizeof(table)[0])
+#define ROWS(table) (int)(sizeof(table) / sizeof(table)[0])
 
 int main(void)
 {
     Suite *s = suite_create("decide");
     TCase *c = tcase_create("decide");
-    tcase_add_loop_test(c, device_id_is_as_listed, ROWS(device_ids));
-    tcase_add_loop_test(c, client_id_fits_as_listed, ROWS(client_ids));
+    tcase_add_loop_test(c, device_id_is_as_listed, 0, ROWS(device_ids));
+    tcase_add_loop_test(c, client_id_fits_as_listed, 0, ROWS(client_ids));
     tcase_add_test(c, ca_with_a_bad_template_is_not_there_and_says_why);
-    tcase_add_loop_test(c, record_decides_as_listed, ROWS(records));
+    tcase_add_loop_test(c, record_decides_as_listed, 0, ROWS(records));
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
