@@ -107,8 +107,10 @@ static enum ia_rc read_inputs(struct inputs *in, struct ia_err *err)
         rc = ia_cli_read_stream(stdin, "standard input", STDIN_MAX, &in->token, &in->token_len, err);
     if (rc != IA_OK)
         return rc;
-    while (in->token_len > 0 && strchr("\r\n", in->token[in->token_len - 1])) /* what echo adds is not the token's */
-        in->token[--in->token_len] = '\0';
+    char *end = in->token + in->token_len;
+    while (end > in->token && (end[-1] == '\n' || end[-1] == '\r')) /* what echo adds is not the token's */
+        *--end = '\0';
+    in->token_len = (size_t)(end - in->token);
     return IA_OK;
 }
 
