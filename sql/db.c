@@ -89,6 +89,22 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
     [IA_S_LAST_EVENT] = {"last_event", "SELECT coalesce(max(event_id), 0)::bigint FROM iot_auth.broker_event", 0, {0}},
 };
 
+/* The registry as a stream, in parts by fingerprint: SHA-256, so that they are of one size.  COPY cannot be prepared
+ * and checks no types, so the casts see to those.  It may take longer than a statement is given: the reader watches
+ * that it goes on. */
+#define DEVICE_PART(condition)                                                                                         \
+    "BEGIN READ ONLY; SET LOCAL statement_timeout = 0; "                                                               \
+    "COPY (SELECT fingerprint::bytea, device_id::text, device_status::text, certificate_status::text, "                \
+    "certificate_ca_id::bigint, device_ca_id::bigint, tenant::text, not_after::timestamptz, attrs::text[], "           \
+    "roles::text[] FROM iot_auth.broker_device WHERE " condition ") TO STDOUT (FORMAT binary); COMMIT"
+
+const char *const ia_device_parts[IA_DEVICE_PARTS] = {
+    DEVICE_PART("fingerprint < decode('40', 'hex')"),
+    DEVICE_PART("fingerprint >= decode('40', 'hex') AND fingerprint < decode('80', 'hex')"),
+    DEVICE_PART("fingerprint >= decode('80', 'hex') AND fingerprint < decode('c0', 'hex')"),
+    DEVICE_PART("fingerprint >= decode('c0', 'hex')"),
+};
+
 static int ms_or(int given, int fallback)
 {
     return given > 0 ? given : fallback;

@@ -130,20 +130,40 @@ static enum ia_rc check_columns(const PGresult *result, int first, const struct 
     return IA_OK;
 }
 
-static enum ia_rc decode_cell(const PGresult *result, int row, int field, struct cell *c, struct ia_err *err)
+enum ia_rc ia_db_decode_value(const struct ia_column *column, struct ia_pg_value value, struct ia_arena *arena,
+                              void *row, struct ia_err *err)
 {
-    if (PQgetisnull(result, row, field)) {
-        if (c->column->null_ok)
+    struct cell c = {.value = value, .column = column, .arena = arena, .field = (unsigned char *)row + column->offset};
+    if (!value.bytes) {
+        if (column->null_ok)
             return IA_OK; /* the field is zero already */
-        return ia_fail(err, IA_FORMAT, "PostgreSQL: column %s is NULL in row %d", c->column->name, row + 1);
+        return ia_fail(err, IA_FORMAT, "PostgreSQL: column %s is NULL", column->name);
     }
-    c->value.bytes = (const uint8_t *)PQgetvalue(result, row, field);
-    c->value.len = (size_t)PQgetlength(result, row, field);
-    if (kinds[c->column->kind].decode(c))
+    if (kinds[column->kind].decode(&c))
         return IA_OK;
-    if (c->nomem)
+    if (c.nomem)
         return ia_fail(err, IA_NOMEM, "out of memory");
-    return ia_fail(err, IA_FORMAT, "PostgreSQL: column %s is malformed in row %d", c->column->name, row + 1);
+    return ia_fail(err, IA_FORMAT, "PostgreSQL: column %s is malformed", column->name);
+}
+
+static struct ia_pg_value value_at(const PGresult *result, int row, int field)
+{
+    if (PQgetisnull(result, row, field))
+        return (struct ia_pg_value){0};
+    return (struct ia_pg_value){.bytes = (const uint8_t *)PQgetvalue(result, row, field),
+                                .len = (size_t)PQgetlength(result, row, field)};
+}
+
+static enum ia_rc decode_row(const PGresult *result, int row, int first, const struct ia_columns *columns,
+                             struct ia_arena *arena, void *out, struct ia_err *err)
+{
+    for (size_t i = 0; i < columns->n; i++) {
+        struct ia_pg_value value = value_at(result, row, first + (int)i);
+        enum ia_rc rc = ia_db_decode_value(&columns->list[i], value, arena, out, err);
+        if (rc != IA_OK)
+            return rc;
+    }
+    return IA_OK;
 }
 
 enum ia_rc ia_db_decode(const PGresult *result, int first, const struct ia_columns *columns, struct ia_arena *arena,
@@ -157,13 +177,9 @@ enum ia_rc ia_db_decode(const PGresult *result, int first, const struct ia_colum
     if (!rows)
         return ia_fail(err, IA_NOMEM, "out of memory");
     for (int row = 0; row < n; row++) {
-        for (size_t i = 0; i < columns->n; i++) {
-            struct cell c = {.column = &columns->list[i], .arena = arena};
-            c.field = rows + (size_t)row * columns->row_size + c.column->offset;
-            rc = decode_cell(result, row, first + (int)i, &c, err);
-            if (rc != IA_OK)
-                return rc;
-        }
+        rc = decode_row(result, row, first, columns, arena, rows + (size_t)row * columns->row_size, err);
+        if (rc != IA_OK)
+            return rc;
     }
     *out = (struct ia_decoded){.rows = rows, .n = (size_t)n};
     return IA_OK;

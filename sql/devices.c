@@ -43,6 +43,19 @@ static void settle(struct ia_device_row *row)
     row->attrs.n &= ~(size_t)1;
 }
 
+enum ia_rc ia_device_row_decode(const struct ia_pg_value values[IA_DEVICE_COLUMNS], struct ia_arena *arena,
+                                struct ia_device_row *row, struct ia_err *err)
+{
+    _Static_assert(N_COLUMNS == IA_DEVICE_COLUMNS, "columns");
+    for (size_t i = 0; i < N_COLUMNS; i++) {
+        enum ia_rc rc = ia_db_decode_value(&device_list[i], values[i], arena, row, err);
+        if (rc != IA_OK)
+            return rc;
+    }
+    settle(row);
+    return IA_OK;
+}
+
 static enum ia_rc decode(const PGresult *result, int first, struct ia_arena *arena, struct ia_decoded *out,
                          struct ia_err *err)
 {

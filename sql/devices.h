@@ -51,6 +51,21 @@ IA_MUST_USE enum ia_rc ia_db_devices_by_id(struct ia_db *db, const char *const *
 IA_MUST_USE enum ia_rc ia_db_device_page(struct ia_db *db, const uint8_t *after, int limit, struct ia_device_rows **out,
                                          struct ia_err *err);
 
+#define IA_DEVICE_PARTS 4
+
+/* Called with IA_DEVICE_BATCH rows or (at the end) fewer, valid during the call only.  Anything but IA_OK ends the
+ * reading; say why in err. */
+#define IA_DEVICE_BATCH 4096
+typedef enum ia_rc ia_device_batch_fn(void *ctx, const struct ia_device_rows *batch, struct ia_err *err);
+
+/* Read part number `part` (0 to IA_DEVICE_PARTS - 1) of all records, in no order, as a stream: a million rows in all
+ * parts take a fifth of the time that pages take, because the server joins whole tables instead of looking up each row.
+ * In between the parts the connection is free for other calls; each part shows what was committed when it began.  The
+ * time limit is for the server to send something, not for the whole.  When `fn` ends the reading the connection is
+ * dropped. */
+IA_MUST_USE enum ia_rc ia_db_device_part(struct ia_db *db, int part, ia_device_batch_fn *fn, void *ctx,
+                                         struct ia_err *err);
+
 /* Register the certificate `info` of `device_id` under CA `ca_id`, just in time.  The database checks everything again
  * in its own transaction; a repetition finds what is there. */
 struct ia_registration {

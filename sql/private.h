@@ -4,7 +4,8 @@
  *   io.c       waiting: poll() on socket and wake fd with deadline and stop
  *   connect.c  hosts in turn, session settings, LISTEN, preparing
  *   query.c    running prepared statements, one or several in one round trip
- *   decode.c   answers to rows, by tables of columns */
+ *   decode.c   answers to rows, by tables of columns
+ *   copy.c     the registry as a stream */
 #pragma once
 
 #include "common/error.h"
@@ -12,6 +13,7 @@
 #include "sql/codec.h"
 #include "sql/conninfo.h"
 #include "sql/db.h"
+#include "sql/devices.h"
 
 #include <libpq-fe.h>
 #include <stdbool.h>
@@ -66,6 +68,7 @@ struct ia_statement_text {
     Oid types[IA_PARAMS_MAX];
 };
 extern const struct ia_statement_text ia_statements[IA_STATEMENTS];
+extern const char *const ia_device_parts[IA_DEVICE_PARTS];
 
 /* ---- io.c ---- */
 
@@ -116,7 +119,19 @@ IA_MUST_USE enum ia_rc ia_db_next(struct ia_db *db, int64_t deadline_ms, const c
                                   struct ia_err *err);
 IA_MUST_USE enum ia_rc ia_db_pipeline_end(struct ia_db *db, int64_t deadline_ms, struct ia_err *err);
 
-/* ---- connect.c ---- */
+/* Wait once for the server to send more, and read it.  The connection is dropped on any failure. */
+IA_MUST_USE enum ia_rc ia_db_more(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err);
+
+/* The next result within the query timeout: must be of that status; or there must be none left. */
+IA_MUST_USE enum ia_rc ia_db_expect(struct ia_db *db, const char *name, ExecStatusType status, struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_db_expect_end(struct ia_db *db, const char *name, struct ia_err *err);
+
+/* ---- devices.c ---- */
+
+/* Decode one row of iot_auth.broker_device from the values of its columns (NULL: .bytes NULL) into *row, zeroed. */
+#define IA_DEVICE_COLUMNS 10
+IA_MUST_USE enum ia_rc ia_device_row_decode(const struct ia_pg_value values[IA_DEVICE_COLUMNS], struct ia_arena *arena,
+                                            struct ia_device_row *row, struct ia_err *err);
 
 /* ---- decode.c ---- */
 
@@ -157,7 +172,12 @@ struct ia_decoded {
     size_t n;
 };
 
+/* Decode one value (.bytes NULL: it is NULL) into its field of *row, which is zeroed.  Texts point into the value,
+ * which a NUL must follow. */
+IA_MUST_USE enum ia_rc ia_db_decode_value(const struct ia_column *column, struct ia_pg_value value,
+                                          struct ia_arena *arena, void *row, struct ia_err *err);
+
 /* Decode all rows of `result`, from its column `first` on, into an array in the arena.  Texts point into the result.
- * IA_FORMAT names statement and column where number or type of columns, a length or a NULL is not as it should be. */
+ * IA_FORMAT names the column where number or type of columns, a length or a NULL is not as it should be. */
 IA_MUST_USE enum ia_rc ia_db_decode(const PGresult *result, int first, const struct ia_columns *columns,
                                     struct ia_arena *arena, struct ia_decoded *out, struct ia_err *err);

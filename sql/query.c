@@ -113,6 +113,12 @@ static enum ia_rc get_result(struct ia_db *db, int64_t deadline_ms, const char *
     return rc;
 }
 
+enum ia_rc ia_db_more(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
+{
+    enum ia_rc rc = flush(db, deadline_ms, name, err);
+    return rc == IA_OK ? wait_socket(db, POLLIN, deadline_ms, name, err) : rc;
+}
+
 /* Turn the server's refusal into an error.  A connection that another one may better is dropped. */
 static enum ia_rc refused(struct ia_db *db, const char *name, const PGresult *result, struct ia_err *err)
 {
@@ -162,6 +168,21 @@ enum ia_rc ia_db_next(struct ia_db *db, int64_t deadline_ms, const char *name, P
     else
         PQclear(result);
     return rc;
+}
+
+enum ia_rc ia_db_expect(struct ia_db *db, const char *name, ExecStatusType status, struct ia_err *err)
+{
+    PGresult *result = NULL;
+    enum ia_rc rc = get_result(db, ia_db_now_ms() + db->query_timeout_ms, name, &result, err);
+    if (rc == IA_OK && (!result || PQresultStatus(result) != status))
+        rc = result ? refused(db, name, result, err) : ia_db_lost(db, err);
+    PQclear(result);
+    return rc;
+}
+
+enum ia_rc ia_db_expect_end(struct ia_db *db, const char *name, struct ia_err *err)
+{
+    return drain(db, ia_db_now_ms() + db->query_timeout_ms, name, err);
 }
 
 static enum ia_rc check_ready(struct ia_db *db, const struct ia_params *params, struct ia_err *err)

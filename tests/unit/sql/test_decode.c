@@ -142,10 +142,8 @@ START_TEST(replaced_values_decode_as_listed)
     add(result, 0, good);
     add(result, 1, values);
     ck_assert_msg(decode(result, &arena, &d, &err) == replaced[_i].rc, "%s: %s", replaced[_i].label, err.msg);
-    if (replaced[_i].rc == IA_FORMAT) {
+    if (replaced[_i].rc == IA_FORMAT)
         ck_assert_ptr_nonnull(strstr(err.msg, list[replaced[_i].column].name));
-        ck_assert_ptr_nonnull(strstr(err.msg, "row 2"));
-    }
     ia_arena_clear(&arena);
     PQclear(result);
 }

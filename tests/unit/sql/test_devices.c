@@ -3,6 +3,7 @@
 #include "sql/devices.h"
 
 #include <check.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,6 +145,104 @@ START_TEST(pages_hold_every_row_once_in_order)
 }
 END_TEST
 
+/* What a reading by parts has seen. */
+struct seen {
+    size_t rows, batches, active, with_role, with_attr;
+    size_t stop_after; /* rows, 0: never */
+};
+
+static enum ia_rc see(void *ctx, const struct ia_device_rows *batch, struct ia_err *err)
+{
+    struct seen *seen = ctx;
+    for (size_t i = 0; i < batch->n; i++) {
+        const struct ia_device_row *r = &batch->rows[i];
+        ck_assert(strncmp(r->device_id, "p-", 2) == 0 || strncmp(r->device_id, "d-", 2) == 0);
+        ck_assert(r->tenant == NULL || strcmp(r->tenant, "mine") == 0 || strcmp(r->tenant, "acme-t") == 0);
+        seen->active += r->certificate_status == IA_CERT_ACTIVE;
+        seen->with_role += r->roles.n == 1 && strcmp(r->roles.items[0], "meter") == 0;
+        seen->with_attr += strcmp(attr(r, "site"), "north") == 0;
+    }
+    seen->rows += batch->n;
+    seen->batches++;
+    if (seen->stop_after && seen->rows >= seen->stop_after)
+        return ia_fail(err, IA_NOMEM, "enough");
+    return IA_OK;
+}
+
+static void put_many(void)
+{
+    kit_run(&kit,
+            "INSERT INTO iot_auth.device (device_id, ca_id) SELECT 'p-' || i, 1 FROM generate_series(1, 20000) i");
+    kit_run(&kit, "INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id, serial) "
+                  "SELECT sha256(i::text::bytea), 'p-' || i, 1, '01' FROM generate_series(1, 20000) i");
+}
+
+START_TEST(parts_hold_every_row_once)
+{
+    struct seen seen = {0};
+    struct ia_err err = {0};
+    put_devices();
+    put_many();
+    for (int part = 0; part < IA_DEVICE_PARTS; part++) {
+        size_t before = seen.rows;
+        ck_assert_msg(ia_db_device_part(db, part, see, &seen, &err) == IA_OK, "%s", err.msg);
+        ck_assert_uint_gt(seen.rows - before, 4000);
+        ck_assert(ia_db_ping(db, NULL) == IA_OK);
+    }
+    ck_assert_uint_eq(seen.rows, 20003);
+    ck_assert_uint_eq(seen.active, 20002);
+    ck_assert_uint_eq(seen.with_role, 2);
+    ck_assert_uint_eq(seen.with_attr, 2);
+    ck_assert_uint_ge(seen.batches, 2 * IA_DEVICE_PARTS);
+    ck_assert(ia_db_device_part(db, IA_DEVICE_PARTS, see, &seen, NULL) == IA_USAGE);
+    ck_assert(ia_db_device_part(db, -1, see, &seen, NULL) == IA_USAGE);
+}
+END_TEST
+
+START_TEST(empty_registry_has_empty_parts)
+{
+    struct seen seen = {0};
+    for (int part = 0; part < IA_DEVICE_PARTS; part++)
+        ck_assert(ia_db_device_part(db, part, see, &seen, NULL) == IA_OK);
+    ck_assert_uint_eq(seen.batches, 0);
+}
+END_TEST
+
+START_TEST(reading_that_its_caller_ends_drops_the_connection)
+{
+    struct seen seen = {.stop_after = 1};
+    struct ia_err err = {0};
+    put_many();
+    ck_assert(ia_db_device_part(db, 0, see, &seen, &err) == IA_NOMEM);
+    ck_assert_str_eq(err.msg, "enough");
+    ck_assert_uint_eq(seen.batches, 1);
+    ck_assert(!ia_db_connected(db));
+    ck_assert(ia_db_device_part(db, 0, see, &seen, &err) == IA_UNAVAILABLE);
+}
+END_TEST
+
+START_TEST(stream_that_fails_or_hangs_is_given_up)
+{
+    struct seen seen = {0};
+    struct ia_err err = {0};
+    put_many();
+    kit_run(&kit, "REVOKE SELECT ON iot_auth.broker_device FROM iot_auth_broker");
+    ck_assert(ia_db_device_part(db, 0, see, &seen, &err) == IA_USAGE);
+    ck_assert_ptr_nonnull(strstr(err.msg, "permission denied"));
+    ck_assert(!ia_db_connected(db));
+    kit_run(&kit, "GRANT SELECT ON iot_auth.broker_device TO iot_auth_broker");
+    ck_assert(ia_db_connect(db, NULL) == IA_OK);
+    pid_t backend = kit_backend(db);
+    ck_assert_int_eq(kill(backend, SIGSTOP), 0);
+    int64_t start = kit_now_ms();
+    enum ia_rc rc = ia_db_device_part(db, 0, see, &seen, &err);
+    int64_t took = kit_now_ms() - start;
+    kill(backend, SIGCONT);
+    ck_assert(rc == IA_UNAVAILABLE);
+    ck_assert_int_lt(took, 1500);
+}
+END_TEST
+
 START_TEST(empty_registry_is_one_empty_page)
 {
     struct ia_device_rows *rows = NULL;
@@ -259,6 +358,10 @@ int main(void)
     tcase_add_test(c, unknown_statuses_read_as_inactive);
     tcase_add_test(c, pages_hold_every_row_once_in_order);
     tcase_add_test(c, empty_registry_is_one_empty_page);
+    tcase_add_test(c, parts_hold_every_row_once);
+    tcase_add_test(c, empty_registry_has_empty_parts);
+    tcase_add_test(c, reading_that_its_caller_ends_drops_the_connection);
+    tcase_add_test(c, stream_that_fails_or_hangs_is_given_up);
     tcase_add_test(c, new_device_is_registered_with_its_record);
     tcase_add_test(c, repeated_registration_finds_what_is_there);
     tcase_add_test(c, refused_registration_has_a_reason_and_no_record);
