@@ -6,10 +6,12 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL client_min_messages = warning;
 SELECT pg_advisory_xact_lock(5714620941378015095);
 
--- Refuse the statement.  One line that says what is wrong; the hint says how to mend it.
-CREATE OR REPLACE FUNCTION iot_auth.fail(message text, hint text DEFAULT NULL, code text DEFAULT 'invalid_parameter_value')
-RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- Refuse the statement.  One line that says what is wrong, whatever values it quotes; the hint says how to mend it.
+CREATE OR REPLACE FUNCTION iot_auth.fail(message text, hint text DEFAULT NULL,
+                                         code text DEFAULT 'invalid_parameter_value') RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    message := regexp_replace(message, '[\u0001-\u001f\u007f-\u009f]', '?', 'g');
     IF hint IS NULL THEN
         RAISE EXCEPTION USING MESSAGE = message, ERRCODE = code;
     END IF;

@@ -46,6 +46,28 @@ def cursor(database, user):
         yield Cursor(connection)
 
 
+class Trial(Cursor):
+    """The same within one transaction that is never committed: an error undoes its own statement only."""
+
+    def all(self, statement, *parameters):
+        super().all("SAVEPOINT trial")
+        try:
+            rows = super().all(statement, *parameters)
+        except psycopg2.Error:
+            super().all("ROLLBACK TO SAVEPOINT trial")
+            raise
+        super().all("RELEASE SAVEPOINT trial")
+        return rows
+
+
+@contextlib.contextmanager
+def trial(database, user):
+    with contextlib.closing(database.connect(user)) as connection:
+        connection.autocommit = False
+        yield Trial(connection)
+        connection.rollback()
+
+
 def ca_pem():
     """A new certificate: SQL cannot tell who may sign."""
     return pki.root().pem
