@@ -8,6 +8,7 @@
 #include "x509/internal.h"
 
 #include <openssl/x509v3.h>
+#include <string.h>
 #include <time.h>
 
 #define SENT_MAX             16 /* intermediates looked at; the rest of what the peer sent is ignored */
@@ -67,15 +68,6 @@ static void add_sent(struct search *s, X509 *x509)
         if (same_certificate(x509, s->sent[i].x509))
             return;
     s->sent[s->n_sent++] = (struct candidate){.x509 = x509};
-}
-
-/* Those within their validity first: of two that fit, the first is taken. */
-static void add_all_sent(struct search *s, STACK_OF(X509) * sent)
-{
-    for (int want = 1; want >= 0; want--)
-        for (int i = 0; i < sk_X509_num(sent); i++)
-            if (in_time(sk_X509_value(sent, i), s->now) == want)
-                add_sent(s, sk_X509_value(sent, i));
 }
 
 /* The registered CAs that fit by name, stored as far as there is room. */
@@ -220,6 +212,18 @@ static void arrive(struct ia_path *path, X509 *leaf, const struct candidate *c)
     }
 }
 
+/* Those within their validity first: of two that fit, the first is taken. */
+static void order_by_validity(struct search *s)
+{
+    struct candidate ordered[SENT_MAX];
+    size_t n = 0;
+    for (int want = 1; want >= 0; want--)
+        for (size_t i = 0; i < s->n_sent; i++)
+            if (in_time(s->sent[i].x509, s->now) == want)
+                ordered[n++] = s->sent[i];
+    memcpy(s->sent, ordered, n * sizeof *ordered);
+}
+
 static void search(struct search *s, struct ia_path *path)
 {
     path->certs[0] = s->leaf;
@@ -227,6 +231,7 @@ static void search(struct search *s, struct ia_path *path)
     path->anchor = registered_signer(s, s->leaf);
     if (path->anchor)
         return;
+    order_by_validity(s);
     mark_all_reachable(s);
     for (size_t height = 1; height <= IA_CHAIN_MAX - 2; height++) {
         raise_to(s, height);
@@ -252,7 +257,8 @@ void ia_path_find(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent
 {
     struct search s = {.set = set, .leaf = leaf, .now = now};
     *out = (struct ia_path){0};
-    add_all_sent(&s, sent);
+    for (int i = 0; i < sk_X509_num(sent); i++)
+        add_sent(&s, sk_X509_value(sent, i));
     if (walk(&s, out) == STEP_AMBIGUOUS)
         search(&s, out);
     if (!out->anchor)

@@ -90,6 +90,11 @@ static int add_to_crl(void *to, X509_EXTENSION *ext)
     return X509_CRL_add_ext(to, ext, -1);
 }
 
+static int add_to_entry(void *to, X509_EXTENSION *ext)
+{
+    return X509_REVOKED_add_ext(to, ext, -1);
+}
+
 static const EVP_MD *digest_for(EVP_PKEY *key, const char *md)
 {
     if (EVP_PKEY_is_a(key, "ED25519"))
@@ -147,7 +152,9 @@ static void add_revoked(X509_CRL *crl, const struct mc_crl *spec, int64_t serial
              "reason");
         ASN1_ENUMERATED_free(reason);
     }
-    must(!spec->entry_ext || X509_REVOKED_add_ext(entry, spec->entry_ext, -1) == 1, "entry extension");
+    X509V3_CTX ctx;
+    X509V3_set_ctx(&ctx, spec->issuer, NULL, NULL, crl, 0);
+    add_extensions(&ctx, spec->entry_ext, add_to_entry, entry);
     must(X509_CRL_add0_revoked(crl, entry) == 1, "entry");
     ASN1_INTEGER_free(number);
     ASN1_TIME_free(date);

@@ -42,7 +42,7 @@ struct mc_crl {
     const int64_t *revoked; /* serial numbers, ended by 0; NULL: none */
     int reason;             /* reason code of every entry; 0: none */
     const char *ext;
-    X509_EXTENSION *entry_ext; /* added to every entry, or NULL */
+    const char *entry_ext; /* of every entry */
 };
 X509_CRL *mc_crl(const struct mc_crl *spec);
 

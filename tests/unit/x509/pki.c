@@ -119,6 +119,8 @@ static const struct {
     {"leaf_a", "roll_a", "/CN=dev-1", "p256:leaf", DEV_KU, {.serial = 100}},
     {"leaf_b", "roll_b", "/CN=dev-1", "p256:leaf", DEV_KU, {.serial = 101}},
     {"leaf_c", "roll_c", "/CN=dev-1", "p256:leaf", DEV_KU, {.serial = 102}},
+    {"forged_leaf_of_roll", "roll_a", "/CN=dev-1", "p256:leaf", DEV_KU, {.issuer_key = "p256:attacker"}},
+    {"no_crl_ca", NULL, "/CN=No lists", "p256:nolists", "basicConstraints=critical,CA:TRUE|keyUsage=keyCertSign", {0}},
     {"roll_b_by_a", "roll_a", "/CN=Roll", "p256:roll_b", CA_BASIC, {.serial = 4}}, /* new with old: issues itself */
     {"old_key", NULL, "/CN=Keyed", "p256:keyed_a", MC_ROOT, {.serial = 1}},
     {"new_key", NULL, "/CN=Keyed", "p256:keyed_b", MC_ROOT, {.serial = 2}},
@@ -187,9 +189,16 @@ static const struct {
       .ext = "issuingDistributionPoint=critical,onlyuser:TRUE"}},
     {"delta", "inter", {.issuer_key = "p256:inter", .number = 9, .ext = "deltaCRL=critical,ASN1:INTEGER:5"}},
     {"critical", "inter", {.issuer_key = "p256:inter", .number = 9, .ext = UNKNOWN}},
+    {"entry_critical",
+     "inter",
+     {.issuer_key = "p256:inter",
+      .number = 9,
+      .revoked = revokes_leaf,
+      .entry_ext = "2.5.29.29=critical,DER:3003820161"}},
     {"of_root", "root", {.issuer_key = "p256:root", .number = 1, .revoked = revokes_inter}},
     {"root_empty", "root", {.issuer_key = "p256:root", .number = 1}},
     {"root_stale", "root", {.issuer_key = "p256:root", .number = 1, .to = MC_NOW - 1}},
+    {"of_no_crl_ca", "no_crl_ca", {.issuer_key = "p256:nolists", .number = 1}},
     {"of_roll_a", "roll_a", {.issuer_key = "p256:roll_a", .number = 1, .revoked = revokes_leaf}},
 };
 
@@ -292,8 +301,10 @@ const char *pki_problems(void)
 
 static void fill_spec(struct ia_ca_spec *spec, struct ia_crl **list, char *word, int64_t ca_id)
 {
-    char *parts[WORDS_MAX];
+    char *parts[WORDS_MAX] = {0};
     size_t n = split(word, "+", parts);
+    if (n == 0)
+        unknown(word);
     bool active = parts[0][0] != '-';
     for (size_t i = 1; i < n; i++)
         list[i - 1] = parsed_crl(parts[i]);

@@ -1,0 +1,235 @@
+#include "tests/unit/x509/make_cert.h"
+#include "tests/unit/x509/pki.h"
+#include "x509/ca_set.h"
+#include "x509/chain.h"
+
+#include <check.h>
+#include <inttypes.h>
+#include <openssl/err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MANY 200
+
+/* A set and all that is told of it, in order. */
+static const struct {
+    const char *label, *registered, *problems;
+} problem_rows[] = {
+    {"nothing to tell", "root inter+revokes_leaf", ""},
+    {"expired", "old_root root", "1: it expired at 2027-01-15T07:59:59Z\n"},
+    {"no CA", "root leaf", "2: it is not a CA: basicConstraints does not say so\n"},
+    {"disabled ones too", "-old_root", "1: it expired at 2027-01-15T07:59:59Z\n"},
+    {"stale CRL", "inter+stale", "1: CRL: it is past its nextUpdate; it goes on being used\n"},
+    {"stale, but not in force", "inter+stale+newer_empty", ""},
+    {"CRL of the future", "inter+early", "1: CRL: its thisUpdate is in the future; it is used nevertheless\n"},
+    {"forged CRL", "inter+forged+revokes_leaf", "1: CRL: it is not signed by this CA\n"},
+    {"another CA's", "inter+of_root", "1: CRL: it is not signed by this CA\n"},
+    {"twin by name's", "roll_b+of_roll_a", "1: CRL: it is not signed by this CA\n"},
+    {"indirect", "inter+indirect", "1: CRL: it is an indirect CRL: it speaks for other issuers\n"},
+    {"attributes", "inter+attributes", "1: CRL: it lists attribute certificates only\n"},
+    {"delta", "inter+delta", "1: CRL: it is a delta CRL: only complete ones are used\n"},
+    {"critical", "inter+critical", "1: CRL: it has a critical extension that is not known here\n"},
+    {"entry of another issuer", "inter+entry_critical",
+     "1: CRL: an entry of it has a critical extension that is not known here\n"},
+    {"a CA that may not sign lists", "no_crl_ca+of_no_crl_ca", "1: CRL: the CA's key usage lacks cRLSign\n"},
+    {"one bad, one stale, the other CAs unharmed", "root+forged inter+stale",
+     "1: CRL: it is not signed by this CA\n2: CRL: it is past its nextUpdate; it goes on being used\n"},
+    {"too many above", "root d1 d2 d3 d4 d5 d6 d7 d8", "9: more than 8 registered CAs stand above it\n"},
+};
+
+START_TEST(set_tells_problems_as_listed)
+{
+    struct ia_ca_set *set = pki_set(problem_rows[_i].registered, MC_NOW);
+    ck_assert_msg(strcmp(pki_problems(), problem_rows[_i].problems) == 0, "%s: '%s'", problem_rows[_i].label,
+                  pki_problems());
+    ck_assert_uint_eq(ERR_peek_error(), 0);
+    ia_ca_set_free(set);
+}
+END_TEST
+
+/* A chain that was good under one set, decided anew under another (the same position is the same ca_id). */
+static const struct {
+    const char *label, *before, *leaf, *sent, *after;
+    int64_t later; /* seconds */
+    const char *reason, *cas;
+} recheck_rows[] = {
+    {"nothing changed", "root inter", "leaf", "", "root inter", 0, "", "2 1"},
+    {"an unrelated CA came", "inter", "leaf", "", "inter root2", 0, "", "1"},
+    {"disabled", "root inter", "leaf", "", "root -inter", 0, "ca_inactive", NULL},
+    {"parent disabled", "root inter", "leaf", "", "-root inter", 0, "ca_inactive", NULL},
+    {"parent registered since", "inter", "leaf", "", "inter root", 0, "", "1 2"},
+    {"disabled parent registered since", "inter", "leaf", "", "inter -root", 0, "ca_inactive", NULL},
+    {"intermediate registered since", "root", "leaf", "inter", "root inter", 0, "", "2 1"},
+    {"intermediate registered since, disabled", "root", "leaf", "inter", "root -inter", 0, "ca_inactive", NULL},
+    {"its twin registered since, disabled", "root", "leaf", "inter", "root -inter_by_root2", 0, "ca_inactive", NULL},
+    {"twin of the anchor registered since, disabled", "inter", "leaf", "", "inter -inter_renewed", 0, "ca_inactive",
+     NULL},
+    {"gone", "inter", "leaf", "", "root", 0, "ca_unknown", NULL},
+    {"all gone", "inter", "leaf", "", "", 0, "ca_unknown", NULL},
+    {"another certificate under the same id", "inter", "leaf", "", "inter_renewed", 0, "ca_unknown", NULL},
+    {"revoked since", "inter", "leaf", "", "inter+revokes_leaf", 0, "certificate_revoked", NULL},
+    {"revoked since, the list came with the twin", "inter", "leaf", "", "inter inter_renewed+revokes_leaf", 0,
+     "certificate_revoked", NULL},
+    {"intermediate revoked since", "root", "leaf", "inter", "root+of_root", 0, "certificate_revoked", NULL},
+    {"anchor revoked by its parent since", "root inter", "leaf", "", "root+of_root inter", 0, "certificate_revoked",
+     NULL},
+    {"before the end", "root inter", "leaf", "", "root inter", 365 * MC_DAY, "", "2 1"},
+    {"past the end", "root inter", "leaf", "", "root inter", 365 * MC_DAY + 1, "certificate_expired", NULL},
+    {"the leaf's key registered as a CA since", "root", "leaf_of_root", "", "root leaf_of_root", 0, "certificate_unfit",
+     NULL},
+};
+
+static void cas_text(const struct ia_chain *chain, char out[64])
+{
+    out[0] = '\0';
+    for (size_t i = 0; i < chain->n_cas; i++) {
+        size_t used = strlen(out);
+        (void)snprintf(out + used, 64 - used, "%s%" PRId64, i ? " " : "", chain->cas[i]);
+    }
+}
+
+START_TEST(chain_recheck_rows_decide_as_listed)
+{
+    const char *label = recheck_rows[_i].label;
+    struct ia_ca_set *before = pki_set(recheck_rows[_i].before, MC_NOW);
+    struct ia_ca_set *after = pki_set(recheck_rows[_i].after, MC_NOW);
+    STACK_OF(X509) *sent = pki_stack(recheck_rows[_i].sent);
+    struct ia_chain chain;
+    char cas[64];
+    ia_chain_verify(before, pki_cert(recheck_rows[_i].leaf), sent, MC_NOW, &chain);
+    ck_assert_msg(chain.reason == IA_R_NONE, "%s: %s", label, chain.detail);
+    ck_assert_int_eq(chain.not_after, MC_NOW + 365 * MC_DAY);
+    const char *reason = ia_reason_name(ia_chain_recheck(after, &chain, MC_NOW + recheck_rows[_i].later));
+    ck_assert_msg(strcmp(reason, recheck_rows[_i].reason) == 0, "%s: '%s'", label, reason);
+    cas_text(&chain, cas);
+    if (recheck_rows[_i].cas)
+        ck_assert_msg(strcmp(cas, recheck_rows[_i].cas) == 0, "%s: CAs '%s'", label, cas);
+    sk_X509_free(sent);
+    ia_ca_set_free(before);
+    ia_ca_set_free(after);
+}
+END_TEST
+
+START_TEST(chain_that_was_refused_stays_refused)
+{
+    struct ia_ca_set *set = pki_set("root", MC_NOW);
+    struct ia_chain chain;
+    ia_chain_verify(set, pki_cert("server_leaf"), NULL, MC_NOW, &chain);
+    ck_assert_int_eq(ia_chain_recheck(set, &chain, MC_NOW), IA_R_CERTIFICATE_UNFIT);
+    chain = (struct ia_chain){0};
+    ck_assert_int_eq(ia_chain_recheck(set, &chain, MC_NOW), IA_R_CA_UNKNOWN);
+    ia_ca_set_free(set);
+}
+END_TEST
+
+static struct ia_cert *registered(X509 *x509)
+{
+    struct ia_cert *cert = NULL;
+    char *pem = mc_pem(x509);
+    ck_assert(ia_cert_parse_pem(pem, &cert, NULL) == IA_OK);
+    free(pem);
+    return cert;
+}
+
+/* MANY tenants who all called theirs the same: the key identifier must find the right one without trying them all. */
+START_TEST(set_of_many_cas_of_one_name_finds_each)
+{
+    static struct ia_ca_spec specs[MANY];
+    static X509 *cas[MANY];
+    struct ia_ca_set *set = NULL;
+    char key[32];
+    for (int i = 0; i < MANY; i++) {
+        (void)snprintf(key, sizeof key, "p256:many%d", i);
+        cas[i] = mc_cert(&(struct mc_cert){.subject = "/CN=Root CA", .key = key, .ext = MC_ROOT});
+        specs[i] = (struct ia_ca_spec){.ca_id = i + 1, .active = true, .cert = registered(cas[i])};
+    }
+    ck_assert(ia_ca_set_build(specs, MANY, MC_NOW, NULL, NULL, &set, NULL) == IA_OK);
+    for (int i = 0; i < MANY; i += 7) {
+        struct ia_chain chain;
+        (void)snprintf(key, sizeof key, "p256:many%d", i);
+        X509 *leaf = mc_cert(&(struct mc_cert){
+            .subject = "/CN=d", .key = "p256:leaf", .issuer = cas[i], .issuer_key = key, .ext = MC_DEVICE});
+        ia_chain_verify(set, leaf, NULL, MC_NOW, &chain);
+        ck_assert_msg(chain.reason == IA_R_NONE && chain.ca_id == i + 1, "%d: %s", i, chain.detail);
+        X509_free(leaf);
+    }
+    for (int i = 0; i < MANY; i++) {
+        X509_free(cas[i]);
+        ia_cert_free(specs[i].cert);
+    }
+    ia_ca_set_free(set);
+}
+END_TEST
+
+START_TEST(set_outlives_what_it_was_built_of)
+{
+    struct ia_ca_set *set = pki_set("root inter+revokes_leaf", MC_NOW), *again = ia_ca_set_ref(set);
+    struct ia_chain chain;
+    ia_ca_set_free(set);
+    ia_chain_verify(again, pki_cert("leaf"), NULL, MC_NOW, &chain);
+    ck_assert_int_eq(chain.reason, IA_R_CERTIFICATE_REVOKED);
+    ia_ca_set_free(again);
+    ia_ca_set_free(NULL);
+}
+END_TEST
+
+START_TEST(chain_leaves_the_error_queue_as_it_was)
+{
+    struct ia_ca_set *set = pki_set("root", MC_NOW);
+    struct ia_chain chain;
+    ERR_put_error(ERR_LIB_USER, 0, 7, "", 0);
+    unsigned long before = ERR_peek_last_error();
+    ia_chain_verify(set, pki_cert("forged_leaf"), NULL, MC_NOW, &chain);
+    ck_assert_uint_eq(ERR_peek_last_error(), before);
+    ck_assert_uint_eq(ERR_get_error(), before);
+    ck_assert_uint_eq(ERR_peek_error(), 0);
+    ia_ca_set_free(set);
+}
+END_TEST
+
+/* Sixteen certificates that could all have issued each other, and none of them real. */
+START_TEST(chain_of_a_hostile_tangle_ends)
+{
+    struct ia_ca_set *set = pki_set("roll_a roll_b roll_c root", MC_NOW);
+    STACK_OF(X509) *sent = sk_X509_new_null();
+    struct ia_chain chain;
+    char key[32];
+    for (int i = 0; i < 64; i++) {
+        (void)snprintf(key, sizeof key, "p256:tangle%d", i % 16);
+        X509 *x509 = mc_cert(&(struct mc_cert){.subject = "/CN=Roll",
+                                               .key = key,
+                                               .issuer = pki_cert("roll_a"),
+                                               .issuer_key = "p256:attacker",
+                                               .ext = "basicConstraints=critical,CA:TRUE|"
+                                                      "authorityKeyIdentifier=issuer|subjectKeyIdentifier=hash",
+                                               .serial = i + 1});
+        ck_assert(sk_X509_push(sent, x509) > 0);
+    }
+    ia_chain_verify(set, pki_cert("forged_leaf_of_roll"), sent, MC_NOW, &chain);
+    ck_assert_int_eq(chain.reason, IA_R_CHAIN_INVALID);
+    ck_assert_int_eq(chain.ca_id, 0);
+    sk_X509_pop_free(sent, X509_free);
+    ia_ca_set_free(set);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("ca_set");
+    TCase *c = tcase_create("ca_set");
+    tcase_set_timeout(c, 30);
+    tcase_add_loop_test(c, set_tells_problems_as_listed, 0, (int)(sizeof problem_rows / sizeof problem_rows[0]));
+    tcase_add_loop_test(c, chain_recheck_rows_decide_as_listed, 0, (int)(sizeof recheck_rows / sizeof recheck_rows[0]));
+    tcase_add_test(c, chain_that_was_refused_stays_refused);
+    tcase_add_test(c, set_of_many_cas_of_one_name_finds_each);
+    tcase_add_test(c, set_outlives_what_it_was_built_of);
+    tcase_add_test(c, chain_leaves_the_error_queue_as_it_was);
+    tcase_add_test(c, chain_of_a_hostile_tangle_ends);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
