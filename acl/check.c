@@ -10,6 +10,7 @@
  * for instance, leaves only the DENY ones. */
 
 struct place {
+    uint64_t path; /* see trie.h */
     uint32_t node;
     uint16_t depth;
     ia_classes wanted;
@@ -20,8 +21,10 @@ struct walk {
     const struct ia_trie *trie;
     const struct ia_levels *levels;
     const char *const *values;
-    bool overflow; /* cannot be: roles with so many places are refused when built */
-    size_t n;      /* places */
+    const char *end; /* of the topic */
+    size_t literals; /* from this level on it has only literals */
+    bool overflow;   /* cannot be: roles with so many places are refused when built */
+    size_t n;        /* places */
     struct place places[IA_POLICY_VISITS_MAX];
 };
 
@@ -75,27 +78,32 @@ static void note_allow(struct decision *d, int64_t rule_id)
     d->allowed = true;
 }
 
-/* Take down the rules of a node's list that decide `here` or `tail`. */
-static void note_terms(const struct ia_trie *trie, uint32_t term, ia_classes here, ia_classes tail, struct decision *d)
+static inline void note(struct decision *d, ia_classes decided, int64_t rule_id)
 {
-    for (; term; term = trie->terms[term].next) {
-        const struct ia_term *t = &trie->terms[term];
-        ia_classes decided = (t->here & here) | (t->tail & tail);
-        if (decided & IA_CLASS_DENY_ALL)
-            note_deny(d, t->rule_id);
-        if (decided & ~IA_CLASS_DENY_ALL)
-            note_allow(d, t->rule_id);
-    }
+    if (decided & IA_CLASS_DENY_ALL)
+        note_deny(d, rule_id);
+    if (decided & ~IA_CLASS_DENY_ALL)
+        note_allow(d, rule_id);
 }
 
-static inline void push(struct walk *w, uint32_t node, size_t depth, ia_classes wanted)
+/* Take down the rules that end at one place, as far as they decide `here` or `tail`. */
+static void note_ends(const struct ia_trie *trie, const struct ia_ends *ends, ia_classes here, ia_classes tail,
+                      struct decision *d)
+{
+    if (!ends->term)
+        note(d, (ends->here & here) | (ends->tail & tail), ends->rule_id);
+    for (uint32_t i = ends->term; i; i = trie->terms[i].next)
+        note(d, (trie->terms[i].here & here) | (trie->terms[i].tail & tail), trie->terms[i].rule_id);
+}
+
+static inline void push(struct walk *w, uint32_t node, size_t depth, ia_classes wanted, uint64_t path)
 {
     wanted &= w->trie->nodes[node].below;
     if (!wanted)
         return;
     w->overflow |= w->n == IA_POLICY_VISITS_MAX;
     if (!w->overflow)
-        w->places[w->n++] = (struct place){.node = node, .depth = (uint16_t)depth, .wanted = wanted};
+        w->places[w->n++] = (struct place){.path = path, .node = node, .depth = (uint16_t)depth, .wanted = wanted};
 }
 
 static inline bool value_is(const char *value, const struct ia_level *level)
@@ -118,8 +126,10 @@ static ia_classes variable_classes(const char *value, const struct ia_level *lev
 static void push_variables(struct walk *w, uint32_t variable, struct place at)
 {
     for (uint32_t i = variable; i; i = w->trie->nodes[i].sibling) {
-        const char *value = w->values ? w->values[w->trie->nodes[i].variable] : NULL;
-        push(w, i, at.depth + 1U, variable_classes(value, &w->levels->at[at.depth], at.wanted));
+        uint16_t index = w->trie->nodes[i].variable;
+        const char *value = w->values ? w->values[index] : NULL;
+        push(w, i, at.depth + 1U, variable_classes(value, &w->levels->at[at.depth], at.wanted),
+             ia_path_step(at.path, IA_PATH_VARIABLE(index)));
     }
 }
 
@@ -127,31 +137,57 @@ static void push_children(struct walk *w, const struct ia_trie_node *node, struc
 {
     const struct ia_level *level = &w->levels->at[at.depth];
     if (node->plus && !(at.depth == 0 && w->levels->dollar))
-        push(w, node->plus, at.depth + 1U, at.wanted);
+        push(w, node->plus, at.depth + 1U, at.wanted, ia_path_step(at.path, IA_PATH_PLUS));
     if (node->variables)
         push_variables(w, node->variables, at);
     if (node->has_literals && level->kind == IA_LEVEL_LITERAL) {
-        uint32_t child = ia_trie_literal(w->trie, at.node, level);
+        uint64_t path = ia_path_step(at.path, level->hash);
+        uint32_t child = ia_trie_literal(w->trie, at.node, level, path);
         if (child)
-            push(w, child, at.depth + 1U, at.wanted);
+            push(w, child, at.depth + 1U, at.wanted, path);
     }
+}
+
+/* All that is left of the topic, as one leaf. */
+static void look_for_leaf(const struct walk *w, struct place at, struct decision *d)
+{
+    const struct ia_level *level = &w->levels->at[at.depth];
+    uint64_t path = ia_path_step(at.path, IA_PATH_LEAF(level->rest));
+    const struct ia_leaf *leaf = ia_trie_leaf(w->trie, at.node, level->text, (size_t)(w->end - level->text), path);
+    if (leaf)
+        note_ends(w->trie, &leaf->ends, at.wanted, 0, d);
 }
 
 static void walk_role(struct walk *w, const struct ia_role *role, ia_classes wanted, struct decision *d)
 {
     w->n = 0;
-    push(w, role->root, 0, wanted);
+    push(w, role->root, 0, wanted, IA_PATH_ROOT(role->root));
     while (w->n) {
         struct place at = w->places[--w->n];
         const struct ia_trie_node *node = &w->trie->nodes[at.node];
         bool end = at.depth == w->levels->n;
-        ia_classes here = end && !w->levels->tail ? node->here & at.wanted : 0;
-        ia_classes tail = node->tail & at.wanted;
+        ia_classes here = end && !w->levels->tail ? node->ends.here & at.wanted : 0;
+        ia_classes tail = node->ends.tail & at.wanted;
         if (here | tail)
-            note_terms(w->trie, node->term, here, tail, d);
-        if (!end)
-            push_children(w, node, at);
+            note_ends(w->trie, &node->ends, here, tail, d);
+        if (end)
+            continue;
+        if (node->has_leaves && at.depth >= w->literals)
+            look_for_leaf(w, at, d);
+        push_children(w, node, at);
     }
+}
+
+static void begin_walk(struct walk *w, const struct ia_policy *policy, const struct ia_subject *who,
+                       struct ia_levels *levels)
+{
+    const struct ia_level *last = &levels->at[levels->n - 1];
+    w->trie = &policy->trie;
+    w->values = who->values;
+    w->levels = levels;
+    w->end = last->text + last->len;
+    w->literals = ia_levels_hash_rest(levels);
+    w->overflow = false;
 }
 
 static enum ia_verdict decided(enum ia_verdict verdict, int64_t rule, int64_t *rule_id)
@@ -169,10 +205,7 @@ enum ia_verdict ia_policy_check(const struct ia_policy *policy, const struct ia_
     if (!wanted || !read_topic(&levels, access))
         return decided(IA_DENY, 0, rule_id);
     struct walk w;
-    w.trie = &policy->trie;
-    w.levels = &levels;
-    w.values = who->values;
-    w.overflow = false;
+    begin_walk(&w, policy, who, &levels);
     struct decision d = {0};
     for (size_t i = 0; i < who->n_roles; i++) {
         const struct ia_role *role = who->roles[i];

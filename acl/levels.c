@@ -9,14 +9,13 @@
 
 #define TOPIC_BYTES_MAX 65535 /* MQTT 5 section 4.7.3 */
 #define ONES            UINT64_C(0x0101010101010101)
-#define LOW7            UINT64_C(0x7F7F7F7F7F7F7F7F)
 #define HIGH            UINT64_C(0x8080808080808080)
 
-/* 0x80 in each byte of `word` that equals c, exactly (no carry from one byte into the next). */
+/* Not zero exactly where a byte of `word` equals c; the lowest bit set is in the first such byte. */
 static inline uint64_t bytes_equal(uint64_t word, char c)
 {
     uint64_t x = word ^ (ONES * (unsigned char)c);
-    return ~(((x & LOW7) + LOW7) | x | LOW7);
+    return (x - ONES) & ~x & HIGH;
 }
 
 /* The next bytes of text[0..len) from `at`, first byte lowest, zeros after the end. */
@@ -51,28 +50,40 @@ struct seen {
     uint64_t non_ascii;
 };
 
+static inline void note(struct seen *seen, uint64_t word)
+{
+    seen->wildcard |= bytes_equal(word, '+') | bytes_equal(word, '#');
+    seen->non_ascii |= word & HIGH;
+}
+
+/* The bytes of a word that lie before the first slash; all if there is none. */
+static inline uint64_t before(uint64_t slash)
+{
+    return slash ? (slash & -slash) / 128 - 1 : ~UINT64_C(0);
+}
+
 /* The level that starts at `at`: fills in *level and returns where it ends. */
 static inline size_t scan_level(struct ia_level *level, const char *text, size_t len, size_t at, struct seen *seen)
 {
     size_t start = at;
+    uint64_t word = word_at(text, len, at);
+    uint64_t slash = bytes_equal(word, '/');
     uint64_t hash = 0;
-    for (;;) {
-        uint64_t word = word_at(text, len, at);
-        uint64_t slash = bytes_equal(word, '/');
-        size_t bytes = len - at < 8 ? len - at : 8;
-        if (slash) {
-            bytes = (size_t)__builtin_ctzll(slash) / 8;
-            word &= ~(~UINT64_C(0) << (8 * bytes));
-        }
-        seen->wildcard |= bytes_equal(word, '+') | bytes_equal(word, '#');
-        seen->non_ascii |= word & HIGH;
+    level->first = word & before(slash);
+    while (!slash && len - at > 8) {
+        note(seen, word);
         hash = hash_word(hash, word);
-        at += bytes;
-        if (slash || at == len)
-            break;
+        at += 8;
+        word = word_at(text, len, at);
+        slash = bytes_equal(word, '/');
     }
-    *level = (struct ia_level){.text = text + start, .len = (uint32_t)(at - start)};
-    level->hash = hash_word(hash, level->len);
+    word &= before(slash);
+    note(seen, word);
+    at = slash ? at + (size_t)__builtin_ctzll(slash) / 8 : len;
+    level->text = text + start;
+    level->len = (uint32_t)(at - start);
+    level->kind = IA_LEVEL_LITERAL;
+    level->hash = hash_word(hash_word(hash, word), level->len);
     return at;
 }
 
@@ -135,6 +146,19 @@ const char *ia_levels_split(struct ia_levels *out, const char *text, enum ia_lev
     if (!seen.wildcard)
         return NULL;
     return what == IA_TOPIC_NAME ? "a topic name holds no '+' or '#'" : find_wildcards(out);
+}
+
+size_t ia_levels_hash_rest(struct ia_levels *levels)
+{
+    uint64_t rest = 0;
+    size_t i = levels->n;
+    if (levels->tail)
+        return i;
+    for (; i > 0 && levels->at[i - 1].kind == IA_LEVEL_LITERAL; i--) {
+        rest = (rest + levels->at[i - 1].hash) * UINT64_C(0xD6E8FEB86659FD93);
+        levels->at[i - 1].rest = rest;
+    }
+    return i;
 }
 
 bool ia_topic_is_shared(const char *text)

@@ -36,14 +36,19 @@ static uint32_t new_node(struct ia_trie *trie, uint32_t parent, enum ia_edge edg
     return (uint32_t)trie->n_nodes++;
 }
 
+static bool init_table(struct ia_trie_table *table)
+{
+    *table = (struct ia_trie_table){.n_slots = SLOTS_MIN};
+    table->slots = calloc(SLOTS_MIN, sizeof *table->slots);
+    return table->slots != NULL;
+}
+
 bool ia_trie_init(struct ia_trie *trie)
 {
-    *trie = (struct ia_trie){.n_slots = SLOTS_MIN};
-    trie->slots = calloc(SLOTS_MIN, sizeof *trie->slots);
-    if (!trie->slots)
+    *trie = (struct ia_trie){.n_terms = 1, .n_leaves = IA_LEAF_UNIT}; /* number 0 is 'none' */
+    if (!init_table(&trie->literals) || !init_table(&trie->leaf_table))
         return false;
-    (void)new_node(trie, 0, IA_EDGE_ROOT); /* node 0, 'none' */
-    trie->n_terms = 1;                     /* and term 0 */
+    (void)new_node(trie, 0, IA_EDGE_ROOT); /* likewise */
     return trie->n_nodes == 1;
 }
 
@@ -52,7 +57,9 @@ void ia_trie_clear(struct ia_trie *trie)
     free(trie->nodes);
     free(trie->terms);
     free(trie->texts);
-    free(trie->slots);
+    free(trie->leaves);
+    free(trie->literals.slots);
+    free(trie->leaf_table.slots);
     *trie = (struct ia_trie){0};
 }
 
@@ -61,38 +68,41 @@ uint32_t ia_trie_root(struct ia_trie *trie)
     return new_node(trie, 0, IA_EDGE_ROOT);
 }
 
-static void place(struct ia_trie_slot *slots, size_t n_slots, struct ia_trie_slot slot)
+static void place(struct ia_trie_table *table, struct ia_trie_slot slot)
 {
-    size_t i = slot.hash & (n_slots - 1);
-    while (slots[i].node)
-        i = (i + 1) & (n_slots - 1);
-    slots[i] = slot;
+    size_t i = slot.hash & (table->n_slots - 1);
+    while (table->slots[i].to)
+        i = (i + 1) & (table->n_slots - 1);
+    table->slots[i] = slot;
+    table->used++;
 }
 
-/* Keep the table at most half full. */
-static bool grow_slots(struct ia_trie *trie)
+/* Make room for one more: the table stays at most half full. */
+static bool grow_table(struct ia_trie_table *table)
 {
-    if (2 * (trie->n_literals + 1) <= trie->n_slots)
+    if (2 * (table->used + 1) <= table->n_slots)
         return true;
-    size_t n_slots = 2 * trie->n_slots;
-    struct ia_trie_slot *slots = calloc(n_slots, sizeof *slots);
-    if (!slots)
+    struct ia_trie_table bigger = {.n_slots = 2 * table->n_slots};
+    bigger.slots = calloc(bigger.n_slots, sizeof *bigger.slots);
+    if (!bigger.slots)
         return false;
-    for (size_t i = 0; i < trie->n_slots; i++)
-        if (trie->slots[i].node)
-            place(slots, n_slots, trie->slots[i]);
-    free(trie->slots);
-    trie->slots = slots;
-    trie->n_slots = n_slots;
+    for (size_t i = 0; i < table->n_slots; i++)
+        if (table->slots[i].to)
+            place(&bigger, table->slots[i]);
+    free(table->slots);
+    *table = bigger;
     return true;
 }
 
 static bool set_text(struct ia_trie *trie, uint32_t node, const struct ia_level *level)
 {
     struct ia_trie_node *to = &trie->nodes[node];
+    to->first = level->first;
     to->len = (uint16_t)level->len;
+    if (level->len <= 8)
+        return true;
     if (level->len <= IA_TRIE_INLINE) {
-        memcpy(to->text, level->text, level->len);
+        memcpy(to->rest, level->text + 8, level->len - 8);
         return true;
     }
     void *texts = trie->texts;
@@ -106,19 +116,18 @@ static bool set_text(struct ia_trie *trie, uint32_t node, const struct ia_level 
     return true;
 }
 
-static uint32_t literal_child(struct ia_trie *trie, uint32_t parent, const struct ia_level *level)
+static uint32_t literal_child(struct ia_trie *trie, uint32_t parent, const struct ia_level *level, uint64_t path)
 {
-    uint32_t child = ia_trie_literal(trie, parent, level);
+    uint32_t child = ia_trie_literal(trie, parent, level, path);
     if (child)
         return child;
-    if (!grow_slots(trie))
+    if (!grow_table(&trie->literals))
         return 0;
     child = new_node(trie, parent, IA_EDGE_LITERAL);
     if (!child || !set_text(trie, child, level))
         return 0;
-    place(trie->slots, trie->n_slots, (struct ia_trie_slot){ia_trie_hash(parent, level->hash), child});
+    place(&trie->literals, (struct ia_trie_slot){(uint32_t)path, child});
     trie->nodes[parent].has_literals = true;
-    trie->n_literals++;
     return child;
 }
 
@@ -146,50 +155,112 @@ static uint32_t variable_child(struct ia_trie *trie, uint32_t parent, uint16_t v
     return child;
 }
 
-static uint32_t child_by(struct ia_trie *trie, uint32_t parent, const struct ia_level *level, uint16_t variable)
+/* The child by that level; *path leads to `parent` and is led on to the child. */
+static uint32_t child_by(struct ia_trie *trie, uint32_t parent, const struct ia_level *level, uint16_t variable,
+                         uint64_t *path)
 {
-    if (level->kind == IA_LEVEL_PLUS)
+    if (level->kind == IA_LEVEL_PLUS) {
+        *path = ia_path_step(*path, IA_PATH_PLUS);
         return plus_child(trie, parent);
-    if (level->kind == IA_LEVEL_VARIABLE)
+    }
+    if (level->kind == IA_LEVEL_VARIABLE) {
+        *path = ia_path_step(*path, IA_PATH_VARIABLE(variable));
         return variable_child(trie, parent, variable);
-    return literal_child(trie, parent, level);
+    }
+    *path = ia_path_step(*path, level->hash);
+    return literal_child(trie, parent, level, *path);
 }
 
-/* Append to the node's list what no earlier rule, with a lower id, has decided already. */
-static bool add_term(struct ia_trie *trie, uint32_t at, int64_t rule_id, ia_classes here, ia_classes tail)
+static uint32_t new_term(struct ia_trie *trie, int64_t rule_id, ia_classes here, ia_classes tail)
 {
     void *terms = trie->terms;
     bool ok = grow(&terms, &trie->terms_cap, trie->n_terms, 1, sizeof *trie->terms);
     trie->terms = terms;
     if (!ok)
+        return 0;
+    trie->terms[trie->n_terms] = (struct ia_term){.rule_id = rule_id, .here = here, .tail = tail};
+    return (uint32_t)trie->n_terms++;
+}
+
+/* Append to the list, which begins with the rule that was there alone. */
+static bool append_term(struct ia_trie *trie, struct ia_ends *ends, uint32_t term)
+{
+    if (!term)
         return false;
-    struct ia_trie_node *node = &trie->nodes[at];
-    here &= (ia_classes)~node->here;
-    tail &= (ia_classes)~node->tail;
-    if (!here && !tail)
-        return true;
-    uint32_t *link = &node->term;
-    while (*link)
-        link = &trie->terms[*link].next;
-    *link = (uint32_t)trie->n_terms;
-    trie->terms[trie->n_terms++] = (struct ia_term){.rule_id = rule_id, .here = here, .tail = tail};
-    node->here |= here;
-    node->tail |= tail;
+    if (!ends->term)
+        ends->term = new_term(trie, ends->rule_id, ends->here, ends->tail);
+    if (!ends->term)
+        return false;
+    uint32_t last = ends->term;
+    while (trie->terms[last].next)
+        last = trie->terms[last].next;
+    trie->terms[last].next = term;
     return true;
 }
 
-bool ia_trie_add(struct ia_trie *trie, uint32_t root, const struct ia_levels *filter, const uint16_t *variables,
+/* Take down what no earlier rule, with a lower id, has decided already. */
+static bool add_end(struct ia_trie *trie, struct ia_ends *ends, int64_t rule_id, ia_classes here, ia_classes tail)
+{
+    here &= (ia_classes)~ends->here;
+    tail &= (ia_classes)~ends->tail;
+    if (!here && !tail)
+        return true;
+    if (!ends->here && !ends->tail)
+        ends->rule_id = rule_id;
+    else if (!append_term(trie, ends, new_term(trie, rule_id, here, tail)))
+        return false;
+    ends->here |= here;
+    ends->tail |= tail;
+    return true;
+}
+
+static struct ia_leaf *new_leaf(struct ia_trie *trie, uint32_t parent, const char *text, size_t len, uint64_t path)
+{
+    size_t bytes = (sizeof(struct ia_leaf) + len + IA_LEAF_UNIT - 1) / IA_LEAF_UNIT * IA_LEAF_UNIT;
+    void *leaves = trie->leaves;
+    bool ok = grow(&leaves, &trie->leaves_cap, trie->n_leaves, bytes, 1);
+    trie->leaves = leaves;
+    if (!ok || !grow_table(&trie->leaf_table))
+        return NULL;
+    void *at = trie->leaves + trie->n_leaves;
+    struct ia_leaf *leaf = at;
+    *leaf = (struct ia_leaf){.parent = parent, .len = (uint32_t)len};
+    memcpy(leaf->text, text, len);
+    place(&trie->leaf_table, (struct ia_trie_slot){(uint32_t)path, (uint32_t)(trie->n_leaves / IA_LEAF_UNIT)});
+    trie->n_leaves += bytes;
+    trie->nodes[parent].has_leaves = true;
+    return leaf;
+}
+
+/* The leaf for the levels from `first` to the end, under `parent`, to which `path` leads. */
+static struct ia_leaf *leaf_child(struct ia_trie *trie, uint32_t parent, const struct ia_levels *filter, size_t first,
+                                  uint64_t path)
+{
+    const struct ia_level *level = &filter->at[first];
+    const struct ia_level *last = &filter->at[filter->n - 1];
+    size_t len = (size_t)(last->text + last->len - level->text);
+    path = ia_path_step(path, IA_PATH_LEAF(level->rest));
+    struct ia_leaf *leaf = ia_trie_leaf(trie, parent, level->text, len, path);
+    return leaf ? leaf : new_leaf(trie, parent, level->text, len, path);
+}
+
+bool ia_trie_add(struct ia_trie *trie, uint32_t root, struct ia_levels *filter, const uint16_t *variables,
                  int64_t rule_id, ia_classes classes)
 {
     uint32_t at = root;
-    for (size_t i = 0; i < filter->n; i++) {
+    uint64_t path = IA_PATH_ROOT(root);
+    size_t literals = ia_levels_hash_rest(filter);
+    for (size_t i = 0; i < literals; i++) {
         trie->nodes[at].below |= classes;
-        at = child_by(trie, at, &filter->at[i], variables[i]);
+        at = child_by(trie, at, &filter->at[i], variables[i], &path);
         if (!at)
             return false;
     }
     trie->nodes[at].below |= classes;
-    return add_term(trie, at, rule_id, filter->tail ? 0 : classes, filter->tail ? classes : 0);
+    if (literals == filter->n)
+        return add_end(trie, &trie->nodes[at].ends, rule_id, filter->tail ? 0 : classes, filter->tail ? classes : 0);
+    struct ia_leaf *leaf = leaf_child(trie, at, filter, literals, path);
+    return leaf && add_end(trie, &leaf->ends, rule_id, classes, 0);
 }
 
 bool ia_trie_pack(struct ia_trie *trie)

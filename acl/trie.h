@@ -1,8 +1,14 @@
 /* The topic tries of a policy: one root a role, all nodes in one array.  Internal to acl/.
  *
  * A node stands for the levels that lead to it.  Its edges: one '+', a list of variables, and literals, which are found
- * by a hash of (node, level text) in one table for all nodes, so that a level costs the same whatever the number of
- * rules.  A trailing '/#' is no edge but a property of the node before it.  Node 0 is 'none'. */
+ * in one hash table for all nodes, so that a level costs the same whatever the number of rules.  A trailing '/#' is no
+ * edge but a property of the node before it.  Node 0 is 'none'.
+ *
+ * Where all that is left of a rule are literals, they make one leaf, found in one look by the hash of all of them: most
+ * rules of a large role are such, and each look in a large table is a cache miss.
+ *
+ * The hash of an edge is made of the path to it, not of the number of its node: so the places in the tables are known
+ * before what was found at earlier levels has been read, and the cache misses overlap. */
 #pragma once
 
 #include "acl/levels.h"
@@ -21,79 +27,133 @@ typedef uint16_t ia_classes;
 
 enum ia_edge { IA_EDGE_ROOT = 0, IA_EDGE_LITERAL, IA_EDGE_PLUS, IA_EDGE_VARIABLE };
 
-#define IA_TRIE_INLINE 32 /* level texts up to this length lie in the node itself */
+/* The rules that end at one place. */
+struct ia_ends {
+    int64_t rule_id; /* the lowest of them */
+    uint32_t term;   /* where they are listed if there are several, else 0 */
+    ia_classes here; /* decided for exactly these levels */
+    ia_classes tail; /* decided by a '/#' after these levels */
+};
+
+/* One of several rules that end at one place.  The list is in order of rule_id and no bit occurs twice, so its length
+ * is bounded. */
+struct ia_term {
+    int64_t rule_id;
+    uint32_t next;
+    ia_classes here;
+    ia_classes tail;
+};
+
+#define IA_TRIE_INLINE 24 /* level texts up to this length lie in the node itself */
 
 struct ia_trie_node {
+    struct ia_ends ends;
+    uint64_t first; /* IA_EDGE_LITERAL: the first eight bytes of its level, as in struct ia_level */
     uint32_t parent;
     uint32_t plus;      /* the child by '+' */
     uint32_t variables; /* the first child by a variable; the others follow by `sibling` */
-    uint32_t sibling;
-    uint32_t term;     /* the first rule that ends here */
-    ia_classes below;  /* decided anywhere from here on: what lacks the wanted bits is not walked */
-    ia_classes here;   /* decided for exactly these levels */
-    ia_classes tail;   /* decided by a '/#' after these levels */
-    uint16_t variable; /* IA_EDGE_VARIABLE: index in the policy's variables */
-    uint16_t len;      /* IA_EDGE_LITERAL: bytes of its level */
-    uint8_t edge;      /* enum ia_edge: how the parent leads here */
-    bool has_literals; /* whether a look-up in the table is worth while */
+    ia_classes below;   /* decided anywhere from here on: what lacks the wanted bits is not walked */
     union {
-        char text[IA_TRIE_INLINE];
-        uint32_t text_at; /* longer ones, in ia_trie.texts */
+        uint16_t len;      /* IA_EDGE_LITERAL: bytes of its level */
+        uint16_t variable; /* IA_EDGE_VARIABLE: index in the policy's variables */
     };
+    uint8_t edge;      /* enum ia_edge: how the parent leads here */
+    bool has_literals; /* whether a look into that table is worth while */
+    bool has_leaves;   /* likewise */
+    union {
+        uint32_t sibling; /* IA_EDGE_VARIABLE */
+        uint32_t text_at; /* IA_EDGE_LITERAL: the whole level in ia_trie.texts, if it is longer than IA_TRIE_INLINE */
+    };
+    char rest[IA_TRIE_INLINE - 8]; /* else what follows the first eight bytes */
 };
 
 _Static_assert(sizeof(struct ia_trie_node) == 64, "a node is one cache line");
 
-/* One rule at a node.  The list is in order of rule_id and no bit occurs twice, so its length is bounded. */
-struct ia_term {
-    int64_t rule_id;
-    ia_classes here;
-    ia_classes tail;
-    uint32_t next;
+struct ia_leaf {
+    struct ia_ends ends;
+    uint32_t parent;
+    uint32_t len;
+    char text[]; /* the levels, with their slashes */
 };
 
-/* A literal edge.  Comparing the hash spares most looks at nodes that are not meant. */
+#define IA_LEAF_UNIT 8 /* leaves are numbered by their place in ia_trie.leaves, in these units */
+
+/* An edge in a hash table: comparing the hash spares most looks at what is not meant. */
 struct ia_trie_slot {
     uint32_t hash;
-    uint32_t node;
+    uint32_t to; /* node or leaf, 0: empty */
+};
+
+struct ia_trie_table {
+    struct ia_trie_slot *slots;
+    size_t n_slots; /* a power of two */
+    size_t used;
 };
 
 struct ia_trie {
     struct ia_trie_node *nodes;
     struct ia_term *terms;
     char *texts;
-    struct ia_trie_slot *slots;
-    size_t n_nodes, n_terms, n_texts, n_slots; /* n_slots: a power of two */
-    size_t nodes_cap, terms_cap, texts_cap;
-    size_t n_literals;
+    char *leaves;
+    struct ia_trie_table literals; /* to nodes */
+    struct ia_trie_table leaf_table;
+    size_t n_nodes, n_terms, n_texts, n_leaves; /* n_leaves: bytes */
+    size_t nodes_cap, terms_cap, texts_cap, leaves_cap;
 };
 
-static inline uint32_t ia_trie_hash(uint32_t parent, uint64_t level)
+/* Paths: a root's, and one level further by a literal, '+' or a variable. */
+static inline uint64_t ia_path_step(uint64_t path, uint64_t step)
 {
-    uint64_t hash = (level + parent * UINT64_C(0xD6E8FEB86659FD93)) * UINT64_C(0x9E3779B97F4A7C15);
-    return (uint32_t)(hash >> 32);
+    path = (path ^ step) * UINT64_C(0xD6E8FEB86659FD93);
+    return path ^ path >> 32;
 }
+
+#define IA_PATH_ROOT(root)  ia_path_step(UINT64_C(0x2545F4914F6CDD1D), (root))
+#define IA_PATH_LEAF(rest)  ((rest) ^ UINT64_C(0x8EBC6AF09C88C6E3))
+#define IA_PATH_PLUS        UINT64_C(0x9FB21C651E98DF25)
+#define IA_PATH_VARIABLE(i) (UINT64_C(0xA0761D6478BD642F) + (i))
 
 static inline bool ia_trie_is_literal(const struct ia_trie *trie, const struct ia_trie_node *node, uint32_t parent,
                                       const struct ia_level *level)
 {
-    if (node->parent != parent || node->len != level->len)
+    if (node->parent != parent || node->first != level->first || node->len != level->len)
         return false;
-    const char *text = node->len <= IA_TRIE_INLINE ? node->text : trie->texts + node->text_at;
-    return memcmp(text, level->text, level->len) == 0;
+    if (node->len <= 8)
+        return true;
+    if (node->len <= IA_TRIE_INLINE)
+        return memcmp(node->rest, level->text + 8, node->len - 8U) == 0;
+    return memcmp(trie->texts + node->text_at, level->text, node->len) == 0;
 }
 
-/* The child of `parent` by that literal, or 0. */
-static inline uint32_t ia_trie_literal(const struct ia_trie *trie, uint32_t parent, const struct ia_level *level)
+/* The child of `parent` by that literal, or 0; `path` leads to the child. */
+static inline uint32_t ia_trie_literal(const struct ia_trie *trie, uint32_t parent, const struct ia_level *level,
+                                       uint64_t path)
 {
-    uint32_t hash = ia_trie_hash(parent, level->hash);
-    for (size_t i = hash & (trie->n_slots - 1);; i = (i + 1) & (trie->n_slots - 1)) {
-        const struct ia_trie_slot *slot = &trie->slots[i];
-        if (slot->node == 0)
-            return 0;
-        if (slot->hash == hash && ia_trie_is_literal(trie, &trie->nodes[slot->node], parent, level))
-            return slot->node;
+    const struct ia_trie_table *table = &trie->literals;
+    uint32_t hash = (uint32_t)path;
+    for (size_t i = hash & (table->n_slots - 1); table->slots[i].to; i = (i + 1) & (table->n_slots - 1)) {
+        uint32_t node = table->slots[i].to;
+        if (table->slots[i].hash == hash && ia_trie_is_literal(trie, &trie->nodes[node], parent, level))
+            return node;
     }
+    return 0;
+}
+
+/* The leaf under `parent` by the levels text[0..len), or NULL; `path` leads to the leaf. */
+static inline struct ia_leaf *ia_trie_leaf(const struct ia_trie *trie, uint32_t parent, const char *text, size_t len,
+                                           uint64_t path)
+{
+    const struct ia_trie_table *table = &trie->leaf_table;
+    uint32_t hash = (uint32_t)path;
+    for (size_t i = hash & (table->n_slots - 1); table->slots[i].to; i = (i + 1) & (table->n_slots - 1)) {
+        if (table->slots[i].hash != hash)
+            continue;
+        void *at = trie->leaves + (size_t)table->slots[i].to * IA_LEAF_UNIT;
+        struct ia_leaf *leaf = at;
+        if (leaf->parent == parent && leaf->len == len && memcmp(leaf->text, text, len) == 0)
+            return leaf;
+    }
+    return NULL;
 }
 
 /* Building: false when out of memory.  ia_trie_init first; ia_trie_clear frees whatever there is. */
@@ -103,10 +163,10 @@ void ia_trie_clear(struct ia_trie *trie);
 /* A new root, 0 when out of memory. */
 IA_MUST_USE uint32_t ia_trie_root(struct ia_trie *trie);
 
-/* Add one rule under `root`.  A level of kind IA_LEVEL_VARIABLE carries its index in variables[level].  Rules come in
- * order of their rule_id. */
-IA_MUST_USE bool ia_trie_add(struct ia_trie *trie, uint32_t root, const struct ia_levels *filter,
-                             const uint16_t *variables, int64_t rule_id, ia_classes classes);
+/* Add one rule under `root`.  `filter` gets its hashes of rests.  A level of kind IA_LEVEL_VARIABLE carries its index
+ * in variables[level].  Rules come in order of their rule_id. */
+IA_MUST_USE bool ia_trie_add(struct ia_trie *trie, uint32_t root, struct ia_levels *filter, const uint16_t *variables,
+                             int64_t rule_id, ia_classes classes);
 
 /* Give back spare memory and put each node on a cache line of its own. */
 IA_MUST_USE bool ia_trie_pack(struct ia_trie *trie);
