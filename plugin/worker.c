@@ -32,6 +32,7 @@
 #define REQUESTS_A_TURN 64  /* then changes get their turn, so that a storm cannot hold back a revocation */
 #define HEARTBEAT_MS    5000
 #define REREAD_MS       600000 /* certificates expire without a notification: their problem is told by then */
+#define SETTLED_MS      10000
 #define STOP_WAIT_S     2
 #define FETCH_STEP_MS   20
 #define IDLE_MS         1000
@@ -59,7 +60,8 @@ struct ia_worker {
     size_t n_changed;
     int64_t last_event;
     int64_t next_heartbeat_ms, next_reread_ms;
-    unsigned attempts; /* to connect, since it was last connected */
+    unsigned attempts; /* to connect, since a connection last proved sound */
+    int64_t connected_ms;
     bool was_up;
     char last_failure[192];
 };
@@ -538,7 +540,7 @@ static enum ia_rc begin(struct ia_worker *w, struct ia_err *err)
         say(w, MOSQ_LOG_NOTICE, "the database is back");
     w->last_failure[0] = '\0';
     w->was_up = true;
-    w->attempts = 0;
+    w->connected_ms = now_ms();
     return IA_OK;
 }
 
@@ -550,6 +552,8 @@ static enum ia_rc beat(struct ia_worker *w, struct ia_err *err)
     }
     if (now_ms() < w->next_heartbeat_ms)
         return IA_OK;
+    if (now_ms() - w->connected_ms > SETTLED_MS)
+        w->attempts = 0; /* a connection that is lost at once again is tried with back-off */
     enum ia_rc rc = ia_outbox_heartbeat(w->outbox, w->db, err);
     w->next_heartbeat_ms = now_ms() + HEARTBEAT_MS;
     if (rc == IA_OK)
