@@ -14,23 +14,26 @@ struct strict {
     int64_t now;
 };
 
-/* The anchor is trusted because it is registered: it needs no list over itself.  (A list of the registered CA above it
- * is asked for below.) */
+/* The anchor is trusted because it is registered: it needs no list over itself, and one of a CA above it that OpenSSL
+ * cannot check is no fault.  (The registry's view of those above is asked for below.) */
 static int forgive_anchor(int ok, X509_STORE_CTX *ctx)
 {
-    int error = X509_STORE_CTX_get_error(ctx);
-    bool at_anchor = X509_STORE_CTX_get_error_depth(ctx) == sk_X509_num(X509_STORE_CTX_get0_chain(ctx)) - 1;
-    bool lacks_list = error == X509_V_ERR_UNABLE_TO_GET_CRL || error == X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER;
-    return ok || (lacks_list && at_anchor && !X509_STORE_CTX_get0_parent_ctx(ctx));
+    if (ok || X509_STORE_CTX_get0_parent_ctx(ctx) || X509_STORE_CTX_get_error(ctx) == X509_V_ERR_CERT_REVOKED)
+        return ok;
+    STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(ctx);
+    int top = sk_X509_num(chain) - 1;
+    return top > 0 && X509_STORE_CTX_get_error_depth(ctx) == top &&
+           X509_cmp(sk_X509_value(chain, top), X509_STORE_CTX_get_app_data(ctx)) == 0;
 }
 
-static bool configure(X509_STORE_CTX *ctx, STACK_OF(X509_CRL) * crls, int64_t now)
+static bool configure(X509_STORE_CTX *ctx, const struct ia_path *path, STACK_OF(X509_CRL) * crls, int64_t now)
 {
     X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
     X509_STORE_CTX_set0_crls(ctx, crls);
     X509_STORE_CTX_set_verify_cb(ctx, forgive_anchor);
     X509_VERIFY_PARAM_set_time(param, (time_t)now);
-    return X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_CRL_CHECK |
+    return X509_STORE_CTX_set_app_data(ctx, path->anchor->cert->x509) == 1 &&
+           X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_CRL_CHECK |
                                                   X509_V_FLAG_CRL_CHECK_ALL | X509_V_FLAG_EXTENDED_CRL_SUPPORT |
                                                   X509_V_FLAG_USE_DELTAS) == 1;
 }
@@ -42,7 +45,7 @@ static int check_lists(const struct strict *s, const struct ia_path *path, STACK
     X509_STORE *store = X509_STORE_new();
     int error = X509_V_ERR_OUT_OF_MEM;
     if (ctx && store && X509_STORE_add_cert(store, path->anchor->cert->x509) == 1 &&
-        X509_STORE_CTX_init(ctx, store, path->certs[0], s->sent) == 1 && configure(ctx, crls, s->now))
+        X509_STORE_CTX_init(ctx, store, path->certs[0], s->sent) == 1 && configure(ctx, path, crls, s->now))
         error = X509_verify_cert(ctx) == 1 ? X509_V_OK : X509_STORE_CTX_get_error(ctx);
     X509_STORE_CTX_free(ctx);
     X509_STORE_free(store);
