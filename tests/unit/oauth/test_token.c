@@ -8,6 +8,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <pthread.h>
 #include <string.h>
 
 #define ID ",\"client_id\":\"a\""
@@ -452,16 +453,18 @@ CHANGE(other_claim, s->app_id_claim = "sub")
 CHANGE(unfit, s->n_audience = 0)
 CHANGE(more_tenant, s->tenant = "acme")
 
+static char *changed_jwks; /* freed by the case */
+
 static void other_key(struct ia_issuer_spec *s)
 {
     EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
-    s->jwks = mint_jwks(key, "k1");
+    s->jwks = changed_jwks = mint_jwks(key, "k1");
     EVP_PKEY_free(key);
 }
 
 static void other_kid(struct ia_issuer_spec *s)
 {
-    s->jwks = mint_jwks(mint_key(IA_KEY_ED25519, 0), "k2");
+    s->jwks = changed_jwks = mint_jwks(mint_key(IA_KEY_ED25519, 0), "k2");
 }
 
 static const struct {
@@ -499,6 +502,7 @@ START_TEST(recheck_rows_decide_as_listed)
     ia_token_free(made);
     ia_issuer_set_free(set);
     ia_issuer_set_free(newer);
+    free(changed_jwks);
 }
 END_TEST
 
@@ -519,6 +523,37 @@ START_TEST(recheck_takes_the_leeway_of_now)
     ia_token_free(made);
     ia_issuer_set_free(set);
     ia_issuer_set_free(newer);
+}
+END_TEST
+
+/* One set, one key, many threads: what is shared is only read. */
+static void *verify_often(void *set)
+{
+    char *token = fixture_token("{" CLAIMS ID "}");
+    for (int i = 0; i < 200; i++) {
+        struct ia_token *made = NULL;
+        struct ia_token_why why;
+        struct ia_issuer_set *held = ia_issuer_set_ref(set);
+        if (ia_token_verify(held, token, strlen(token), NOW, NULL, &made, &why) != IA_R_NONE)
+            abort();
+        ia_token_free(ia_token_ref(made));
+        ia_token_free(made);
+        ia_issuer_set_free(held);
+    }
+    free(token);
+    return NULL;
+}
+
+START_TEST(set_may_be_used_by_many_threads)
+{
+    struct ia_issuer_set *set = fixture_one(fixture_spec());
+    pthread_t threads[4];
+    for (int i = 0; i < ROWS(threads); i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, verify_often, set), 0);
+    for (int i = 0; i < ROWS(threads); i++)
+        pthread_join(threads[i], NULL);
+    ck_assert_uint_eq(ERR_peek_error(), 0);
+    ia_issuer_set_free(set);
 }
 END_TEST
 
@@ -618,6 +653,7 @@ int main(void)
     tcase_add_test(c, scopes_give_roles_that_follow_the_map);
     tcase_add_test(c, client_id_template_with_tenant_and_claim);
     tcase_add_test(c, recheck_takes_the_leeway_of_now);
+    tcase_add_test(c, set_may_be_used_by_many_threads);
     suite_add_tcase(s, c);
     return run_suite(s);
 }
