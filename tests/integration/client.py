@@ -5,6 +5,7 @@ when the broker closed the connection without an answer (a TLS alert is that, to
 """
 
 import contextlib
+import os
 import queue
 import socket
 import ssl
@@ -59,7 +60,6 @@ class Client:
         self.protocol = protocol
         self.result = None
         self.session_present = None
-        self.disconnect_code = None
         self.messages = queue.Queue()
         self._port = port
         self._clean = clean
@@ -78,7 +78,6 @@ class Client:
         if will:
             self._set_will(**will)
         self.paho.on_connect = self._on_connect
-        self.paho.on_disconnect = self._on_disconnect
         self.paho.on_message = lambda _client, _data, message: self.messages.put(message)
         self.paho.on_subscribe = lambda _client, _data, mid, codes, *_: self._answer(mid, codes)
         self.paho.on_unsubscribe = lambda _client, _data, mid, *codes: self._answer(mid, codes)
@@ -94,10 +93,6 @@ class Client:
         self.result = code if isinstance(code, int) else code.value
         self.session_present = bool(flags["session present"])
         self._known.set()
-
-    def _on_disconnect(self, _client, _data, code, *_):
-        if not isinstance(code, int) and code is not None:
-            self.disconnect_code = code.value
 
     def _answer(self, mid, value):
         self._answers[mid] = value
@@ -130,6 +125,8 @@ class Client:
             self._ended.set()
             return CLOSED
         self._thread = threading.Thread(target=self._loop, daemon=True)
+        # So that paho leaves all writing to that thread: two in one TLS connection would garble it.
+        self.paho._thread = self._thread
         self._thread.start()
         assert self._known.wait(timeout * PATIENCE), "no answer to CONNECT of %s" % self.client_id
         return self.result
@@ -153,19 +150,15 @@ class Client:
         """Loses the connection without DISCONNECT, so that a will is due."""
         sock = self.paho.socket()
         if sock is not None:
-            with contextlib.suppress(OSError):
-                (sock if isinstance(sock, socket.socket) else sock._socket).shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(sock.fileno())) as beside_tls:
+                beside_tls.shutdown(socket.SHUT_RDWR)
         self._join()
 
     def _join(self):
         self._ended.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(5)
-        # paho keeps the socket of a connection that it was not told to end
-        sock = self.paho.socket()
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.close()
+        self.paho._reset_sockets()  # it would keep them until it is collected: select() ends at 1024
 
     def __enter__(self):
         return self

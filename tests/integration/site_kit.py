@@ -237,6 +237,7 @@ class Site:
         client = self.client(broker, credential, client_id, **options)
         result = client.connect()
         client.disconnect()
+        self.clients.remove(client)
         return result
 
     def connect(self, broker, credential=None, client_id=None, timeout=10.0, **options):

@@ -3,7 +3,8 @@
 import pytest
 
 import pki
-from client import V5, REFUSED
+from broker import wait_until
+from client import REFUSED, V5
 
 
 @pytest.fixture
@@ -89,3 +90,55 @@ def test_a_taken_over_connection_may_be_followed_by_a_kick_of_the_new_one_only(w
     current.wait_closed(1.0)
     assert broker.running()
     assert observer.connected
+
+
+# Where the template is `*`, only the sessions say whose a client id is
+
+
+@pytest.fixture
+def free_ids(site):
+    fleet = site.fleet(client_id_templates=["*"])
+    return site, fleet, site.broker(persistence=True)
+
+
+def test_a_free_client_id_in_use_is_anothers(free_ids):
+    site, fleet, broker = free_ids
+    first = site.connect(broker, fleet.issue("first"), client_id="shared")
+    site.assert_refused("client_id_mismatch", broker, fleet.issue("second"), client_id="shared")
+    assert first.connected
+
+
+def test_a_free_client_id_of_a_sleeping_session_is_anothers(free_ids):
+    site, fleet, broker = free_ids
+    site.connect(broker, fleet.issue("first"), client_id="shared", clean=False).disconnect()
+    site.assert_refused("client_id_mismatch", broker, fleet.issue("second"), client_id="shared", clean=False)
+    again = site.connect(broker, fleet.issue("first"), client_id="shared", clean=False)
+    assert again.session_present
+
+
+def test_a_free_client_id_that_nobody_holds_any_more_is_free(free_ids):
+    site, fleet, broker = free_ids
+    site.connect(broker, fleet.issue("first"), client_id="shared").disconnect()
+
+    def free():
+        return site.try_connect(broker, fleet.issue("second"), client_id="shared") == 0
+
+    wait_until(free, what="release of the client id")
+
+
+def test_what_a_free_client_id_inherits_after_a_restart_is_not_delivered(free_ids):
+    """No row tells whose the session was; the rights of who takes it decide over each message."""
+    site, fleet, broker = free_ids
+    owner = fleet.issue("owner")
+    writer_credential = site.observer(fleet)
+    with site.connect(broker, owner, client_id="shared", clean=False) as client:
+        assert client.subscribe("devices/owner/#") == 1
+    with site.connect_within(2.0, broker, writer_credential, client_id="w") as writer:
+        writer.publish("devices/owner/secret", "for the owner")
+    broker.restart()
+    thief = site.client(broker, fleet.issue("thief"), client_id="shared", clean=False)
+    if thief.connect() == 0:
+        writer = site.connect(broker, writer_credential, client_id="w")
+        assert thief.subscribe("devices/thief/#") == 1
+        writer.publish("devices/owner/secret", "once more")
+        thief.received_nothing_before("devices/thief/x", lambda: writer.publish("devices/thief/x"))
