@@ -139,7 +139,7 @@ CREATE OR REPLACE FUNCTION iot_auth.certificate_variables() RETURNS text LANGUAG
 RETURN 'cert\.(cn|serial|fingerprint|subject\.(O|OU|serialNumber)|san\.(dns|uri))|ca|tenant';
 
 CREATE OR REPLACE FUNCTION iot_auth.app_variables() RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN 'app_id|issuer|tenant|claim\.[^+#/*${}]+';
+RETURN 'app_id|issuer|tenant|claim\.[^+#/*${}]{1,128}';
 
 -- A topic filter of a rule (MQTT 5 section 4.7), each ${variable} one whole level.
 CREATE OR REPLACE FUNCTION iot_auth.topic_filter_problem(filter text) RETURNS text
@@ -148,6 +148,7 @@ RETURN CASE
     WHEN filter IS NULL THEN 'it is missing'
     WHEN octet_length(filter) NOT BETWEEN 1 AND 1024 THEN 'it must be 1 to 1024 bytes long'
     WHEN filter COLLATE "C" ~ '[\u0001-\u001f\u007f-\u009f]' THEN 'it holds a control character'
+    WHEN octet_length(filter) - octet_length(replace(filter, '/', '')) > 200 THEN 'it has more than 201 levels'
     WHEN filter COLLATE "C" ~ '^\$share(/|$)' THEN 'rules are matched without $share/<group>/: leave it out'
     WHEN filter COLLATE "C" ~ '#.' THEN '''#'' may stand at the end only'
     WHEN filter COLLATE "C" ~ '[^/]#' THEN '''#'' must be a whole level'
@@ -155,7 +156,7 @@ RETURN CASE
     WHEN filter COLLATE "C" !~ '\$\{' THEN NULL
     WHEN filter COLLATE "C" ~ '[^/]\$\{|\}[^/]|\$\{[^}/]*(/|$)' THEN 'a ${variable} must be a whole level'
     WHEN regexp_replace('/' || filter COLLATE "C",
-                        '/\$\{(device_id|client_id|tenant|ca|app_id|issuer|(claim|attr)\.[^+#/*${}]+)\}(?=/|$)', '/', 'g')
+                        '/\$\{(device_id|client_id|tenant|ca|app_id|issuer|(claim|attr)\.[^+#/*${}]{1,128})\}(?=/|$)', '/', 'g')
          ~ '\$\{' THEN 'it holds a ${variable} that does not exist'
 END;
 

@@ -321,8 +321,9 @@ def test_grants(admin, ca, holder, name):
 
 
 GOOD_FILTERS = ["a", "a/b", "#", "+", "a/#", "+/+/#", "a/+/b", "/a", "a/", "//", "$SYS/#", "devices/${device_id}/#", "${ca}", "${app_id}/+",
-                "a/${claim.sub}/${attr.site id}", "ä/ö", "a b", "a$b", "a{b}", "$share2/x", "x/$share/y", "a" * 1024]
-BAD_FILTERS = [("", "1 to 1024"), (None, "missing"), ("a" * 1025, "1 to 1024"), ("#/a", "end only"), ("a#", "whole level"), ("a/#b", "end only"),
+                "a/${claim.sub}/${attr.site id}", "ä/ö", "a b", "a$b", "a{b}", "$share2/x", "x/$share/y", "a" * 1024,
+                "/" * 200, "${claim.%s}" % ("x" * 128)]
+BAD_FILTERS = [("", "1 to 1024"), (None, "missing"), ("a" * 1025, "1 to 1024"), ("/" * 201, "201 levels"), ("${claim.%s}" % ("x" * 129), "does not exist"), ("#/a", "end only"), ("a#", "whole level"), ("a/#b", "end only"),
                ("##", "end only"), ("a+", "whole level"), ("+a/b", "whole level"), ("a/b+/c", "whole level"), ("++", "whole level"),
                ("a\nb", "control"), ("a\x7f", "control"), ("$share/g/a", "$share"), ("$share", "$share"), ("${device_id", "whole level"),
                ("x${device_id}", "whole level"), ("${device_id}x", "whole level"), ("a/${nope}/b", "does not exist"), ("${}", "does not exist"),
