@@ -22,7 +22,7 @@ struct ia_jwk {
     enum ia_key_type type;
     EVP_PKEY *key;
     EVP_MD_CTX
-        *ready[IA_ALG_COUNT];      /* begun verifications to copy from; NULL where the algorithm is not for this key */
+    *ready[IA_ALG_COUNT];          /* begun verifications to copy from; NULL where the algorithm is not for this key */
     uint8_t key_id[IA_KEY_ID_LEN]; /* SHA-256 of its SubjectPublicKeyInfo: the same key under any name */
 };
 
