@@ -128,11 +128,11 @@ static enum ia_rc read_messages(struct stream *s, struct ia_err *err)
     }
 }
 
-/* The answers to the four statements of the text, in order; the third is the stream. */
+/* The answers to the statements of the text in order, one of which is the stream. */
 static enum ia_rc read_answers(struct stream *s, struct ia_err *err)
 {
-    static const ExecStatusType expected[] = {PGRES_COMMAND_OK, PGRES_COMMAND_OK, PGRES_COPY_OUT, PGRES_COMMAND_OK,
-                                              PGRES_COMMAND_OK};
+    static const ExecStatusType expected[] = {PGRES_COMMAND_OK, PGRES_COMMAND_OK, PGRES_COMMAND_OK,
+                                              PGRES_COPY_OUT,   PGRES_COMMAND_OK, PGRES_COMMAND_OK};
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
         enum ia_rc rc = ia_db_expect(s->db, "device stream", expected[i], err);
         if (rc == IA_OK && expected[i] == PGRES_COPY_OUT)
