@@ -42,8 +42,9 @@ struct ia_core {
     bool sweeping;        /* removing what the last walk did not find */
     bool walking;         /* a round through the live sessions is under way */
     int64_t next_walk_us;
-    int64_t waited_us;                   /* beyond 20 ms each, in the present second … */
-    int64_t waited_since_us;             /* … that began here */
+    int64_t waited_us;                   /* beyond 20 ms each, and not yet paid off … */
+    int64_t waited_since_us;             /* … as of here */
+    int64_t waited_turn_us;              /* since the last TICK */
     bool reloading;                      /* between RELOAD and TICK */
     int64_t first_call_us, last_tick_us; /* 0: not yet */
     bool tickless_told, fallback_told;

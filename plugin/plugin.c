@@ -57,6 +57,7 @@ static int on_tick(int event, void *event_data, void *userdata)
     (void)event;
     struct ia_core *core = userdata;
     core->last_tick_us = ia_monotonic_us();
+    core->waited_turn_us = 0;
     core->reloading = false;
     ia_apply(core, APPLY_US);
     ia_sessions_tidy(core->sessions);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define FREE_WAIT_US  20000    /* of one wait, that costs nobody anything */
-#define BUDGET_US     250000   /* of waits beyond that, in one second */
+#define BUDGET_US     250000   /* of waits beyond that, for each second */
 #define NEGATIVE_US   1000000  /* how long a refusal by the registry is believed */
 #define UNANSWERED_US 60000000 /* then the question was lost with its connection */
 #define PENDING_MAX   20000
@@ -72,16 +72,16 @@ static bool ask(struct ia_core *core, struct ia_pending *p, const struct ia_newc
     return true;
 }
 
-/* May the broker thread wait now?  Long waits are budgeted, so that a slow database and a storm of new devices cannot
- * starve the live sessions. */
-static bool may_wait(struct ia_core *core)
+/* For how long may the broker thread wait now?  Long waits are a debt, paid off at 250 ms a second, so that a slow
+ * database and a storm of new devices cannot starve the live sessions; and between two TICKs, when the live sessions
+ * have their turn, all waits together last no longer than auth_wait_ms. */
+static int64_t allowance_us(struct ia_core *core)
 {
     int64_t now = ia_monotonic_us();
-    if (now - core->waited_since_us >= 1000000) {
-        core->waited_since_us = now;
-        core->waited_us = 0;
-    }
-    return core->waited_us < BUDGET_US;
+    int64_t paid = (now - core->waited_since_us) / 1000 * BUDGET_US / 1000;
+    core->waited_us = paid < core->waited_us ? core->waited_us - paid : 0;
+    core->waited_since_us = now;
+    return core->waited_us < BUDGET_US ? core->options.auth_wait_ms * 1000 - core->waited_turn_us : 0;
 }
 
 static void account(struct ia_core *core, int64_t waited_us)
@@ -91,18 +91,20 @@ static void account(struct ia_core *core, int64_t waited_us)
         core->counters.longest_wait_us = (uint64_t)waited_us;
     if (waited_us > FREE_WAIT_US)
         core->waited_us += waited_us - FREE_WAIT_US;
+    core->waited_turn_us += waited_us;
 }
 
-/* Wait for the answer of a registration, or for the record to arrive by an earlier look-up. */
-static struct ia_device *await(struct ia_core *core, const uint8_t *fingerprint)
+/* Wait for the answer of a registration, or for the record to arrive by an earlier look-up; not beyond the news that
+ * the connection is lost. */
+static struct ia_device *await(struct ia_core *core, const uint8_t *fingerprint, int64_t most_us)
 {
-    int64_t begun = ia_monotonic_us(), until = begun + core->options.auth_wait_ms * 1000;
+    int64_t begun = ia_monotonic_us(), until = begun + most_us;
     struct ia_device *device = NULL;
     for (;;) {
         device = ia_device_cache_find(core->devices, fingerprint);
         const struct ia_pending *p = pending_find(core, fingerprint);
         int64_t left = until - ia_monotonic_us();
-        if (device || left <= 0 || !p || (p->answered && p->registering))
+        if (device || left <= 0 || !core->db_up || !p || (p->answered && p->registering))
             break;
         if (!ia_apply_wait(core, left))
             break;
@@ -142,12 +144,15 @@ enum ia_reason ia_registry_find(struct ia_core *core, const struct ia_newcomer *
     if (!is_refused_lately(p)) {
         if (!ask(core, p, who))
             return unavailable(detail, detail_size, "too many requests are waiting for the database");
-        if (!may_wait(core))
+        int64_t most_us = allowance_us(core);
+        if (most_us <= 0)
             return unavailable(detail, detail_size, "the database is slow; the registration goes on");
-        *device = await(core, fingerprint);
+        *device = await(core, fingerprint, most_us);
         if (*device)
             return IA_R_NONE;
         p = pending_find(core, fingerprint);
+        if (!core->db_up)
+            return unavailable(detail, detail_size, "the database is not connected");
     }
     if (!p || !p->answered || !p->registering)
         return unavailable(detail, detail_size, "no answer within auth_wait_ms; the registration goes on");

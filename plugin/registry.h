@@ -15,8 +15,9 @@ struct ia_newcomer {
 };
 
 /* The record of that certificate: from memory, or from the database, which registers it where its CA allows that. Waits
- * at most auth_wait_ms, and not at all once waits took too much of the last second.  IA_R_NONE and *device (borrowed
- * until the next reply is applied), or the reason and detail[]. */
+ * at most auth_wait_ms (all together, between two TICKs), and not at all while the connection is known to be down or
+ * earlier waits took too much.  IA_R_NONE and *device (borrowed until the next reply is applied), or the reason and
+ * detail[]. */
 enum ia_reason ia_registry_find(struct ia_core *core, const struct ia_newcomer *who, struct ia_device **device,
                                 char *detail, size_t detail_size);
 
