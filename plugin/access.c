@@ -174,15 +174,17 @@ static bool check_ended(struct ia_core *core, struct ia_session *s, const struct
 }
 
 /* Is this the very client whose session ended?  Its pointer may be in use by another, which then has a connection and,
- * where it came by TLS, a certificate; the client that is gone has neither. */
+ * where it came by TLS, a certificate of its own.  The client that is gone has none, or (its will is published before
+ * the socket is closed, on 2.0.22 and 2.1) the one that it came with. */
 static bool is_still_gone(const struct ia_session *s, const struct mosquitto *client)
 {
     const char *id = mosquitto_client_id(client);
     if (!id || strcmp(id, s->client_id) != 0)
         return false;
     X509 *certificate = mosquitto_client_certificate(client);
+    bool gone = !certificate || ia_session_has_certificate(s, certificate);
     X509_free(certificate);
-    return certificate == NULL;
+    return gone;
 }
 
 /* --------------------------------------------------------------------------------------------------------------------

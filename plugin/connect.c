@@ -395,11 +395,8 @@ static enum ia_reason finish(struct connect *c)
 
 static bool same_certificate(const struct ia_session *s, struct mosquitto *client)
 {
-    unsigned char fingerprint[EVP_MAX_MD_SIZE];
-    unsigned len = 0;
     X509 *leaf = mosquitto_client_certificate(client);
-    bool same = leaf && s->device && X509_digest(leaf, EVP_sha256(), fingerprint, &len) == 1 &&
-                memcmp(fingerprint, s->device->fingerprint, IA_FINGERPRINT_LEN) == 0;
+    bool same = ia_session_has_certificate(s, leaf);
     X509_free(leaf);
     return same;
 }

@@ -1,5 +1,6 @@
 #include "plugin/session.h"
 
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -138,6 +139,14 @@ struct ia_session *ia_session_find(const struct ia_sessions *sessions, const str
     struct ia_session *s = NULL;
     HASH_FIND_PTR(sessions->by_client, &client, s);
     return s;
+}
+
+bool ia_session_has_certificate(const struct ia_session *session, X509 *leaf)
+{
+    unsigned char fingerprint[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    return leaf && session->device && X509_digest(leaf, EVP_sha256(), fingerprint, &len) == 1 &&
+           len == IA_FINGERPRINT_LEN && memcmp(fingerprint, session->device->fingerprint, len) == 0;
 }
 
 const char *ia_session_username(const struct ia_session *session)

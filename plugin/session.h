@@ -14,6 +14,7 @@
 #include "x509/chain.h"
 
 #include <mosquitto.h>
+#include <openssl/x509.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uthash.h>
@@ -76,6 +77,9 @@ struct ia_session *ia_session_open(struct ia_sessions *sessions, const struct mo
 void ia_session_end(struct ia_sessions *sessions, struct ia_session *session);
 
 struct ia_session *ia_session_find(const struct ia_sessions *sessions, const struct mosquitto *client);
+
+/* Is this the certificate that the session was opened with?  False for NULL. */
+bool ia_session_has_certificate(const struct ia_session *session, X509 *leaf);
 
 /* "" for a stranger. */
 const char *ia_session_username(const struct ia_session *session);
