@@ -24,8 +24,9 @@ struct ia_ca_spec {
 typedef void ia_ca_problem(void *ctx, int64_t ca_id, const char *text);
 
 /* Build the set.  A CA that fails ia_cert_check_ca at `now` is kept (its keys still count as 'registered, not usable')
- * but admits nobody.  A bad CRL is reported and left out, the others stay.  IA_NOMEM is the only failure.
- * Reference-counted: the caller owns one reference of *out. */
+ * but admits nobody.  Any number of CAs may share a subject if they have key identifiers, 32 without.  A bad CRL is
+ * reported and left out, the others stay.  IA_NOMEM is the only failure.  Reference-counted: the caller owns one
+ * reference of *out. */
 IA_MUST_USE enum ia_rc ia_ca_set_build(const struct ia_ca_spec *specs, size_t n, int64_t now, ia_ca_problem *problem,
                                        void *ctx, struct ia_ca_set **out, struct ia_err *err);
 struct ia_ca_set *ia_ca_set_ref(struct ia_ca_set *set);

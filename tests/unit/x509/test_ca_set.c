@@ -6,6 +6,7 @@
 #include <check.h>
 #include <inttypes.h>
 #include <openssl/err.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,31 +133,111 @@ static struct ia_cert *registered(X509 *x509)
     return cert;
 }
 
-/* MANY tenants who all called theirs the same: the key identifier must find the right one without trying them all. */
-START_TEST(set_of_many_cas_of_one_name_finds_each)
+/* `n` CAs that all have one name, each with a key of its own. */
+struct namesakes {
+    size_t n;
+    const char *ext;
+    X509 *x509[MANY];
+    struct ia_ca_spec specs[MANY];
+};
+
+static const char *key_of(size_t i)
 {
-    static struct ia_ca_spec specs[MANY];
-    static X509 *cas[MANY];
+    static char key[32];
+    (void)snprintf(key, sizeof key, "p256:namesake%zu", i);
+    return key;
+}
+
+static struct ia_ca_set *build_namesakes(struct namesakes *them)
+{
     struct ia_ca_set *set = NULL;
-    char key[32];
-    for (int i = 0; i < MANY; i++) {
-        (void)snprintf(key, sizeof key, "p256:many%d", i);
-        cas[i] = mc_cert(&(struct mc_cert){.subject = "/CN=Root CA", .key = key, .ext = MC_ROOT});
-        specs[i] = (struct ia_ca_spec){.ca_id = i + 1, .active = true, .cert = registered(cas[i])};
+    for (size_t i = 0; i < them->n; i++) {
+        them->x509[i] = mc_cert(&(struct mc_cert){.subject = "/CN=Root CA", .key = key_of(i), .ext = them->ext});
+        them->specs[i] =
+            (struct ia_ca_spec){.ca_id = (int64_t)i + 1, .active = true, .cert = registered(them->x509[i])};
     }
-    ck_assert(ia_ca_set_build(specs, MANY, MC_NOW, NULL, NULL, &set, NULL) == IA_OK);
-    for (int i = 0; i < MANY; i += 7) {
-        struct ia_chain chain;
-        (void)snprintf(key, sizeof key, "p256:many%d", i);
-        X509 *leaf = mc_cert(&(struct mc_cert){
-            .subject = "/CN=d", .key = "p256:leaf", .issuer = cas[i], .issuer_key = key, .ext = MC_DEVICE});
-        ia_chain_verify(set, leaf, NULL, MC_NOW, &chain);
-        ck_assert_msg(chain.reason == IA_R_NONE && chain.ca_id == i + 1, "%d: %s", i, chain.detail);
-        X509_free(leaf);
+    ck_assert(ia_ca_set_build(them->specs, them->n, MC_NOW, NULL, NULL, &set, NULL) == IA_OK);
+    return set;
+}
+
+static void clear_namesakes(struct namesakes *them)
+{
+    for (size_t i = 0; i < them->n; i++) {
+        X509_free(them->x509[i]);
+        ia_cert_free(them->specs[i].cert);
     }
-    for (int i = 0; i < MANY; i++) {
-        X509_free(cas[i]);
-        ia_cert_free(specs[i].cert);
+}
+
+/* The CA in which a chain from a leaf of the i-th ends, 0 for none. */
+static int64_t found(const struct ia_ca_set *set, const struct namesakes *them, size_t i)
+{
+    struct ia_chain chain;
+    const char *ext = strstr(them->ext, "subjectKeyIdentifier") ? MC_KEY_IDS : NULL;
+    X509 *leaf = mc_cert(&(struct mc_cert){
+        .subject = "/CN=d", .key = "p256:leaf", .issuer = them->x509[i], .issuer_key = key_of(i), .ext = ext});
+    ia_chain_verify(set, leaf, NULL, MC_NOW, &chain);
+    X509_free(leaf);
+    ck_assert_uint_eq(ERR_peek_error(), 0);
+    return chain.reason == IA_R_NONE ? chain.ca_id : 0;
+}
+
+/* MANY tenants who all called theirs the same: the key identifier finds the right one without trying them all. */
+START_TEST(set_of_many_cas_of_one_name_finds_each_by_key_identifier)
+{
+    static struct namesakes them = {.n = MANY, .ext = MC_ROOT};
+    struct ia_ca_set *set = build_namesakes(&them);
+    for (size_t i = 0; i < MANY; i += 7)
+        ck_assert_int_eq(found(set, &them, i), (int64_t)i + 1);
+    clear_namesakes(&them);
+    ia_ca_set_free(set);
+}
+END_TEST
+
+/* Without key identifiers the signature must tell: up to 32 of a name. */
+START_TEST(set_of_32_cas_of_one_name_without_key_identifiers_finds_each)
+{
+    static struct namesakes them = {.n = 32, .ext = "basicConstraints=critical,CA:TRUE"};
+    struct ia_ca_set *set = build_namesakes(&them);
+    for (size_t i = 0; i < them.n; i++)
+        ck_assert_int_eq(found(set, &them, i), (int64_t)i + 1);
+    clear_namesakes(&them);
+    ia_ca_set_free(set);
+}
+END_TEST
+
+START_TEST(set_of_33_cas_of_one_name_without_key_identifiers_refuses_the_rest)
+{
+    static struct namesakes them = {.n = 33, .ext = "basicConstraints=critical,CA:TRUE"};
+    struct ia_ca_set *set = build_namesakes(&them);
+    ck_assert_int_eq(found(set, &them, 31), 32);
+    ck_assert_int_eq(found(set, &them, 32), 0);
+    clear_namesakes(&them);
+    ia_ca_set_free(set);
+}
+END_TEST
+
+static void *verify_often(void *set)
+{
+    struct ia_chain chain;
+    long good = 0;
+    for (int i = 0; i < 100; i++) {
+        ia_chain_verify(set, pki_cert("leaf"), NULL, MC_NOW, &chain);
+        good += chain.reason == IA_R_NONE && ia_chain_recheck(set, &chain, MC_NOW) == IA_R_NONE;
+    }
+    return (void *)good;
+}
+
+START_TEST(set_serves_several_threads)
+{
+    struct ia_ca_set *set = pki_set("root inter+other", MC_NOW);
+    pthread_t threads[4];
+    ck_assert(pki_cert("leaf") != NULL); /* made before the threads ask for it */
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, verify_often, set), 0);
+    for (int i = 0; i < 4; i++) {
+        void *good = NULL;
+        ck_assert_int_eq(pthread_join(threads[i], &good), 0);
+        ck_assert_int_eq((long)good, 100);
     }
     ia_ca_set_free(set);
 }
@@ -222,7 +303,10 @@ int main(void)
     tcase_add_loop_test(c, set_tells_problems_as_listed, 0, (int)(sizeof problem_rows / sizeof problem_rows[0]));
     tcase_add_loop_test(c, chain_recheck_rows_decide_as_listed, 0, (int)(sizeof recheck_rows / sizeof recheck_rows[0]));
     tcase_add_test(c, chain_that_was_refused_stays_refused);
-    tcase_add_test(c, set_of_many_cas_of_one_name_finds_each);
+    tcase_add_test(c, set_of_many_cas_of_one_name_finds_each_by_key_identifier);
+    tcase_add_test(c, set_of_32_cas_of_one_name_without_key_identifiers_finds_each);
+    tcase_add_test(c, set_of_33_cas_of_one_name_without_key_identifiers_refuses_the_rest);
+    tcase_add_test(c, set_serves_several_threads);
     tcase_add_test(c, set_outlives_what_it_was_built_of);
     tcase_add_test(c, chain_leaves_the_error_queue_as_it_was);
     tcase_add_test(c, chain_of_a_hostile_tangle_ends);

@@ -106,6 +106,8 @@ static const struct {
     {"intermediates of one name, the wrong one first", "root", "leaf_mid_b", "mid_a mid_b", "", "1"},
     {"intermediates of one name, the right one registered", "root mid_b", "leaf_mid_b", "mid_a mid_b", "", "2 1"},
     {"intermediates of one name, the wrong one registered", "root mid_a", "leaf_mid_b", "mid_a mid_b", "", "1"},
+    {"one intermediate in two certificates, the expired one first", "root", "leaf", "inter_expired inter_renewed", "",
+     "1"},
     /* statuses */
     {"disabled CA", "-inter", "leaf", "", "ca_inactive", "1"},
     {"disabled CA, its active parent registered too", "root -inter", "leaf", "inter root", "ca_inactive", "2"},
