@@ -153,7 +153,7 @@ CREATE TABLE IF NOT EXISTS iot_auth.crl (
     CONSTRAINT crl_fingerprint_is_sha256 CHECK (octet_length(fingerprint) = 32)
 );
 
--- How many devices a CA with max_devices has: written only by registrations, which hold that CA's row locked.  A row
+-- How many devices a CA with max_devices has: written only by registrations, which lock its quotas.  A row
 -- in ca_usage_stale says that somebody else has changed the number since: count again.  Inserting it waits for nobody,
 -- where keeping the number itself up to date would queue brokers behind an administrator's open transaction.
 CREATE TABLE IF NOT EXISTS iot_auth.ca_usage (

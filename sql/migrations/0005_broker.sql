@@ -2,10 +2,10 @@
 --
 -- Registration: broker_register decides everything again in one transaction and one round trip, because what the broker
 -- has decided before rests on a snapshot.  Its locks are always taken in the same order:
---   1. the row of the CA: shared, so that registrations of one CA do not queue and a change of its status waits for them;
---      exclusive where the CA has quotas, since two registrations that count at the same time would both find room;
---   2. an advisory lock on the certificate: the same certificate on two brokers registers once, the other learns of it;
---   3. the row of the device.
+--   1. the row of the CA, shared: registrations of one CA do not queue, a change of its status or quotas waits for them;
+--   2. where the CA has quotas, an advisory lock on them: two that count at the same time would both find room;
+--   3. an advisory lock on the certificate: the same one on two brokers registers once, the other learns of it;
+--   4. the row of the device.
 
 BEGIN;
 SET LOCAL search_path = pg_catalog, pg_temp;
@@ -64,24 +64,20 @@ WHERE kind IN ('device/status', 'ca/status');
 
 -- Registration
 
-CREATE OR REPLACE FUNCTION iot_auth.registration_lock_ca(p_ca_id bigint) RETURNS iot_auth.ca
+CREATE OR REPLACE FUNCTION iot_auth.registration_lock(p_ca_id bigint, p_fingerprint bytea) RETURNS iot_auth.ca
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     locked iot_auth.ca;
 BEGIN
-    SELECT * INTO locked FROM iot_auth.ca c WHERE c.ca_id = p_ca_id;
-    IF locked.max_devices IS NULL AND locked.max_registrations_per_minute IS NULL THEN
-        SELECT * INTO locked FROM iot_auth.ca c WHERE c.ca_id = p_ca_id FOR SHARE;
-    END IF;
-    -- Also where quotas were set between the two statements; should two brokers be caught by that at once, PostgreSQL
-    -- ends one of them as a dead-lock, and its device tries again.
+    SELECT * INTO locked FROM iot_auth.ca c WHERE c.ca_id = p_ca_id FOR SHARE;
     IF locked.max_devices IS NOT NULL OR locked.max_registrations_per_minute IS NOT NULL THEN
-        SELECT * INTO locked FROM iot_auth.ca c WHERE c.ca_id = p_ca_id FOR NO KEY UPDATE;
+        PERFORM pg_advisory_xact_lock(571462094, (p_ca_id % 2147483648)::int);
     END IF;
+    PERFORM pg_advisory_xact_lock(('x' || encode(substr(p_fingerprint, 1, 8), 'hex'))::bit(64)::bigint);
     RETURN locked;
 END $$;
 
--- The number of devices of a CA whose row is locked: counted once, then kept (ca_usage in 0001 says when it is stale).
+-- The number of devices of a CA whose quotas are locked: counted once, then kept (see ca_usage in 0001).
 CREATE OR REPLACE FUNCTION iot_auth.registration_count(p_ca_id bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -207,8 +203,7 @@ BEGIN
         RETURN;
     END IF;
 
-    ca := iot_auth.registration_lock_ca(p_ca_id);
-    PERFORM pg_advisory_xact_lock(('x' || encode(substr(p_fingerprint, 1, 8), 'hex'))::bit(64)::bigint);
+    ca := iot_auth.registration_lock(p_ca_id, p_fingerprint);
     RETURN QUERY SELECT 'known', NULL::text, b.* FROM iot_auth.broker_device b WHERE b.fingerprint = p_fingerprint;
     IF FOUND THEN
         RETURN;
