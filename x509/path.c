@@ -215,7 +215,7 @@ static void arrive(struct ia_path *path, X509 *leaf, const struct candidate *c)
 /* Those within their validity first: of two that fit, the first is taken. */
 static void order_by_validity(struct search *s)
 {
-    struct candidate ordered[SENT_MAX];
+    struct candidate ordered[SENT_MAX] = {0};
     size_t n = 0;
     for (int want = 1; want >= 0; want--)
         for (size_t i = 0; i < s->n_sent; i++)
