@@ -29,7 +29,7 @@ SELECT iot_auth.fail('usage: psql -v name=NAME -v pem_file=FILE ... -f register_
 \if :{?device_id_template} \else \set device_id_template '${cert.cn}' \endif
 \if :{?client_id_templates} \else \set client_id_templates '${device_id}' \endif
 \if :{?roles} \else \set roles 'device' \endif
-\set pem `cat -- :'pem_file' 2>/dev/null`
+\set pem `cat -- :'pem_file' 2>/dev/null | LC_ALL=C tr -cd '\11\12\15\40-\176'`
 SELECT iot_auth.fail(format('cannot read file ''%s'', or it is empty', :'pem_file')) WHERE :'pem' = '' \g /dev/null
 
 SELECT iot_auth.register_ca(

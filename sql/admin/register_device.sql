@@ -16,7 +16,7 @@
 SELECT iot_auth.fail('usage: psql -v device_id=ID -v pem_file=FILE -v ca_name=NAME ... -f register_device.sql') WHERE '' IN (:'device_id', :'pem_file', :'ca_name') \g /dev/null
 \if :{?status} \else \set status 'ACTIVE' \endif
 \if :{?attributes} \else \set attributes '{}' \endif
-\set pem `cat -- :'pem_file' 2>/dev/null`
+\set pem `cat -- :'pem_file' 2>/dev/null | LC_ALL=C tr -cd '\11\12\15\40-\176'`
 SELECT iot_auth.fail(format('cannot read file ''%s'', or it is empty', :'pem_file')) WHERE :'pem' = '' \g /dev/null
 
 SELECT iot_auth.register_device(:'device_id', :'pem', :'ca_name', :'status', :'attributes') \g /dev/null

@@ -268,9 +268,9 @@ class Database:
             cursor.execute("SET session_replication_role = replica")
             cursor.execute(statement, parameters)
 
-    def script(self, name, user=SUPERUSER, **variables):
-        """Run sql/admin/<name>.sql as an administrator would.  Returns the completed psql."""
-        command = [self.server.bin / "psql", "-X", "-f", ADMIN_SCRIPTS / f"{name}.sql"]
+    def script(self, script, /, user=SUPERUSER, **variables):
+        """Run sql/admin/<script>.sql as an administrator would.  Returns the completed psql."""
+        command = [self.server.bin / "psql", "-X", "-f", ADMIN_SCRIPTS / f"{script}.sql"]
         for key, value in variables.items():
             command += ["-v", f"{key}={value}"]
         return subprocess.run(command, env=self.environment(user), capture_output=True, text=True, timeout=60,
