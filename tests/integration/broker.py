@@ -186,7 +186,8 @@ class Broker:
         (self.folder / "mosquitto.conf").write_text(self.config())
         words = command(self.kind) + ["-c", str(self.folder / "mosquitto.conf")]
         if VALGRIND and self.kind == "host":
-            words = ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full"] + words
+            leaks = ["--leak-check=full", "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite"]
+            words = ["valgrind", "-q", "--error-exitcode=99", *leaks] + words
         mark = self.mark()
         with open(self.log_file, "ab") as log:
             # pylint: disable-next=consider-using-with
