@@ -1,0 +1,414 @@
+/* What the text tables (*.cases) cannot say: bad rules and whom they close, bounds, roles, references. */
+#include "acl/policy.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ALL (IA_PUBLISH | IA_SUBSCRIBE | IA_RECEIVE)
+
+/* What the problem callback was told last, and how often. */
+struct told {
+    int times;
+    int64_t rule_id;
+    char text[200];
+};
+
+static void take_down(void *ctx, int64_t rule_id, const char *text)
+{
+    struct told *told = ctx;
+    told->times++;
+    told->rule_id = rule_id;
+    (void)snprintf(told->text, sizeof told->text, "%s", text);
+}
+
+static struct ia_rule allow(int64_t id, const char *role, const char *filter)
+{
+    return (struct ia_rule){.rule_id = id,
+                            .role = role,
+                            .allow = true,
+                            .actions = ALL,
+                            .topic_filter = filter,
+                            .max_qos = 2,
+                            .allow_retain = true};
+}
+
+static struct ia_policy *built(const char *const *roles, size_t n_roles, const struct ia_rule *rules, size_t n,
+                               struct told *told)
+{
+    struct ia_policy *policy = NULL;
+    ck_assert(ia_policy_build(roles, n_roles, rules, n, told ? take_down : NULL, told, &policy, NULL) == IA_OK);
+    return policy;
+}
+
+static enum ia_verdict check_as(const struct ia_policy *policy, const char *role, enum ia_action action,
+                                const char *topic, int64_t *rule)
+{
+    const struct ia_role *roles[] = {ia_policy_role(policy, role)};
+    struct ia_subject who = {.roles = roles, .n_roles = 1};
+    struct ia_access access = {.action = action, .topic = topic};
+    return ia_policy_check(policy, &who, &access, rule);
+}
+
+/* --- bad rules --- */
+
+static const struct {
+    const char *label;
+    struct ia_rule rule;
+    const char *told; /* how the problem begins */
+} bad[] = {
+    {"empty filter", {.actions = ALL, .topic_filter = ""}, "topic filter: it is empty"},
+    {"no filter", {.actions = ALL}, "topic filter: it is missing"},
+    {"# inside", {.actions = ALL, .topic_filter = "a/#/b"}, "topic filter: a '#' that is not the last"},
+    {"# with text", {.actions = ALL, .topic_filter = "a#"}, "topic filter: a '+' or '#' that does not stand alone"},
+    {"+ with text", {.actions = ALL, .topic_filter = "a/+b/c"}, "topic filter: a '+' or '#' that does not stand alone"},
+    {"not UTF-8", {.actions = ALL, .topic_filter = "a/\xC3\x28"}, "topic filter: it is not valid UTF-8"},
+    {"unknown variable",
+     {.actions = ALL, .topic_filter = "a/${devise_id}"},
+     "topic filter: a variable that does not exist"},
+    {"variable without name", {.actions = ALL, .topic_filter = "${}"}, "topic filter: a variable that does not exist"},
+    {"claim without name",
+     {.actions = ALL, .topic_filter = "${claim.}"},
+     "topic filter: a variable that does not exist"},
+    {"longer than a known one",
+     {.actions = ALL, .topic_filter = "${cat}"},
+     "topic filter: a variable that does not exist"},
+    {"part of a level",
+     {.actions = ALL, .topic_filter = "a/x${device_id}"},
+     "topic filter: a variable that is not a whole"},
+    {"text after", {.actions = ALL, .topic_filter = "a/${device_id}x"}, "topic filter: a variable that is not a whole"},
+    {"two in one level",
+     {.actions = ALL, .topic_filter = "${ca}${ca}"},
+     "topic filter: a variable that is not a whole"},
+    {"not closed", {.actions = ALL, .topic_filter = "a/${device_id"}, "topic filter: a variable that is not a whole"},
+    {"slash inside", {.actions = ALL, .topic_filter = "${claim.a/b}"}, "topic filter: a variable that is not a whole"},
+    {"wildcard inside", {.actions = ALL, .topic_filter = "${claim.+}"}, "topic filter: a '+' or '#'"},
+    {"shared", {.actions = IA_SUBSCRIBE, .topic_filter = "$share/g/a"}, "topic filter: name it without"},
+    {"no action", {.actions = 0, .topic_filter = "a"}, "actions:"},
+    {"unknown action", {.actions = 8 | IA_PUBLISH, .topic_filter = "a"}, "actions:"},
+    {"QoS 3", {.actions = ALL, .topic_filter = "a", .max_qos = 3}, "max_qos:"},
+    {"QoS -1", {.actions = ALL, .topic_filter = "a", .max_qos = -1}, "max_qos:"},
+};
+
+START_TEST(bad_rule_is_told_and_closes_its_role_only)
+{
+    const char *const roles[] = {"broken", "sound"};
+    struct told told = {0};
+    struct ia_rule rules[] = {allow(5, "broken", "#"), bad[_i].rule, allow(9, "sound", "#")};
+    rules[1].rule_id = 7;
+    rules[1].role = "broken";
+    struct ia_policy *policy = built(roles, 2, rules, 3, &told);
+    ck_assert_msg(told.times == 1 && told.rule_id == 7, "%s", bad[_i].label);
+    ck_assert_msg(strncmp(told.text, bad[_i].told, strlen(bad[_i].told)) == 0, "%s: '%s'", bad[_i].label, told.text);
+    int64_t rule = 0;
+    ck_assert(check_as(policy, "broken", IA_PUBLISH, "a", &rule) == IA_DENY);
+    ck_assert_int_eq(rule, 7);
+    ck_assert(check_as(policy, "sound", IA_PUBLISH, "a", &rule) == IA_ALLOW);
+    ck_assert_int_eq(rule, 9);
+    ia_policy_free(policy);
+}
+END_TEST
+
+START_TEST(rule_of_no_role_is_told_and_harms_nobody)
+{
+    const char *const roles[] = {"sound"};
+    struct told told = {0};
+    struct ia_rule rules[] = {allow(1, "gone", "#"), allow(2, NULL, "#"), allow(3, "sound", "a")};
+    struct ia_policy *policy = built(roles, 1, rules, 3, &told);
+    ck_assert_int_eq(told.times, 2);
+    ck_assert(ia_policy_role(policy, "gone") == NULL);
+    ck_assert(check_as(policy, "sound", IA_PUBLISH, "a", NULL) == IA_ALLOW);
+    ia_policy_free(policy);
+}
+END_TEST
+
+START_TEST(shared_prefix_is_a_topic_like_any_for_publish)
+{
+    const char *const roles[] = {"r"};
+    struct ia_rule rule = allow(1, "r", "$share/g/a");
+    rule.actions = IA_PUBLISH;
+    struct ia_policy *policy = built(roles, 1, &rule, 1, NULL);
+    ck_assert(check_as(policy, "r", IA_PUBLISH, "$share/g/a", NULL) == IA_ALLOW);
+    ia_policy_free(policy);
+}
+END_TEST
+
+/* --- who asks --- */
+
+START_TEST(subject_without_roles_gets_nothing_and_a_null_role_denies)
+{
+    const char *const roles[] = {"r"};
+    struct ia_rule rule = allow(1, "r", "#");
+    struct ia_policy *policy = built(roles, 1, &rule, 1, NULL);
+    const struct ia_role *list[] = {ia_policy_role(policy, "r"), NULL};
+    struct ia_subject who = {.roles = list, .n_roles = 0};
+    struct ia_access access = {.action = IA_PUBLISH, .topic = "a"};
+    int64_t id = -1;
+    ck_assert(ia_policy_check(policy, &who, &access, &id) == IA_NO_MATCH && id == 0);
+    who.n_roles = 1;
+    ck_assert(ia_policy_check(policy, &who, &access, &id) == IA_ALLOW && id == 1);
+    who.n_roles = 2;
+    ck_assert(ia_policy_check(policy, &who, &access, &id) == IA_DENY && id == 0);
+    ia_policy_free(policy);
+}
+END_TEST
+
+START_TEST(every_role_is_found_also_one_without_rules_or_named_twice)
+{
+    static char names[500][16];
+    const char *roles[501];
+    struct ia_rule rules[500];
+    for (int i = 0; i < 500; i++) {
+        (void)snprintf(names[i], sizeof names[i], "role-%d", i * 7919 % 1000);
+        roles[i] = names[i];
+        rules[i] = allow(i + 1, names[i], names[i]);
+    }
+    roles[500] = names[3];
+    struct ia_policy *policy = built(roles, 501, rules, 499, NULL);
+    for (int i = 0; i < 500; i++) {
+        enum ia_verdict want = i < 499 ? IA_ALLOW : IA_NO_MATCH;
+        ck_assert_msg(check_as(policy, names[i], IA_PUBLISH, names[i], NULL) == want, "%s", names[i]);
+        ck_assert(check_as(policy, names[i], IA_PUBLISH, names[(i + 1) % 500], NULL) == IA_NO_MATCH);
+    }
+    ck_assert(ia_policy_role(policy, "role-") == NULL && ia_policy_role(policy, NULL) == NULL);
+    ia_policy_free(policy);
+}
+END_TEST
+
+START_TEST(variables_are_listed_once_in_order_of_their_rules)
+{
+    const char *const roles[] = {"a", "b"};
+    struct ia_rule rules[] = {allow(3, "a", "${tenant}/${device_id}"), allow(1, "b", "${attr.x}"),
+                              allow(2, "a", "x/${device_id}/${attr.x}")};
+    struct ia_policy *policy = built(roles, 2, rules, 3, NULL);
+    const char *const *names;
+    ck_assert_uint_eq(ia_policy_variables(policy, &names), 3);
+    ck_assert_str_eq(names[0], "attr.x");
+    ck_assert_str_eq(names[1], "device_id");
+    ck_assert_str_eq(names[2], "tenant");
+    ia_policy_free(policy);
+}
+END_TEST
+
+/* --- bounds --- */
+
+static char *levels(size_t n)
+{
+    char *text = calloc(2, n);
+    ck_assert(text != NULL && n > 0);
+    for (size_t i = 0; i < n; i++)
+        memcpy(text + 2 * i, i + 1 < n ? "a/" : "a", i + 1 < n ? 2 : 1);
+    return text;
+}
+
+START_TEST(topic_of_too_many_levels_is_refused)
+{
+    const char *const roles[] = {"r"};
+    struct ia_rule rule = allow(1, "r", "#");
+    struct ia_policy *policy = built(roles, 1, &rule, 1, NULL);
+    static const struct {
+        size_t levels;
+        enum ia_verdict verdict;
+    } rows[] = {
+        {IA_TOPIC_LEVELS_MAX, IA_ALLOW}, {IA_TOPIC_LEVELS_MAX + 1, IA_DENY}, {32768, IA_DENY}, {65000, IA_DENY}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *topic = levels(rows[i].levels);
+        ck_assert(check_as(policy, "r", IA_PUBLISH, topic, NULL) == rows[i].verdict);
+        ck_assert(check_as(policy, "r", IA_SUBSCRIBE, topic, NULL) == rows[i].verdict);
+        free(topic);
+    }
+    char slashes[65001];
+    memset(slashes, '/', sizeof slashes - 1);
+    slashes[sizeof slashes - 1] = '\0';
+    ck_assert(check_as(policy, "r", IA_PUBLISH, slashes, NULL) == IA_DENY);
+    ia_policy_free(policy);
+}
+END_TEST
+
+START_TEST(topic_longer_than_mqtt_allows_is_refused)
+{
+    const char *const roles[] = {"r"};
+    struct ia_rule rule = allow(1, "r", "#");
+    struct ia_policy *policy = built(roles, 1, &rule, 1, NULL);
+    char *topic = calloc(1, 65537);
+    memset(topic, 'x', 65536);
+    ck_assert(check_as(policy, "r", IA_PUBLISH, topic, NULL) == IA_DENY);
+    topic[65535] = '\0';
+    ck_assert(check_as(policy, "r", IA_PUBLISH, topic, NULL) == IA_ALLOW);
+    free(topic);
+    ia_policy_free(policy);
+}
+END_TEST
+
+static const char *const invalid_topics[] = {"", "\xC0\xAF", "a/\xFF", "a/b\xE2\x82", "\xED\xA0\x80", NULL};
+
+START_TEST(invalid_topic_is_refused)
+{
+    const char *const roles[] = {"r"};
+    struct ia_rule rule = allow(1, "r", "#");
+    struct ia_policy *policy = built(roles, 1, &rule, 1, NULL);
+    int64_t id = -1;
+    for (size_t i = 0; i < sizeof invalid_topics / sizeof invalid_topics[0]; i++) {
+        ck_assert(check_as(policy, "r", IA_PUBLISH, invalid_topics[i], &id) == IA_DENY && id == 0);
+        ck_assert(check_as(policy, "r", IA_SUBSCRIBE, invalid_topics[i], &id) == IA_DENY && id == 0);
+    }
+    ck_assert(check_as(policy, "r", IA_SUBSCRIBE, "$share/g\xFF/a", NULL) == IA_DENY);
+    ck_assert(check_as(policy, "r", (enum ia_action)8, "a", NULL) == IA_DENY);
+    ck_assert(check_as(policy, "r", (enum ia_action)0, "a", NULL) == IA_DENY);
+    ck_assert(check_as(policy, "r", (enum ia_action)(IA_PUBLISH | IA_RECEIVE), "a", NULL) == IA_DENY);
+    ia_policy_free(policy);
+}
+END_TEST
+
+/* All filters of `depth` levels out of 'a' and '+': a topic 'a/a/…' would visit 2^(depth+1) nodes. */
+static size_t tangle(struct ia_rule *rules, char (*filters)[40], int depth)
+{
+    size_t n = (size_t)1 << depth;
+    for (size_t i = 0; i < n; i++) {
+        filters[i][0] = '\0';
+        for (int level = 0; level < depth; level++)
+            (void)strcat(filters[i], i >> level & 1 ? "+/" : "a/");
+        (void)strcat(filters[i], "#");
+        rules[i] = allow((int64_t)i + 1, "r", filters[i]);
+    }
+    return n;
+}
+
+START_TEST(role_that_could_visit_too_many_nodes_is_refused)
+{
+    const char *const roles[] = {"r"};
+    static struct ia_rule rules[1024];
+    static char filters[1024][40];
+    struct told told = {0};
+    int64_t id = 0;
+    struct ia_policy *policy = built(roles, 1, rules, tangle(rules, filters, 9), &told);
+    ck_assert_int_eq(told.times, 0); /* 2^10 - 1 nodes: just within */
+    ck_assert(check_as(policy, "r", IA_PUBLISH, "a/a/a/a/a/a/a/a/a", &id) == IA_ALLOW && id == 1);
+    ck_assert(check_as(policy, "r", IA_PUBLISH, "a/a/a/b/a/a/a/a/a", &id) == IA_ALLOW && id == 9);
+    ia_policy_free(policy);
+    policy = built(roles, 1, rules, tangle(rules, filters, 10), &told);
+    ck_assert(told.times == 1 && told.rule_id == 1024);
+    ck_assert(check_as(policy, "r", IA_PUBLISH, "a/a/a/a/a/a/a/a/a/a", &id) == IA_DENY && id == 1024);
+    ia_policy_free(policy);
+}
+END_TEST
+
+START_TEST(rule_with_one_variable_too_many_is_refused)
+{
+    const char *const roles[] = {"r", "s"};
+    static struct ia_rule rules[IA_POLICY_VARIABLES_MAX + 1];
+    static char filters[IA_POLICY_VARIABLES_MAX + 1][32];
+    struct told told = {0};
+    for (int i = 0; i <= IA_POLICY_VARIABLES_MAX; i++) {
+        (void)snprintf(filters[i], sizeof filters[i], "x/${attr.n%d}", i);
+        rules[i] = allow(i + 1, i % 2 ? "r" : "s", filters[i]);
+    }
+    struct ia_policy *policy = built(roles, 2, rules, IA_POLICY_VARIABLES_MAX, &told);
+    ck_assert_int_eq(told.times, 0);
+    ia_policy_free(policy);
+    policy = built(roles, 2, rules, IA_POLICY_VARIABLES_MAX + 1, &told);
+    ck_assert(told.times == 1 && told.rule_id == IA_POLICY_VARIABLES_MAX + 1);
+    ck_assert(check_as(policy, "s", IA_PUBLISH, "x", NULL) == IA_DENY);
+    ck_assert(check_as(policy, "r", IA_PUBLISH, "x", NULL) == IA_NO_MATCH);
+    ia_policy_free(policy);
+}
+END_TEST
+
+/* The i-th of many filters, or a topic for it (`wild` is what stands for '+'), of a plant or line. */
+static void name_one(char *out, size_t size, int i, int plant, const char *wild)
+{
+    if (i % 4 == 0)
+        (void)snprintf(out, size, "plants/%d/a-level-of-more-than-24-bytes-%d", plant, i);
+    else if (i % 4 == 1)
+        (void)snprintf(out, size, "plants/%d/%s/%d", plant, wild, i);
+    else if (i % 4 == 2)
+        (void)snprintf(out, size, "lines/%d/%d/%s", plant, i, wild[0] == '+' ? "#" : wild);
+    else
+        (void)snprintf(out, size, "a-level-of-more-than-24-bytes-%d/x/%d/%s", plant, i, wild);
+}
+
+/* Enough rules to make every table grow, each decided by itself. */
+START_TEST(each_of_many_rules_decides)
+{
+    enum { MANY = 20000 };
+    const char *const roles[] = {"r"};
+    struct ia_rule *rules = calloc(MANY, sizeof *rules);
+    char(*filters)[96] = calloc(MANY, sizeof *filters);
+    for (int i = 0; i < MANY; i++) {
+        name_one(filters[i], sizeof filters[i], i, i % 97, "+");
+        rules[MANY - 1 - i] = allow(i + 1, "r", filters[i]);
+    }
+    struct ia_policy *policy = built(roles, 1, rules, MANY, NULL);
+    for (int i = 0; i < MANY; i++) {
+        char topic[96];
+        int64_t id = 0;
+        name_one(topic, sizeof topic, i, i % 97, "z");
+        if (check_as(policy, "r", IA_RECEIVE, topic, &id) != IA_ALLOW || id != i + 1)
+            ck_abort_msg("%s: rule %ld", topic, id);
+        name_one(topic, sizeof topic, i, i % 97 + 1, "z");
+        if (check_as(policy, "r", IA_RECEIVE, topic, &id) != IA_NO_MATCH)
+            ck_abort_msg("%s: rule %ld", topic, id);
+    }
+    ia_policy_free(policy);
+    free(filters);
+    free(rules);
+}
+END_TEST
+
+START_TEST(policy_outlives_its_rows_and_lives_until_the_last_reference)
+{
+    char role[] = "r";
+    char filter[] = "a/${device_id}/#";
+    const char *const roles[] = {role};
+    struct ia_rule rule = allow(1, role, filter);
+    struct ia_policy *policy = built(roles, 1, &rule, 1, NULL);
+    memset(role, 'x', sizeof role - 1);
+    memset(filter, 'x', sizeof filter - 1);
+    ck_assert(ia_policy_ref(policy) == policy);
+    ia_policy_free(policy);
+    const struct ia_role *list[] = {ia_policy_role(policy, "r")};
+    const char *values[] = {"d"};
+    struct ia_subject who = {.roles = list, .n_roles = 1, .values = values};
+    struct ia_access access = {.action = IA_PUBLISH, .topic = "a/d/x"};
+    ck_assert(ia_policy_check(policy, &who, &access, NULL) == IA_ALLOW);
+    ia_policy_free(policy);
+    ia_policy_free(NULL);
+}
+END_TEST
+
+START_TEST(empty_policy_has_no_role)
+{
+    struct ia_policy *policy = built(NULL, 0, NULL, 0, NULL);
+    const char *const *names;
+    ck_assert(ia_policy_role(policy, "") == NULL);
+    ck_assert_uint_eq(ia_policy_variables(policy, &names), 0);
+    ia_policy_free(policy);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("policy");
+    TCase *c = tcase_create("policy");
+    tcase_add_loop_test(c, bad_rule_is_told_and_closes_its_role_only, 0, (int)(sizeof bad / sizeof bad[0]));
+    tcase_add_test(c, rule_of_no_role_is_told_and_harms_nobody);
+    tcase_add_test(c, shared_prefix_is_a_topic_like_any_for_publish);
+    tcase_add_test(c, subject_without_roles_gets_nothing_and_a_null_role_denies);
+    tcase_add_test(c, every_role_is_found_also_one_without_rules_or_named_twice);
+    tcase_add_test(c, variables_are_listed_once_in_order_of_their_rules);
+    tcase_add_test(c, topic_of_too_many_levels_is_refused);
+    tcase_add_test(c, topic_longer_than_mqtt_allows_is_refused);
+    tcase_add_test(c, invalid_topic_is_refused);
+    tcase_add_test(c, role_that_could_visit_too_many_nodes_is_refused);
+    tcase_add_test(c, rule_with_one_variable_too_many_is_refused);
+    tcase_add_test(c, each_of_many_rules_decides);
+    tcase_add_test(c, policy_outlives_its_rows_and_lives_until_the_last_reference);
+    tcase_add_test(c, empty_policy_has_no_role);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

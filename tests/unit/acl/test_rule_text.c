@@ -1,0 +1,83 @@
+#include "acl/rule_text.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    const char *line;
+    bool allow;
+    unsigned actions;
+    const char *filter;
+    int max_qos;
+    bool allow_retain;
+} good[] = {
+    {"ALLOW PUBLISH a/b", true, IA_PUBLISH, "a/b", 2, true},
+    {"deny subscribe,receive #\n", false, IA_SUBSCRIBE | IA_RECEIVE, "#", 2, true},
+    {"  ALLOW\tPUBLISH,PUBLISH \t a/${device_id}/#  \r\n", true, IA_PUBLISH, "a/${device_id}/#", 2, true},
+    {"ALLOW PUBLISH a max_qos=1", true, IA_PUBLISH, "a", 1, true},
+    {"ALLOW PUBLISH a retain=no max_qos=0", true, IA_PUBLISH, "a", 0, false},
+    {"ALLOW PUBLISH a retain=yes max_qos=2 ", true, IA_PUBLISH, "a", 2, true},
+    {"ALLOW PUBLISH my house/living room", true, IA_PUBLISH, "my house/living room", 2, true},
+    {"ALLOW PUBLISH a max_qos=1/b", true, IA_PUBLISH, NULL, 0, false},
+};
+
+START_TEST(rule_line_is_read_as_listed)
+{
+    char line[128];
+    struct ia_rule rule = {.rule_id = 7, .role = "r"};
+    struct ia_err err = {0};
+    (void)snprintf(line, sizeof line, "%s", good[_i].line);
+    enum ia_rc rc = ia_rule_parse(line, &rule, &err);
+    ck_assert_msg((rc == IA_OK) == (good[_i].filter != NULL), "%s: %s", good[_i].line, err.msg);
+    if (rc != IA_OK)
+        return;
+    ck_assert_msg(rule.allow == good[_i].allow && rule.actions == good[_i].actions, "%s", good[_i].line);
+    ck_assert_str_eq(rule.topic_filter, good[_i].filter);
+    ck_assert_msg(rule.max_qos == good[_i].max_qos && rule.allow_retain == good[_i].allow_retain, "%s", good[_i].line);
+    ck_assert(rule.rule_id == 7 && strcmp(rule.role, "r") == 0);
+}
+END_TEST
+
+static const struct {
+    const char *line;
+    const char *message; /* a part of it */
+} bad[] = {
+    {"", "neither ALLOW nor DENY"},
+    {"GRANT PUBLISH a", "'GRANT' is neither"},
+    {"ALLOW", "an action is missing"},
+    {"ALLOW , a", "an action is missing"},
+    {"ALLOW PUBLISH", "a topic filter is missing"},
+    {"ALLOW PUBLISH   ", "a topic filter is missing"},
+    {"ALLOW PUBLISH max_qos=1", "a topic filter is missing"},
+    {"ALLOW PUBLISH,WRITE a", "'WRITE' is none of"},
+    {"ALLOW PUBLISH a max_qos=3", "'max_qos=3' is neither"},
+    {"ALLOW PUBLISH a retain=maybe", "'retain=maybe' is neither"},
+};
+
+START_TEST(bad_rule_line_is_refused_with_its_cause)
+{
+    char line[128];
+    struct ia_rule rule = {0};
+    struct ia_err err = {0};
+    (void)snprintf(line, sizeof line, "%s", bad[_i].line);
+    ck_assert_msg(ia_rule_parse(line, &rule, &err) == IA_FORMAT, "%s", bad[_i].line);
+    ck_assert_msg(strstr(err.msg, bad[_i].message) != NULL, "%s: %s", bad[_i].line, err.msg);
+    ck_assert(rule.topic_filter == NULL);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("rule_text");
+    TCase *c = tcase_create("rule_text");
+    tcase_add_loop_test(c, rule_line_is_read_as_listed, 0, (int)(sizeof good / sizeof good[0]));
+    tcase_add_loop_test(c, bad_rule_line_is_refused_with_its_cause, 0, (int)(sizeof bad / sizeof bad[0]));
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
