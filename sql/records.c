@@ -164,7 +164,7 @@ static enum ia_rc load(struct ia_db *db, enum ia_statement which, struct ia_para
 enum ia_rc ia_db_unparsed(struct ia_db *db, struct ia_unparsed_rows **out, struct ia_err *err)
 {
     struct ia_decoded decoded;
-    struct loaded *l;
+    struct loaded *l = NULL;
     enum ia_rc rc = load(db, IA_S_UNPARSED, NULL, &unparsed_columns, &decoded, &l, err);
     if (rc != IA_OK)
         return rc;
@@ -181,7 +181,7 @@ void ia_unparsed_rows_free(struct ia_unparsed_rows *rows)
 enum ia_rc ia_db_event_tail(struct ia_db *db, int64_t after_event_id, struct ia_tail_rows **out, struct ia_err *err)
 {
     struct ia_decoded decoded;
-    struct loaded *l;
+    struct loaded *l = NULL;
     struct ia_params p = {0};
     ia_params_int8(&p, after_event_id);
     enum ia_rc rc = load(db, IA_S_EVENT_TAIL, &p, &tail_columns, &decoded, &l, err);
@@ -200,7 +200,7 @@ void ia_tail_rows_free(struct ia_tail_rows *rows)
 enum ia_rc ia_db_last_event(struct ia_db *db, int64_t *event_id, struct ia_err *err)
 {
     struct ia_decoded decoded;
-    struct loaded *l;
+    struct loaded *l = NULL;
     enum ia_rc rc = load(db, IA_S_LAST_EVENT, NULL, &last_columns, &decoded, &l, err);
     if (rc != IA_OK)
         return rc;
