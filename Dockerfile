@@ -1,0 +1,31 @@
+# One image for the whole stack of docker-compose.yml: the broker with the plugin, and the helpers that set it up.
+# Built by way of the Debian package.  No keys, no passwords: they are made in volumes at the first start.
+
+FROM debian:bookworm-slim AS build
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+COPY scripts/packages.sh /src/scripts/packages.sh
+RUN . /src/scripts/packages.sh \
+    && apt-get update -q \
+    && apt-get install -qy --no-install-recommends $PACKAGES_BUILD dpkg-dev file \
+    && rm -rf /var/lib/apt/lists/*
+COPY . /src
+RUN cmake -G Ninja -B /build -S /src -DIA_TESTS=OFF \
+    && cmake --build /build \
+    && cd /build && cpack -G DEB
+
+FROM debian:bookworm-slim
+COPY --from=build /build/*.deb /tmp/
+RUN useradd --system --uid 1883 --user-group --no-create-home --shell /usr/sbin/nologin mosquitto \
+    && apt-get update -q \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
+        /tmp/mosquitto-iot-auth_*.deb mosquitto-clients openssl postgresql-client-15 \
+    && rm -rf /var/lib/apt/lists/* /tmp/*.deb
+COPY docker/mosquitto.conf /etc/mosquitto-iot-auth/mosquitto.conf
+COPY docker/bin/ /usr/local/bin/
+# A new volume takes over the owner of the folder that it is mounted on.
+RUN install -d -o mosquitto -g mosquitto -m 0700 /authority /server /device /app /secrets /var/lib/mosquitto \
+    && install -d -o mosquitto -g mosquitto -m 0755 /public
+USER 1883:1883
+WORKDIR /tmp
+EXPOSE 8883 8884
+CMD ["mosquitto", "-c", "/etc/mosquitto-iot-auth/mosquitto.conf"]
