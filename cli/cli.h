@@ -12,4 +12,5 @@ enum ia_cli_exit {
  * begins with `allow` or `deny: REASON`; complaints go to stderr. */
 int ia_cli_chain(int argc, char **argv);
 int ia_cli_token(int argc, char **argv);
+int ia_cli_topic(int argc, char **argv);
 int ia_cli_device(int argc, char **argv);

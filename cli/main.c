@@ -15,6 +15,9 @@ static const struct command commands[] = {
     {"token", ia_cli_token,
      "token --jwks FILE --issuer URL --audience A… --alg A… [--at RFC3339] < TOKEN\n"
      "  iot-auth-check token --jwks FILE --alg A… --signature-only < JWS"},
+    {"topic", ia_cli_topic,
+     "topic --rules FILE [--var NAME=VALUE…] [--qos N] [--retain] publish|subscribe|receive TOPIC\n"
+     "      # lines of FILE: ALLOW|DENY ACTION[,ACTION…] FILTER [max_qos=N] [retain=yes|no]"},
     {"device", ia_cli_device,
      "device [--client-id ID] [--qos N] [--retain] DEVICE_ID publish|subscribe|receive TOPIC   # from the database in "
      "PGHOST…"},

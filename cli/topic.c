@@ -1,0 +1,209 @@
+/* iot-auth-check topic: what would these rules decide? */
+#include "acl/policy.h"
+#include "acl/rule_text.h"
+#include "cli/cli.h"
+#include "cli/util.h"
+#include "common/reason.h"
+#include "common/str.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FILE_MAX (64 << 20)
+
+static const char *const role_name = "rules";
+
+/* A rule's id is the number of its line. */
+struct rules {
+    struct ia_rule *at;
+    size_t n;
+    const char **lines; /* by number from 1 on, as they were written */
+};
+
+struct inputs {
+    const char *file;
+    const char *vars[IA_POLICY_VARIABLES_MAX]; /* NAME=VALUE */
+    size_t n_vars;
+    struct ia_access access;
+    char *text;   /* the file, cut up */
+    char *copies; /* and whole, for the lines */
+    struct rules rules;
+};
+
+static enum ia_rc add_variable(struct inputs *in, const char *text, struct ia_err *err)
+{
+    const char *why = NULL;
+    const char *equals = strchr(text, '=');
+    if (!equals || equals == text)
+        return ia_fail(err, IA_USAGE, "--var needs NAME=VALUE");
+    if (!ia_value_valid(equals + 1, strlen(equals + 1), &why))
+        return ia_fail(err, IA_USAGE, "--var %.60s: no session has such a value: %s", text, why);
+    if (in->n_vars == IA_POLICY_VARIABLES_MAX)
+        return ia_fail(err, IA_USAGE, "more than %d variables", IA_POLICY_VARIABLES_MAX);
+    in->vars[in->n_vars++] = text;
+    return IA_OK;
+}
+
+static enum ia_rc add_option(struct inputs *in, int option, const char *value, struct ia_err *err)
+{
+    switch (option) {
+    case 'r':
+        in->file = value;
+        return IA_OK;
+    case 'v':
+        return add_variable(in, value, err);
+    case 'q':
+        if (value[0] < '0' || value[0] > '2' || value[1] != '\0')
+            return ia_fail(err, IA_USAGE, "--qos must be 0, 1 or 2");
+        in->access.qos = (uint8_t)(value[0] - '0');
+        return IA_OK;
+    case 'k':
+        in->access.retain = true;
+        return IA_OK;
+    default:
+        return ia_fail(err, IA_USAGE, "unknown option, or one without its value");
+    }
+}
+
+static enum ia_rc read_arguments(struct inputs *in, int argc, char **argv, struct ia_err *err)
+{
+    static const struct option options[] = {{"rules", required_argument, NULL, 'r'},
+                                            {"var", required_argument, NULL, 'v'},
+                                            {"qos", required_argument, NULL, 'q'},
+                                            {"retain", no_argument, NULL, 'k'},
+                                            {0}};
+    enum ia_rc rc = IA_OK;
+    opterr = 0;
+    for (int option; rc == IA_OK && (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
+        rc = add_option(in, option, optarg, err);
+    if (rc != IA_OK)
+        return rc;
+    if (!in->file || argc - optind != 2)
+        return ia_fail(err, IA_USAGE, "needs --rules FILE, then publish, subscribe or receive, then a topic");
+    unsigned action = ia_action_parse(argv[optind]);
+    if (!action)
+        return ia_fail(err, IA_USAGE, "'%.40s' is none of publish, subscribe, receive", argv[optind]);
+    in->access.action = (enum ia_action)action;
+    in->access.topic = argv[optind + 1];
+    return IA_OK;
+}
+
+/* Cut `text` at its line ends; lines[1] is the first. */
+static void cut_lines(char *text, const char **lines)
+{
+    for (char *rest = text, *line; (line = strsep(&rest, "\n")) != NULL;)
+        *++lines = line;
+}
+
+static size_t count_lines(const char *text)
+{
+    size_t n = 1;
+    for (; *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+/* `#` is a filter too, but only a comment can begin with it. */
+static bool holds_rule(const char *line)
+{
+    line += strspn(line, " \t\r");
+    return *line != '\0' && *line != '#';
+}
+
+static enum ia_rc read_rules(struct inputs *in, struct ia_err *err)
+{
+    enum ia_rc rc = ia_cli_read_text(in->file, FILE_MAX, &in->text, err);
+    if (rc != IA_OK)
+        return rc;
+    struct rules *rules = &in->rules;
+    size_t most = count_lines(in->text) + 1;
+    rules->at = calloc(most, sizeof *rules->at);
+    rules->lines = calloc(most, sizeof *rules->lines);
+    in->copies = strdup(in->text);
+    if (!rules->at || !rules->lines || !in->copies)
+        return ia_fail(err, IA_NOMEM, "out of memory");
+    cut_lines(in->copies, rules->lines);
+    char *rest = in->text;
+    for (int64_t line = 1; rest; line++) {
+        struct ia_err cause = {0};
+        char *text = strsep(&rest, "\n");
+        if (!holds_rule(text))
+            continue;
+        struct ia_rule *rule = &rules->at[rules->n++];
+        *rule = (struct ia_rule){.rule_id = line, .role = role_name};
+        rc = ia_rule_parse(text, rule, &cause);
+        if (rc != IA_OK)
+            return ia_fail(err, rc, "%s: line %" PRId64 ": %s", in->file, line, cause.msg);
+    }
+    return IA_OK;
+}
+
+static const char *value_of(const struct inputs *in, const char *name)
+{
+    size_t len = strlen(name);
+    for (size_t i = 0; i < in->n_vars; i++)
+        if (strncmp(in->vars[i], name, len) == 0 && in->vars[i][len] == '=')
+            return in->vars[i] + len + 1;
+    return NULL;
+}
+
+static enum ia_verdict decide(const struct inputs *in, const struct ia_policy *policy, int64_t *rule_id)
+{
+    const char *values[IA_POLICY_VARIABLES_MAX];
+    const char *const *names;
+    size_t n = ia_policy_variables(policy, &names);
+    for (size_t i = 0; i < n; i++)
+        values[i] = value_of(in, names[i]);
+    const struct ia_role *role = ia_policy_role(policy, role_name);
+    struct ia_subject who = {.roles = &role, .n_roles = 1, .values = values};
+    return ia_policy_check(policy, &who, &in->access, rule_id);
+}
+
+static int print(const struct inputs *in, enum ia_verdict verdict, int64_t rule_id)
+{
+    if (verdict == IA_ALLOW)
+        fputs("allow", stdout);
+    else
+        printf("deny: %s", ia_reason_name(IA_R_TOPIC_DENIED));
+    if (rule_id)
+        printf(" line %" PRId64 ": %s\n", rule_id, in->rules.lines[rule_id]);
+    else
+        puts(verdict == IA_NO_MATCH ? " no rule allows it" : " the topic is not valid");
+    return verdict == IA_ALLOW ? IA_EXIT_ALLOW : IA_EXIT_DENY;
+}
+
+static void tell_problem(void *ctx, int64_t rule_id, const char *text)
+{
+    const struct inputs *in = ctx;
+    fprintf(stderr, "iot-auth-check topic: %s: line %" PRId64 ": %s: its role denies everything\n", in->file, rule_id,
+            text);
+}
+
+static int run(struct inputs *in, int argc, char **argv, struct ia_err *err)
+{
+    struct ia_policy *policy = NULL;
+    if (read_arguments(in, argc, argv, err) != IA_OK || read_rules(in, err) != IA_OK)
+        return IA_EXIT_USAGE;
+    if (ia_policy_build(&role_name, 1, in->rules.at, in->rules.n, tell_problem, in, &policy, err) != IA_OK)
+        return IA_EXIT_USAGE;
+    int64_t rule_id = 0;
+    enum ia_verdict verdict = decide(in, policy, &rule_id);
+    ia_policy_free(policy);
+    return print(in, verdict, rule_id);
+}
+
+int ia_cli_topic(int argc, char **argv)
+{
+    struct inputs in = {0};
+    struct ia_err err = {0};
+    int status = run(&in, argc, argv, &err);
+    if (status == IA_EXIT_USAGE)
+        status = ia_cli_complain("topic", "%s", err.msg);
+    free(in.rules.at);
+    free(in.rules.lines);
+    free(in.copies);
+    free(in.text);
+    return status;
+}
