@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 /* One try at one host: what it came to. */
 struct attempt {
@@ -52,7 +53,8 @@ static enum ia_rc login_timed_out(struct ia_db *db, struct attempt *a)
 }
 
 /* One step of the log-in: wait for what libpq asked for, let it go on.  Each step may take connect_timeout_ms, so that
- * a silent host is left soon while one that answers slowly gets its time. */
+ * a silent host is left soon while one that answers slowly gets its time.  A name may have several addresses: where the
+ * first swallows the SYN, libpq goes on to the next once its socket fails, so let it fail. */
 static enum ia_rc login_step(struct ia_db *db, PostgresPollingStatusType *state, int64_t deadline_ms, struct attempt *a)
 {
     int64_t step = ia_db_now_ms() + db->connect_timeout_ms;
@@ -64,11 +66,16 @@ static enum ia_rc login_step(struct ia_db *db, PostgresPollingStatusType *state,
         ia_db_disconnect(db);
         return attempt_failed(a, IA_RANK_NONE, rc);
     }
-    if (!ready)
+    bool swallowed = !ready && PQstatus(db->conn) == CONNECTION_STARTED && ia_db_now_ms() < deadline_ms;
+    if (!ready && !swallowed)
         return login_timed_out(db, a);
+    if (swallowed)
+        (void)shutdown(PQsocket(db->conn), SHUT_RDWR);
     *state = PQconnectPoll(db->conn);
     set_peer(db);
-    return *state == PGRES_POLLING_FAILED ? login_failed(db, a) : IA_OK;
+    if (*state != PGRES_POLLING_FAILED)
+        return IA_OK;
+    return swallowed ? login_timed_out(db, a) : login_failed(db, a);
 }
 
 static enum ia_rc login(struct ia_db *db, size_t host, int64_t deadline_ms, struct attempt *a)

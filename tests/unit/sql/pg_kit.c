@@ -1,10 +1,13 @@
+#define _GNU_SOURCE /* RTLD_NEXT */
 #include "pg_kit.h"
 
 #include "sql/private.h"
 
 #include <arpa/inet.h>
 #include <check.h>
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,9 +170,11 @@ static void fill_queue(const struct sockaddr_in *address)
     }
 }
 
-int kit_strange_host(enum kit_host kind)
+/* Listen on 127.0.0.`last`, on `port` or (0) any; returns the port. */
+static int strange_host(enum kit_host kind, uint32_t last, int port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7F000000u | last), .sin_port = htons((uint16_t)port)};
     socklen_t len = sizeof address;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     ck_assert(bind(fd, (struct sockaddr *)&address, len) == 0);
@@ -185,4 +190,34 @@ int kit_strange_host(enum kit_host kind)
     ck_assert_int_eq(pthread_create(&thread, NULL, serve, l), 0);
     pthread_detach(thread);
     return ntohs(address.sin_port);
+}
+
+int kit_strange_host(enum kit_host kind)
+{
+    return strange_host(kind, 1, 0);
+}
+
+int kit_two_faces(enum kit_host kind)
+{
+    return strange_host(kind, 3, strange_host(KIT_HOLE, 2, 0));
+}
+
+typedef int resolver(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **out);
+
+/* In place of the C library's, for libpq as well. */
+__attribute__((visibility("default"))) int getaddrinfo(const char *node, const char *service,
+                                                       const struct addrinfo *hints, struct addrinfo **out)
+{
+    resolver *real;
+    void *found = dlsym(RTLD_NEXT, "getaddrinfo");
+    memcpy(&real, &found, sizeof real);
+    if (!node || strcmp(node, "two-faces") != 0)
+        return real(node, service, hints, out);
+    struct addrinfo *second = NULL;
+    int rc = real("127.0.0.2", service, hints, out);
+    if (rc == 0)
+        rc = real("127.0.0.3", service, hints, &second);
+    if (rc == 0) /* glibc's freeaddrinfo frees link by link */
+        (*out)->ai_next = second;
+    return rc;
 }

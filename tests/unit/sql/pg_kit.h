@@ -55,3 +55,7 @@ enum kit_host {
     KIT_NO_TLS   /* answers no to a request for TLS */
 };
 int kit_strange_host(enum kit_host kind);
+
+/* The name `two-faces` has two addresses: at the first there is a black hole, at the second a host of that kind, both
+ * on the port that is returned.  (getaddrinfo is replaced in these programs.) */
+int kit_two_faces(enum kit_host kind);

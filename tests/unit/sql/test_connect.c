@@ -196,6 +196,16 @@ START_TEST(next_host_takes_over_from_a_strange_one)
 }
 END_TEST
 
+START_TEST(next_address_of_a_name_takes_over_from_a_black_hole)
+{
+    struct ia_err err = {0};
+    char options[64];
+    snprintf(options, sizeof options, "host=two-faces port=%d", kit_two_faces(KIT_BABBLES));
+    ck_assert(try_connect(options, 1500, &err) == IA_UNAVAILABLE);
+    ck_assert_msg(strstr(err.msg, "no PostgreSQL there"), "%s", err.msg);
+}
+END_TEST
+
 START_TEST(several_failures_report_the_most_telling)
 {
     char options[128];
@@ -442,6 +452,7 @@ int main(void)
     tcase_add_test(c, nobody_there_is_retryable_at_once);
     tcase_add_loop_test(c, strange_host_is_given_up_in_time, 0, n_strange);
     tcase_add_loop_test(c, next_host_takes_over_from_a_strange_one, 0, n_strange);
+    tcase_add_test(c, next_address_of_a_name_takes_over_from_a_black_hole);
     tcase_add_test(c, several_failures_report_the_most_telling);
     tcase_add_test(c, stop_ends_connecting_at_once);
     tcase_add_test(c, wait_ends_with_a_notification);
