@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define APPLY_US 5000 /* of one callback: the live sessions wait meanwhile */
+
 static void judge_one(void *ctx, struct ia_session *session)
 {
     ia_judge(ctx, session);
@@ -179,9 +181,11 @@ static void begin_resync(struct ia_core *core)
     core->sweeping = false;
 }
 
+/* A session whose record has been evicted is found by nobody else. */
 static void end_resync(struct ia_core *core)
 {
     core->resynced = true;
+    ia_sessions_each(core->sessions, condemn_unseen, core);
     core->sweeping = true; /* in slices, from TICK */
     ia_device_cache_sweep_begin(core->devices);
 }
@@ -208,7 +212,6 @@ static void adopt(struct ia_core *core, struct ia_reply *reply)
     struct ia_snapshot *old = core->snapshot;
     core->snapshot = reply->snapshot;
     reply->snapshot = NULL;
-    core->db_contact_s = ia_wall_s();
     core->next_walk_us = 0; /* all sessions are judged anew */
     if (!old)
         ia_log(MOSQ_LOG_NOTICE, "ready: %zu CAs registered", ia_profile_count(core->snapshot->profiles));
@@ -241,6 +244,8 @@ static void apply(struct ia_core *core, struct ia_reply *reply)
         break;
     case IA_REPLY_STATE:
         core->db_up = reply->up;
+        if (reply->up)
+            core->db_contact_s = ia_wall_s();
         break;
     case IA_REPLY_CONTACT:
         core->db_contact_s = ia_wall_s();
@@ -255,15 +260,15 @@ static void apply(struct ia_core *core, struct ia_reply *reply)
     ia_reply_free(reply);
 }
 
-void ia_apply(struct ia_core *core, int64_t budget_us)
+void ia_apply(struct ia_core *core)
 {
     if (!ia_worker_has_reply(core->worker))
         return;
-    int64_t until = ia_monotonic_us() + budget_us;
+    int64_t until = ia_monotonic_us() + APPLY_US;
     struct ia_reply *reply;
     while ((reply = ia_worker_reply(core->worker, 0)) != NULL) {
         apply(core, reply);
-        if (budget_us && ia_monotonic_us() >= until)
+        if (ia_monotonic_us() >= until)
             return;
     }
 }
@@ -277,14 +282,7 @@ bool ia_apply_wait(struct ia_core *core, int64_t wait_us)
     return true;
 }
 
-/* The walk found neither this record nor, in it, its sessions' device. */
-static void sweep_one(void *ctx, struct ia_device *device)
-{
-    struct ia_core *core = ctx;
-    ia_sessions_of(core->sessions, ia_device_id(device), condemn_unseen, core);
-}
-
 bool ia_sweep(struct ia_core *core, size_t slots)
 {
-    return ia_device_cache_sweep(core->devices, core->seen, slots, sweep_one, core);
+    return ia_device_cache_sweep(core->devices, core->seen, slots, NULL, NULL);
 }

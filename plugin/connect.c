@@ -483,7 +483,7 @@ int ia_on_basic_auth(int event, void *event_data, void *userdata)
     const struct mosquitto_evt_basic_auth *ev = event_data;
     struct ia_core *core = userdata;
     struct connect c;
-    ia_apply(core, 0);
+    ia_apply(core);
     if (is_reauthentication(core, ev->client, ev->password))
         return MOSQ_ERR_SUCCESS;
     connect_init(&c, core, ev->client);
@@ -538,7 +538,7 @@ int ia_on_ext_auth_start(int event, void *event_data, void *userdata)
     struct connect c;
     if (!ev->auth_method || strcmp(ev->auth_method, "OAUTHBEARER") != 0)
         return MOSQ_ERR_PLUGIN_DEFER;
-    ia_apply(core, 0);
+    ia_apply(core);
     connect_init(&c, core, ev->client);
     c.by_ext_auth = true;
     c.attempt.app = true;

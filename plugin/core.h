@@ -56,14 +56,13 @@ struct ia_core {
 
 /* --- apply.c: what the worker sends ------------------------------------------------------------------------------- */
 
-/* Apply replies for at most budget_us (0: all that are there). */
-void ia_apply(struct ia_core *core, int64_t budget_us);
+/* Apply what is there, for a few milliseconds at most. */
+void ia_apply(struct ia_core *core);
 
 /* Wait at most wait_us for one reply, and apply it.  False: none came. */
 bool ia_apply_wait(struct ia_core *core, int64_t wait_us);
 
-/* Remove records that the last walk did not find, and condemn their sessions; at most `slots` of the cache.  True:
- * done. */
+/* Remove records that the last walk did not find; at most `slots` of the cache.  True: done. */
 bool ia_sweep(struct ia_core *core, size_t slots);
 
 /* --- connect.c ---------------------------------------------------------------------------------------------------- */

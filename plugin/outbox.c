@@ -113,6 +113,17 @@ void ia_outbox_free(struct ia_outbox *outbox)
     free(outbox);
 }
 
+static void column_append(struct ia_outbox *o, struct column *c)
+{
+    c->next = NULL;
+    if (o->columns_tail)
+        o->columns_tail->next = c;
+    else
+        o->columns = c;
+    o->columns_tail = c;
+    o->n_columns++;
+}
+
 static struct column *column_add(struct ia_outbox *o, enum column_kind kind, const char *problem)
 {
     struct column *c = o->n_columns < COLUMNS_MAX ? calloc(1, sizeof *c) : NULL;
@@ -120,12 +131,7 @@ static struct column *column_add(struct ia_outbox *o, enum column_kind kind, con
         return NULL;
     c->kind = kind;
     c->problem = problem ? strdup(problem) : NULL;
-    if (o->columns_tail)
-        o->columns_tail->next = c;
-    else
-        o->columns = c;
-    o->columns_tail = c;
-    o->n_columns++;
+    column_append(o, c);
     return c;
 }
 
@@ -188,16 +194,25 @@ static enum ia_rc write_column(struct ia_db *db, const struct column *c, struct 
     return IA_OK;
 }
 
-/* Did the database refuse the statement itself, with the connection sound?  No row may hold up what comes after it. */
+/* Did the database refuse the statement itself, for good, with the connection sound?  No row may hold up what comes
+ * after it. */
 static bool is_refused(struct ia_db *db, enum ia_rc rc)
 {
-    return rc != IA_OK && ia_db_connected(db);
+    return rc != IA_OK && rc != IA_UNAVAILABLE && ia_db_connected(db);
+}
+
+/* An administrator may hold a lock on the row: the next try begins with another. */
+static void column_postpone(struct ia_outbox *o)
+{
+    column_append(o, column_take(o));
 }
 
 static enum ia_rc write_columns(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
 {
     for (int i = 0; i < COLUMNS_BATCH && o->columns; i++) {
         enum ia_rc rc = write_column(db, o->columns, err);
+        if (rc == IA_UNAVAILABLE && ia_db_connected(db))
+            column_postpone(o);
         if (rc != IA_OK && !is_refused(db, rc))
             return rc;
         column_free(column_take(o));
@@ -271,7 +286,7 @@ static enum ia_rc parse_registered(struct ia_db *db, struct ia_err *err)
             rc = IA_OK;
     }
     ia_unparsed_rows_free(rows);
-    return rc;
+    return ia_db_connected(db) ? IA_OK : rc; /* what is locked now has its turn next time */
 }
 
 enum ia_rc ia_outbox_heartbeat(struct ia_outbox *outbox, struct ia_db *db, struct ia_err *err)

@@ -11,7 +11,6 @@
 
 #define IA_EXPORT __attribute__((visibility("default")))
 
-#define APPLY_US          5000  /* of one TICK, for what the worker sent */
 #define JUDGE_US          5000  /* of one TICK, for live sessions */
 #define SWEEP_SLOTS       20000 /* of one TICK, for records that a walk did not find */
 #define PUBLISH_EVERY_US  5000000
@@ -27,7 +26,7 @@ static struct ia_core *the_core; /* one instance a process */
 static const struct ia_snapshot *gate_snapshot(void *ctx)
 {
     struct ia_core *core = ctx;
-    ia_apply(core, 0);
+    ia_apply(core);
     return core->snapshot;
 }
 
@@ -59,7 +58,7 @@ static int on_tick(int event, void *event_data, void *userdata)
     core->last_tick_us = ia_monotonic_us();
     core->waited_turn_us = 0;
     core->reloading = false;
-    ia_apply(core, APPLY_US);
+    ia_apply(core);
     ia_sessions_tidy(core->sessions);
     bool more = ia_judge_slice(core, JUDGE_US);
     if (core->sweeping)

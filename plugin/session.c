@@ -238,6 +238,13 @@ void ia_sessions_of(struct ia_sessions *sessions, const char *username, ia_sessi
         fn(ctx, s);
 }
 
+void ia_sessions_each(struct ia_sessions *sessions, ia_session_fn *fn, void *ctx)
+{
+    for (struct ia_session *s = sessions->by_client; s; s = s->hh.next)
+        if (s->live)
+            fn(ctx, s);
+}
+
 void ia_sessions_walk_begin(struct ia_sessions *sessions)
 {
     sessions->at = sessions->by_client;

@@ -91,6 +91,9 @@ struct ia_session *ia_session_owner(const struct ia_sessions *sessions, const ch
 typedef void ia_session_fn(void *ctx, struct ia_session *session);
 void ia_sessions_of(struct ia_sessions *sessions, const char *username, ia_session_fn *fn, void *ctx);
 
+/* The same for each live session of all. */
+void ia_sessions_each(struct ia_sessions *sessions, ia_session_fn *fn, void *ctx);
+
 /* Walk live sessions: returns the next after the walk's place, NULL at its end (the walk then begins anew). */
 struct ia_session *ia_sessions_walk(struct ia_sessions *sessions);
 void ia_sessions_walk_begin(struct ia_sessions *sessions);
