@@ -92,7 +92,7 @@ static enum ia_reason end_of(const struct ia_session *s, int64_t now)
 {
     if (s->ends > now)
         return IA_R_NONE;
-    return s->token && s->token->ends <= now ? IA_R_TOKEN_EXPIRED : IA_R_CERTIFICATE_EXPIRED;
+    return s->chain && s->chain->not_after <= now ? IA_R_CERTIFICATE_EXPIRED : IA_R_TOKEN_EXPIRED;
 }
 
 /* One session's turn: is it at its end, is it to be judged, is it to be kicked? */

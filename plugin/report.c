@@ -238,6 +238,10 @@ static void each_gauge(const struct ia_core *core, ia_counter_fn *fn, void *ctx)
 {
     fn(ctx, "sessions", (int64_t)ia_sessions_live(core->sessions));
     fn(ctx, "cache/devices", (int64_t)ia_device_cache_count(core->devices));
+    struct ia_token_cache_stats tokens = ia_token_cache_stats(core->tokens);
+    fn(ctx, "cache/tokens", (int64_t)tokens.entries);
+    fn(ctx, "cache/token_hits", (int64_t)tokens.hits);
+    fn(ctx, "cache/token_misses", (int64_t)tokens.misses);
     fn(ctx, "snapshot/generation", core->snapshot ? (int64_t)core->snapshot->generation : 0);
     fn(ctx, "snapshot/age_s", core->db_contact_s ? ia_wall_s() - core->db_contact_s : -1);
 }
