@@ -516,7 +516,7 @@ static int reauthenticate(struct connect *c, struct ia_session *s)
     if (reason == IA_R_NONE && strcmp(c->token->principal, s->token->principal) != 0)
         reason = refuse(c, IA_R_TOKEN_CLAIMS, "re-authentication as another app");
     if (reason != IA_R_NONE) {
-        c->attempt.app = true;
+        c->attempt.principal = ia_session_username(s);
         ia_report_refused(c->core, &c->attempt, reason);
         ia_condemn(c->core, s, reason);
         return MOSQ_ERR_SUCCESS;
