@@ -209,6 +209,25 @@ def test_a_mount_point_is_part_of_the_topic(site):
     assert client.receive()[0].endswith("own/sensor-1/x")  # 2.0 does not take the mount point off again
 
 
+def test_a_rule_may_bound_the_qos_and_forbid_retained_messages(site):
+    fleet = site.fleet()
+    eyes = site.observer(fleet)
+    for topic_filter, bounds in (("quick/#", {"max_qos": 0}), ("brief/#", {"allow_retain": False})):
+        site.registry.add_rule(
+            role="device", effect="ALLOW", actions=["PUBLISH"], topic_filter=topic_filter, **bounds
+        )
+    broker = site.broker()
+    observer = site.connect(broker, eyes)
+    observer.subscribe("#")
+    client = site.connect(broker, fleet.issue("sensor-1"))
+    client.publish("quick/a", "qos 1", qos=1)
+    client.publish("quick/a", "qos 2", qos=2)
+    client.publish("brief/a", "retained", retain=True)
+    client.publish("quick/a", "qos 0", qos=0)
+    client.publish("brief/a", "passing", qos=2)
+    assert {observer.receive()[1], observer.receive()[1]} == {"qos 0", "passing"}
+
+
 def test_a_device_without_roles_may_nothing(site):
     fleet = site.fleet(roles=[])
     broker = site.broker()

@@ -50,7 +50,6 @@ def test_an_app_with_a_token_is_admitted(world):
     site.registry.map_scope(issuer_name="corp", scope="read", role="reader")
     options = {"client_id": "app:corp:dashboard", "listener": "plain_websockets"}
     app = site.connect_within(2.0, broker, None, password=provider.token(scope="read"), **options)
-    assert app.subscribe("devices/#") == 1
+    wait_until(lambda: app.subscribe("devices/#") == 1, 2.0, "the scope's role")
     site.connect(broker, fleet.issue("sensor-1")).publish("devices/sensor-1/x", "hi")
     assert app.receive() == ("devices/sensor-1/x", "hi")
-    wait_until(lambda: app.connected)
