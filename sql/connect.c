@@ -126,7 +126,8 @@ static enum ia_rc send_settings(struct ia_db *db, struct ia_err *err)
 {
     char statement_ms[16], lock_ms[16];
     snprintf(statement_ms, sizeof statement_ms, "%d", db->query_timeout_ms);
-    snprintf(lock_ms, sizeof lock_ms, "%d", db->query_timeout_ms / 2);
+    int half = db->query_timeout_ms / 2;
+    snprintf(lock_ms, sizeof lock_ms, "%d", half < IA_DB_LOCK_TIMEOUT_MS ? half : IA_DB_LOCK_TIMEOUT_MS);
     const char *params[] = {statement_ms, lock_ms};
     bool sent =
         send_sql(db, "SELECT pg_catalog.set_config('search_path', 'pg_catalog', false)", 0, NULL) &&

@@ -21,6 +21,7 @@
 
 #define IA_DB_CONNECT_TIMEOUT_MS 3000  /* for one host */
 #define IA_DB_QUERY_TIMEOUT_MS   10000 /* for one call, also the server's statement_timeout */
+#define IA_DB_LOCK_TIMEOUT_MS    300   /* an administrator's open transaction must not hold up all the others */
 
 struct ia_db;
 

@@ -73,7 +73,7 @@ START_TEST(session_is_pinned_and_bounded)
     assert_setting(db, "search_path", "pg_catalog");
     assert_setting(db, "client_encoding", "UTF8");
     assert_setting(db, "statement_timeout", "1s");
-    assert_setting(db, "lock_timeout", "500ms");
+    assert_setting(db, "lock_timeout", "300ms");
     ia_db_free(db);
 }
 END_TEST
