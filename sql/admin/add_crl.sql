@@ -10,7 +10,8 @@
 \pset footer off
 \if :{?ca_name} \else \set ca_name '' \endif
 \if :{?crl_file} \else \set crl_file '' \endif
-SELECT iot_auth.fail('usage: psql -v ca_name=NAME -v crl_file=FILE -f add_crl.sql') WHERE '' IN (:'ca_name', :'crl_file') \g /dev/null
+SELECT iot_auth.fail('usage: psql -v ca_name=NAME -v crl_file=FILE -f add_crl.sql')
+    WHERE '' IN (:'ca_name', :'crl_file') \g /dev/null
 \set crl `cat -- :'crl_file' 2>/dev/null | LC_ALL=C tr -cd '\11\12\15\40-\176'`
 SELECT iot_auth.fail(format('cannot read file ''%s'', or it is empty', :'crl_file')) WHERE :'crl' = '' \g /dev/null
 

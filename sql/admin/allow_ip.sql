@@ -1,7 +1,7 @@
 -- Admit a network.  A scope with any ALLOW rule admits nobody else, also when the rule has expired.
 --
 --   psql -v network=203.0.113.0/24 -f sql/admin/allow_ip.sql
---   psql -v network=2001:db8::/32 -v scope=CA -v scope_key=acme -v expires_at='2030-01-01 00:00 UTC' -f sql/admin/allow_ip.sql
+--   psql -v network=2001:db8::/32 -v scope=CA -v scope_key=acme -v expires_at=2030-01-01 -f sql/admin/allow_ip.sql
 --
 -- network                       an address, or a network in CIDR notation
 -- scope, scope_key              GLOBAL (default, no key), CA (its name), DEVICE (its id) or ISSUER (its name)
@@ -17,7 +17,8 @@ SELECT iot_auth.fail('usage: psql -v network=CIDR ... -f allow_ip.sql') WHERE ''
 \if :{?expires_at} \else \set expires_at '' \endif
 \if :{?scope} \else \set scope 'GLOBAL' \endif
 
-SELECT iot_auth.allow_ip(:'network', :'scope', nullif(:'scope_key', ''), nullif(:'expires_at', '')::timestamptz) \g /dev/null
+SELECT iot_auth.allow_ip(:'network', :'scope', nullif(:'scope_key', ''),
+                         nullif(:'expires_at', '')::timestamptz) \g /dev/null
 
 SELECT rule_id, effect, network, scope, scope_key, expires_at FROM iot_auth.ip_rule
 WHERE scope = :'scope' AND scope_key IS NOT DISTINCT FROM nullif(:'scope_key', '')

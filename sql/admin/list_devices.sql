@@ -18,12 +18,15 @@
 \if :{?max} \else \set max '100' \endif
 
 SELECT CASE WHEN :'ca_name' <> '' THEN (iot_auth.find_ca(:'ca_name')).name END,
-       CASE WHEN :'status' <> '' THEN iot_auth.require_one_of('status', :'status', ARRAY['PENDING', 'ACTIVE', 'INACTIVE', 'REVOKED']) END \g /dev/null
+       CASE WHEN :'status' <> '' THEN iot_auth.require_one_of(
+           'status', :'status', ARRAY['PENDING', 'ACTIVE', 'INACTIVE', 'REVOKED']) END \g /dev/null
 
 SELECT d.device_id, a.name AS ca, coalesce(d.tenant, a.tenant) AS tenant, d.status, d.registered_by AS by,
        d.created_at::timestamptz(0), d.last_connected_at::timestamptz(0),
-       (SELECT count(*) FROM iot_auth.device_certificate c WHERE c.device_id = d.device_id AND c.status = 'ACTIVE') AS certificates,
-       array_to_string(ARRAY(SELECT r.role FROM iot_auth.device_role r WHERE r.device_id = d.device_id ORDER BY r.role), ', ') AS own_roles
+       (SELECT count(*) FROM iot_auth.device_certificate c
+        WHERE c.device_id = d.device_id AND c.status = 'ACTIVE') AS certificates,
+       array_to_string(ARRAY(SELECT r.role FROM iot_auth.device_role r WHERE r.device_id = d.device_id ORDER BY r.role),
+                       ', ') AS own_roles
 FROM iot_auth.device d JOIN iot_auth.ca a USING (ca_id)
 WHERE (:'ca_name' = '' OR a.name = :'ca_name') AND (:'status' = '' OR d.status = :'status')
   AND (:'tenant' = '' OR coalesce(d.tenant, a.tenant) = :'tenant') AND d.device_id LIKE :'like'

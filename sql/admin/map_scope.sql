@@ -11,7 +11,8 @@
 \if :{?issuer_name} \else \set issuer_name '' \endif
 \if :{?scope} \else \set scope '' \endif
 \if :{?role} \else \set role '' \endif
-SELECT iot_auth.fail('usage: psql -v issuer_name=NAME -v scope=SCOPE -v role=ROLE -f map_scope.sql') WHERE '' IN (:'issuer_name', :'scope', :'role') \g /dev/null
+SELECT iot_auth.fail('usage: psql -v issuer_name=NAME -v scope=SCOPE -v role=ROLE -f map_scope.sql')
+    WHERE '' IN (:'issuer_name', :'scope', :'role') \g /dev/null
 \if :{?unmap} \else \set unmap 'false' \endif
 
 SELECT CASE WHEN :'unmap'::boolean THEN iot_auth.unmap_scope(:'issuer_name', :'scope', :'role')

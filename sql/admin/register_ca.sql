@@ -11,7 +11,7 @@
 -- roles                         roles of all its devices, separated by commas (default device; empty: none)
 -- tenant                        default: none
 -- max_devices, max_registrations_per_minute      quotas of auto-registration (default: none)
--- replaces                      name of the CA that this one succeeds: its devices may come with certificates of this one
+-- replaces                      name of the CA that this one succeeds: its devices may come with certificates of this
 
 \set ON_ERROR_STOP on
 \set QUIET on
@@ -19,7 +19,8 @@
 \pset footer off
 \if :{?name} \else \set name '' \endif
 \if :{?pem_file} \else \set pem_file '' \endif
-SELECT iot_auth.fail('usage: psql -v name=NAME -v pem_file=FILE ... -f register_ca.sql') WHERE '' IN (:'name', :'pem_file') \g /dev/null
+SELECT iot_auth.fail('usage: psql -v name=NAME -v pem_file=FILE ... -f register_ca.sql')
+    WHERE '' IN (:'name', :'pem_file') \g /dev/null
 \if :{?tenant} \else \set tenant '' \endif
 \if :{?max_devices} \else \set max_devices '' \endif
 \if :{?max_registrations_per_minute} \else \set max_registrations_per_minute '' \endif
@@ -33,12 +34,15 @@ SELECT iot_auth.fail('usage: psql -v name=NAME -v pem_file=FILE ... -f register_
 SELECT iot_auth.fail(format('cannot read file ''%s'', or it is empty', :'pem_file')) WHERE :'pem' = '' \g /dev/null
 
 SELECT iot_auth.register_ca(
-    pem => :'pem', name => :'name', auto_registration => :'auto_registration', registered_status => :'registered_status',
-    device_id_template => :'device_id_template', client_id_templates => string_to_array(:'client_id_templates', ','),
-    roles => string_to_array(:'roles', ','), tenant => nullif(:'tenant', ''), max_devices => nullif(:'max_devices', '')::bigint,
-    max_registrations_per_minute => nullif(:'max_registrations_per_minute', '')::int, replaces => nullif(:'replaces', '')) AS ca_id \gset
+    pem => :'pem', name => :'name', auto_registration => :'auto_registration',
+    registered_status => :'registered_status', device_id_template => :'device_id_template',
+    client_id_templates => string_to_array(:'client_id_templates', ','), roles => string_to_array(:'roles', ','),
+    tenant => nullif(:'tenant', ''), max_devices => nullif(:'max_devices', '')::bigint,
+    max_registrations_per_minute => nullif(:'max_registrations_per_minute', '')::int,
+    replaces => nullif(:'replaces', '')) AS ca_id \gset
 
 SELECT c.ca_id, c.name, c.status, c.auto_registration, c.registered_status, c.device_id_template, c.tenant,
-       array_to_string(ARRAY(SELECT r.role FROM iot_auth.ca_role r WHERE r.ca_id = c.ca_id ORDER BY r.role), ', ') AS roles,
+       array_to_string(ARRAY(SELECT r.role FROM iot_auth.ca_role r WHERE r.ca_id = c.ca_id ORDER BY r.role),
+                       ', ') AS roles,
        encode(c.fingerprint, 'hex') AS fingerprint
 FROM iot_auth.ca c WHERE c.ca_id = :ca_id;

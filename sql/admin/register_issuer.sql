@@ -20,7 +20,8 @@
 \if :{?name} \else \set name '' \endif
 \if :{?issuer} \else \set issuer '' \endif
 \if :{?audience} \else \set audience '' \endif
-SELECT iot_auth.fail('usage: psql -v name=NAME -v issuer=URL -v audience=AUDIENCE ... -f register_issuer.sql') WHERE '' IN (:'name', :'issuer', :'audience') \g /dev/null
+SELECT iot_auth.fail('usage: psql -v name=NAME -v issuer=URL -v audience=AUDIENCE ... -f register_issuer.sql')
+    WHERE '' IN (:'name', :'issuer', :'audience') \g /dev/null
 \if :{?jwks_url} \else \set jwks_url '' \endif
 \if :{?app_id_claim} \else \set app_id_claim '' \endif
 \if :{?tenant} \else \set tenant '' \endif
@@ -36,9 +37,10 @@ SELECT iot_auth.fail(format('cannot read file ''%s'', or it is empty', :'jwks_fi
 
 SELECT iot_auth.register_issuer(
     name => :'name', issuer => :'issuer', audience => string_to_array(:'audience', ','),
-    algorithms => string_to_array(:'algorithms', ','), jwks => nullif(:'jwks', '')::jsonb, jwks_url => nullif(:'jwks_url', ''),
-    client_id_templates => string_to_array(:'client_id_templates', ','), app_id_claim => nullif(:'app_id_claim', ''),
-    token_types => string_to_array(:'token_types', ','), leeway_s => :'leeway_s', tenant => nullif(:'tenant', '')) \g /dev/null
+    algorithms => string_to_array(:'algorithms', ','), jwks => nullif(:'jwks', '')::jsonb,
+    jwks_url => nullif(:'jwks_url', ''), client_id_templates => string_to_array(:'client_id_templates', ','),
+    app_id_claim => nullif(:'app_id_claim', ''), token_types => string_to_array(:'token_types', ','),
+    leeway_s => :'leeway_s', tenant => nullif(:'tenant', '')) \g /dev/null
 
 SELECT name, issuer, array_to_string(audience, ', ') AS audience, array_to_string(algorithms, ', ') AS algorithms,
        coalesce(jwks_url, jsonb_array_length(jwks -> 'keys') || ' in the registry', 'by discovery') AS keys, status

@@ -1,6 +1,7 @@
 -- Revoke one certificate of a device; its other certificates stay good.  Takes effect at once.
 --
---   psql -v fingerprint=$(openssl x509 -in old.pem -outform DER | sha256sum | cut -c1-64) -f sql/admin/revoke_certificate.sql
+--   fingerprint=$(openssl x509 -in sensor-17.pem -outform DER | sha256sum | cut -c1-64)
+--   psql -v fingerprint=$fingerprint -f sql/admin/revoke_certificate.sql
 --
 -- fingerprint                   SHA-256 of the certificate, hexadecimal, with or without colons
 
@@ -9,7 +10,8 @@
 \set VERBOSITY terse
 \pset footer off
 \if :{?fingerprint} \else \set fingerprint '' \endif
-SELECT iot_auth.fail('usage: psql -v fingerprint=HEX -f revoke_certificate.sql') WHERE '' IN (:'fingerprint') \g /dev/null
+SELECT iot_auth.fail('usage: psql -v fingerprint=HEX -f revoke_certificate.sql')
+    WHERE '' IN (:'fingerprint') \g /dev/null
 
 SELECT iot_auth.revoke_certificate(:'fingerprint') \g /dev/null
 

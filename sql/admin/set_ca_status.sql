@@ -10,7 +10,8 @@
 \pset footer off
 \if :{?name} \else \set name '' \endif
 \if :{?status} \else \set status '' \endif
-SELECT iot_auth.fail('usage: psql -v name=NAME -v status=ACTIVE|INACTIVE|REVOKED -f set_ca_status.sql') WHERE '' IN (:'name', :'status') \g /dev/null
+SELECT iot_auth.fail('usage: psql -v name=NAME -v status=ACTIVE|INACTIVE|REVOKED -f set_ca_status.sql')
+    WHERE '' IN (:'name', :'status') \g /dev/null
 
 SELECT iot_auth.set_ca_status(:'name', :'status') \g /dev/null
 

@@ -10,7 +10,8 @@
 \pset footer off
 \if :{?device_id} \else \set device_id '' \endif
 \if :{?status} \else \set status '' \endif
-SELECT iot_auth.fail('usage: psql -v device_id=ID -v status=PENDING|ACTIVE|INACTIVE|REVOKED -f set_device_status.sql') WHERE '' IN (:'device_id', :'status') \g /dev/null
+SELECT iot_auth.fail('usage: psql -v device_id=ID -v status=PENDING|ACTIVE|INACTIVE|REVOKED -f set_device_status.sql')
+    WHERE '' IN (:'device_id', :'status') \g /dev/null
 
 SELECT iot_auth.set_device_status(:'device_id', :'status') \g /dev/null
 

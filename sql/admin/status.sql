@@ -11,7 +11,8 @@ SELECT node_name AS broker, now() - last_seen < interval '15 s' AS alive, last_s
 FROM iot_auth.node ORDER BY node_name;
 
 SELECT a.name AS ca, a.status, count(d.device_id) AS devices, count(*) FILTER (WHERE d.status = 'ACTIVE') AS active,
-       count(*) FILTER (WHERE d.status = 'PENDING') AS pending, count(*) FILTER (WHERE d.status = 'INACTIVE') AS inactive,
+       count(*) FILTER (WHERE d.status = 'PENDING') AS pending,
+       count(*) FILTER (WHERE d.status = 'INACTIVE') AS inactive,
        count(*) FILTER (WHERE d.status = 'REVOKED') AS revoked
 FROM iot_auth.ca a LEFT JOIN iot_auth.device d USING (ca_id)
 GROUP BY a.ca_id ORDER BY a.name;

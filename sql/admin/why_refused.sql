@@ -29,6 +29,7 @@ SELECT e.at::timestamptz(0), e.node, e.kind, e.reason, e.principal, a.name AS ca
        e.detail - ARRAY['device_id', 'app', 'ca', 'address', 'reason', 'node', 'at'] AS detail
 FROM iot_auth.event e LEFT JOIN iot_auth.ca a USING (ca_id)
 WHERE e.reason IS NOT NULL AND e.at > now() - :'hours'::float8 * interval '1 hour'
-  AND (e.principal = :'who' OR e.address = :'who' OR e.detail ->> 'device_id' = :'who' OR e.detail ->> 'client_id' = :'who'
+  AND (e.principal = :'who' OR e.address = :'who' OR e.detail ->> 'device_id' = :'who'
+       OR e.detail ->> 'client_id' = :'who'
        OR e.detail ->> 'fingerprint' = lower(replace(:'who', ':', '')))
 ORDER BY e.at DESC, e.event_id DESC LIMIT :'max'::bigint;

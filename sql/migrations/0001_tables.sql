@@ -18,7 +18,8 @@ BEGIN
         RAISE EXCEPTION 'iot_auth needs PostgreSQL 15 or newer, this is %', current_setting('server_version');
     END IF;
     IF current_setting('server_encoding') <> 'UTF8' THEN
-        RAISE EXCEPTION 'iot_auth needs a database with encoding UTF8, this one has %', current_setting('server_encoding')
+        RAISE EXCEPTION 'iot_auth needs a database with encoding UTF8, this one has %',
+            current_setting('server_encoding')
             USING HINT = 'CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0';
     END IF;
 END $$;
@@ -94,7 +95,8 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
     WHEN v IS NULL THEN 'it is missing'
     WHEN octet_length(v) NOT BETWEEN 1 AND 256 THEN 'it must be 1 to 256 bytes long'
-    WHEN v COLLATE "C" !~ '^[\u0021\u0023-\u005b\u005d-\u007e]+$' THEN 'only printable ASCII may stand in it, without space, " and \'
+    WHEN v COLLATE "C" !~ '^[\u0021\u0023-\u005b\u005d-\u007e]+$'
+        THEN 'only printable ASCII may stand in it, without space, " and \'
 END;
 
 -- One to `most` elements, one dimension, no NULL.
@@ -182,7 +184,8 @@ CREATE TABLE IF NOT EXISTS iot_auth.device (
     CONSTRAINT device_status_known CHECK (status IN ('PENDING', 'ACTIVE', 'INACTIVE', 'REVOKED')),
     CONSTRAINT device_attributes_is_an_object CHECK (jsonb_typeof(attributes) = 'object'),
     CONSTRAINT device_registered_by_known CHECK (registered_by IN ('jitr', 'admin')),
-    CONSTRAINT ca_with_devices_can_only_be_disabled FOREIGN KEY (ca_id) REFERENCES iot_auth.ca (ca_id) ON DELETE RESTRICT
+    CONSTRAINT ca_with_devices_can_only_be_disabled FOREIGN KEY (ca_id) REFERENCES iot_auth.ca (ca_id)
+        ON DELETE RESTRICT
 ) WITH (fillfactor = 90);
 CREATE INDEX IF NOT EXISTS device_ca ON iot_auth.device (ca_id);
 
@@ -201,7 +204,8 @@ CREATE TABLE IF NOT EXISTS iot_auth.device_certificate (
     CONSTRAINT certificate_fingerprint_is_sha256 CHECK (octet_length(fingerprint) = 32),
     CONSTRAINT certificate_status_known CHECK (status IN ('ACTIVE', 'INACTIVE', 'REVOKED')),
     CONSTRAINT certificate_registered_by_known CHECK (registered_by IN ('jitr', 'admin')),
-    CONSTRAINT ca_with_certificates_can_only_be_disabled FOREIGN KEY (ca_id) REFERENCES iot_auth.ca (ca_id) ON DELETE RESTRICT
+    CONSTRAINT ca_with_certificates_can_only_be_disabled FOREIGN KEY (ca_id) REFERENCES iot_auth.ca (ca_id)
+        ON DELETE RESTRICT
 );
 CREATE INDEX IF NOT EXISTS device_certificate_device ON iot_auth.device_certificate (device_id);
 CREATE INDEX IF NOT EXISTS device_certificate_ca ON iot_auth.device_certificate (ca_id, created_at);
@@ -256,7 +260,8 @@ CREATE TABLE IF NOT EXISTS iot_auth.oauth_issuer (
     algorithms          text[] COLLATE "C" NOT NULL DEFAULT ARRAY['RS256', 'ES256'],
     jwks                jsonb,
     jwks_url            text COLLATE "C", -- neither: OpenID discovery at the issuer
-    client_id_templates text[] COLLATE "C" NOT NULL DEFAULT ARRAY['app:${issuer}:${app_id}', 'app:${issuer}:${app_id}/*'],
+    client_id_templates text[] COLLATE "C" NOT NULL DEFAULT ARRAY['app:${issuer}:${app_id}',
+                                                                  'app:${issuer}:${app_id}/*'],
     app_id_claim        text COLLATE "C", -- NULL: client_id, else azp, else sub
     token_types         text[] COLLATE "C" NOT NULL DEFAULT ARRAY['at+jwt', 'JWT'],
     leeway_s            int NOT NULL DEFAULT 30,
@@ -272,7 +277,8 @@ CREATE TABLE IF NOT EXISTS iot_auth.oauth_issuer (
     CONSTRAINT issuer_algorithms_known CHECK (algorithms <@ ARRAY['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512',
                                                                   'ES256', 'ES384', 'ES512', 'EdDSA']),
     CONSTRAINT issuer_client_id_templates_not_empty CHECK (iot_auth.list_problem(client_id_templates, 16) IS NULL),
-    CONSTRAINT issuer_app_id_claim_is_a_text CHECK (app_id_claim IS NULL OR iot_auth.text_problem(app_id_claim, 128) IS NULL),
+    CONSTRAINT issuer_app_id_claim_is_a_text
+        CHECK (app_id_claim IS NULL OR iot_auth.text_problem(app_id_claim, 128) IS NULL),
     CONSTRAINT issuer_token_types_not_empty CHECK (iot_auth.list_problem(token_types, 16) IS NULL),
     CONSTRAINT issuer_leeway_0_to_600_s CHECK (leeway_s BETWEEN 0 AND 600),
     CONSTRAINT issuer_tenant_is_a_value CHECK (tenant IS NULL OR iot_auth.value_problem(tenant) IS NULL),
@@ -322,6 +328,8 @@ CREATE TABLE IF NOT EXISTS iot_auth.event (
 );
 CREATE INDEX IF NOT EXISTS event_at ON iot_auth.event (at);
 CREATE INDEX IF NOT EXISTS event_principal ON iot_auth.event (principal, at);
+-- What brokers publish, among many refusals.
+CREATE INDEX IF NOT EXISTS event_status ON iot_auth.event (event_id) WHERE kind IN ('device/status', 'ca/status');
 
 CREATE TABLE IF NOT EXISTS iot_auth.node (
     node_name  text PRIMARY KEY,

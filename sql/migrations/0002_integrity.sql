@@ -45,8 +45,8 @@ BEGIN
     RETURN total = length + octets + 2 AND get_byte(der, octets + 2) = 48;
 END $$;
 
--- The DER of a text that holds exactly one PEM block (RFC 7468) with that label, or what is wrong with it.  Text in front of
--- the block is allowed, as `openssl x509 -text` writes it; nothing but white space after it.
+-- The DER of a text that holds exactly one PEM block (RFC 7468) with that label, or what is wrong with it.  Text in
+-- front of the block is allowed, as `openssl x509 -text` writes it; nothing but white space after it.
 CREATE OR REPLACE FUNCTION iot_auth.pem_decode(pem text, label text, OUT der bytea, OUT problem text)
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -121,7 +121,8 @@ BEGIN
         WHEN strpos(literals, '*') > 0 THEN 'it holds a ''*'''
         WHEN strpos(literals, '/') > 0 AND NOT client_id THEN 'it holds a ''/'''
         WHEN (SELECT count(*) FROM regexp_matches(rest, '\$\{[^}]*\}|[^$]+', 'g')) > 16 THEN 'it has more than 16 parts'
-        WHEN NOT client_id AND strpos(template, '${') = 0 THEN 'without a variable, all certificates would be one device'
+        WHEN NOT client_id AND strpos(template, '${') = 0
+            THEN 'without a variable, all certificates would be one device'
     END;
 END $$;
 
@@ -156,7 +157,8 @@ RETURN CASE
     WHEN filter COLLATE "C" !~ '\$\{' THEN NULL
     WHEN filter COLLATE "C" ~ '[^/]\$\{|\}[^/]|\$\{[^}/]*(/|$)' THEN 'a ${variable} must be a whole level'
     WHEN regexp_replace('/' || filter COLLATE "C",
-                        '/\$\{(device_id|client_id|tenant|ca|app_id|issuer|(claim|attr)\.[^+#/*${}]{1,128})\}(?=/|$)', '/', 'g')
+                        '/\$\{(device_id|client_id|tenant|ca|app_id|issuer|(claim|attr)\.[^+#/*${}]{1,128})\}(?=/|$)',
+                        '/', 'g')
          ~ '\$\{' THEN 'it holds a ${variable} that does not exist'
 END;
 
@@ -165,7 +167,8 @@ END;
 CREATE OR REPLACE FUNCTION iot_auth.refuse() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RAISE EXCEPTION USING MESSAGE = TG_ARGV[0], HINT = coalesce(TG_ARGV[1], ''), ERRCODE = 'object_not_in_prerequisite_state';
+    RAISE EXCEPTION USING MESSAGE = TG_ARGV[0], HINT = coalesce(TG_ARGV[1], ''),
+        ERRCODE = 'object_not_in_prerequisite_state';
 END $$;
 
 CREATE OR REPLACE TRIGGER ca_revoked_is_final BEFORE UPDATE ON iot_auth.ca FOR EACH ROW
@@ -230,7 +233,8 @@ BEGIN
     IF problem IS NOT NULL THEN
         PERFORM iot_auth.fail(format('device_id_template ''%s'': %s', NEW.device_id_template, problem));
     END IF;
-    problem := iot_auth.client_id_templates_problem(NEW.client_id_templates, 'device_id|' || iot_auth.certificate_variables());
+    problem := iot_auth.client_id_templates_problem(NEW.client_id_templates,
+                                                    'device_id|' || iot_auth.certificate_variables());
     IF problem IS NOT NULL THEN
         PERFORM iot_auth.fail('client_id_templates: ' || problem);
     END IF;
@@ -247,7 +251,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM iot_auth.ca a JOIN iot_auth.ca b ON a.replaces = b.ca_id
                WHERE NEW.ca_id IN (a.ca_id, b.ca_id) AND a.tenant IS DISTINCT FROM b.tenant) THEN
-        PERFORM iot_auth.fail(format('CA ''%s'': a CA and the one that it replaces must be of the same tenant', NEW.name));
+        PERFORM iot_auth.fail(format('CA ''%s'': a CA and the one that it replaces must be of the same tenant',
+                                     NEW.name));
     END IF;
     IF iot_auth.ca_succeeds(NEW.ca_id, NEW.ca_id) THEN
         PERFORM iot_auth.fail(format('CA ''%s'' would replace itself', NEW.name));
@@ -287,7 +292,7 @@ BEGIN
       AND NOT (iot_auth.ca_succeeds(c.ca_id, d.ca_id) OR iot_auth.ca_succeeds(d.ca_id, c.ca_id))
     LIMIT 1;
     IF FOUND THEN
-        PERFORM iot_auth.fail(format('certificate %s belongs to a CA that is neither that of device ''%s'' nor in succession with it',
+        PERFORM iot_auth.fail(format('the CA of certificate %s is neither that of device ''%s'' nor in line with it',
                                      stray.fingerprint, stray.device_id), 'see ca.replaces');
     END IF;
     RETURN NULL;
@@ -305,8 +310,8 @@ BEGIN
       AND NOT (iot_auth.ca_succeeds(c.ca_id, NEW.ca_id) OR iot_auth.ca_succeeds(NEW.ca_id, c.ca_id))
     LIMIT 1;
     IF FOUND THEN
-        PERFORM iot_auth.fail(format('device ''%s'' has certificates of a CA that is not in succession with the new one', NEW.device_id),
-                              'delete them first, or see ca.replaces');
+        PERFORM iot_auth.fail(format('device ''%s'' has certificates of a CA that is not in line with the new one',
+                                     NEW.device_id), 'delete them first, or see ca.replaces');
     END IF;
     RETURN NULL;
 END $$;
@@ -321,7 +326,8 @@ BEGIN
     RETURN NEW;
 END $$;
 CREATE OR REPLACE TRIGGER device_touch BEFORE UPDATE ON iot_auth.device FOR EACH ROW
-    WHEN ((NEW.ca_id, NEW.tenant, NEW.status, NEW.attributes) IS DISTINCT FROM (OLD.ca_id, OLD.tenant, OLD.status, OLD.attributes))
+    WHEN ((NEW.ca_id, NEW.tenant, NEW.status, NEW.attributes)
+          IS DISTINCT FROM (OLD.ca_id, OLD.tenant, OLD.status, OLD.attributes))
     EXECUTE FUNCTION iot_auth.touch();
 
 -- Rules
@@ -329,9 +335,10 @@ CREATE OR REPLACE TRIGGER device_touch BEFORE UPDATE ON iot_auth.device FOR EACH
 CREATE OR REPLACE FUNCTION iot_auth.check_rule() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM iot_auth.fail(format('topic filter ''%s'': %s', NEW.topic_filter, iot_auth.topic_filter_problem(NEW.topic_filter)));
+    PERFORM iot_auth.fail(format('topic filter ''%s'': %s', NEW.topic_filter,
+                                 iot_auth.topic_filter_problem(NEW.topic_filter)));
 END $$;
-CREATE OR REPLACE TRIGGER rule_topic_filter BEFORE INSERT OR UPDATE ON iot_auth.role_rule FOR EACH ROW
+CREATE OR REPLACE TRIGGER rule_topic_filter BEFORE INSERT OR UPDATE OF topic_filter ON iot_auth.role_rule FOR EACH ROW
     WHEN (iot_auth.topic_filter_problem(NEW.topic_filter) IS NOT NULL)
     EXECUTE FUNCTION iot_auth.check_rule();
 
@@ -362,13 +369,15 @@ BEGIN
         PERFORM iot_auth.fail('jwks: ' || problem);
     END IF;
     IF NEW.jwks IS NULL AND NEW.jwks_url IS NULL AND NEW.issuer !~ '^https://' THEN
-        PERFORM iot_auth.fail(format('issuer ''%s'' has neither jwks nor jwks_url, and keys are discovered at https:// issuers only', NEW.issuer));
+        PERFORM iot_auth.fail(format('issuer ''%s'' has neither jwks nor jwks_url', NEW.name),
+                              'keys are discovered at https:// issuers only');
     END IF;
     RETURN NULL;
 END $$;
 CREATE OR REPLACE TRIGGER issuer_check_insert AFTER INSERT ON iot_auth.oauth_issuer FOR EACH ROW
     EXECUTE FUNCTION iot_auth.check_issuer();
-CREATE OR REPLACE TRIGGER issuer_check_update AFTER UPDATE OF issuer, jwks, jwks_url, client_id_templates ON iot_auth.oauth_issuer
+CREATE OR REPLACE TRIGGER issuer_check_update AFTER UPDATE OF issuer, jwks, jwks_url, client_id_templates
+    ON iot_auth.oauth_issuer
     FOR EACH ROW EXECUTE FUNCTION iot_auth.check_issuer();
 
 INSERT INTO iot_auth.schema_version (version) VALUES (2) ON CONFLICT DO NOTHING;

@@ -40,8 +40,8 @@ BEGIN
     END IF;
 END $$;
 
--- Statement trigger.  Arguments: topic, key column, the columns that matter (comma-separated; for UPDATE, with the key).
--- One function for all tables: the texts put into the statement are those of the trigger definitions below.
+-- Statement trigger.  Arguments: topic, key column, the columns that matter (comma-separated; for UPDATE, with the
+-- key).  One function for all tables: the texts put into the statement are those of the trigger definitions below.
 CREATE OR REPLACE FUNCTION iot_auth.notify_change() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -65,11 +65,12 @@ BEGIN
     END IF;
     -- A device's own trigger tells of its end; one payload for each cascaded row of a million would not help anybody.
     IF TG_OP = 'DELETE' AND TG_TABLE_NAME IN ('device_certificate', 'device_role') THEN
-        changed := 'SELECT * FROM old_rows o WHERE EXISTS (SELECT FROM iot_auth.device d WHERE d.device_id = o.device_id)';
+        changed := 'SELECT * FROM old_rows o WHERE EXISTS '
+                   '(SELECT FROM iot_auth.device d WHERE d.device_id = o.device_id)';
     END IF;
     -- 51 rows are enough to know that there are many; duplicate keys go in the second step, so that the first can stop.
-    EXECUTE format('SELECT array_agg(DISTINCT k) FROM (SELECT %I::text AS k FROM (%s) changed LIMIT 51) few', key, changed)
-    INTO keys;
+    EXECUTE format('SELECT array_agg(DISTINCT k) FROM (SELECT %I::text AS k FROM (%s) changed LIMIT 51) few',
+                   key, changed) INTO keys;
     PERFORM iot_auth.notify(topic, keys);
     RETURN NULL;
 END $$;
@@ -153,7 +154,8 @@ DECLARE
 BEGIN
     WITH written AS (
         INSERT INTO iot_auth.event (kind, ca_id, detail)
-        SELECT 'ca/status', n.ca_id, jsonb_build_object('ca', n.name, 'old', o.status, 'new', n.status, 'tenant', n.tenant)
+        SELECT 'ca/status', n.ca_id,
+               jsonb_build_object('ca', n.name, 'old', o.status, 'new', n.status, 'tenant', n.tenant)
         FROM old_rows o JOIN new_rows n USING (ca_id)
         WHERE o.status <> n.status
         RETURNING event_id)
@@ -191,7 +193,8 @@ BEGIN
 END $$;
 CREATE OR REPLACE TRIGGER usage_insert AFTER INSERT ON iot_auth.device REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION iot_auth.usage_stale();
-CREATE OR REPLACE TRIGGER usage_update AFTER UPDATE ON iot_auth.device REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+CREATE OR REPLACE TRIGGER usage_update AFTER UPDATE ON iot_auth.device
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION iot_auth.usage_stale();
 CREATE OR REPLACE TRIGGER usage_delete AFTER DELETE ON iot_auth.device REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT EXECUTE FUNCTION iot_auth.usage_stale();

@@ -1,6 +1,6 @@
--- The functions for administrators.  They run with the caller's own rights (those of iot_auth_admin are granted in 0006)
--- and do nothing that writing to the tables could not: what they add is the check of every argument before anything is
--- written, and an error that says in one line what is wrong; its hint says how to mend it.
+-- The functions for administrators.  They run with the caller's own rights (those of iot_auth_admin are granted in
+-- 0006) and do nothing that writing to the tables could not: what they add is the check of every argument before
+-- anything is written, and an error that says in one line what is wrong; its hint says how to mend it.
 
 BEGIN;
 SET LOCAL search_path = pg_catalog, pg_temp;
@@ -23,7 +23,8 @@ CREATE OR REPLACE FUNCTION iot_auth.require_one_of(what text, value text, allowe
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF value IS NULL OR value <> ALL (allowed) THEN
-        PERFORM iot_auth.fail(format('%s %s is unknown: it must be one of %s', what, coalesce(quote_literal(left(value, 160)), 'NULL'),
+        PERFORM iot_auth.fail(format('%s %s is unknown: it must be one of %s', what,
+                                     coalesce(quote_literal(left(value, 160)), 'NULL'),
                                      array_to_string(allowed, ', ')));
     END IF;
 END $$;
@@ -48,7 +49,8 @@ DECLARE
 BEGIN
     SELECT * INTO found_device FROM iot_auth.device d WHERE d.device_id = find_device.device_id;
     IF NOT FOUND THEN
-        PERFORM iot_auth.fail(format('device %s is not registered', coalesce(quote_literal(find_device.device_id), 'NULL')),
+        PERFORM iot_auth.fail(format('device %s is not registered',
+                                     coalesce(quote_literal(find_device.device_id), 'NULL')),
                               'see SELECT device_id FROM iot_auth.device', 'undefined_object');
     END IF;
     RETURN found_device;
@@ -67,7 +69,8 @@ CREATE OR REPLACE FUNCTION iot_auth.require_issuer(name text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM iot_auth.oauth_issuer i WHERE i.name = require_issuer.name) THEN
-        PERFORM iot_auth.fail(format('issuer %s is not registered', coalesce(quote_literal(require_issuer.name), 'NULL')),
+        PERFORM iot_auth.fail(format('issuer %s is not registered',
+                                     coalesce(quote_literal(require_issuer.name), 'NULL')),
                               'see SELECT name FROM iot_auth.oauth_issuer', 'undefined_object');
     END IF;
 END $$;
@@ -100,12 +103,14 @@ DECLARE
 BEGIN
     PERFORM iot_auth.require('name', register_ca.name, iot_auth.value_problem(register_ca.name));
     print := sha256(iot_auth.require_pem('pem', register_ca.pem, 'CERTIFICATE'));
-    PERFORM iot_auth.require('auto_registration', NULL, CASE WHEN register_ca.auto_registration IS NULL THEN 'it is missing' END);
+    PERFORM iot_auth.require('auto_registration', NULL,
+        CASE WHEN register_ca.auto_registration IS NULL THEN 'it is missing' END);
     PERFORM iot_auth.require_one_of('registered_status', register_ca.registered_status, ARRAY['ACTIVE', 'PENDING']);
     PERFORM iot_auth.require('device_id_template', register_ca.device_id_template,
         iot_auth.template_problem(register_ca.device_id_template, false, iot_auth.certificate_variables()));
     PERFORM iot_auth.require('client_id_templates', NULL,
-        iot_auth.client_id_templates_problem(register_ca.client_id_templates, 'device_id|' || iot_auth.certificate_variables()));
+        iot_auth.client_id_templates_problem(register_ca.client_id_templates,
+                                             'device_id|' || iot_auth.certificate_variables()));
     PERFORM iot_auth.require('tenant', register_ca.tenant,
         CASE WHEN register_ca.tenant IS NOT NULL THEN iot_auth.value_problem(register_ca.tenant) END);
     PERFORM iot_auth.require('max_devices', register_ca.max_devices::text,
@@ -120,23 +125,26 @@ BEGIN
     IF register_ca.replaces IS NOT NULL THEN
         predecessor := iot_auth.find_ca(register_ca.replaces);
         IF predecessor.tenant IS DISTINCT FROM register_ca.tenant THEN
-            PERFORM iot_auth.fail(format('CA ''%s'' has %s: a CA can only be replaced by one of the same tenant', predecessor.name,
-                                         coalesce(format('tenant ''%s''', predecessor.tenant), 'no tenant')));
+            PERFORM iot_auth.fail(format('CA ''%s'' has %s: a CA can only be replaced by one of the same tenant',
+                                         predecessor.name,
+                                         coalesce('tenant ' || quote_literal(predecessor.tenant), 'no tenant')));
         END IF;
     END IF;
     IF EXISTS (SELECT FROM iot_auth.ca c WHERE c.name = register_ca.name) THEN
-        PERFORM iot_auth.fail(format('there is a CA ''%s'' already', register_ca.name), 'choose another name', 'duplicate_object');
+        PERFORM iot_auth.fail(format('there is a CA ''%s'' already', register_ca.name), 'choose another name',
+                              'duplicate_object');
     END IF;
     SELECT c.name INTO twin FROM iot_auth.ca c WHERE c.fingerprint = print;
     IF FOUND THEN
-        PERFORM iot_auth.fail(format('this certificate is registered already, as CA ''%s''', twin), NULL, 'duplicate_object');
+        PERFORM iot_auth.fail(format('this certificate is registered already, as CA ''%s''', twin), NULL,
+                              'duplicate_object');
     END IF;
 
     INSERT INTO iot_auth.ca (name, pem, fingerprint, auto_registration, registered_status, device_id_template,
                              client_id_templates, tenant, max_devices, max_registrations_per_minute, replaces)
     VALUES (register_ca.name, register_ca.pem, print, register_ca.auto_registration, register_ca.registered_status,
-            register_ca.device_id_template, register_ca.client_id_templates, register_ca.tenant, register_ca.max_devices,
-            register_ca.max_registrations_per_minute, predecessor.ca_id)
+            register_ca.device_id_template, register_ca.client_id_templates, register_ca.tenant,
+            register_ca.max_devices, register_ca.max_registrations_per_minute, predecessor.ca_id)
     RETURNING ca_id INTO new_id;
     INSERT INTO iot_auth.ca_role (ca_id, role) SELECT DISTINCT new_id, r FROM unnest(register_ca.roles) r;
     RETURN new_id;
@@ -178,24 +186,26 @@ DECLARE
     current_ca text := (SELECT c.name FROM iot_auth.ca c WHERE c.ca_id = target.ca_id);
 BEGIN
     IF target.ca_id <> issued_by.ca_id AND NOT iot_auth.ca_succeeds(issued_by.ca_id, target.ca_id) THEN
-        PERFORM iot_auth.fail(format('there is a device ''%s'' of CA ''%s'' already, and CA ''%s'' does not replace that one',
+        PERFORM iot_auth.fail(format('there is a device ''%s'' of CA ''%s'' already, which CA ''%s'' does not replace',
                                      target.device_id, current_ca, issued_by.name),
-                              'choose another device_id, or mark the CA as successor (ca.replaces)', 'duplicate_object');
+                              'choose another device_id, or mark the CA as successor (ca.replaces)',
+                              'duplicate_object');
     END IF;
     IF target.status = 'REVOKED' THEN
         PERFORM iot_auth.fail(format('device ''%s'' is REVOKED, and stays so', target.device_id),
                               'delete it before you register it anew', 'object_not_in_prerequisite_state');
     END IF;
     IF attributes <> '{}' AND attributes <> target.attributes THEN
-        PERFORM iot_auth.fail(format('device ''%s'' exists: a new certificate does not change its attributes', target.device_id),
+        PERFORM iot_auth.fail(format('device ''%s'' exists: a new certificate does not change its attributes',
+                                     target.device_id),
                               'UPDATE iot_auth.device SET attributes = ...');
     END IF;
 END $$;
 
 -- A new device, or a further certificate for a device that exists: it keeps its status, rights and attributes.
-CREATE OR REPLACE FUNCTION iot_auth.register_device(device_id text, pem text, ca_name text, status text DEFAULT 'ACTIVE',
-                                                    attributes jsonb DEFAULT '{}') RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE OR REPLACE FUNCTION iot_auth.register_device(device_id text, pem text, ca_name text,
+                                                    status text DEFAULT 'ACTIVE', attributes jsonb DEFAULT '{}')
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     issued_by iot_auth.ca;
@@ -203,27 +213,33 @@ DECLARE
     owner text;
     print bytea;
 BEGIN
-    PERFORM iot_auth.require('device_id', register_device.device_id, iot_auth.device_id_problem(register_device.device_id));
+    PERFORM iot_auth.require('device_id', register_device.device_id,
+                             iot_auth.device_id_problem(register_device.device_id));
     print := sha256(iot_auth.require_pem('pem', register_device.pem, 'CERTIFICATE'));
     issued_by := iot_auth.find_ca(register_device.ca_name);
-    PERFORM iot_auth.require_one_of('status', register_device.status, ARRAY['PENDING', 'ACTIVE', 'INACTIVE', 'REVOKED']);
+    PERFORM iot_auth.require_one_of('status', register_device.status,
+                                    ARRAY['PENDING', 'ACTIVE', 'INACTIVE', 'REVOKED']);
     PERFORM iot_auth.require('attributes', left(register_device.attributes::text, 80),
-        CASE WHEN jsonb_typeof(register_device.attributes) IS DISTINCT FROM 'object' THEN 'it must be a JSON object' END);
+        CASE WHEN jsonb_typeof(register_device.attributes) IS DISTINCT FROM 'object'
+            THEN 'it must be a JSON object' END);
     IF issued_by.fingerprint = print THEN
         PERFORM iot_auth.fail(format('this is the certificate of CA ''%s'' itself', issued_by.name));
     END IF;
     SELECT c.device_id INTO owner FROM iot_auth.device_certificate c WHERE c.fingerprint = print;
     IF FOUND THEN
-        PERFORM iot_auth.fail(format('this certificate is registered already, for device ''%s''', owner), NULL, 'duplicate_object');
+        PERFORM iot_auth.fail(format('this certificate is registered already, for device ''%s''', owner), NULL,
+                              'duplicate_object');
     END IF;
 
     SELECT * INTO target FROM iot_auth.device d WHERE d.device_id = register_device.device_id FOR NO KEY UPDATE;
     IF FOUND THEN
         PERFORM iot_auth.require_rotation(target, issued_by, register_device.attributes);
-        UPDATE iot_auth.device SET ca_id = issued_by.ca_id WHERE device_id = target.device_id AND ca_id <> issued_by.ca_id;
+        UPDATE iot_auth.device SET ca_id = issued_by.ca_id
+        WHERE device_id = target.device_id AND ca_id <> issued_by.ca_id;
     ELSE
         INSERT INTO iot_auth.device (device_id, ca_id, tenant, status, attributes)
-        VALUES (register_device.device_id, issued_by.ca_id, issued_by.tenant, register_device.status, register_device.attributes);
+        VALUES (register_device.device_id, issued_by.ca_id, issued_by.tenant, register_device.status,
+                register_device.attributes);
     END IF;
     INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id, pem)
     VALUES (print, register_device.device_id, issued_by.ca_id, register_device.pem);
@@ -235,7 +251,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     target iot_auth.device := iot_auth.find_device(set_device_status.device_id);
 BEGIN
-    PERFORM iot_auth.require_one_of('status', set_device_status.status, ARRAY['PENDING', 'ACTIVE', 'INACTIVE', 'REVOKED']);
+    PERFORM iot_auth.require_one_of('status', set_device_status.status,
+                                    ARRAY['PENDING', 'ACTIVE', 'INACTIVE', 'REVOKED']);
     IF target.status = 'REVOKED' AND set_device_status.status <> 'REVOKED' THEN
         PERFORM iot_auth.fail(format('device ''%s'' is REVOKED, and stays so', target.device_id),
                               'delete it, and it may be registered anew', 'object_not_in_prerequisite_state');
@@ -255,7 +272,8 @@ BEGIN
     UPDATE iot_auth.device_certificate SET status = 'REVOKED' WHERE fingerprint = decode(hex, 'hex');
     IF NOT FOUND THEN
         PERFORM iot_auth.fail(format('certificate %s is not registered', hex),
-                              'a certificate that has never been seen is revoked with a CRL: iot_auth.add_crl', 'undefined_object');
+                              'a certificate that has never been seen is revoked with a CRL: iot_auth.add_crl',
+                              'undefined_object');
     END IF;
 END $$;
 
@@ -282,8 +300,8 @@ BEGIN
 END $$;
 
 -- max_qos and allow_retain limit what an ALLOW of PUBLISH admits; their defaults leave it open.
-CREATE OR REPLACE FUNCTION iot_auth.add_rule(role text, effect text, actions text[], topic_filter text, max_qos int DEFAULT 2,
-                                             allow_retain boolean DEFAULT true) RETURNS bigint
+CREATE OR REPLACE FUNCTION iot_auth.add_rule(role text, effect text, actions text[], topic_filter text,
+                                             max_qos int DEFAULT 2, allow_retain boolean DEFAULT true) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -297,11 +315,13 @@ BEGIN
     FOREACH action IN ARRAY add_rule.actions LOOP
         PERFORM iot_auth.require_one_of('action', action, known);
     END LOOP;
-    PERFORM iot_auth.require('topic_filter', add_rule.topic_filter, iot_auth.topic_filter_problem(add_rule.topic_filter));
+    PERFORM iot_auth.require('topic_filter', add_rule.topic_filter,
+                             iot_auth.topic_filter_problem(add_rule.topic_filter));
     PERFORM iot_auth.require('max_qos', add_rule.max_qos::text,
         CASE WHEN add_rule.max_qos BETWEEN 0 AND 2 THEN NULL ELSE 'it must be 0, 1 or 2' END);
     PERFORM iot_auth.require('allow_retain', NULL, CASE WHEN add_rule.allow_retain IS NULL THEN 'it is missing' END);
-    IF (add_rule.max_qos < 2 OR NOT add_rule.allow_retain) AND NOT (add_rule.effect = 'ALLOW' AND 'PUBLISH' = ANY (add_rule.actions)) THEN
+    IF (add_rule.max_qos < 2 OR NOT add_rule.allow_retain)
+        AND NOT (add_rule.effect = 'ALLOW' AND 'PUBLISH' = ANY (add_rule.actions)) THEN
         PERFORM iot_auth.fail('max_qos and allow_retain limit an ALLOW of PUBLISH, and this is none');
     END IF;
     SELECT r.rule_id INTO new_id FROM iot_auth.role_rule r
@@ -309,10 +329,12 @@ BEGIN
       AND r.actions @> add_rule.actions AND r.actions <@ add_rule.actions
       AND r.max_qos = add_rule.max_qos AND r.allow_retain = add_rule.allow_retain LIMIT 1;
     IF FOUND THEN
-        PERFORM iot_auth.fail(format('role ''%s'' has this rule already: rule_id %s', add_rule.role, new_id), NULL, 'duplicate_object');
+        PERFORM iot_auth.fail(format('role ''%s'' has this rule already: rule_id %s', add_rule.role, new_id), NULL,
+                              'duplicate_object');
     END IF;
     INSERT INTO iot_auth.role_rule (role, effect, actions, topic_filter, max_qos, allow_retain)
-    VALUES (add_rule.role, add_rule.effect, add_rule.actions, add_rule.topic_filter, add_rule.max_qos, add_rule.allow_retain)
+    VALUES (add_rule.role, add_rule.effect, add_rule.actions, add_rule.topic_filter, add_rule.max_qos,
+            add_rule.allow_retain)
     RETURNING rule_id INTO new_id;
     RETURN new_id;
 END $$;
@@ -336,7 +358,8 @@ BEGIN
     PERFORM iot_auth.require_role(grant_ca_role.role);
     INSERT INTO iot_auth.ca_role (ca_id, role) VALUES (target.ca_id, grant_ca_role.role) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
-        PERFORM iot_auth.fail(format('CA ''%s'' has role ''%s'' already', target.name, grant_ca_role.role), NULL, 'duplicate_object');
+        PERFORM iot_auth.fail(format('CA ''%s'' has role ''%s'' already', target.name, grant_ca_role.role), NULL,
+                              'duplicate_object');
     END IF;
 END $$;
 
@@ -348,7 +371,8 @@ BEGIN
     PERFORM iot_auth.require_role(revoke_ca_role.role);
     DELETE FROM iot_auth.ca_role r WHERE r.ca_id = target.ca_id AND r.role = revoke_ca_role.role;
     IF NOT FOUND THEN
-        PERFORM iot_auth.fail(format('CA ''%s'' does not have role ''%s''', target.name, revoke_ca_role.role), NULL, 'undefined_object');
+        PERFORM iot_auth.fail(format('CA ''%s'' does not have role ''%s''', target.name, revoke_ca_role.role), NULL,
+                              'undefined_object');
     END IF;
 END $$;
 
@@ -359,9 +383,11 @@ DECLARE
     target iot_auth.device := iot_auth.find_device(grant_device_role.device_id);
 BEGIN
     PERFORM iot_auth.require_role(grant_device_role.role);
-    INSERT INTO iot_auth.device_role (device_id, role) VALUES (target.device_id, grant_device_role.role) ON CONFLICT DO NOTHING;
+    INSERT INTO iot_auth.device_role (device_id, role) VALUES (target.device_id, grant_device_role.role)
+        ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
-        PERFORM iot_auth.fail(format('device ''%s'' has role ''%s'' already', target.device_id, grant_device_role.role), NULL, 'duplicate_object');
+        PERFORM iot_auth.fail(format('device ''%s'' has role ''%s'' already', target.device_id, grant_device_role.role),
+                              NULL, 'duplicate_object');
     END IF;
 END $$;
 
@@ -373,7 +399,8 @@ BEGIN
     PERFORM iot_auth.require_role(revoke_device_role.role);
     DELETE FROM iot_auth.device_role r WHERE r.device_id = target.device_id AND r.role = revoke_device_role.role;
     IF NOT FOUND THEN
-        PERFORM iot_auth.fail(format('device ''%s'' does not have role ''%s'' of its own', target.device_id, revoke_device_role.role),
+        PERFORM iot_auth.fail(format('device ''%s'' does not have role ''%s'' of its own', target.device_id,
+                                     revoke_device_role.role),
                               'roles may come from its CA: iot_auth.revoke_ca_role', 'undefined_object');
     END IF;
 END $$;
@@ -408,40 +435,48 @@ BEGIN
     PERFORM iot_auth.require_texts('audience', register_issuer.audience, 64);
     PERFORM iot_auth.require('algorithms', NULL, iot_auth.list_problem(register_issuer.algorithms, 16));
     FOREACH algorithm IN ARRAY register_issuer.algorithms LOOP
-        PERFORM iot_auth.require_one_of('algorithm', algorithm, ARRAY['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512',
+        PERFORM iot_auth.require_one_of('algorithm', algorithm,
+                                        ARRAY['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512',
                                                                       'ES256', 'ES384', 'ES512', 'EdDSA']);
     END LOOP;
     PERFORM iot_auth.require('jwks', NULL,
-        CASE WHEN jsonb_typeof(register_issuer.jwks) <> 'object' THEN 'it is no JSON object' ELSE iot_auth.jwks_problem(register_issuer.jwks) END);
+        CASE WHEN jsonb_typeof(register_issuer.jwks) <> 'object' THEN 'it is no JSON object'
+             ELSE iot_auth.jwks_problem(register_issuer.jwks) END);
     PERFORM iot_auth.require('jwks_url', register_issuer.jwks_url,
-        CASE WHEN register_issuer.jwks_url !~ '^https?://[^[:space:][:cntrl:]]+$' THEN 'it must be an https:// URL' END);
+        CASE WHEN register_issuer.jwks_url !~ '^https?://[^[:space:][:cntrl:]]+$'
+            THEN 'it must be an https:// URL' END);
     IF register_issuer.jwks IS NOT NULL AND register_issuer.jwks_url IS NOT NULL THEN
         PERFORM iot_auth.fail('give either jwks or jwks_url: with both it would not be clear whose keys count');
     END IF;
     IF register_issuer.jwks IS NULL AND register_issuer.jwks_url IS NULL AND register_issuer.issuer !~ '^https://' THEN
-        PERFORM iot_auth.fail(format('give jwks or jwks_url: keys are discovered at https:// issuers only, not at ''%s''', register_issuer.issuer));
+        PERFORM iot_auth.fail('give jwks or jwks_url: keys are discovered at https:// issuers only');
     END IF;
     PERFORM iot_auth.require('client_id_templates', NULL,
         iot_auth.client_id_templates_problem(register_issuer.client_id_templates, iot_auth.app_variables()));
     PERFORM iot_auth.require('app_id_claim', register_issuer.app_id_claim,
-        CASE WHEN register_issuer.app_id_claim IS NOT NULL THEN iot_auth.text_problem(register_issuer.app_id_claim, 128) END);
+        CASE WHEN register_issuer.app_id_claim IS NOT NULL
+            THEN iot_auth.text_problem(register_issuer.app_id_claim, 128) END);
     PERFORM iot_auth.require_texts('token_types', register_issuer.token_types, 16);
     PERFORM iot_auth.require('leeway_s', register_issuer.leeway_s::text,
         CASE WHEN register_issuer.leeway_s BETWEEN 0 AND 600 THEN NULL ELSE 'it must be 0 to 600 seconds' END);
     PERFORM iot_auth.require('tenant', register_issuer.tenant,
         CASE WHEN register_issuer.tenant IS NOT NULL THEN iot_auth.value_problem(register_issuer.tenant) END);
-    SELECT i.name INTO twin FROM iot_auth.oauth_issuer i WHERE i.name = register_issuer.name OR i.issuer = register_issuer.issuer;
+    IF EXISTS (SELECT FROM iot_auth.oauth_issuer i WHERE i.name = register_issuer.name) THEN
+        PERFORM iot_auth.fail(format('there is an issuer ''%s'' already', register_issuer.name), NULL,
+                              'duplicate_object');
+    END IF;
+    SELECT i.name INTO twin FROM iot_auth.oauth_issuer i WHERE i.issuer = register_issuer.issuer;
     IF FOUND THEN
-        PERFORM iot_auth.fail(CASE WHEN twin = register_issuer.name THEN format('there is an issuer ''%s'' already', twin)
-                                   ELSE format('''%s'' is registered already, as issuer ''%s''', register_issuer.issuer, twin) END,
+        PERFORM iot_auth.fail(format('''%s'' is registered already, as issuer ''%s''', register_issuer.issuer, twin),
                               NULL, 'duplicate_object');
     END IF;
 
-    INSERT INTO iot_auth.oauth_issuer (name, issuer, audience, algorithms, jwks, jwks_url, client_id_templates, app_id_claim,
-                                       token_types, leeway_s, tenant)
+    INSERT INTO iot_auth.oauth_issuer (name, issuer, audience, algorithms, jwks, jwks_url, client_id_templates,
+                                       app_id_claim, token_types, leeway_s, tenant)
     VALUES (register_issuer.name, register_issuer.issuer, register_issuer.audience, register_issuer.algorithms,
-            register_issuer.jwks, register_issuer.jwks_url, register_issuer.client_id_templates, register_issuer.app_id_claim,
-            register_issuer.token_types, register_issuer.leeway_s, register_issuer.tenant);
+            register_issuer.jwks, register_issuer.jwks_url, register_issuer.client_id_templates,
+            register_issuer.app_id_claim, register_issuer.token_types, register_issuer.leeway_s,
+            register_issuer.tenant);
 END $$;
 
 CREATE OR REPLACE FUNCTION iot_auth.set_issuer_status(name text, status text) RETURNS void
@@ -460,10 +495,12 @@ BEGIN
     PERFORM iot_auth.require_issuer(map_scope.issuer_name);
     PERFORM iot_auth.require_role(map_scope.role);
     PERFORM iot_auth.require('scope', map_scope.scope, iot_auth.scope_problem(map_scope.scope));
-    INSERT INTO iot_auth.scope_role (issuer_name, scope, role) VALUES (map_scope.issuer_name, map_scope.scope, map_scope.role)
+    INSERT INTO iot_auth.scope_role (issuer_name, scope, role)
+    VALUES (map_scope.issuer_name, map_scope.scope, map_scope.role)
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
-        PERFORM iot_auth.fail(format('scope ''%s'' of issuer ''%s'' has role ''%s'' already', map_scope.scope, map_scope.issuer_name, map_scope.role),
+        PERFORM iot_auth.fail(format('scope ''%s'' of issuer ''%s'' has role ''%s'' already', map_scope.scope,
+                                     map_scope.issuer_name, map_scope.role),
                               NULL, 'duplicate_object');
     END IF;
 END $$;
@@ -475,8 +512,9 @@ BEGIN
     DELETE FROM iot_auth.scope_role s
     WHERE s.issuer_name = unmap_scope.issuer_name AND s.scope = unmap_scope.scope AND s.role = unmap_scope.role;
     IF NOT FOUND THEN
-        PERFORM iot_auth.fail(format('scope %s of issuer ''%s'' does not have role %s', coalesce(quote_literal(unmap_scope.scope), 'NULL'),
-                                     unmap_scope.issuer_name, coalesce(quote_literal(unmap_scope.role), 'NULL')),
+        PERFORM iot_auth.fail(format('scope %s of issuer ''%s'' does not have role %s',
+                                     coalesce(quote_literal(unmap_scope.scope), 'NULL'), unmap_scope.issuer_name,
+                                     coalesce(quote_literal(unmap_scope.role), 'NULL')),
                               'see SELECT * FROM iot_auth.scope_role', 'undefined_object');
     END IF;
 END $$;
@@ -488,9 +526,11 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM iot_auth.require_one_of('scope', scope, ARRAY['GLOBAL', 'CA', 'DEVICE', 'ISSUER']);
     IF scope = 'GLOBAL' AND scope_key IS NOT NULL THEN
-        PERFORM iot_auth.fail('scope GLOBAL has no scope_key', 'leave scope_key out, or choose scope CA, DEVICE or ISSUER');
+        PERFORM iot_auth.fail('scope GLOBAL has no scope_key',
+                              'leave scope_key out, or choose scope CA, DEVICE or ISSUER');
     ELSIF scope <> 'GLOBAL' AND scope_key IS NULL THEN
-        PERFORM iot_auth.fail(format('scope %s needs a scope_key', scope), 'the name of the CA, the device id, or the name of the issuer');
+        PERFORM iot_auth.fail(format('scope %s needs a scope_key', scope),
+                              'the name of the CA, the device id, or the name of the issuer');
     ELSIF scope = 'CA' THEN
         PERFORM iot_auth.find_ca(scope_key);
     ELSIF scope = 'DEVICE' THEN
@@ -500,7 +540,8 @@ BEGIN
     END IF;
 END $$;
 
-CREATE OR REPLACE FUNCTION iot_auth.add_ip_rule(effect text, network cidr, scope text, scope_key text, expires_at timestamptz)
+CREATE OR REPLACE FUNCTION iot_auth.add_ip_rule(effect text, network cidr, scope text, scope_key text,
+                                                expires_at timestamptz)
 RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE

@@ -2,7 +2,7 @@
 --
 -- Registration: broker_register decides everything again in one transaction and one round trip, because what the broker
 -- has decided before rests on a snapshot.  Its locks are always taken in the same order:
---   1. the row of the CA, shared: registrations of one CA do not queue, a change of its status or quotas waits for them;
+--   1. the row of the CA, shared: registrations of one CA do not queue, and a change of its status waits for them;
 --   2. where the CA has quotas, an advisory lock on them: two that count at the same time would both find room;
 --   3. an advisory lock on the certificate: the same one on two brokers registers once, the other learns of it;
 --   4. the row of the device.
@@ -12,25 +12,27 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL client_min_messages = warning;
 SELECT pg_advisory_xact_lock(5714620941378015095);
 
--- One row for each certificate.  Look-ups in device_role and in attributes are behind a condition each: a million devices
--- that have neither are read in a second or two.  attrs: key, value, key, value ... of the scalar members.
+-- One row for each certificate.  Look-ups in device_role and in attributes are behind a condition each: a million
+-- devices that have neither are read in a second or two.  attrs: key, value, key, value ... of the scalar members.
 CREATE OR REPLACE VIEW iot_auth.broker_device AS
-SELECT c.fingerprint, d.device_id, d.status AS device_status, c.status AS certificate_status, c.ca_id AS certificate_ca_id,
-       d.ca_id AS device_ca_id, coalesce(d.tenant, a.tenant) AS tenant, c.not_after,
+SELECT c.fingerprint, d.device_id, d.status AS device_status, c.status AS certificate_status,
+       c.ca_id AS certificate_ca_id, d.ca_id AS device_ca_id, coalesce(d.tenant, a.tenant) AS tenant, c.not_after,
        CASE WHEN d.attributes <> '{}' THEN (
            SELECT array_agg(pair.word ORDER BY member.key, pair.position)
            FROM jsonb_each(d.attributes) member
            CROSS JOIN LATERAL (VALUES (1, member.key), (2, member.value #>> '{}')) pair(position, word)
            WHERE jsonb_typeof(member.value) IN ('string', 'number', 'boolean')) END AS attrs,
        CASE WHEN (SELECT EXISTS (SELECT FROM iot_auth.device_role)) THEN (
-           SELECT array_agg(r.role ORDER BY r.role) FROM iot_auth.device_role r WHERE r.device_id = d.device_id) END AS roles
+           SELECT array_agg(r.role ORDER BY r.role) FROM iot_auth.device_role r
+           WHERE r.device_id = d.device_id) END AS roles
 FROM iot_auth.device_certificate c
 JOIN iot_auth.device d ON d.device_id = c.device_id
 JOIN iot_auth.ca a ON a.ca_id = d.ca_id;
 
 CREATE OR REPLACE VIEW iot_auth.broker_ca AS
-SELECT c.ca_id, c.name, c.pem, c.status, c.auto_registration, c.device_id_template, c.client_id_templates, c.tenant, c.replaces,
-       c.problem, coalesce((SELECT array_agg(r.role ORDER BY r.role) FROM iot_auth.ca_role r WHERE r.ca_id = c.ca_id), '{}') AS roles
+SELECT c.ca_id, c.name, c.pem, c.status, c.auto_registration, c.device_id_template, c.client_id_templates, c.tenant,
+       c.replaces, c.problem,
+       ARRAY(SELECT r.role FROM iot_auth.ca_role r WHERE r.ca_id = c.ca_id ORDER BY r.role) AS roles
 FROM iot_auth.ca c;
 
 CREATE OR REPLACE VIEW iot_auth.broker_crl AS
@@ -46,8 +48,8 @@ CREATE OR REPLACE VIEW iot_auth.broker_ip AS
 SELECT rule_id, effect, network::text AS network, scope, scope_key, expires_at FROM iot_auth.ip_rule;
 
 CREATE OR REPLACE VIEW iot_auth.broker_issuer AS
-SELECT name, issuer, audience, algorithms, jwks::text AS jwks, jwks_url, client_id_templates, app_id_claim, token_types, leeway_s,
-       tenant, status, problem
+SELECT name, issuer, audience, algorithms, jwks::text AS jwks, jwks_url, client_id_templates, app_id_claim, token_types,
+       leeway_s, tenant, status, problem
 FROM iot_auth.oauth_issuer;
 
 CREATE OR REPLACE VIEW iot_auth.broker_scope AS
@@ -105,7 +107,8 @@ BEGIN
     IF ca.max_registrations_per_minute IS NOT NULL THEN
         SELECT count(*) INTO recent FROM (
             SELECT FROM iot_auth.device_certificate c
-            WHERE c.ca_id = ca.ca_id AND c.created_at > clock_timestamp() - interval '1 minute' AND c.registered_by = 'jitr'
+            WHERE c.ca_id = ca.ca_id AND c.registered_by = 'jitr'
+              AND c.created_at > clock_timestamp() - interval '1 minute'
             LIMIT ca.max_registrations_per_minute) few;
         IF recent >= ca.max_registrations_per_minute THEN
             RETURN format('CA ''%s'' admits %s registrations a minute', ca.name, ca.max_registrations_per_minute);
@@ -122,7 +125,8 @@ END $$;
 -- When the certificate is of a successor of the device's CA, the device moves to the successor: from then on the old CA
 -- cannot put another certificate under that name, which is what a roll-over after a compromise is for.  Certificates
 -- that it has issued before stay good for as long as it is ACTIVE.
-CREATE OR REPLACE FUNCTION iot_auth.registration_device(ca iot_auth.ca, p_device_id text, OUT outcome text, OUT detail text)
+CREATE OR REPLACE FUNCTION iot_auth.registration_device(ca iot_auth.ca, p_device_id text, OUT outcome text,
+                                                        OUT detail text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -136,7 +140,8 @@ BEGIN
         moves := NOT is_new AND existing.ca_id <> ca.ca_id;
         IF moves AND NOT iot_auth.ca_succeeds(ca.ca_id, existing.ca_id) THEN
             outcome := 'device_conflict';
-            detail := format('device ''%s'' belongs to CA %s, which this CA does not replace', p_device_id, existing.ca_id);
+            detail := format('device ''%s'' belongs to CA %s, which this CA does not replace', p_device_id,
+                             existing.ca_id);
             RETURN;
         END IF;
         detail := iot_auth.registration_quota(ca, is_new OR moves);
@@ -152,7 +157,8 @@ BEGIN
     END LOOP;
     IF moves THEN
         UPDATE iot_auth.device d SET ca_id = ca.ca_id WHERE d.device_id = p_device_id;
-        INSERT INTO iot_auth.ca_usage_stale SELECT c.ca_id FROM iot_auth.ca c WHERE c.ca_id = existing.ca_id AND c.max_devices IS NOT NULL;
+        INSERT INTO iot_auth.ca_usage_stale
+        SELECT c.ca_id FROM iot_auth.ca c WHERE c.ca_id = existing.ca_id AND c.max_devices IS NOT NULL;
     END IF;
     IF is_new OR moves THEN
         UPDATE iot_auth.ca_usage u SET devices = u.devices + 1 WHERE u.ca_id = ca.ca_id;
@@ -160,7 +166,8 @@ BEGIN
 END $$;
 
 -- The event of a registration, as published and as in iot_auth.event.
-CREATE OR REPLACE FUNCTION iot_auth.registration_event(p_fingerprint bytea, ca iot_auth.ca, p_node text, p_address text) RETURNS text
+CREATE OR REPLACE FUNCTION iot_auth.registration_event(p_fingerprint bytea, ca iot_auth.ca, p_node text, p_address text)
+    RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -170,22 +177,24 @@ BEGIN
     SELECT * INTO registered FROM iot_auth.broker_device b WHERE b.fingerprint = p_fingerprint;
     written := json_build_object(
         'device_id', registered.device_id, 'fingerprint', encode(p_fingerprint, 'hex'), 'ca', ca.name,
-        'ca_fingerprint', encode(ca.fingerprint, 'hex'), 'status', registered.device_status, 'tenant', registered.tenant,
-        'node', p_node, 'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
+        'ca_fingerprint', encode(ca.fingerprint, 'hex'), 'status', registered.device_status, 'tenant',
+        registered.tenant, 'node', p_node, 'at',
+        to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
     INSERT INTO iot_auth.event (node, kind, principal, ca_id, address, detail)
     VALUES (p_node, 'device/registered', registered.device_id, ca.ca_id, p_address, written::jsonb);
     RETURN written;
 END $$;
 
 -- Register the certificate, whose chain ended in CA p_ca_id and whose holder has proved that it has the key.
--- outcome: 'known' (detail NULL) and 'registered' (detail: the JSON of the event to publish) come with the record in the
--- columns of broker_device; the other outcomes are reasons of refusal, with a text for people in detail:
+-- outcome: 'known' (detail NULL) and 'registered' (detail: the JSON of the event to publish) come with the record in
+-- the columns of broker_device; the other outcomes are reasons of refusal, with a text for people in detail:
 -- ca_inactive, device_unknown (no auto-registration), identity_invalid, device_conflict, quota_exceeded.
 CREATE OR REPLACE FUNCTION iot_auth.broker_register(
     p_fingerprint bytea, p_device_id text, p_ca_id bigint, p_serial text, p_subject text, p_not_before timestamptz,
     p_not_after timestamptz, p_node text, p_address text)
-RETURNS TABLE (outcome text, detail text, fingerprint bytea, device_id text, device_status text, certificate_status text,
-               certificate_ca_id bigint, device_ca_id bigint, tenant text, not_after timestamptz, attrs text[], roles text[])
+RETURNS TABLE (outcome text, detail text, fingerprint bytea, device_id text, device_status text,
+               certificate_status text, certificate_ca_id bigint, device_ca_id bigint, tenant text,
+               not_after timestamptz, attrs text[], roles text[])
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -210,7 +219,8 @@ BEGIN
     END IF;
     IF ca.ca_id IS NULL OR ca.status <> 'ACTIVE' THEN
         outcome := 'ca_inactive';
-        detail := coalesce(format('CA ''%s'' is %s', ca.name, ca.status), format('CA %s is no longer registered', p_ca_id));
+        detail := CASE WHEN ca.ca_id IS NULL THEN format('CA %s is no longer registered', p_ca_id)
+                       ELSE format('CA ''%s'' is %s', ca.name, ca.status) END;
     ELSIF NOT ca.auto_registration THEN
         outcome := 'device_unknown';
         detail := format('CA ''%s'' has no auto-registration', ca.name);
@@ -221,9 +231,10 @@ BEGIN
         PERFORM set_config('iot_auth.quiet', 'on', true);
         SELECT r.outcome, r.detail INTO outcome, detail FROM iot_auth.registration_device(ca, p_device_id) r;
         IF outcome IS NULL THEN
-            INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id, serial, subject, not_before, not_after,
-                                                     registered_by, created_at)
-            VALUES (p_fingerprint, p_device_id, ca.ca_id, p_serial, p_subject, p_not_before, p_not_after, 'jitr', clock_timestamp());
+            INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id, serial, subject, not_before,
+                                                     not_after, registered_by, created_at)
+            VALUES (p_fingerprint, p_device_id, ca.ca_id, p_serial, p_subject, p_not_before, p_not_after, 'jitr',
+                    clock_timestamp());
             RETURN QUERY SELECT 'registered', iot_auth.registration_event(p_fingerprint, ca, p_node, p_address), b.*
                          FROM iot_auth.broker_device b WHERE b.fingerprint = p_fingerprint;
         END IF;
@@ -240,31 +251,34 @@ CREATE OR REPLACE FUNCTION iot_auth.broker_set_ca_parsed(p_ca_id bigint, p_subje
                                                          p_not_after timestamptz, p_problem text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    UPDATE iot_auth.ca c SET subject = p_subject, not_before = p_not_before, not_after = p_not_after, problem = p_problem
-    WHERE c.ca_id = p_ca_id
-      AND (c.subject, c.not_before, c.not_after, c.problem) IS DISTINCT FROM (p_subject, p_not_before, p_not_after, p_problem);
+    UPDATE iot_auth.ca c
+    SET subject = p_subject, not_before = p_not_before, not_after = p_not_after, problem = p_problem
+    WHERE c.ca_id = p_ca_id AND (c.subject, c.not_before, c.not_after, c.problem)
+                                IS DISTINCT FROM (p_subject, p_not_before, p_not_after, p_problem);
 END $$;
 
 CREATE OR REPLACE FUNCTION iot_auth.broker_set_certificate_parsed(p_fingerprint bytea, p_serial text, p_subject text,
-                                                                  p_not_before timestamptz, p_not_after timestamptz) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+                                                                  p_not_before timestamptz, p_not_after timestamptz)
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE iot_auth.device_certificate c
     SET serial = p_serial, subject = p_subject, not_before = p_not_before, not_after = p_not_after
-    WHERE c.fingerprint = p_fingerprint
-      AND (c.serial, c.subject, c.not_before, c.not_after) IS DISTINCT FROM (p_serial, p_subject, p_not_before, p_not_after);
+    WHERE c.fingerprint = p_fingerprint AND (c.serial, c.subject, c.not_before, c.not_after)
+                                            IS DISTINCT FROM (p_serial, p_subject, p_not_before, p_not_after);
 END $$;
 
 CREATE OR REPLACE FUNCTION iot_auth.broker_set_rule_problem(p_rule_id bigint, p_problem text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    UPDATE iot_auth.role_rule r SET problem = p_problem WHERE r.rule_id = p_rule_id AND r.problem IS DISTINCT FROM p_problem;
+    UPDATE iot_auth.role_rule r SET problem = p_problem
+    WHERE r.rule_id = p_rule_id AND r.problem IS DISTINCT FROM p_problem;
 END $$;
 
 CREATE OR REPLACE FUNCTION iot_auth.broker_set_issuer_problem(p_name text, p_problem text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    UPDATE iot_auth.oauth_issuer i SET problem = p_problem WHERE i.name = p_name AND i.problem IS DISTINCT FROM p_problem;
+    UPDATE iot_auth.oauth_issuer i SET problem = p_problem
+    WHERE i.name = p_name AND i.problem IS DISTINCT FROM p_problem;
 END $$;
 
 -- Book-keeping
@@ -278,12 +292,14 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
     RETURN jsonb_build_object('text', detail);
 END $$;
 
-CREATE OR REPLACE FUNCTION iot_auth.broker_write_events(p_node text, p_ats timestamptz[], p_kinds text[], p_principals text[],
-                                                        p_ca_ids bigint[], p_addresses text[], p_reasons text[], p_details text[])
+CREATE OR REPLACE FUNCTION iot_auth.broker_write_events(p_node text, p_ats timestamptz[], p_kinds text[],
+                                                        p_principals text[], p_ca_ids bigint[], p_addresses text[],
+                                                        p_reasons text[], p_details text[])
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     INSERT INTO iot_auth.event (at, node, kind, principal, ca_id, address, reason, detail)
-    SELECT coalesce(e.at, clock_timestamp()), p_node, e.kind, e.principal, e.ca_id, e.address, e.reason, iot_auth.event_detail(e.detail)
+    SELECT coalesce(e.at, clock_timestamp()), p_node, e.kind, e.principal, e.ca_id, e.address, e.reason,
+           iot_auth.event_detail(e.detail)
     FROM unnest(p_ats, p_kinds, p_principals, p_ca_ids, p_addresses, p_reasons, p_details)
          WITH ORDINALITY AS e(at, kind, principal, ca_id, address, reason, detail, n)
     ORDER BY e.n;
@@ -302,7 +318,8 @@ CREATE OR REPLACE FUNCTION iot_auth.broker_connected(p_device_ids text[], p_ats 
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     WITH reported AS (
-        SELECT u.device_id COLLATE "C" AS device_id, max(u.at) AS at FROM unnest(p_device_ids, p_ats) u(device_id, at) GROUP BY 1
+        SELECT u.device_id COLLATE "C" AS device_id, max(u.at) AS at
+        FROM unnest(p_device_ids, p_ats) u(device_id, at) GROUP BY 1
     ), free AS (
         SELECT d.device_id, r.at FROM iot_auth.device d JOIN reported r USING (device_id)
         WHERE d.last_connected_at IS NULL OR d.last_connected_at < r.at
@@ -310,8 +327,9 @@ BEGIN
     UPDATE iot_auth.device d SET last_connected_at = f.at FROM free f WHERE d.device_id = f.device_id;
 END $$;
 
--- Delete up to 10,000 of the events older than that, and nodes that were not seen for as long.  Returns how many rows:
--- call again while it is not 0.  Never less than a day, so that no broker can wipe out its traces.
+-- Delete up to 50,000 of the events older than that, which is more than a node writes of strangers in an hour, and
+-- nodes that were not seen for as long.  Returns how many rows.  Never less than a day, so that no broker can wipe out
+-- its traces.
 CREATE OR REPLACE FUNCTION iot_auth.broker_prune(p_event_age interval) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -320,7 +338,7 @@ DECLARE
     nodes bigint;
 BEGIN
     DELETE FROM iot_auth.event WHERE event_id IN (
-        SELECT e.event_id FROM iot_auth.event e WHERE e.at < cutoff ORDER BY e.at LIMIT 10000 FOR UPDATE SKIP LOCKED);
+        SELECT e.event_id FROM iot_auth.event e WHERE e.at < cutoff ORDER BY e.at LIMIT 50000 FOR UPDATE SKIP LOCKED);
     GET DIAGNOSTICS events = ROW_COUNT;
     DELETE FROM iot_auth.node WHERE last_seen < cutoff;
     GET DIAGNOSTICS nodes = ROW_COUNT;

@@ -14,15 +14,16 @@ GRANT USAGE ON SCHEMA iot_auth TO iot_auth_admin, iot_auth_broker;
 
 -- Administrators: the configuration, by functions or directly; events and nodes to read and to clear away.
 GRANT SELECT ON ALL TABLES IN SCHEMA iot_auth TO iot_auth_admin;
-GRANT INSERT, UPDATE, DELETE, TRUNCATE ON iot_auth.ca, iot_auth.crl, iot_auth.device, iot_auth.device_certificate, iot_auth.role,
-    iot_auth.role_rule, iot_auth.ca_role, iot_auth.device_role, iot_auth.oauth_issuer, iot_auth.scope_role, iot_auth.ip_rule
+GRANT INSERT, UPDATE, DELETE, TRUNCATE ON iot_auth.ca, iot_auth.crl, iot_auth.device, iot_auth.device_certificate,
+    iot_auth.role, iot_auth.role_rule, iot_auth.ca_role, iot_auth.device_role, iot_auth.oauth_issuer,
+    iot_auth.scope_role, iot_auth.ip_rule
     TO iot_auth_admin;
 GRANT INSERT ON iot_auth.ca_usage_stale TO iot_auth_admin; -- by trigger
 GRANT DELETE ON iot_auth.event, iot_auth.node TO iot_auth_admin;
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA iot_auth TO iot_auth_admin;
 
--- All that runs with the caller's rights: the functions of 0004, and the checks that triggers and constraints call.  Not the
--- broker's.
+-- All that runs with the caller's rights: the functions of 0004, and the checks that triggers and constraints call.
+-- Not the broker's.
 DO $$
 DECLARE
     f regprocedure;
@@ -34,9 +35,9 @@ BEGIN
 END $$;
 
 -- Brokers: read configuration, write through their functions only.
-GRANT SELECT ON iot_auth.schema_version, iot_auth.broker_device, iot_auth.broker_ca, iot_auth.broker_crl, iot_auth.broker_role,
-    iot_auth.broker_rule, iot_auth.broker_ip, iot_auth.broker_issuer, iot_auth.broker_scope, iot_auth.broker_unparsed,
-    iot_auth.broker_event TO iot_auth_broker;
+GRANT SELECT ON iot_auth.schema_version, iot_auth.broker_device, iot_auth.broker_ca, iot_auth.broker_crl,
+    iot_auth.broker_role, iot_auth.broker_rule, iot_auth.broker_ip, iot_auth.broker_issuer, iot_auth.broker_scope,
+    iot_auth.broker_unparsed, iot_auth.broker_event TO iot_auth_broker;
 DO $$
 DECLARE
     f regprocedure;

@@ -273,5 +273,5 @@ def test_prune_deletes_old_events_and_long_gone_nodes_but_never_the_last_day(dat
 
 
 def test_prune_works_in_batches(database, broker):
-    database.query("INSERT INTO iot_auth.event (kind, at) SELECT 'x', now() - interval '9 days' FROM generate_series(1, 12000)")
-    assert [broker.one("SELECT iot_auth.broker_prune(interval '7 days')") for _ in range(3)] == [10000, 2000, 0]
+    database.query("INSERT INTO iot_auth.event (kind, at) SELECT 'x', now() - interval '9 days' FROM generate_series(1, 51000)")
+    assert [broker.one("SELECT iot_auth.broker_prune(interval '7 days')") for _ in range(3)] == [50000, 1000, 0]
