@@ -35,8 +35,8 @@ static void device_arrived(struct ia_core *core, struct ia_device *device)
         device->refusal = old->refusal;
     ia_device_ref(device);
     if (ia_device_cache_put(core->devices, device)) {
-        ia_sessions_of(core->sessions, ia_device_id(device), take_record, device);
-        ia_sessions_of(core->sessions, ia_device_id(device), judge_one, core);
+        ia_sessions_of_device(core->sessions, ia_device_id(device), take_record, device);
+        ia_sessions_of_device(core->sessions, ia_device_id(device), judge_one, core);
     }
     ia_device_free(device);
 }
@@ -130,7 +130,7 @@ static void apply_devices(struct ia_core *core, struct ia_reply *reply)
     struct gone gone = {.core = core, .reply = reply};
     for (size_t i = 0; i < reply->n_ids; i++) {
         remove_stale(core, reply, reply->ids[i]);
-        ia_sessions_of(core->sessions, reply->ids[i], condemn_if_gone, &gone);
+        ia_sessions_of_device(core->sessions, reply->ids[i], condemn_if_gone, &gone);
     }
     size_t n = reply->n_devices;
     reply->n_devices = 0;
@@ -153,7 +153,7 @@ static bool worth_keeping(struct ia_core *core, const struct ia_device *device)
     size_t sessions = 0;
     if (!ia_device_cache_is_full(core->devices) || ia_device_cache_find(core->devices, device->fingerprint))
         return true;
-    ia_sessions_of(core->sessions, ia_device_id(device), count_session, &sessions);
+    ia_sessions_of_device(core->sessions, ia_device_id(device), count_session, &sessions);
     return sessions > 0;
 }
 

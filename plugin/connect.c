@@ -302,11 +302,9 @@ static void hash_token(const struct connect *c, uint8_t out[32])
 }
 
 /* Give what was decided to the session. */
-static void fill_session(struct connect *c, struct ia_session *s)
+static bool fill_session(struct connect *c, struct ia_session *s)
 {
-    s->device = c->device;
     s->token = c->token;
-    c->device = NULL;
     c->token = NULL;
     s->ip = c->ip;
     (void)snprintf(s->address, sizeof s->address, "%s", c->attempt.address ? c->attempt.address : "");
@@ -317,6 +315,9 @@ static void fill_session(struct connect *c, struct ia_session *s)
     s->judged = snapshot(c)->generation;
     s->by_ext_auth = c->by_ext_auth;
     hash_token(c, s->token_hash);
+    struct ia_device *device = c->device;
+    c->device = NULL;
+    return !device || ia_session_set_device(c->core->sessions, s, device);
 }
 
 static struct ia_chain *copy_chain(const struct connect *c)
@@ -340,16 +341,17 @@ static enum ia_reason open_session(struct connect *c)
         return refuse(c, IA_R_INTERNAL, "out of memory");
     }
     s->chain = chain;
-    fill_session(c, s);
-    if (mosquitto_set_username(c->client, ia_session_username(s)) != MOSQ_ERR_SUCCESS) {
-        ia_session_end(c->core->sessions, s);
-        return refuse(c, IA_R_INTERNAL, "Mosquitto refused the username");
+    enum ia_reason reason = fill_session(c, s) ? IA_R_NONE : refuse(c, IA_R_INTERNAL, "out of memory");
+    if (reason == IA_R_NONE && mosquitto_set_username(c->client, ia_session_username(s)) != MOSQ_ERR_SUCCESS)
+        reason = refuse(c, IA_R_INTERNAL, "Mosquitto refused the username");
+    if (reason == IA_R_NONE) {
+        ia_judge(c->core, s); /* waiting for the registry may have let things change that were judged before it */
+        reason = s->condemned;
     }
-    /* Waiting for the registry may have let things change that were judged before it. */
-    ia_judge(c->core, s);
-    if (s->condemned != IA_R_NONE) {
-        enum ia_reason reason = s->condemned;
-        ia_session_end(c->core->sessions, s);
+    if (reason != IA_R_NONE) {
+        c->attempt.device = NULL;
+        c->attempt.principal = c->attempt.app ? NULL : c->device_id;
+        ia_session_drop(c->core->sessions, s); /* it never was: nothing may be derived from it later */
         return reason;
     }
     c->attempt.principal = ia_session_username(s);

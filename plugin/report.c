@@ -170,7 +170,7 @@ void ia_report_ended(struct ia_core *core, const struct ia_session *session, enu
         a.ca = ia_profile_find(core->snapshot->profiles, session->chain->ca_id);
     core->counters.ended[reason]++;
     log_decision(core, &a, "ended", reason);
-    if (session->principal)
+    if (session->username)
         event(core, "session/ended", &a, reason);
 }
 

@@ -9,11 +9,12 @@
  * meaning nothing for as long as Mosquitto may keep its context. */
 #define ENDED_MAX 100000
 
-/* The sessions of one username, or the owner of one client id. */
-struct ia_principal {
+/* The sessions that were opened with a certificate of one device: its own, and those of apps whose token is bound to
+ * it. */
+struct ia_fellows {
     struct ia_session *sessions;
     UT_hash_handle hh;
-    char username[];
+    char device_id[];
 };
 
 /* Which sessions have a client id: the newest is at the head. */
@@ -23,9 +24,12 @@ struct owner {
     char client_id[];
 };
 
+#define RECENT 64 /* a power of two */
+
 struct ia_sessions {
     struct ia_session *by_client;
-    struct ia_principal *by_username;
+    struct ia_session *recent[RECENT]; /* of by_client, by a few bits of the pointer: asked for each message */
+    struct ia_fellows *by_device;
     struct owner *by_client_id;
     struct ia_session *ended; /* oldest first */
     size_t n_ended, n_live;
@@ -38,26 +42,26 @@ struct ia_sessions *ia_sessions_new(void)
     return calloc(1, sizeof(struct ia_sessions));
 }
 
-static struct ia_principal *principal_get(struct ia_sessions *all, const char *username)
+static struct ia_fellows *fellows_get(struct ia_sessions *all, const char *device_id)
 {
-    struct ia_principal *p = NULL;
-    size_t len = strlen(username);
-    HASH_FIND(hh, all->by_username, username, len, p);
+    struct ia_fellows *p = NULL;
+    size_t len = strlen(device_id);
+    HASH_FIND(hh, all->by_device, device_id, len, p);
     if (p)
         return p;
     p = calloc(1, sizeof *p + len + 1);
     if (!p)
         return NULL;
-    memcpy(p->username, username, len);
-    HASH_ADD_KEYPTR(hh, all->by_username, p->username, len, p);
+    memcpy(p->device_id, device_id, len);
+    HASH_ADD_KEYPTR(hh, all->by_device, p->device_id, len, p);
     return p;
 }
 
-static void principal_drop_if_empty(struct ia_sessions *all, struct ia_principal *p)
+static void fellows_drop_if_empty(struct ia_sessions *all, struct ia_fellows *p)
 {
     if (p->sessions)
         return;
-    HASH_DEL(all->by_username, p);
+    HASH_DEL(all->by_device, p);
     free(p);
 }
 
@@ -98,8 +102,16 @@ static void session_clear(struct ia_session *s)
     ia_token_free(s->token);
     free(s->chain);
     free(s->client_id);
+    free(s->username);
     free(s->binding.slots);
     free(s);
+}
+
+/* Contexts are about 1 KB apart, so these bits differ. */
+static struct ia_session **recent_slot(struct ia_sessions *all, const struct mosquitto *client)
+{
+    uintptr_t bits = (uintptr_t)client;
+    return &all->recent[(bits >> 4 ^ bits >> 10) & (RECENT - 1)];
 }
 
 /* Remove all trace of a session. */
@@ -108,6 +120,9 @@ static void forget(struct ia_sessions *all, struct ia_session *s)
     if (all->at == s)
         all->at = s->hh.next;
     HASH_DEL(all->by_client, s);
+    struct ia_session **slot = recent_slot(all, s->client);
+    if (*slot == s)
+        *slot = NULL;
     if (s->passing)
         LL_DELETE2(all->passing, s, next_passing);
     if (s->live) {
@@ -117,9 +132,9 @@ static void forget(struct ia_sessions *all, struct ia_session *s)
         all->n_ended--;
     }
     owner_forget(all, s);
-    if (s->principal) {
-        DL_DELETE2(s->principal->sessions, s, prev_same, next_same);
-        principal_drop_if_empty(all, s->principal);
+    if (s->fellows) {
+        DL_DELETE2(s->fellows->sessions, s, prev_same, next_same);
+        fellows_drop_if_empty(all, s->fellows);
     }
     session_clear(s);
 }
@@ -134,10 +149,14 @@ void ia_sessions_free(struct ia_sessions *sessions)
     free(sessions);
 }
 
-struct ia_session *ia_session_find(const struct ia_sessions *sessions, const struct mosquitto *client)
+struct ia_session *ia_session_find(struct ia_sessions *sessions, const struct mosquitto *client)
 {
-    struct ia_session *s = NULL;
+    struct ia_session **slot = recent_slot(sessions, client), *s = NULL;
+    if (*slot && (*slot)->client == client)
+        return *slot;
     HASH_FIND_PTR(sessions->by_client, &client, s);
+    if (s)
+        *slot = s;
     return s;
 }
 
@@ -151,24 +170,30 @@ bool ia_session_has_certificate(const struct ia_session *session, X509 *leaf)
 
 const char *ia_session_username(const struct ia_session *session)
 {
-    return session->principal ? session->principal->username : "";
+    return session->username ? session->username : "";
 }
 
-static bool attach(struct ia_sessions *all, struct ia_session *s, const char *username)
+bool ia_session_set_device(struct ia_sessions *sessions, struct ia_session *session, struct ia_device *device)
 {
-    if (!s->client_id)
-        return false;
-    if (!username)
-        return true; /* a stranger owns nothing */
-    s->principal = principal_get(all, username);
-    if (!s->principal)
-        return false;
-    if (!owner_set(all, s->client_id, s)) {
-        principal_drop_if_empty(all, s->principal);
+    struct ia_fellows *fellows = fellows_get(sessions, ia_device_id(device));
+    if (!fellows) {
+        ia_device_free(device);
         return false;
     }
-    DL_APPEND2(s->principal->sessions, s, prev_same, next_same);
+    session->device = device;
+    session->fellows = fellows;
+    DL_APPEND2(fellows->sessions, session, prev_same, next_same);
     return true;
+}
+
+/* A stranger owns nothing: no username, no client id. */
+static bool name_session(struct ia_sessions *all, struct ia_session *s, const char *client_id, const char *username)
+{
+    s->client_id = strdup(client_id);
+    s->username = username ? strdup(username) : NULL;
+    if (!s->client_id || (username && !s->username))
+        return false;
+    return !username || owner_set(all, s->client_id, s);
 }
 
 struct ia_session *ia_session_open(struct ia_sessions *sessions, const struct mosquitto *client,
@@ -182,9 +207,8 @@ struct ia_session *ia_session_open(struct ia_sessions *sessions, const struct mo
         return NULL;
     s->client = client;
     s->kind = kind;
-    s->client_id = strdup(client_id);
     s->ends = INT64_MAX;
-    if (!attach(sessions, s, username)) {
+    if (!name_session(sessions, s, client_id, username)) {
         session_clear(s);
         return NULL;
     }
@@ -192,6 +216,11 @@ struct ia_session *ia_session_open(struct ia_sessions *sessions, const struct mo
     sessions->n_live++;
     HASH_ADD_PTR(sessions->by_client, client, s);
     return s;
+}
+
+void ia_session_drop(struct ia_sessions *sessions, struct ia_session *session)
+{
+    forget(sessions, session);
 }
 
 static void trim_ended(struct ia_sessions *all)
@@ -226,14 +255,14 @@ struct ia_session *ia_session_owner(const struct ia_sessions *sessions, const ch
     return o ? o->session : NULL;
 }
 
-void ia_sessions_of(struct ia_sessions *sessions, const char *username, ia_session_fn *fn, void *ctx)
+void ia_sessions_of_device(struct ia_sessions *sessions, const char *device_id, ia_session_fn *fn, void *ctx)
 {
-    struct ia_principal *p = NULL;
-    HASH_FIND(hh, sessions->by_username, username, strlen(username), p);
+    struct ia_fellows *f = NULL;
+    HASH_FIND(hh, sessions->by_device, device_id, strlen(device_id), f);
     struct ia_session *s, *next;
-    if (!p)
+    if (!f)
         return;
-    DL_FOREACH_SAFE2(p->sessions, s, next, next_same)
+    DL_FOREACH_SAFE2(f->sessions, s, next, next_same)
     if (s->live)
         fn(ctx, s);
 }

@@ -34,7 +34,7 @@ struct ia_binding {
     const void **slots; /* the roles, then the values of the policy's variables */
 };
 
-struct ia_principal; /* the sessions of one username */
+struct ia_fellows; /* the sessions of one device's certificates */
 
 struct ia_session {
     const struct mosquitto *client; /* key */
@@ -42,8 +42,9 @@ struct ia_session {
     bool live;
     bool may_persist; /* Mosquitto may keep subscriptions and queue after the connection */
     char *client_id;
-    struct ia_principal *principal;           /* NULL for a stranger */
-    struct ia_session *prev_same, *next_same; /* of the principal */
+    char *username;                           /* NULL for a stranger */
+    struct ia_fellows *fellows;               /* NULL without a device */
+    struct ia_session *prev_same, *next_same; /* of the fellows */
     struct ia_device *device;                 /* of a device, and of an app with a certificate; owned reference */
     struct ia_chain *chain;                   /* owned; with `device` */
     struct ia_token *token;                   /* of an app; owned reference */
@@ -76,7 +77,10 @@ struct ia_session *ia_session_open(struct ia_sessions *sessions, const struct mo
 /* The connection is over.  A session that Mosquitto cannot keep is forgotten by the next ia_sessions_tidy. */
 void ia_session_end(struct ia_sessions *sessions, struct ia_session *session);
 
-struct ia_session *ia_session_find(const struct ia_sessions *sessions, const struct mosquitto *client);
+/* As if it had never been opened. */
+void ia_session_drop(struct ia_sessions *sessions, struct ia_session *session);
+
+struct ia_session *ia_session_find(struct ia_sessions *sessions, const struct mosquitto *client);
 
 /* Is this the certificate that the session was opened with?  False for NULL. */
 bool ia_session_has_certificate(const struct ia_session *session, X509 *leaf);
@@ -87,9 +91,14 @@ const char *ia_session_username(const struct ia_session *session);
 /* The live session that has this client id, or else the newest ended one that is still remembered; NULL: none. */
 struct ia_session *ia_session_owner(const struct ia_sessions *sessions, const char *client_id);
 
-/* Call fn for each live session of that username; it may condemn, but neither open nor end sessions. */
+/* The session came with a certificate of that device: take over one reference of the record.  Once a session.  False
+ * when out of memory: the reference has been dropped. */
+bool ia_session_set_device(struct ia_sessions *sessions, struct ia_session *session, struct ia_device *device);
+
+/* Call fn for each live session that came with a certificate of that device, apps' sessions too; fn may condemn, but
+ * neither open nor end sessions. */
 typedef void ia_session_fn(void *ctx, struct ia_session *session);
-void ia_sessions_of(struct ia_sessions *sessions, const char *username, ia_session_fn *fn, void *ctx);
+void ia_sessions_of_device(struct ia_sessions *sessions, const char *device_id, ia_session_fn *fn, void *ctx);
 
 /* The same for each live session of all. */
 void ia_sessions_each(struct ia_sessions *sessions, ia_session_fn *fn, void *ctx);
