@@ -182,6 +182,21 @@ def test_an_allow_list_admits_only_what_it_names(site):
     site.connect_within(SOON, broker, acme.issue("sensor-3"))
 
 
+def test_changes_are_seen_in_under_200_ms_in_the_median(site):
+    """A rule that comes and goes, seen by a connected device; the bounds above leave room for a busy machine."""
+    acme = site.fleet()
+    broker = site.broker()
+    client = site.connect(broker, acme.issue("sensor-1"))
+    took = []
+    for number in range(15):
+        rule = site.add_rule("device", "ALLOW SUBSCRIBE,RECEIVE shared/%d/#" % number)
+        began = time.monotonic()
+        wait_until(lambda topic="shared/%d/x" % number: client.subscribe(topic) == 1, SOON, "the new right")
+        took.append(time.monotonic() - began)
+        site.registry.remove_rule(rule_id=rule)
+    assert sorted(took)[len(took) // 2] < 0.2, took
+
+
 # Rights
 
 
