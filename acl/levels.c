@@ -68,9 +68,10 @@ static inline size_t scan_level(struct ia_level *level, const char *text, size_t
     size_t start = at;
     uint64_t word = word_at(text, len, at);
     uint64_t slash = bytes_equal(word, '/');
-    uint64_t hash = 0;
+    uint64_t hash = ONES; /* not 0: an empty level counts too */
     level->first = word & before(slash);
-    while (!slash && len - at > 8) {
+    /* A level of a multiple of eight bytes ends in an empty word, be it followed by a slash or by the end. */
+    while (!slash && len - at >= 8) {
         note(seen, word);
         hash = hash_word(hash, word);
         at += 8;

@@ -356,6 +356,47 @@ START_TEST(each_of_many_rules_decides)
 }
 END_TEST
 
+/* `form` with a level of `len` bytes for L, and one that differs in its last byte for M. */
+static void spell(char *out, const char *form, int len)
+{
+    for (; *form; form++) {
+        if (*form != 'L' && *form != 'M') {
+            *out++ = *form;
+            continue;
+        }
+        for (int i = 0; i < len; i++)
+            *out++ = (char)('a' + i % 26);
+        if (*form == 'M')
+            out[-1] = '!';
+    }
+    *out = '\0';
+}
+
+/* A level of _i bytes, first, in the middle and last.  One whose length is a multiple of eight once hashed differently
+ * before a slash than at the end, so that 'abcdefgh/#' did not match 'abcdefgh'. */
+START_TEST(level_of_any_length_is_found_wherever_it_stands)
+{
+    static const char *const forms[][3] = {
+        /* rule, a topic that it matches, one that it does not */
+        {"L", "L", "M"},         {"L/#", "L", "M"},       {"L/#", "L/x", "M/x"},       {"L/+", "L/L", "M/L"},
+        {"+/L", "x/L", "x/M"},   {"+/L/#", "x/L", "x/M"}, {"+/L/#", "x/L/y", "x/M/y"}, {"x/L/+", "x/L/y", "x/M/y"},
+        {"L/L/#", "L/L", "L/M"}, {"x/L", "x/L", "x/M"}};
+    const char *const roles[] = {"r"};
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        char rule[256], hit[256], miss[256];
+        spell(rule, forms[i][0], _i);
+        spell(hit, forms[i][1], _i);
+        spell(miss, forms[i][2], _i);
+        struct ia_rule row = allow(1, "r", rule);
+        struct ia_policy *policy = built(roles, 1, &row, 1, NULL);
+        ck_assert_msg(check_as(policy, "r", IA_PUBLISH, hit, NULL) == IA_ALLOW, "'%s', topic '%s'", rule, hit);
+        ck_assert_msg(check_as(policy, "r", IA_SUBSCRIBE, hit, NULL) == IA_ALLOW, "'%s', topic '%s'", rule, hit);
+        ck_assert_msg(check_as(policy, "r", IA_PUBLISH, miss, NULL) == IA_NO_MATCH, "'%s', topic '%s'", rule, miss);
+        ia_policy_free(policy);
+    }
+}
+END_TEST
+
 START_TEST(policy_outlives_its_rows_and_lives_until_the_last_reference)
 {
     char role[] = "r";
@@ -403,6 +444,7 @@ int main(void)
     tcase_add_test(c, role_that_could_visit_too_many_nodes_is_refused);
     tcase_add_test(c, rule_with_one_variable_too_many_is_refused);
     tcase_add_test(c, each_of_many_rules_decides);
+    tcase_add_loop_test(c, level_of_any_length_is_found_wherever_it_stands, 1, 70);
     tcase_add_test(c, policy_outlives_its_rows_and_lives_until_the_last_reference);
     tcase_add_test(c, empty_policy_has_no_role);
     suite_add_tcase(s, c);
