@@ -1,0 +1,359 @@
+"""What refuses an app: the same checks, with the same reasons, whichever way its token comes."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+
+import pytest
+
+from app_kit import AuthClient, Issuer, app, auth_app, base64url, bearer, new_key, public_pem, thumbprint
+from broker import wait_until
+from client import AUTH, CLOSED, DISCONNECT, REFUSED, V5
+
+USE = {"use": ["ALLOW PUBLISH,SUBSCRIBE,RECEIVE apps/${app_id}/#"]}
+CODES = REFUSED + (CLOSED, 0x88)  # closed, or 'server unavailable': a retry may mend an unknown key
+WAYS = ("password", "rfc7628", "bare")
+
+
+# Tokens that must be refused: name → (reason, what makes the token of an issuer).
+
+def hs256(issuer, **header):
+    """Signed with HMAC and the public key, which everybody has (RFC 8725 section 2.1)."""
+    text = json.dumps(issuer.header(alg="HS256", **header))
+    signed = base64url(text.encode()) + "." + base64url(json.dumps(issuer.claims()).encode())
+    return signed + "." + base64url(hmac.digest(public_pem(issuer.key), signed.encode(), hashlib.sha256))
+
+
+def unsigned(issuer):
+    header, payload = json.dumps(issuer.header(alg="none")), json.dumps(issuer.claims())
+    return base64url(header.encode()) + "." + base64url(payload.encode()) + "."
+
+
+def altered(issuer, **changes):
+    """A good signature under other claims."""
+    header, _payload, signature = issuer.token().split(".")
+    return ".".join((header, base64url(json.dumps(issuer.claims(**changes)).encode()), signature))
+
+
+def twice(issuer, name, value):
+    """Which of the two did the signer mean?"""
+    payload = json.dumps(issuer.claims())
+    return issuer.sign(json.dumps(issuer.header()), payload[:-1] + ', "%s": %s}' % (name, json.dumps(value)))
+
+
+def own_key(issuer, **header):
+    """The key that signed it comes along."""
+    key = new_key("ES256")
+    return issuer.token(key=key, headers=header)
+
+
+def non_canonical(issuer):
+    """Another text of the same token, by the bits that base64url leaves over (past a cache of refusals, say)."""
+    token = issuer.token()
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    return token[:-1] + letters[letters.index(token[-1]) ^ 1]
+
+
+def now():
+    return int(time.time())
+
+
+TOKENS = {
+    # RFC 7515: one compact form, and no other
+    "payload-no-json": ("token_malformed", lambda i: i.sign(json.dumps(i.header()), "no json")),
+    "payload-an-array": ("token_malformed", lambda i: i.sign(json.dumps(i.header()), "[]")),
+    "payload-more-behind": ("token_malformed", lambda i: i.sign(json.dumps(i.header()), json.dumps(i.claims()) + "{}")),
+    "payload-not-utf8": ("token_malformed", lambda i: i.sign(json.dumps(i.header()), b'{"iss": "\xff"}')),
+    "payload-deep": ("token_malformed", lambda i: i.token(deep=json.loads("[" * 40 + "]" * 40))),
+    "duplicate-claim": ("token_malformed", lambda i: twice(i, "client_id", "admin")),
+    "critical-extension": ("token_malformed", lambda i: i.token(headers={"crit": ["exp"]})),
+    "padding": ("token_malformed", lambda i: i.token() + "="),
+    "non-canonical": ("token_malformed", non_canonical),
+    "too-long": ("token_malformed", lambda i: i.token(filler="x" * 17000)),
+    # RFC 8725: the issuer's row says which algorithms
+    "hmac-with-the-public-key": ("token_algorithm", hs256),
+    "none": ("token_algorithm", unsigned),
+    "algorithm-not-listed": ("token_algorithm", lambda i: i.token(headers={"alg": "ES384"})),
+    "algorithm-unfit-for-the-key": ("token_algorithm", lambda i: i.token(headers={"alg": "RS256"})),
+    "algorithm-unknown": ("token_algorithm", lambda i: i.token(headers={"alg": "ES256K"})),
+    # Which key
+    "unknown-kid": ("token_key_unknown", lambda i: i.token(headers={"kid": "nobody's"})),
+    "no-kid": ("token_key_unknown", lambda i: i.token(headers={"kid": None})),
+    "foreign-key": ("token_signature", own_key),
+    "its-own-jwk": ("token_signature", lambda i: own_key(i, jwk={"kty": "EC"})),
+    "its-own-jku": ("token_key_unknown", lambda i: own_key(i, jku="http://127.0.0.1:1/", kid="mine")),
+    "altered": ("token_signature", lambda i: altered(i, client_id="admin")),
+    # Times
+    "expired": ("token_expired", lambda i: i.token(exp=now() - 2)),
+    "not-yet-valid": ("token_not_yet_valid", lambda i: i.token(nbf=now() + 60)),
+    "no-exp": ("token_claims", lambda i: i.token(exp=None)),
+    "exp-a-text": ("token_claims", lambda i: i.token(exp=str(now() + 600))),
+    "exp-in-milliseconds": ("token_claims", lambda i: i.token(exp=(now() + 600) * 1000)),
+    # By whom and for whom
+    "issuer-unknown": ("token_issuer", lambda i: i.token(iss="https://elsewhere.example")),
+    "issuer-with-a-slash": ("token_issuer", lambda i: i.token(iss=i.issuer + "/")),
+    "no-issuer": ("token_issuer", lambda i: i.token(iss=None)),
+    "audience-other": ("token_audience", lambda i: i.token(aud=["billing", "MQTT"])),
+    "no-audience": ("token_audience", lambda i: i.token(aud=None)),
+    "type-other": ("token_type", lambda i: i.token(headers={"typ": "dpop+jwt"})),
+    "type-logout": ("token_type", lambda i: i.token(headers={"typ": "logout+jwt"})),
+    # Who
+    "no-app": ("token_claims", lambda i: i.token(client_id=None, azp=None, sub=None)),
+    "app-a-wildcard": ("token_claims", lambda i: i.token(client_id="#")),
+    "app-a-path": ("token_claims", lambda i: i.token(client_id="a/b")),
+    "app-a-number": ("token_claims", lambda i: i.token(client_id=7)),
+    "app-with-a-nul": ("token_malformed", lambda i: i.token(client_id="dash\0board")),
+    "app-too-long": ("token_claims", lambda i: i.token(client_id="a" * 129)),
+    "scope-an-object": ("token_claims", lambda i: i.token(scope={"use": True})),
+    # RFC 8705, RFC 9449: a token that asks for a proof is nothing without it
+    "bound-to-a-certificate": ("token_unbound", lambda i: i.token(cnf={"x5t#S256": "A" * 43})),
+    "bound-to-a-dpop-key": ("token_unbound", lambda i: i.token(cnf={"jkt": "A" * 43})),
+}
+
+
+@pytest.fixture
+def corp(site):
+    return Issuer().register(site, USE)
+
+
+def attempt(site, broker, way, token, client_id, credential=None):
+    """The outcome of a CONNECT with that token."""
+    client = AuthClient(site, broker, client_id, credential)
+    if way == "password":
+        return client.raw.connect(client_id, protocol=V5, username="ignored", password=token)
+    return client.connect(bearer(token) if way == "rfc7628" else token)
+
+
+def reason_in_log(broker, mark, client_id):
+    """Why that client id was refused, by the one line that says so."""
+    lines = [line for line in broker.log(mark).splitlines() if " client=%s " % client_id in line and "refused" in line]
+    assert len(lines) == 1, "%s: %r\n%s" % (client_id, lines, broker.log(mark))
+    return lines[0].split("reason=")[1].split()[0]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_bad_token_is_refused_with_its_reason(site, corp, way):
+    broker = site.broker()
+    wrong = []
+    for row, (reason, mint) in TOKENS.items():
+        client_id = "app:corp:dashboard/" + row
+        mark = broker.mark()
+        outcome = attempt(site, broker, way, mint(corp), client_id)
+        told = reason_in_log(broker, mark, client_id)
+        if told != reason or outcome not in CODES:
+            wrong.append("%s: %s instead of %s, answered %s" % (row, told, reason, outcome))
+    assert not wrong, "\n".join(wrong)
+    assert attempt(site, broker, way, corp.token(), "app:corp:dashboard") == 0
+
+
+def test_each_bad_token_ends_a_session_that_shows_it(site, corp):
+    """By a kick from TICK, after the AUTH that 2.0 would otherwise follow with a second CONNACK."""
+    broker = site.broker()
+    wrong = []
+    for row, (reason, mint) in TOKENS.items():
+        client_id = "app:corp:dashboard/" + row
+        client = auth_app(site, broker, corp.token(), client_id)
+        mark = broker.mark()
+        client.reauthenticate(bearer(mint(corp)))
+        kinds = [kind for kind, _flags, _body in client.raw.wait_closed()]
+        told = reason_in_log(broker, mark, client_id)
+        if told != reason or kinds != [AUTH, DISCONNECT]:
+            wrong.append("%s: %s instead of %s, answered %s" % (row, told, reason, kinds))
+        assert "ended reason=%s app=app:corp:dashboard client=%s" % (reason, client_id) in broker.log(mark)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_an_event_tells_each_reason(site, corp):
+    broker = site.broker()
+    rows = {reason: (row, mint) for row, (reason, mint) in TOKENS.items()}
+    for reason, (row, mint) in rows.items():
+        for way in ("password", "rfc7628"):
+            since, client_id = site.registry.last_event(), "app:corp:dashboard/%s/%s" % (row, way)
+
+            def told(way=way, mint=mint, client_id=client_id, since=since):
+                attempt(site, broker, way, mint(corp), client_id)  # again: events are sampled
+                return [e for e in site.registry.events(since) if e["detail"]["client_id"] == client_id]
+
+            event = wait_until(told, what="event of %s" % row)[0]
+            assert (event["kind"], event["reason"]) == ("app/refused", reason)
+            assert event["address"] == "127.0.0.1"
+            assert event["detail"]["reason"] == reason
+            assert event["principal"] in (None, ""), "nobody is known before the token is believed"
+
+
+NO_TOKENS = ["", "secret", "a.b.c", "..", "eyJhbGciOiJFUzI1NiJ9", "eyJhbGciOiJFUzI1NiJ9.e30", "e30.e30.e30", "x" * 60000]
+
+
+def test_a_password_that_is_no_token_is_no_credential(site, corp):
+    broker = site.broker()
+    for password in NO_TOKENS:
+        site.assert_refused("no_credential", broker, client_id="app:corp:dashboard", password=password)
+    site.assert_refused("no_credential", broker, client_id="app:corp:dashboard")
+    assert corp.problem(site) is None
+
+
+NO_RESPONSES = ["", "n,,\x01auth=Basic YTpi\x01\x01", "n,,\x01auth=Bearer %s\x01", "n,,\x01\x01", "p=tls,,\x01auth=Bearer %s\x01\x01",
+                "n,,\x01auth=Bearer %s\x01auth=Bearer %s\x01\x01", "auth=Bearer %s", "n,,\x01auth=Bearer %s\x01\x01more",
+                "\0%s", "Bearer %s"]
+
+
+def test_enhanced_authentication_without_a_token_is_malformed(site, corp):
+    broker = site.broker()
+    for number, data in enumerate([*NO_RESPONSES, None]):
+        mark, client_id = broker.mark(), "app:corp:dashboard/%d" % number
+        client = AuthClient(site, broker, client_id)
+        assert client.connect(data and data.replace("%s", corp.token())) in CODES, data
+        assert reason_in_log(broker, mark, client_id) == "token_malformed"
+
+
+# Beyond the token itself
+
+@pytest.mark.parametrize("way", WAYS)
+def test_issuer_address_and_client_id_are_checked_on_both_paths(site, corp, way):
+    broker = site.broker()
+    token = corp.token()
+
+    def refused(reason, client_id="app:corp:dashboard"):
+        def told():
+            mark = broker.mark()
+            return attempt(site, broker, way, token, client_id) in CODES and reason_in_log(broker, mark, client_id)
+
+        wait_until(lambda: told() == reason, 2, reason)
+
+    def admitted():
+        wait_until(lambda: attempt(site, broker, way, token, "app:corp:dashboard") == 0, 2, "admission")
+
+    admitted()
+    refused("client_id_mismatch", "app:corp:other")
+    site.registry.set_issuer_status(name="corp", status="INACTIVE")
+    refused("issuer_inactive")
+    site.registry.set_issuer_status(name="corp", status="ACTIVE")
+    admitted()
+    rule = site.registry.allow_ip(network="192.0.2.0/24", scope="ISSUER", scope_key="corp")
+    refused("address_denied")
+    site.registry.remove_ip_rule(rule_id=rule)
+    admitted()
+    site.registry.deny_ip(network="127.0.0.1/32", scope="ISSUER", scope_key="corp")
+    refused("address_denied")
+
+
+def test_an_issuers_address_rules_concern_only_its_apps(site, corp):
+    partner = Issuer("partner").register(site, USE)
+    site.registry.deny_ip(network="127.0.0.0/8", scope="ISSUER", scope_key="partner")
+    broker = site.broker()
+    app(site, broker, corp.token())
+    site.assert_refused("address_denied", broker, client_id="app:partner:dashboard", password=partner.token())
+
+
+def test_a_global_address_rule_holds_on_a_plain_listener(site, corp):
+    site.registry.deny_ip(network="127.0.0.0/8")
+    broker = site.broker()
+    token = corp.token()
+    site.assert_refused("address_denied", broker, client_id="app:corp:dashboard", listener="plain", password=token)
+    client = AuthClient(site, broker, "app:corp:dashboard", listener="plain")
+    assert client.connect(bearer(token)) in CODES
+
+
+# Beside a certificate (RFC 8705)
+
+WITH_CERTIFICATE = [
+    # (name, cnf of: own certificate, another's, or none; reason)
+    ("unbound", None, "token_unbound"),
+    ("bound-to-another", "other", "token_unbound"),
+    ("not-a-digest", {"x5t#S256": "AAAA"}, "token_unbound"),
+    ("sha1", {"x5t": "A" * 27}, "token_unbound"),
+    ("bound", "own", None),
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_token_beside_a_certificate_must_be_bound_to_it(site, corp, way):
+    fleet = site.fleet()
+    device, other = fleet.issue("gateway"), fleet.issue("other")
+    broker = site.broker()
+    site.connect(broker, device).disconnect()
+    for row, cnf, reason in WITH_CERTIFICATE:
+        cnf = {"own": thumbprint(device), "other": thumbprint(other)}.get(cnf, cnf) if isinstance(cnf, str) else cnf
+        mark, client_id = broker.mark(), "app:corp:dashboard/" + row
+        outcome = attempt(site, broker, way, corp.token(cnf=cnf), client_id, device)
+        if reason is None:
+            assert outcome == 0, broker.log(mark)
+        else:
+            assert outcome in CODES and reason_in_log(broker, mark, client_id) == reason, row
+
+
+def test_an_app_with_a_bound_token_has_the_rights_of_its_scopes_alone(site, corp):
+    fleet = site.fleet()
+    device = fleet.issue("gateway")
+    broker = site.broker()
+    site.connect(broker, device).disconnect()
+    token = corp.token(cnf=thumbprint(device))
+    for connect in (app, auth_app):
+        client = connect(site, broker, token, credential=device)
+        assert client.subscribe("apps/dashboard/#") < 128
+        assert client.subscribe("devices/gateway/#") >= 128
+    site.assert_refused("client_id_mismatch", broker, device, client_id="gateway", password=token)
+
+
+@pytest.mark.parametrize("way", ["password", "rfc7628"])
+@pytest.mark.parametrize("status", ["PENDING", "INACTIVE", "REVOKED"])
+def test_the_certificate_beside_a_token_must_be_an_active_devices(site, corp, way, status):
+    fleet = site.fleet(auto_registration=False)
+    good, bad, unknown = fleet.issue("good"), fleet.issue("bad"), fleet.issue("unknown")
+    for credential, name in ((good, "good"), (bad, "bad")):
+        site.registry.register_device(device_id=name, pem=credential.pem, ca_name="acme",
+                                      status=status if name == "bad" else "ACTIVE")
+    broker = site.broker()
+    for credential, name, reason in ((bad, "bad", "device_" + status.lower()), (unknown, "unknown", "device_unknown")):
+        mark, client_id = broker.mark(), "app:corp:dashboard/" + name
+        outcome = attempt(site, broker, way, corp.token(cnf=thumbprint(credential)), client_id, credential)
+        assert outcome in CODES and reason_in_log(broker, mark, client_id) == reason
+    assert attempt(site, broker, way, corp.token(cnf=thumbprint(good)), "app:corp:dashboard", good) == 0
+
+
+@pytest.mark.parametrize("way", ["password", "rfc7628"])
+def test_a_certificate_that_is_revoked_lets_no_token_in(site, corp, way):
+    fleet = site.fleet()
+    credential = fleet.issue("gateway")
+    broker = site.broker()
+    site.connect(broker, credential).disconnect()
+    site.registry.revoke_certificate(fingerprint_hex=credential.fingerprint.hex())
+    token = corp.token(cnf=thumbprint(credential))
+
+    def told():
+        mark = broker.mark()
+        outcome = attempt(site, broker, way, token, "app:corp:dashboard", credential)
+        return outcome != 0 and reason_in_log(broker, mark, "app:corp:dashboard")
+
+    assert wait_until(told, 2, "refusal") == "certificate_revoked"
+
+
+def test_a_token_does_not_mend_a_certificate_of_a_stranger(site, corp):
+    site.fleet()
+    stranger = site.root.intermediate("stranger").issue("gateway")
+    broker = site.broker()
+    token = corp.token(cnf=thumbprint(stranger))
+    assert site.try_connect(broker, stranger, client_id="app:corp:dashboard", password=token) == CLOSED
+
+
+@pytest.mark.parametrize("change", ["device", "certificate", "authority"])
+def test_the_end_of_the_certificate_ends_the_apps_session(site, corp, change):
+    fleet = site.fleet()
+    credential = fleet.issue("gateway")
+    broker = site.broker()
+    site.connect(broker, credential).disconnect()
+    token = corp.token(cnf=thumbprint(credential))
+    by_password = app(site, broker, token, "app:corp:dashboard/1", credential=credential)
+    by_auth = auth_app(site, broker, token, "app:corp:dashboard/2", credential=credential)
+    stays = app(site, broker, corp.token(), "app:corp:dashboard/3")
+    if change == "device":
+        site.registry.set_device_status(device_id="gateway", status="INACTIVE")
+    elif change == "certificate":
+        site.registry.revoke_certificate(fingerprint_hex=credential.fingerprint.hex())
+    else:
+        site.registry.set_ca_status(name="acme", status="INACTIVE")
+    by_password.wait_closed(1.0)
+    by_auth.wait_kicked(1.0)
+    assert stays.subscribe("apps/dashboard/x") == 1
