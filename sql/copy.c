@@ -60,7 +60,7 @@ struct stream {
     struct ia_db *db;
     ia_device_batch_fn *fn;
     void *ctx;
-    bool header_read, end;
+    bool begun, header_read, end;
     size_t n_rows, n_messages;
     struct ia_arena arena;
     char *messages[IA_DEVICE_BATCH];
@@ -131,12 +131,14 @@ static enum ia_rc read_messages(struct stream *s, struct ia_err *err)
 /* The answers to the statements of the text in order, one of which is the stream. */
 static enum ia_rc read_answers(struct stream *s, struct ia_err *err)
 {
-    static const ExecStatusType expected[] = {PGRES_COMMAND_OK, PGRES_COMMAND_OK, PGRES_COMMAND_OK,
-                                              PGRES_COPY_OUT,   PGRES_COMMAND_OK, PGRES_COMMAND_OK};
+    static const ExecStatusType expected[] = {PGRES_COMMAND_OK, PGRES_COMMAND_OK, PGRES_COMMAND_OK, PGRES_COPY_OUT,
+                                              PGRES_COMMAND_OK};
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
         enum ia_rc rc = ia_db_expect(s->db, "device stream", expected[i], err);
-        if (rc == IA_OK && expected[i] == PGRES_COPY_OUT)
+        if (rc == IA_OK && expected[i] == PGRES_COPY_OUT) {
+            s->begun = true;
             rc = read_messages(s, err);
+        }
         if (rc != IA_OK)
             return rc;
     }
@@ -156,9 +158,10 @@ enum ia_rc ia_db_device_part(struct ia_db *db, int part, ia_device_batch_fn *fn,
     s->fn = fn;
     s->ctx = ctx;
     enum ia_rc rc = PQsendQuery(db->conn, ia_device_parts[part]) ? read_answers(s, err) : ia_db_lost(db, err);
+    bool refused = rc == IA_UNAVAILABLE && db->conn && !s->begun; /* a table is locked: another time */
     drop_batch(s);
     free(s);
-    if (rc != IA_OK) /* halfway through a stream */
+    if (rc != IA_OK && !(refused && ia_db_expect_end(db, "device stream", NULL) == IA_OK))
         ia_db_disconnect(db);
     return rc;
 }

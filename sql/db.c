@@ -91,13 +91,14 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
 
 /* The registry as a stream, in parts by fingerprint: SHA-256, so that they are of one size.  COPY cannot be prepared
  * and checks no types, so the casts see to those.  It may take longer than a statement is given: the reader watches
- * that it goes on.  Parallel workers would take cores from others and spare little, since all rows pass one process
- * anyway. */
+ * that it goes on.  The statements of one text are one transaction, which ends by itself when one is refused.  Parallel
+ * workers would take cores from others and spare little, since all rows pass one process anyway. */
 #define DEVICE_PART(condition)                                                                                         \
-    "BEGIN READ ONLY; SET LOCAL statement_timeout = 0; SET LOCAL max_parallel_workers_per_gather = 0; "                \
+    "SET LOCAL transaction_read_only = on; SET LOCAL statement_timeout = 0; "                                          \
+    "SET LOCAL max_parallel_workers_per_gather = 0; "                                                                  \
     "COPY (SELECT fingerprint::bytea, device_id::text, device_status::text, certificate_status::text, "                \
     "certificate_ca_id::bigint, device_ca_id::bigint, tenant::text, not_after::timestamptz, attrs::text[], "           \
-    "roles::text[] FROM iot_auth.broker_device WHERE " condition ") TO STDOUT (FORMAT binary); COMMIT"
+    "roles::text[] FROM iot_auth.broker_device WHERE " condition ") TO STDOUT (FORMAT binary)"
 
 const char *const ia_device_parts[IA_DEVICE_PARTS] = {
     DEVICE_PART("fingerprint < decode('80', 'hex')"),

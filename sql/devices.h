@@ -62,7 +62,8 @@ typedef enum ia_rc ia_device_batch_fn(void *ctx, const struct ia_device_rows *ba
  * server 3 s of CPU in all parts, against 20 s by pages, because it joins whole tables instead of looking up each
  * row. In between the parts the connection is free for other calls; each part shows what was committed when it began.
  * The time limit is for the server to send something, not for the whole.  When `fn` ends the reading, the connection is
- * dropped; after any failure, what was handed over is not all. */
+ * dropped; it is kept when the statement was refused for now (a table is locked).  After any failure, what was handed
+ * over is not all. */
 IA_MUST_USE enum ia_rc ia_db_device_part(struct ia_db *db, int part, ia_device_batch_fn *fn, void *ctx,
                                          struct ia_err *err);
 

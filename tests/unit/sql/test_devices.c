@@ -243,6 +243,23 @@ START_TEST(stream_that_fails_or_hangs_is_given_up)
 }
 END_TEST
 
+/* A bulk load that begins with TRUNCATE must not cost every broker its connection. */
+START_TEST(stream_of_a_locked_table_is_refused_and_keeps_the_connection)
+{
+    struct seen seen = {0};
+    struct ia_err err = {0};
+    put_many();
+    kit_run(&kit, "BEGIN");
+    kit_run(&kit, "LOCK TABLE iot_auth.device IN ACCESS EXCLUSIVE MODE");
+    ck_assert(ia_db_device_part(db, 0, see, &seen, &err) == IA_UNAVAILABLE);
+    ck_assert(ia_db_connected(db));
+    ck_assert_uint_eq(seen.batches, 0);
+    kit_run(&kit, "COMMIT");
+    ck_assert(ia_db_device_part(db, 0, see, &seen, NULL) == IA_OK);
+    ck_assert_uint_gt(seen.batches, 0);
+}
+END_TEST
+
 START_TEST(empty_registry_is_one_empty_page)
 {
     struct ia_device_rows *rows = NULL;
@@ -362,6 +379,7 @@ int main(void)
     tcase_add_test(c, empty_registry_has_empty_parts);
     tcase_add_test(c, reading_that_its_caller_ends_drops_the_connection);
     tcase_add_test(c, stream_that_fails_or_hangs_is_given_up);
+    tcase_add_test(c, stream_of_a_locked_table_is_refused_and_keeps_the_connection);
     tcase_add_test(c, new_device_is_registered_with_its_record);
     tcase_add_test(c, repeated_registration_finds_what_is_there);
     tcase_add_test(c, refused_registration_has_a_reason_and_no_record);
