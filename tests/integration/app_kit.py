@@ -218,17 +218,17 @@ class AuthClient:
             if got[0] == kind:
                 return got[2]
             assert got[0] == clients.PUBLISH, "packet type %d instead of %d: %r" % (got[0], kind, got[2])
-            self._messages.append(_message(got[2]))
+            self._messages.append(_message(got[1], got[2]))
 
     def assert_reauthenticated(self, data):
         """Re-authenticates with success."""
         body = self.reauthenticate(data).answer(clients.AUTH)
         assert not body or body[0] == 0, body
 
-    def subscribe(self, topic):
+    def subscribe(self, topic, qos=0):
         """The granted QoS, or the failure code (128 and above)."""
         identifier = next(self._identifiers)
-        self.raw.send(clients.subscribe_packet(topic, 0, identifier, clients.V5))
+        self.raw.send(clients.subscribe_packet(topic, qos, identifier, clients.V5))
         return self.answer(clients.SUBACK)[-1]
 
     def publish(self, topic, payload="x"):
@@ -239,11 +239,11 @@ class AuthClient:
         return body[2] if len(body) > 2 else 0
 
     def receive(self):
-        """The next message as (topic, payload)."""
+        """The next message as (topic, payload); it is not acknowledged."""
         while not self._messages:
             got = self.raw.receive()
             assert got is not None and got[0] == clients.PUBLISH, "no message but %r" % (got,)
-            self._messages.append(_message(got[2]))
+            self._messages.append(_message(got[1], got[2]))
         return self._messages.pop(0)
 
     def ping(self):
@@ -268,10 +268,10 @@ class AuthClient:
         self.raw.close()
 
 
-def _message(body):
-    """Topic and payload of a PUBLISH of QoS 0, MQTT 5."""
+def _message(flags, body):
+    """Topic and payload of a PUBLISH of MQTT 5."""
     length = struct.unpack("!H", body[:2])[0]
-    topic, rest = body[2:2 + length].decode(), body[2 + length:]
+    topic, rest = body[2:2 + length].decode(), body[2 + length + (2 if flags & 0x06 else 0):]
     properties = shift = 0
     for used, digit in enumerate(rest, 1):
         properties |= (digit & 0x7F) << shift
