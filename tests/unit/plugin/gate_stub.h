@@ -1,0 +1,20 @@
+/* The gate's results without TLS: the test says what was made of a leaf. */
+#pragma once
+
+#include "plugin/gate.h"
+
+extern struct gate_stub {
+    bool open;
+    bool has_listeners;
+    struct ia_gate_hooks hooks;
+    struct {
+        X509 *leaf;
+        struct ia_chain chain;
+        uint64_t generation;
+    } results[16];
+    size_t n_results;
+} gate_stub;
+
+/* The gate has seen this leaf (with `inter` beside it, may be NULL) under the snapshot of now, and calls its hooks, as
+ * in a handshake.  False: it refused. */
+bool gate_handshake(X509 *leaf, X509 *inter, const char *address);
