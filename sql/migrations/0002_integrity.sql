@@ -245,6 +245,22 @@ CREATE OR REPLACE TRIGGER ca_templates_insert AFTER INSERT ON iot_auth.ca FOR EA
 CREATE OR REPLACE TRIGGER ca_templates_update AFTER UPDATE OF device_id_template, client_id_templates ON iot_auth.ca
     FOR EACH ROW EXECUTE FUNCTION iot_auth.check_ca();
 
+-- Wait for the registrations under way, and keep others waiting until this change is committed: see 0005.
+CREATE OR REPLACE FUNCTION iot_auth.settle_ca() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(571462094, (OLD.ca_id % 2147483648)::int);
+    RETURN coalesce(NEW, OLD);
+END $$;
+CREATE OR REPLACE TRIGGER ca_settles_update BEFORE UPDATE ON iot_auth.ca FOR EACH ROW
+    WHEN ((NEW.status, NEW.auto_registration, NEW.registered_status, NEW.max_devices, NEW.max_registrations_per_minute,
+           NEW.tenant, NEW.replaces) IS DISTINCT FROM
+          (OLD.status, OLD.auto_registration, OLD.registered_status, OLD.max_devices, OLD.max_registrations_per_minute,
+           OLD.tenant, OLD.replaces))
+    EXECUTE FUNCTION iot_auth.settle_ca();
+CREATE OR REPLACE TRIGGER ca_settles_delete BEFORE DELETE ON iot_auth.ca FOR EACH ROW
+    EXECUTE FUNCTION iot_auth.settle_ca();
+
 -- After the fact, so that one statement may write both.
 CREATE OR REPLACE FUNCTION iot_auth.check_succession() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -2,7 +2,8 @@
 --
 -- Registration: broker_register decides everything again in one transaction and one round trip, because what the broker
 -- has decided before rests on a snapshot.  Its locks are always taken in the same order:
---   1. the row of the CA, shared: registrations of one CA do not queue, and a change of its status waits for them;
+--   1. an advisory lock on the CA, shared: registrations of one CA do not queue, and a change of the CA waits for them
+--      (ca_settles in 0002); row locks would do the same, but let registrations overtake a waiting change for ever;
 --   2. where the CA has quotas, an advisory lock on them: two that count at the same time would both find room;
 --   3. an advisory lock on the certificate: the same one on two brokers registers once, the other learns of it;
 --   4. the row of the device.
@@ -71,9 +72,10 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     locked iot_auth.ca;
 BEGIN
-    SELECT * INTO locked FROM iot_auth.ca c WHERE c.ca_id = p_ca_id FOR SHARE;
+    PERFORM pg_advisory_xact_lock_shared(571462094, (p_ca_id % 2147483648)::int);
+    SELECT * INTO locked FROM iot_auth.ca c WHERE c.ca_id = p_ca_id;
     IF locked.max_devices IS NOT NULL OR locked.max_registrations_per_minute IS NOT NULL THEN
-        PERFORM pg_advisory_xact_lock(571462094, (p_ca_id % 2147483648)::int);
+        PERFORM pg_advisory_xact_lock(571462095, (p_ca_id % 2147483648)::int);
     END IF;
     PERFORM pg_advisory_xact_lock(('x' || encode(substr(p_fingerprint, 1, 8), 'hex'))::bit(64)::bigint);
     RETURN locked;

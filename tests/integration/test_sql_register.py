@@ -6,6 +6,7 @@ import threading
 import time
 
 import pg
+import psycopg2
 import pytest
 from sql_kit import Cursor, ca_pem, cursor, register
 
@@ -339,6 +340,24 @@ def test_an_open_transaction_of_an_administrator_does_not_hold_up_registrations(
         broker.all("SELECT iot_auth.broker_connected(ARRAY['d1'], ARRAY[now()])")
         connection.commit()
     assert register(broker, certificate(3), "d3", ca)["outcome"] == "quota_exceeded"
+
+
+def test_a_waiting_change_of_the_ca_is_not_overtaken_by_new_registrations(database, admin, ca):
+    """With row locks, a dozen brokers kept an administrator waiting for seconds: each new registration slipped in."""
+    with cursor(database, pg.BROKER) as first, cursor(database, pg.BROKER) as second:
+        first.all("BEGIN")
+        register(first, certificate(1), "d1", ca)
+        result = []
+        change = threading.Thread(target=lambda: result.append(database.query("SELECT iot_auth.set_ca_status('acme', 'INACTIVE')")))
+        change.start()
+        pg.wait_until(lambda: admin.one("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1, what="the change, waiting")
+        second.all("SET statement_timeout = '200ms'")
+        with pytest.raises(psycopg2.errors.QueryCanceled):
+            register(second, certificate(2), "d2", ca)
+        first.all("COMMIT")
+        change.join(30)
+        assert len(result) == 1
+        assert register(second, certificate(2), "d2", ca)["outcome"] == "ca_inactive"
 
 
 def test_a_ca_disabled_in_between_is_seen_by_who_waited_for_it(database, admin, ca):
