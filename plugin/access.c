@@ -27,7 +27,7 @@ static bool is_event_topic(const struct ia_core *core, const char *topic)
 static struct ia_who who_is(const struct ia_core *core, const struct ia_session *s)
 {
     return (struct ia_who){
-        .profile = s->chain ? ia_profile_find(core->snapshot->profiles, s->chain->ca_id) : NULL,
+        .profile = s->ca_id ? ia_profile_find(core->snapshot->profiles, s->ca_id) : NULL,
         .device = s->device,
         .token = s->token,
         .client_id = s->client_id,
@@ -53,8 +53,8 @@ static void tell_denial(struct ia_core *core, struct ia_session *s, const struct
                            .address = s->address,
                            .principal = ia_session_username(s),
                            .app = s->kind == IA_SESSION_APP};
-    if (s->chain)
-        a.ca = ia_profile_find(core->snapshot->profiles, s->chain->ca_id);
+    if (s->ca_id)
+        a.ca = ia_profile_find(core->snapshot->profiles, s->ca_id);
     int n = snprintf(a.detail, sizeof a.detail, "%s %.100s: ", verb(access->action), access->topic);
     if (n > 0 && (size_t)n < sizeof a.detail) {
         if (rule_id)
@@ -71,36 +71,45 @@ static bool is_final(enum ia_reason reason)
     return reason == IA_R_DEVICE_REVOKED || reason == IA_R_CERTIFICATE_REVOKED || reason == IA_R_DEVICE_UNKNOWN;
 }
 
-/* Between being condemned and being kicked: it may do nothing more, but what Mosquitto keeps for it (queue,
- * subscriptions, which a kick asks for again) is kept unless its end is final. */
-static bool check_condemned(const struct ia_session *s, enum ia_action action)
+/* Between being condemned and being kicked it publishes nothing more.  What it receives it may go on receiving, so that
+ * nothing that is queued for it is lost, unless its end is final.  The kick itself asks for each subscription again,
+ * and deletes what is denied: then all that it has is kept. */
+static bool check_condemned(const struct ia_core *core, const struct ia_session *s, const struct ia_access *access)
 {
-    return action != IA_PUBLISH && !is_final(s->condemned);
+    if (access->action == IA_PUBLISH || is_final(s->condemned))
+        return false;
+    if (access->action == IA_SUBSCRIBE && core->kicking == s)
+        return true;
+    return ia_bound_check(core, &s->binding, access, NULL) == IA_ALLOW;
 }
 
 static bool check_live(struct ia_core *core, struct ia_session *s, const struct ia_access *access)
 {
     if (s->kind == IA_SESSION_STRANGER)
         return false;
-    if (s->condemned != IA_R_NONE)
-        return check_condemned(s, access->action);
     struct ia_who who = who_is(core, s);
     int64_t rule_id = 0;
     ia_bind(core, &who, false, &s->binding);
+    if (s->condemned != IA_R_NONE)
+        return check_condemned(core, s, access);
     if (ia_bound_check(core, &s->binding, access, &rule_id) == IA_ALLOW)
         return true;
     tell_denial(core, s, access, rule_id);
     return false;
 }
 
-/* Connected, but never through our BASIC_AUTH: use_identity_as_username, or a listener with other rules.  With rights
- * derived from its username this would be impersonation. */
+/* Never through our BASIC_AUTH, and no session of it has ended: it is connected by use_identity_as_username, or a
+ * listener with other rules.  With rights derived from its username this would be impersonation.  It is kicked where
+ * its certificate proves that it is connected: kicking one that is not corrupts Mosquitto 2.0's memory, and an address
+ * proves nothing. */
 static bool meet_stranger(struct ia_core *core, const struct mosquitto *client)
 {
     struct ia_session *s =
         ia_session_open(core->sessions, client, IA_SESSION_STRANGER, mosquitto_client_id(client), NULL);
-    if (s)
+    X509 *certificate = mosquitto_client_certificate(client);
+    if (s && certificate)
         ia_condemn(core, s, IA_R_NO_CREDENTIAL);
+    X509_free(certificate);
     return false;
 }
 
@@ -154,8 +163,7 @@ static bool check_by_name(struct ia_core *core, const struct mosquitto *client, 
 }
 
 /* An ended session: a device by what memory says now, an app by the scopes that it had. */
-static bool check_ended(struct ia_core *core, struct ia_session *s, const struct mosquitto *client,
-                        const struct ia_access *access)
+static bool check_ended(struct ia_core *core, struct ia_session *s, const struct ia_access *access)
 {
     if (s->kind == IA_SESSION_STRANGER || is_final(s->condemned))
         return false;
@@ -164,27 +172,13 @@ static bool check_ended(struct ia_core *core, struct ia_session *s, const struct
     if (s->kind == IA_SESSION_DEVICE) {
         struct offline o = {.core = core, .access = access, .client_id = s->client_id};
         ia_device_cache_each(core->devices, ia_session_username(s), check_record, &o);
-        if (o.known)
-            return o.allowed;
-        return check_by_name(core, client, access);
+        if (!o.known)
+            (void)check_record(&o, s->device); /* evicted since: what it was admitted by */
+        return o.allowed;
     }
     struct ia_who who = who_is(core, s);
     ia_bind(core, &who, false, &s->binding);
     return ia_bound_check(core, &s->binding, access, NULL) == IA_ALLOW;
-}
-
-/* Is this the very client whose session ended?  Its pointer may be in use by another, which then has a connection and,
- * where it came by TLS, a certificate of its own.  The client that is gone has none, or (its will is published before
- * the socket is closed, on 2.0.22 and 2.1) the one that it came with. */
-static bool is_still_gone(const struct ia_session *s, const struct mosquitto *client)
-{
-    const char *id = mosquitto_client_id(client);
-    if (!id || strcmp(id, s->client_id) != 0)
-        return false;
-    X509 *certificate = mosquitto_client_certificate(client);
-    bool gone = !certificate || ia_session_has_certificate(s, certificate);
-    X509_free(certificate);
-    return gone;
 }
 
 /* --------------------------------------------------------------------------------------------------------------------
@@ -197,8 +191,8 @@ static bool decide(struct ia_core *core, const struct mosquitto *client, struct 
         return false;
     if (s && s->live)
         return core->snapshot && check_live(core, s, access);
-    if (s && is_still_gone(s, client))
-        return core->snapshot ? check_ended(core, s, client, access) : access->action == IA_RECEIVE;
+    if (s && ia_session_is_of(s, client))
+        return core->snapshot ? check_ended(core, s, access) : access->action == IA_RECEIVE;
     if (ia_mosq_has_address(client))
         return meet_stranger(core, client);
     return check_by_name(core, client, access);
@@ -221,6 +215,8 @@ int ia_on_acl_check(int event, void *event_data, void *userdata)
         .qos = ev->qos,
         .retain = ev->retain,
     };
+    if (!ia_has_ticks(core))
+        return answer(core, false);
     struct ia_session *s = ia_session_find(core->sessions, ev->client);
     if (s && s->kind == IA_SESSION_HANDED_ON && !(access.action == IA_PUBLISH && is_event_topic(core, ev->topic)))
         return MOSQ_ERR_PLUGIN_DEFER;

@@ -14,8 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TICK_MISSING_US 2000000
-
 /* One connection under decision. */
 struct connect {
     struct ia_core *core;
@@ -57,22 +55,6 @@ static bool admitted(struct connect *c, enum ia_ip_scope scope, const char *key)
     return false;
 }
 
-/* Without TICK nobody would ever be kicked: 2.0.11 sends none under per_listener_settings. */
-static bool ticks(struct ia_core *core)
-{
-    int64_t now = ia_monotonic_us();
-    if (core->last_tick_us)
-        return true;
-    if (!core->first_call_us)
-        core->first_call_us = now;
-    if (now - core->first_call_us < TICK_MISSING_US)
-        return true;
-    if (!core->tickless_told)
-        ia_log(MOSQ_LOG_ERR, "Mosquitto sends no TICK (per_listener_settings true on 2.0?): everything is denied");
-    core->tickless_told = true;
-    return false;
-}
-
 static bool is_stale(const struct ia_core *core, int64_t now)
 {
     return core->options.stale_max_s && !core->db_up && now - core->db_contact_s > core->options.stale_max_s;
@@ -80,7 +62,7 @@ static bool is_stale(const struct ia_core *core, int64_t now)
 
 static enum ia_reason decide_readiness(struct connect *c)
 {
-    if (!ticks(c->core))
+    if (!ia_has_ticks(c->core))
         return refuse(c, IA_R_INTERNAL, "Mosquitto sends no TICK");
     if (!snapshot(c))
         return refuse(c, IA_R_REGISTRY_UNAVAILABLE, "no snapshot yet: the database has not been reached");
@@ -301,6 +283,13 @@ static void hash_token(const struct connect *c, uint8_t out[32])
         SHA256((const unsigned char *)c->token_text, c->token_len, out);
 }
 
+/* May Mosquitto keep something under this client's id when it is gone?  How long an MQTT 5 session lasts a plugin
+ * cannot see. */
+static bool may_persist(const struct mosquitto *client)
+{
+    return mosquitto_client_protocol_version(client) >= 5 || !mosquitto_client_clean_session(client);
+}
+
 /* Give what was decided to the session. */
 static bool fill_session(struct connect *c, struct ia_session *s)
 {
@@ -308,7 +297,7 @@ static bool fill_session(struct connect *c, struct ia_session *s)
     c->token = NULL;
     s->ip = c->ip;
     (void)snprintf(s->address, sizeof s->address, "%s", c->attempt.address ? c->attempt.address : "");
-    s->may_persist = mosquitto_client_protocol_version(c->client) >= 5 || !mosquitto_client_clean_session(c->client);
+    s->may_persist = may_persist(c->client);
     s->ends = s->token ? s->token->ends : INT64_MAX;
     if (s->chain && s->chain->not_after < s->ends)
         s->ends = s->chain->not_after;
@@ -341,6 +330,7 @@ static enum ia_reason open_session(struct connect *c)
         return refuse(c, IA_R_INTERNAL, "out of memory");
     }
     s->chain = chain;
+    s->ca_id = chain ? chain->ca_id : 0;
     enum ia_reason reason = fill_session(c, s) ? IA_R_NONE : refuse(c, IA_R_INTERNAL, "out of memory");
     if (reason == IA_R_NONE && mosquitto_set_username(c->client, ia_session_username(s)) != MOSQ_ERR_SUCCESS)
         reason = refuse(c, IA_R_INTERNAL, "Mosquitto refused the username");
@@ -452,7 +442,7 @@ static bool is_taken_name(struct ia_core *core, const char *name)
 
 static enum ia_reason decide_other(struct connect *c, const char *username)
 {
-    enum ia_reason reason = admitted(c, IA_IP_GLOBAL, NULL) ? IA_R_NONE : IA_R_ADDRESS_DENIED;
+    enum ia_reason reason = decide_readiness(c);
     if (reason == IA_R_NONE)
         reason = decide_ownership(c, username);
     if (reason == IA_R_NONE && (is_taken_name(c->core, username) || is_taken_name(c->core, c->attempt.client_id)))
@@ -467,11 +457,15 @@ static int hand_on(struct connect *c)
     const char *username = mosquitto_client_username(c->client);
     username = username ? username : "";
     enum ia_reason reason = decide_other(c, username);
-    if (reason == IA_R_NONE &&
-        !ia_session_open(c->core->sessions, c->client, IA_SESSION_HANDED_ON, c->attempt.client_id, username))
-        reason = IA_R_INTERNAL;
-    if (reason == IA_R_NONE)
+    struct ia_session *s = reason == IA_R_NONE ? ia_session_open(c->core->sessions, c->client, IA_SESSION_HANDED_ON,
+                                                                 c->attempt.client_id, username)
+                                               : NULL;
+    if (s) {
+        s->may_persist = may_persist(c->client);
         return MOSQ_ERR_PLUGIN_DEFER;
+    }
+    if (reason == IA_R_NONE)
+        reason = IA_R_INTERNAL;
     ia_report_refused(c->core, &c->attempt, reason);
     return ia_mosq_refusal(c->client, reason);
 }
@@ -561,11 +555,19 @@ int ia_on_ext_auth_start(int event, void *event_data, void *userdata)
     return rc;
 }
 
-/* OAUTHBEARER has one step: after a refusal there is nothing to go on with. */
+/* OAUTHBEARER has one step: there is nothing to go on with.  Mosquitto calls this for a live client too, on an AUTH
+ * packet without content; refusing that one would make it free the client id of a connection that it keeps (use after
+ * free).  So it is told to continue, and TICK kicks it. */
 int ia_on_ext_auth_continue(int event, void *event_data, void *userdata)
 {
-    (void)event, (void)userdata;
+    (void)event;
     const struct mosquitto_evt_extended_auth *ev = event_data;
+    struct ia_core *core = userdata;
+    struct ia_session *s = ia_session_find(core->sessions, ev->client);
+    if (s && s->live) {
+        ia_condemn(core, s, IA_R_TOKEN_MALFORMED);
+        return MOSQ_ERR_AUTH_CONTINUE;
+    }
     bool ours = ev->auth_method && strcmp(ev->auth_method, "OAUTHBEARER") == 0;
     return ours ? MOSQ_ERR_AUTH : MOSQ_ERR_PLUGIN_DEFER;
 }

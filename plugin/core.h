@@ -45,6 +45,7 @@ struct ia_core {
     int64_t waited_us;                   /* beyond 20 ms each, and not yet paid off … */
     int64_t waited_since_us;             /* … as of here */
     int64_t waited_turn_us;              /* since the last TICK */
+    const struct ia_session *kicking;    /* inside mosquitto_kick_client_by_clientid */
     bool reloading;                      /* between RELOAD and TICK */
     int64_t first_call_us, last_tick_us; /* 0: not yet */
     bool tickless_told, fallback_told;
@@ -86,6 +87,10 @@ void ia_condemn(struct ia_core *core, struct ia_session *session, enum ia_reason
 
 /* Kick what is condemned, judge what is to be judged, for at most budget_us.  True: there is more to do. */
 bool ia_judge_slice(struct ia_core *core, int64_t budget_us);
+
+/* Does Mosquitto send TICK?  Without it nobody would ever be kicked (2.0.11 sends none under per_listener_settings), so
+ * two seconds after the first question everything is denied. */
+bool ia_has_ticks(struct ia_core *core);
 
 /* --- bind.c ---------------------------------------------------------------------------------------------------------
  */

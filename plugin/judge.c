@@ -5,7 +5,8 @@
 #include "plugin/mosq.h"
 #include "plugin/report.h"
 
-#define ROUND_EVERY_US 250000 /* how late an end may be noticed */
+#define TICK_MISSING_US 2000000
+#define ROUND_EVERY_US  250000 /* how late an end may be noticed */
 
 static bool address_admitted(const struct ia_core *core, const struct ia_session *s, enum ia_ip_scope scope,
                              const char *key, int64_t now)
@@ -85,7 +86,9 @@ static void kick(struct ia_core *core, struct ia_session *session)
         return; /* taken over in the meantime: its own DISCONNECT follows */
     ia_report_ended(core, session, session->condemned);
     session->kicked = true;
+    core->kicking = session;
     (void)mosquitto_kick_client_by_clientid(session->client_id, false); /* ends the session by its DISCONNECT */
+    core->kicking = NULL;
 }
 
 static enum ia_reason end_of(const struct ia_session *s, int64_t now)
@@ -124,6 +127,21 @@ static bool round_due(struct ia_core *core)
         ia_sessions_walk_begin(core->sessions);
     }
     return true;
+}
+
+bool ia_has_ticks(struct ia_core *core)
+{
+    if (core->last_tick_us)
+        return true;
+    int64_t now = ia_monotonic_us();
+    if (!core->first_call_us)
+        core->first_call_us = now;
+    if (now - core->first_call_us < TICK_MISSING_US)
+        return true;
+    if (!core->tickless_told)
+        ia_log(MOSQ_LOG_ERR, "Mosquitto sends no TICK (per_listener_settings true on 2.0?): everything is denied");
+    core->tickless_told = true;
+    return false;
 }
 
 bool ia_judge_slice(struct ia_core *core, int64_t budget_us)

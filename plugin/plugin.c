@@ -84,7 +84,8 @@ static int on_disconnect(int event, void *event_data, void *userdata)
     struct ia_core *core = userdata;
     const char *id = mosquitto_client_id(ev->client);
     struct ia_session *s = ia_session_find(core->sessions, ev->client);
-    if (!s && id)
+    /* Also where an ended session's pointer has a new owner, of whom we have heard nothing until now. */
+    if (id && (!s || (!s->live && !ia_session_is_of(s, ev->client))))
         s = ia_session_open(core->sessions, ev->client, IA_SESSION_STRANGER, id, NULL);
     if (s)
         ia_session_end(core->sessions, s);

@@ -166,8 +166,8 @@ void ia_report_ended(struct ia_core *core, const struct ia_session *session, enu
                            .app = session->kind == IA_SESSION_APP};
     if (session->device && !a.app)
         a.fingerprint = session->device->fingerprint;
-    if (session->chain && core->snapshot)
-        a.ca = ia_profile_find(core->snapshot->profiles, session->chain->ca_id);
+    if (session->ca_id && core->snapshot)
+        a.ca = ia_profile_find(core->snapshot->profiles, session->ca_id);
     core->counters.ended[reason]++;
     log_decision(core, &a, "ended", reason);
     if (session->username)

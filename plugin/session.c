@@ -1,13 +1,10 @@
 #include "plugin/session.h"
 
+#include <mosquitto_broker.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
-
-/* Ended sessions that are remembered.  The oldest is forgotten first, but never a stranger: its username must go on
- * meaning nothing for as long as Mosquitto may keep its context. */
-#define ENDED_MAX 100000
 
 /* The sessions that were opened with a certificate of one device: its own, and those of apps whose token is bound to
  * it. */
@@ -31,8 +28,7 @@ struct ia_sessions {
     struct ia_session *recent[RECENT]; /* of by_client, by a few bits of the pointer: asked for each message */
     struct ia_fellows *by_device;
     struct owner *by_client_id;
-    struct ia_session *ended; /* oldest first */
-    size_t n_ended, n_live;
+    size_t n_live;
     struct ia_session *passing; /* ended, to be forgotten by tidy */
     struct ia_session *at;      /* the walk's place: the session to return next */
 };
@@ -125,12 +121,8 @@ static void forget(struct ia_sessions *all, struct ia_session *s)
         *slot = NULL;
     if (s->passing)
         LL_DELETE2(all->passing, s, next_passing);
-    if (s->live) {
+    if (s->live)
         all->n_live--;
-    } else {
-        DL_DELETE2(all->ended, s, prev_ended, next_ended);
-        all->n_ended--;
-    }
     owner_forget(all, s);
     if (s->fellows) {
         DL_DELETE2(s->fellows->sessions, s, prev_same, next_same);
@@ -166,6 +158,17 @@ bool ia_session_has_certificate(const struct ia_session *session, X509 *leaf)
     unsigned len = 0;
     return leaf && session->device && X509_digest(leaf, EVP_sha256(), fingerprint, &len) == 1 &&
            len == IA_FINGERPRINT_LEN && memcmp(fingerprint, session->device->fingerprint, len) == 0;
+}
+
+bool ia_session_is_of(const struct ia_session *session, const struct mosquitto *client)
+{
+    const char *id = mosquitto_client_id(client);
+    if (!id || strcmp(id, session->client_id) != 0)
+        return false;
+    X509 *certificate = mosquitto_client_certificate(client);
+    bool same = !certificate || ia_session_has_certificate(session, certificate);
+    X509_free(certificate);
+    return same;
 }
 
 const char *ia_session_username(const struct ia_session *session)
@@ -223,30 +226,17 @@ void ia_session_drop(struct ia_sessions *sessions, struct ia_session *session)
     forget(sessions, session);
 }
 
-static void trim_ended(struct ia_sessions *all)
-{
-    struct ia_session *s, *next;
-    DL_FOREACH_SAFE2(all->ended, s, next, next_ended)
-    {
-        if (all->n_ended <= ENDED_MAX)
-            return;
-        if (s->kind != IA_SESSION_STRANGER)
-            forget(all, s);
-    }
-}
-
 void ia_session_end(struct ia_sessions *sessions, struct ia_session *session)
 {
     if (!session->live)
         return;
     session->live = false;
     sessions->n_live--;
-    DL_APPEND2(sessions->ended, session, prev_ended, next_ended);
-    sessions->n_ended++;
     session->passing = !session->may_persist && session->kind != IA_SESSION_STRANGER;
     if (session->passing)
         LL_PREPEND2(sessions->passing, session, next_passing);
-    trim_ended(sessions);
+    free(session->chain); /* the largest part: only judging a live session needs it */
+    session->chain = NULL;
 }
 
 struct ia_session *ia_session_owner(const struct ia_sessions *sessions, const char *client_id)

@@ -46,7 +46,8 @@ struct ia_session {
     struct ia_fellows *fellows;               /* NULL without a device */
     struct ia_session *prev_same, *next_same; /* of the fellows */
     struct ia_device *device;                 /* of a device, and of an app with a certificate; owned reference */
-    struct ia_chain *chain;                   /* owned; with `device` */
+    struct ia_chain *chain;                   /* owned; with `device`, while it is live */
+    int64_t ca_id;                            /* that the chain ended in; 0 without one */
     struct ia_token *token;                   /* of an app; owned reference */
     uint8_t token_hash[32];                   /* SHA-256 of the token it came with: tells a re-authentication */
     struct ia_ip ip;
@@ -59,7 +60,6 @@ struct ia_session {
     bool by_ext_auth;         /* its token came by extended authentication, not as the password */
     struct ia_binding binding;
     UT_hash_handle hh;
-    struct ia_session *prev_ended, *next_ended;
     bool passing; /* ended, and in the list of those to be forgotten by ia_sessions_tidy */
     struct ia_session *next_passing;
 };
@@ -82,13 +82,18 @@ void ia_session_drop(struct ia_sessions *sessions, struct ia_session *session);
 
 struct ia_session *ia_session_find(struct ia_sessions *sessions, const struct mosquitto *client);
 
+/* Is this context the one of an ended session?  Its pointer may be in use by another, which then has a connection and,
+ * where it came by TLS, a certificate of its own.  The client that is gone has none, or (its will is published before
+ * the socket is closed, on 2.0.22 and 2.1) the one that it came with. */
+bool ia_session_is_of(const struct ia_session *session, const struct mosquitto *client);
+
 /* Is this the certificate that the session was opened with?  False for NULL. */
 bool ia_session_has_certificate(const struct ia_session *session, X509 *leaf);
 
 /* "" for a stranger. */
 const char *ia_session_username(const struct ia_session *session);
 
-/* The live session that has this client id, or else the newest ended one that is still remembered; NULL: none. */
+/* The live session that has this client id, or else the newest ended one; NULL: none. */
 struct ia_session *ia_session_owner(const struct ia_sessions *sessions, const char *client_id);
 
 /* The session came with a certificate of that device: take over one reference of the record.  Once a session.  False
