@@ -11,7 +11,7 @@ import pytest
 from sql_kit import ca_pem, cursor
 
 ROWS = int(os.environ.get("IOT_AUTH_BULK_ROWS", "100000"))
-LIMIT_S = ROWS / 1000 * 0.2  # 20 s for 100,000 rows
+LIMIT_S = ROWS / 1000 * 0.5  # 50 s for 100,000 rows, which take 2 s on a quiet machine
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,6 @@ def test_ten_thousand_devices_are_deleted_in_one_statement(fleet):
 def test_a_hundred_thousand_rules_and_networks_are_taken(database):
     with cursor(database, pg.ADMIN) as admin:
         assert timed(admin, "INSERT INTO iot_auth.role_rule (role, effect, actions, topic_filter)"
-                            " SELECT 'device', 'ALLOW', '{PUBLISH}', 'a/' || i || '/${device_id}/#' FROM generate_series(1, 100000) i") < 20
+                            " SELECT 'device', 'ALLOW', '{PUBLISH}', 'a/' || i || '/${device_id}/#' FROM generate_series(1, 100000) i") < 60
         assert timed(admin, "INSERT INTO iot_auth.ip_rule (effect, network)"
-                            " SELECT 'DENY', set_masklen((inet '10.0.0.0' + i)::cidr, 32) FROM generate_series(1, 100000) i") < 20
+                            " SELECT 'DENY', set_masklen((inet '10.0.0.0' + i)::cidr, 32) FROM generate_series(1, 100000) i") < 60
