@@ -32,7 +32,7 @@ struct ia_ip_rule {
 struct ia_ip_set;
 
 /* A network that does not parse is told to problem() and makes its whole scope (and key) deny: a lost DENY opens
- * access. */
+ * access.  A rule without the key that its scope needs does so for all of the scope. */
 typedef void ia_ip_problem(void *ctx, int64_t rule_id, const char *text);
 IA_MUST_USE enum ia_rc ia_ip_set_build(const struct ia_ip_rule *rules, size_t n, ia_ip_problem *problem, void *ctx,
                                        struct ia_ip_set **out, struct ia_err *err);

@@ -69,6 +69,6 @@ struct ia_access {
  * IA_DENY also: an invalid topic, a `$share` without a plain group name and a filter, an unknown action, a NULL role, a
  * role with a rule that could not be compiled (*rule_id is then that rule).  *rule_id (may be NULL) gets the rule that
  * decided, the lowest id where several would, 0 if none did.  Never allocates, iterative, bounded as stated above;
- * uses about 14 KiB of stack. */
+ * uses about 25 KiB of stack. */
 enum ia_verdict ia_policy_check(const struct ia_policy *policy, const struct ia_subject *who,
                                 const struct ia_access *access, int64_t *rule_id);
