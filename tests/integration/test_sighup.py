@@ -84,10 +84,10 @@ def test_a_stranger_under_the_same_names_is_never_let_in(site, listener):
         sleeper.subscribe("devices/sleeper/#")
     stranger = threading.Thread(target=hammer)
     stranger.start()
-    hangups(broker)
+    while len(outcomes) < 6:  # some of them between RELOAD and TICK
+        hangups(broker)
     ended.set()
     stranger.join()
-    assert len(outcomes) > 5
     assert 0 not in outcomes
     assert holder.connected
 
