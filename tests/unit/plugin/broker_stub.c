@@ -118,6 +118,32 @@ static size_t first_kept(void)
     return broker.n_published > BROKER_PUBLISHED_MAX ? broker.n_published - BROKER_PUBLISHED_MAX : 0;
 }
 
+/* --- what only 2.1 has: looked up by name ---------------------------------------------------------------------------
+ */
+
+static struct mosquitto *find_client(const char *client_id)
+{
+    for (size_t i = 0; i < sizeof broker.known / sizeof broker.known[0]; i++)
+        if (broker.known[i] && strcmp(broker.known[i]->id, client_id) == 0)
+            return broker.known[i];
+    return NULL;
+}
+
+void *__wrap_dlsym(void *handle, const char *name);
+
+void *__wrap_dlsym(void *handle, const char *name)
+{
+    struct mosquitto *(*function)(const char *) = find_client;
+    void *symbol = NULL;
+    (void)handle;
+    if (broker.is_21 && strcmp(name, "mosquitto_client") == 0)
+        memcpy(&symbol, &function, sizeof symbol);
+    return symbol;
+}
+
+/* --------------------------------------------------------------------------------------------------------------------
+ */
+
 size_t broker_published(const char *topic)
 {
     size_t n = 0;

@@ -30,6 +30,7 @@ extern struct broker {
         void *userdata;
     } callbacks[64];
     int refused_event;          /* registering a callback for it fails */
+    bool is_21;                 /* Mosquitto 2.1, from the plugin's init on */
     struct mosquitto *known[8]; /* 2.1: the contexts that mosquitto_client finds */
     struct {
         char topic[256], payload[2048];
