@@ -320,7 +320,8 @@ static void disconnect_by_id(const char *client_id)
         struct mosquitto *client = kickable[i];
         kickable[i] = NULL;
         (void)world_disconnect(client);
-        client->address = NULL;
+        client->address = NULL; /* the socket is closed */
+        client->certificate = NULL;
         return;
     }
     ck_abort_msg("kicked one who is not connected: %s", client_id);

@@ -1,0 +1,472 @@
+/* ACL_CHECK: connected clients, those that are gone, and those of whom nothing is known. */
+#include "tests/unit/plugin/suite.h"
+#include "tests/unit/plugin/world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define OK     MOSQ_ERR_SUCCESS
+#define DENIED MOSQ_ERR_ACL_DENIED
+
+static struct mosquitto device;
+
+static void device_is(enum ia_device_status status)
+{
+    struct ia_device_row row = world_device("plain_leaf", "dev-1");
+    row.device_status = status;
+    world_device_now("dev-1", &row, 1);
+}
+
+/* dev-1 is connected as `device`. */
+static void start_connected(bool persistent)
+{
+    world_start();
+    device_is(IA_DEVICE_ACTIVE);
+    device = world_client("dev-1", "plain_leaf");
+    device.persistent = persistent;
+    ck_assert_int_eq(world_connect(&device), MOSQ_ERR_SUCCESS);
+    worker_forget();
+    broker_forget();
+}
+
+/* --- connected ------------------------------------------------------------------------------------------------------
+ */
+
+static const struct {
+    int access;
+    const char *topic;
+    int answer;
+} connected[] = {
+    {MOSQ_ACL_WRITE, "devices/dev-1/data", OK},
+    {MOSQ_ACL_READ, "devices/dev-1/cmd", OK},
+    {MOSQ_ACL_SUBSCRIBE, "devices/dev-1/#", OK},
+    {MOSQ_ACL_SUBSCRIBE, "$share/group/devices/dev-1/#", OK},
+    {MOSQ_ACL_WRITE, "devices/dev-2/data", DENIED},
+    {MOSQ_ACL_READ, "devices/dev-2/cmd", DENIED},
+    {MOSQ_ACL_SUBSCRIBE, "devices/+/data", DENIED},
+    {MOSQ_ACL_SUBSCRIBE, "#", DENIED},
+    {MOSQ_ACL_READ, "$SYS/broker/uptime", DENIED},
+    {MOSQ_ACL_WRITE, "$CONTROL/dynamic-security/v1", DENIED},
+    {MOSQ_ACL_WRITE, "$iot-auth/events/device/registered", DENIED},
+    {MOSQ_ACL_WRITE, "", DENIED},
+    {MOSQ_ACL_WRITE, NULL, DENIED},
+    {MOSQ_ACL_UNSUBSCRIBE, "devices/dev-2/data", OK}, /* giving up is always allowed */
+    {MOSQ_ACL_UNSUBSCRIBE, NULL, OK},
+    {0, "devices/dev-1/data", DENIED},
+    {3, "devices/dev-1/data", DENIED}, /* READ and WRITE at once: nobody asks so */
+    {16, "devices/dev-1/data", DENIED},
+};
+
+START_TEST(connected_device_may_do_what_its_rules_say)
+{
+    start_connected(false);
+    ck_assert_msg(world_acl(&device, connected[_i].access, connected[_i].topic) == connected[_i].answer, "%d %s",
+                  connected[_i].access, connected[_i].topic ? connected[_i].topic : "(null)");
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_DEVICE), 0);
+    world_stop();
+}
+END_TEST
+
+/* An administrator who allows everything has not allowed that: events are ours alone. */
+static const struct {
+    const char *prefix, *topic;
+    int answer;
+} events[] = {
+    {"$iot-auth/events", "$iot-auth/events/device/registered", DENIED},
+    {"$iot-auth/events", "$iot-auth/events", DENIED},
+    {"$iot-auth/events", "$iot-auth/eventsother", OK}, /* another topic that begins alike */
+    {"audit", "audit/device/registered", DENIED},
+    {"audit", "audit", DENIED},
+    {"audit", "auditor/x", OK},
+};
+
+START_TEST(event_topics_are_never_anybody_elses)
+{
+    world_rows();
+    world.rules[0].topic_filter = "#";
+    world.rules[world.n_rules] = world.rules[0];
+    world.rules[world.n_rules].rule_id = 50;
+    world.rules[world.n_rules++].topic_filter = "$iot-auth/#";
+    world_start_with("event_prefix", events[_i].prefix);
+    device_is(IA_DEVICE_ACTIVE);
+    device = world_client("dev-1", "plain_leaf");
+    ck_assert_int_eq(world_connect(&device), MOSQ_ERR_SUCCESS);
+    ck_assert_msg(world_acl(&device, MOSQ_ACL_WRITE, events[_i].topic) == events[_i].answer, "%s", events[_i].topic);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, events[_i].topic), OK); /* reading is a matter of rules */
+    struct mosquitto gone = {.id = "x", .username = "nobody"};
+    ck_assert_int_eq(world_acl(&gone, MOSQ_ACL_WRITE, events[_i].topic), events[_i].answer);
+    world_stop();
+}
+END_TEST
+
+START_TEST(rule_change_takes_effect_on_the_next_check)
+{
+    start_connected(false);
+    world.rules[0].topic_filter = "elsewhere/${device_id}/#";
+    world_snapshot();
+    world_tick();
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/x"), DENIED);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "elsewhere/dev-1/x"), OK);
+    ck_assert_uint_eq(ia_sessions_live(world.core->sessions), 1);
+    world_stop();
+}
+END_TEST
+
+START_TEST(role_of_its_own_takes_effect_on_the_next_check)
+{
+    static const char *const roles[] = {"reader"};
+    struct ia_device_row row = world_device("plain_leaf", "dev-1");
+    start_connected(false);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-2/x"), DENIED);
+    row.roles = (struct ia_texts){roles, 1};
+    world_device_now("dev-1", &row, 1);
+    world_tick();
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-2/x"), OK);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK); /* beside its CA's */
+    world_stop();
+}
+END_TEST
+
+/* One event for a session and action, with the rule; a client that keeps trying is only counted. */
+START_TEST(denial_is_told_once_for_each_action_with_its_rule)
+{
+    world_rows();
+    world.rules[world.n_rules++] = (struct ia_rule){
+        .rule_id = 42, .role = "device", .actions = IA_PUBLISH, .topic_filter = "devices/+/secret", .max_qos = 2};
+    start_connected(false);
+    for (int i = 0; i < 5; i++)
+        ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/secret"), DENIED);
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_EVENT), 1);
+    ck_assert_ptr_nonnull(strstr(worker_last(IA_REQUEST_EVENT)->text, "publish devices/dev-1/secret: rule 42"));
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_SUBSCRIBE, "#"), DENIED);
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_EVENT), 2);
+    ck_assert_ptr_nonnull(strstr(worker_last(IA_REQUEST_EVENT)->text, "subscribe #: no rule allows it"));
+    ck_assert_int_eq(worker_last(IA_REQUEST_EVENT)->reason, IA_R_TOPIC_DENIED);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-2/x"),
+                     DENIED); /* others' messages: no fault of its */
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_EVENT), 2);
+    ck_assert_uint_eq(world.core->counters.acl_denied, 7);
+    world_stop();
+}
+END_TEST
+
+/* use_identity_as_username lets it past BASIC_AUTH under its CN: with rights of a username this were impersonation. */
+START_TEST(connected_stranger_is_denied_and_kicked)
+{
+    world_start();
+    device_is(IA_DEVICE_ACTIVE);
+    struct mosquitto stranger = world_client("x", "self_leaf");
+    stranger.username = "dev-1";
+    world_kicks(&stranger);
+    ck_assert_int_eq(world_acl(&stranger, MOSQ_ACL_WRITE, "devices/dev-1/data"), DENIED);
+    ck_assert_int_eq(world_acl(&stranger, MOSQ_ACL_SUBSCRIBE, "devices/dev-1/#"), DENIED);
+    ck_assert_int_eq(world_acl(&stranger, MOSQ_ACL_READ, "devices/dev-1/data"), DENIED);
+    ck_assert_uint_eq(broker.n_kicked, 0); /* never from inside another callback */
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, 1);
+    ck_assert_str_eq(broker.kicked[0], "x");
+    ck_assert_int_eq(world_acl(&stranger, MOSQ_ACL_WRITE, "devices/dev-1/data"), DENIED); /* its will */
+    world_stop();
+}
+END_TEST
+
+START_TEST(binding_that_needs_more_roles_than_fit_denies)
+{
+    static char names[70][16];
+    static const char *roles[70];
+    struct ia_device_row row = world_device("plain_leaf", "dev-1");
+    for (int i = 0; i < 70; i++) {
+        (void)snprintf(names[i], sizeof names[i], "role-%d", i);
+        roles[i] = names[i];
+    }
+    row.roles = (struct ia_texts){roles, 70};
+    start_connected(false);
+    world_device_now("dev-1", &row, 1);
+    world_tick();
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/data"), DENIED); /* one of the rest may deny */
+    world_stop();
+}
+END_TEST
+
+/* --- condemned, not yet kicked --------------------------------------------------------------------------------------
+ */
+
+static const struct {
+    enum ia_device_status status;
+    int access;
+    const char *topic;
+    int answer;
+} condemned[] = {
+    {IA_DEVICE_INACTIVE, MOSQ_ACL_WRITE, "devices/dev-1/x", DENIED},
+    {IA_DEVICE_INACTIVE, MOSQ_ACL_READ, "devices/dev-1/x", OK}, /* a denied READ loses the message */
+    {IA_DEVICE_INACTIVE, MOSQ_ACL_READ, "devices/dev-2/x", DENIED},
+    {IA_DEVICE_REVOKED, MOSQ_ACL_WRITE, "devices/dev-1/x", DENIED},
+    {IA_DEVICE_REVOKED, MOSQ_ACL_READ, "devices/dev-1/x", DENIED},
+    {IA_DEVICE_REVOKED, MOSQ_ACL_SUBSCRIBE, "devices/dev-1/#", DENIED},
+};
+
+START_TEST(condemned_session_keeps_what_waits_for_it_unless_revoked)
+{
+    start_connected(true);
+    device_is(condemned[_i].status);
+    ia_apply(world.core);
+    ck_assert_msg(world_acl(&device, condemned[_i].access, condemned[_i].topic) == condemned[_i].answer, "%d %s", _i,
+                  condemned[_i].topic);
+    world_stop();
+}
+END_TEST
+
+static int kick_answer;
+
+static void asks_for_subscription(const char *client_id)
+{
+    (void)client_id;
+    kick_answer = world_acl(&device, MOSQ_ACL_SUBSCRIBE, "devices/dev-1/#");
+    (void)world_disconnect(&device);
+}
+
+/* A kick asks for each subscription again and deletes what is denied: only REVOKED may cost them. */
+static const struct {
+    enum ia_device_status status;
+    int answer;
+} kicks[] = {{IA_DEVICE_INACTIVE, OK}, {IA_DEVICE_PENDING, OK}, {IA_DEVICE_REVOKED, DENIED}};
+
+START_TEST(kick_leaves_subscriptions_unless_revoked)
+{
+    start_connected(true);
+    broker.on_kick = asks_for_subscription;
+    device_is(kicks[_i].status);
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, 1);
+    ck_assert_int_eq(kick_answer, kicks[_i].answer);
+    world_stop();
+}
+END_TEST
+
+START_TEST(kicked_session_has_no_will)
+{
+    start_connected(true);
+    world_kicks(&device);
+    device_is(IA_DEVICE_INACTIVE);
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, 1);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/status"), DENIED);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-1/cmd"), OK); /* its queue is kept */
+    device_is(IA_DEVICE_REVOKED);
+    ia_apply(world.core);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-1/cmd"), DENIED);
+    world_stop();
+}
+END_TEST
+
+/* --- gone -----------------------------------------------------------------------------------------------------------
+ */
+
+static void leave(void)
+{
+    world_disconnect(&device); /* the address goes with the socket, a moment later */
+}
+
+START_TEST(will_is_checked_after_disconnect_with_the_rights_of_before)
+{
+    start_connected(false);
+    leave();
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/status"), OK);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-2/status"), DENIED);
+    device.address = NULL;
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/status"), OK);
+    world_stop();
+}
+END_TEST
+
+START_TEST(delayed_will_of_a_device_that_lost_its_right_is_withheld)
+{
+    start_connected(true);
+    leave();
+    device.address = NULL;
+    device_is(IA_DEVICE_INACTIVE);
+    world_tick();
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/status"), DENIED);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-1/cmd"), OK);
+    device_is(IA_DEVICE_ACTIVE);
+    world.cas[0].status = IA_CA_INACTIVE;
+    world_snapshot();
+    world_tick();
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/status"), DENIED);
+    world_stop();
+}
+END_TEST
+
+/* CVE-2021-34434's shape: what may no longer be read is not delivered because the session is old. */
+START_TEST(queue_of_an_offline_session_follows_the_rights_of_now)
+{
+    start_connected(true);
+    leave();
+    device.address = NULL;
+    world.rules[0].topic_filter = "elsewhere/${device_id}/#";
+    world_snapshot();
+    world_tick();
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-1/cmd"), DENIED);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "elsewhere/dev-1/cmd"), OK);
+    world_stop();
+}
+END_TEST
+
+START_TEST(pointer_of_an_ended_session_speaks_for_nobody_else)
+{
+    start_connected(true);
+    leave();
+    device.id = "other";
+    device.username = "dev-1";
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/x"), DENIED); /* connected, never through us */
+    world_stop();
+}
+END_TEST
+
+START_TEST(ended_sessions_certificate_must_be_its_own)
+{
+    start_connected(true);
+    leave();
+    device.certificate = pki_cert("self_leaf"); /* same id, same pointer, another client */
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/x"), DENIED);
+    world_stop();
+}
+END_TEST
+
+START_TEST(disconnect_of_one_who_was_refused_gives_no_rights)
+{
+    world_start();
+    device_is(IA_DEVICE_ACTIVE);
+    struct mosquitto refused = world_client("dev-1", NULL);
+    refused.username = "dev-1";
+    ck_assert_int_eq(world_connect(&refused), MOSQ_ERR_AUTH);
+    world_disconnect(&refused);
+    world_disconnect(&refused);
+    refused.address = NULL;
+    ck_assert_int_eq(world_acl(&refused, MOSQ_ACL_WRITE, "devices/dev-1/x"), DENIED); /* a will */
+    world_tick();
+    ck_assert_int_eq(world_acl(&refused, MOSQ_ACL_WRITE, "devices/dev-1/x"), DENIED); /* a delayed one */
+    world_stop();
+}
+END_TEST
+
+START_TEST(disconnect_without_an_id_is_harmless)
+{
+    start_connected(false);
+    struct mosquitto nameless = {.address = "192.0.2.1"};
+    world_disconnect(&nameless);
+    ck_assert_ptr_null(world_session(&nameless));
+    ck_assert_uint_eq(ia_sessions_live(world.core->sessions), 1);
+    world_stop();
+}
+END_TEST
+
+/* --- restored after a restart, or a context on the stack ------------------------------------------------------------
+ */
+
+static struct mosquitto restored(const char *username)
+{
+    return (struct mosquitto){.id = "dev-1", .username = username};
+}
+
+START_TEST(unknown_publisher_of_a_retained_message_passes_and_is_looked_up)
+{
+    world_start();
+    struct mosquitto client = restored("dev-1"), other = restored(NULL), app = restored("app:idp:x");
+    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK); /* exception 2 */
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_DEVICE), 1);
+    ck_assert_str_eq(worker_last(IA_REQUEST_DEVICE)->name, "dev-1");
+    ck_assert_int_eq(world_acl(&other, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK);
+    ck_assert_int_eq(world_acl(&app, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK);
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_DEVICE), 1); /* neither is a device */
+    world_stop();
+}
+END_TEST
+
+START_TEST(known_publisher_of_a_retained_message_is_judged)
+{
+    world_start();
+    struct mosquitto client = restored("dev-1");
+    device_is(IA_DEVICE_ACTIVE);
+    world_tick();
+    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK);
+    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_WRITE, "devices/dev-2/x"), DENIED);
+    device_is(IA_DEVICE_INACTIVE);
+    world_tick();
+    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_WRITE, "devices/dev-1/x"), DENIED); /* withheld */
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_DEVICE), 0);
+    world_stop();
+}
+END_TEST
+
+START_TEST(unknown_offline_reader_loses_nothing)
+{
+    world_start();
+    struct mosquitto client = restored("dev-1");
+    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_READ, "anything"), OK); /* exception 1 */
+    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_SUBSCRIBE, "devices/dev-1/#"), DENIED);
+    device_is(IA_DEVICE_ACTIVE);
+    world_tick();
+    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_READ, "devices/dev-1/cmd"), OK);
+    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_READ, "anything"), DENIED); /* memory forbids it */
+    device_is(IA_DEVICE_INACTIVE);
+    world_tick();
+    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_READ, "devices/dev-1/cmd"), OK); /* kept for a better day */
+    device_is(IA_DEVICE_REVOKED);
+    world_tick();
+    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_READ, "devices/dev-1/cmd"), DENIED);
+    world_stop();
+}
+END_TEST
+
+/* Under rotation a device has two certificates; one of them is enough. */
+START_TEST(offline_device_has_the_rights_of_its_better_certificate)
+{
+    world_rows();
+    world.cas[world.n_cas++] = world_ca(2, "old", "root2");
+    world.cas[1].status = IA_CA_INACTIVE;
+    world_start();
+    struct ia_device_row rows[] = {world_device("leaf_of_root", "dev-1"), world_device("plain_leaf", "dev-1")};
+    struct mosquitto client = restored("dev-1");
+    rows[0].certificate_ca_id = 2;
+    world_device_now("dev-1", rows, 2);
+    world_tick();
+    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK);
+    world_device_now("dev-1", rows, 1);
+    world_tick();
+    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_WRITE, "devices/dev-1/x"), DENIED);
+    world_stop();
+}
+END_TEST
+
+static void cases(TCase *c)
+{
+    tcase_add_loop_test(c, connected_device_may_do_what_its_rules_say, 0,
+                        (int)(sizeof connected / sizeof connected[0]));
+    tcase_add_loop_test(c, event_topics_are_never_anybody_elses, 0, (int)(sizeof events / sizeof events[0]));
+    tcase_add_test(c, rule_change_takes_effect_on_the_next_check);
+    tcase_add_test(c, role_of_its_own_takes_effect_on_the_next_check);
+    tcase_add_test(c, denial_is_told_once_for_each_action_with_its_rule);
+    tcase_add_test(c, connected_stranger_is_denied_and_kicked);
+    tcase_add_test(c, binding_that_needs_more_roles_than_fit_denies);
+    tcase_add_loop_test(c, condemned_session_keeps_what_waits_for_it_unless_revoked, 0,
+                        (int)(sizeof condemned / sizeof condemned[0]));
+    tcase_add_loop_test(c, kick_leaves_subscriptions_unless_revoked, 0, (int)(sizeof kicks / sizeof kicks[0]));
+    tcase_add_test(c, kicked_session_has_no_will);
+    tcase_add_test(c, will_is_checked_after_disconnect_with_the_rights_of_before);
+    tcase_add_test(c, delayed_will_of_a_device_that_lost_its_right_is_withheld);
+    tcase_add_test(c, queue_of_an_offline_session_follows_the_rights_of_now);
+    tcase_add_test(c, pointer_of_an_ended_session_speaks_for_nobody_else);
+    tcase_add_test(c, ended_sessions_certificate_must_be_its_own);
+    tcase_add_test(c, disconnect_of_one_who_was_refused_gives_no_rights);
+    tcase_add_test(c, disconnect_without_an_id_is_harmless);
+    tcase_add_test(c, unknown_publisher_of_a_retained_message_passes_and_is_looked_up);
+    tcase_add_test(c, known_publisher_of_a_retained_message_is_judged);
+    tcase_add_test(c, unknown_offline_reader_loses_nothing);
+    tcase_add_test(c, offline_device_has_the_rights_of_its_better_certificate);
+}
+
+int main(void)
+{
+    return run_suite("access", cases);
+}
