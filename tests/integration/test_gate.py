@@ -248,7 +248,7 @@ def test_garbage_after_connect_ends_that_connection_alone(site):
     fleet = site.fleet()
     broker = site.broker()
     bystander = site.connect(broker, fleet.issue("bystander"))
-    for number, data in enumerate((os.urandom(200), connect_packet("noisy"), packet(15, b"\x18"), packet(0))):
+    for number, data in enumerate((bytes(2) + os.urandom(200), connect_packet("noisy"), packet(15, b"\x18"), packet(0))):
         with site.raw(broker, fleet.issue("noisy-%d" % number)) as raw:
             assert raw.connect("noisy-%d" % number) == 0
             raw.send(data)
