@@ -2,6 +2,7 @@
  * that are not connected (queues, wills, retained messages), of whom Mosquitto has only an id and a username. */
 #include "plugin/core.h"
 #include "plugin/mosq.h"
+#include "plugin/registry.h"
 #include "plugin/report.h"
 
 #include <openssl/x509.h>
@@ -128,12 +129,16 @@ static bool check_record(void *ctx, struct ia_device *device)
 {
     struct offline *o = ctx;
     const struct ia_profile *profile = ia_profile_find(o->core->snapshot->profiles, device->certificate_ca_id);
-    bool publishes = o->access->action == IA_PUBLISH;
     o->known = true;
     if (device->status == IA_DEVICE_REVOKED)
         return true;
-    /* A will or retained message of one who may not be here now is withheld; what waits for it is kept. */
-    if (publishes && (device->status != IA_DEVICE_ACTIVE || !profile || !profile->active))
+    if (o->access->action != IA_PUBLISH && !profile) {
+        o->allowed = true; /* its CA's row is bad for now: what waits for the device is not thrown away for that */
+        return false;
+    }
+    /* A will or retained message of one who may not be here now is withheld. */
+    bool is_good = device->status == IA_DEVICE_ACTIVE && device->certificate_status == IA_CERT_ACTIVE;
+    if (o->access->action == IA_PUBLISH && (!is_good || !profile || !profile->active))
         return true;
     struct ia_who who = {.profile = profile, .device = device, .client_id = o->client_id};
     ia_bind(o->core, &who, true, &o->core->scratch);
@@ -142,38 +147,48 @@ static bool check_record(void *ctx, struct ia_device *device)
 }
 
 /* By its username, which is a device id only for a client that was admitted as that device, or was restored after a
- * restart. Not in memory: what was promised is not thrown away; Mosquitto asks again when the client is back. */
+ * restart. Not in memory: what was promised is not thrown away; Mosquitto asks again when the client is back.  That
+ * holds for what waits for the client, and for retained messages whose publisher is asked for (check_retain_source):
+ * those come with a context that has no protocol.  A will has one. */
 static bool check_by_name(struct ia_core *core, const struct mosquitto *client, const struct ia_access *access)
 {
     const char *username = mosquitto_client_username(client);
-    bool benign = access->action != IA_SUBSCRIBE;
+    bool retained = access->action == IA_PUBLISH && mosquitto_client_protocol_version(client) == 0;
+    bool benign = access->action == IA_RECEIVE || retained;
     if (!username || !core->snapshot)
         return benign;
     struct offline o = {.core = core, .access = access, .client_id = mosquitto_client_id(client)};
     ia_device_cache_each(core->devices, username, check_record, &o);
     if (o.known)
         return o.allowed;
-    if (access->action == IA_PUBLISH && strncmp(username, "app:", 4) != 0 && strlen(username) <= IA_VALUE_MAX) {
-        struct ia_request *request = ia_request_new(IA_REQUEST_DEVICE, NULL);
-        if (request)
-            (void)snprintf(request->name, sizeof request->name, "%s", username);
-        (void)ia_worker_ask(core->worker, request);
-    }
+    if (retained)
+        ia_registry_ask_by_name(core, username);
     return benign;
 }
 
-/* An ended session: a device by what memory says now, an app by the scopes that it had. */
+/* Could the client of an ended session still be here?  Asked before its will is published, perhaps an hour later. */
+static bool is_still_good(struct ia_core *core, struct ia_session *s)
+{
+    const struct ia_device *device = s->device;
+    if (s->condemned != IA_R_NONE)
+        return false; /* kicked: no will */
+    struct ia_device *now = device ? ia_device_cache_find(core->devices, device->fingerprint) : NULL;
+    return ia_judge_ended(core, s, now ? now : device) == IA_R_NONE;
+}
+
+/* An ended session: a device by what memory says now, or (evicted since) said then; an app by the scopes that it had.
+ */
 static bool check_ended(struct ia_core *core, struct ia_session *s, const struct ia_access *access)
 {
     if (s->kind == IA_SESSION_STRANGER || is_final(s->condemned))
         return false;
-    if (s->condemned != IA_R_NONE && access->action == IA_PUBLISH)
-        return false; /* kicked: no will */
+    if (access->action == IA_PUBLISH && !is_still_good(core, s))
+        return false;
     if (s->kind == IA_SESSION_DEVICE) {
         struct offline o = {.core = core, .access = access, .client_id = s->client_id};
         ia_device_cache_each(core->devices, ia_session_username(s), check_record, &o);
         if (!o.known)
-            (void)check_record(&o, s->device); /* evicted since: what it was admitted by */
+            (void)check_record(&o, s->device);
         return o.allowed;
     }
     struct ia_who who = who_is(core, s);
@@ -218,7 +233,8 @@ int ia_on_acl_check(int event, void *event_data, void *userdata)
     if (!ia_has_ticks(core))
         return answer(core, false);
     struct ia_session *s = ia_session_find(core->sessions, ev->client);
-    if (s && s->kind == IA_SESSION_HANDED_ON && !(access.action == IA_PUBLISH && is_event_topic(core, ev->topic)))
+    bool handed_on = s && s->kind == IA_SESSION_HANDED_ON && (s->live || ia_session_is_of(s, ev->client));
+    if (handed_on && !(access.action == IA_PUBLISH && is_event_topic(core, ev->topic)))
         return MOSQ_ERR_PLUGIN_DEFER;
     return answer(core, decide(core, ev->client, s, &access));
 }

@@ -212,7 +212,6 @@ static void adopt(struct ia_core *core, struct ia_reply *reply)
     struct ia_snapshot *old = core->snapshot;
     core->snapshot = reply->snapshot;
     reply->snapshot = NULL;
-    core->next_walk_us = 0; /* all sessions are judged anew */
     if (!old)
         ia_log(MOSQ_LOG_NOTICE, "ready: %zu CAs registered", ia_profile_count(core->snapshot->profiles));
     retire(core, old);

@@ -68,7 +68,7 @@ static enum ia_reason decide_readiness(struct connect *c)
         return refuse(c, IA_R_REGISTRY_UNAVAILABLE, "no snapshot yet: the database has not been reached");
     if (is_stale(c->core, c->now))
         return refuse(c, IA_R_SNAPSHOT_STALE, "the database has been unreachable for longer than stale_max_s");
-    return admitted(c, IA_IP_GLOBAL, NULL) ? IA_R_NONE : IA_R_ADDRESS_DENIED;
+    return IA_R_NONE;
 }
 
 /* --- the certificate ------------------------------------------------------------------------------------------------
@@ -247,6 +247,9 @@ static void take_leaf(struct connect *c)
         X509_free(c->leaf);
         c->leaf = NULL;
     }
+    c->attempt.proven = c->leaf != NULL; /* BASIC_AUTH comes after the handshake */
+    if (c->leaf && c->chain.n_links > 0)
+        c->attempt.fingerprint = c->chain.links[0].fingerprint;
 }
 
 static enum ia_reason decide(struct connect *c)
@@ -254,7 +257,9 @@ static enum ia_reason decide(struct connect *c)
     enum ia_reason reason = decide_readiness(c);
     if (reason != IA_R_NONE)
         return reason;
-    take_leaf(c);
+    take_leaf(c); /* first, so that a refusal by address says whose it is */
+    if (!admitted(c, IA_IP_GLOBAL, NULL))
+        return IA_R_ADDRESS_DENIED;
     if (c->token_text)
         return decide_app(c);
     return c->leaf ? decide_device(c) : refuse(c, IA_R_NO_CREDENTIAL, "neither a certificate nor a token");
@@ -344,6 +349,7 @@ static enum ia_reason open_session(struct connect *c)
         ia_session_drop(c->core->sessions, s); /* it never was: nothing may be derived from it later */
         return reason;
     }
+    ia_note_end(c->core, s);
     c->attempt.principal = ia_session_username(s);
     if (s->kind == IA_SESSION_DEVICE)
         tell_connected(c->core, s);
@@ -443,6 +449,8 @@ static bool is_taken_name(struct ia_core *core, const char *name)
 static enum ia_reason decide_other(struct connect *c, const char *username)
 {
     enum ia_reason reason = decide_readiness(c);
+    if (reason == IA_R_NONE && !admitted(c, IA_IP_GLOBAL, NULL))
+        reason = IA_R_ADDRESS_DENIED;
     if (reason == IA_R_NONE)
         reason = decide_ownership(c, username);
     if (reason == IA_R_NONE && (is_taken_name(c->core, username) || is_taken_name(c->core, c->attempt.client_id)))
@@ -504,7 +512,10 @@ int ia_on_basic_auth(int event, void *event_data, void *userdata)
 static int reauthenticate(struct connect *c, struct ia_session *s)
 {
     enum ia_reason reason = decide_readiness(c);
-    take_leaf(c);
+    if (reason == IA_R_NONE)
+        take_leaf(c);
+    if (reason == IA_R_NONE && !admitted(c, IA_IP_GLOBAL, NULL))
+        reason = IA_R_ADDRESS_DENIED;
     if (reason == IA_R_NONE && c->leaf)
         reason = decide_certificate(c);
     if (reason == IA_R_NONE)
@@ -523,6 +534,7 @@ static int reauthenticate(struct connect *c, struct ia_session *s)
     s->binding.generation = 0;
     hash_token(c, s->token_hash);
     ia_judge(c->core, s); /* sets its new end */
+    ia_note_end(c->core, s);
     return MOSQ_ERR_SUCCESS;
 }
 

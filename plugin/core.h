@@ -36,12 +36,13 @@ struct ia_core {
     struct ia_binding scratch; /* of clients that are not connected */
     struct ia_counters counters;
     bool db_up;
-    int64_t db_contact_s; /* wall clock of the last answer */
-    uint8_t seen;         /* mark of the present walk through all devices */
-    bool resynced;        /* all devices have been read at least once */
-    bool sweeping;        /* removing what the last walk did not find */
-    bool walking;         /* a round through the live sessions is under way */
-    int64_t next_walk_us;
+    int64_t db_contact_s;                /* wall clock of the last answer */
+    uint8_t seen;                        /* mark of the present walk through all devices */
+    bool resynced;                       /* all devices have been read at least once */
+    bool sweeping;                       /* removing what the last walk did not find */
+    bool walking;                        /* a round through the live sessions is under way */
+    uint64_t walked_generation;          /* of the snapshot that the last round began under */
+    int64_t first_end;                   /* of all live sessions, seconds since 1970: no round is due before it */
     int64_t waited_us;                   /* beyond 20 ms each, and not yet paid off … */
     int64_t waited_since_us;             /* … as of here */
     int64_t waited_turn_us;              /* since the last TICK */
@@ -50,9 +51,10 @@ struct ia_core {
     int64_t first_call_us, last_tick_us; /* 0: not yet */
     bool tickless_told, fallback_told;
     int64_t next_publish_us;
+    size_t named_asked; /* devices asked for by name in the present second … */
+    int64_t named_asked_s;
     size_t sampled; /* events of unregistered principals in the present second … */
     int64_t sampled_s;
-    bool any_condemned; /* since the present round began */
 };
 
 /* --- apply.c: what the worker sends ------------------------------------------------------------------------------- */
@@ -81,6 +83,13 @@ int ia_on_acl_check(int event, void *event_data, void *userdata);
 
 /* May this session go on, as things are now?  Condemns it where not. */
 void ia_judge(struct ia_core *core, struct ia_session *session);
+
+/* May the client of an ended session still speak (its will)?  `device`: its record as it is now, or was; NULL for an
+ * app without a certificate. */
+enum ia_reason ia_judge_ended(struct ia_core *core, const struct ia_session *session, const struct ia_device *device);
+
+/* A session's end is known, or another than before. */
+void ia_note_end(struct ia_core *core, const struct ia_session *session);
 
 /* To be kicked from the next TICK, for `reason`.  Broker thread, from any callback. */
 void ia_condemn(struct ia_core *core, struct ia_session *session, enum ia_reason reason);

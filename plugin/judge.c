@@ -6,7 +6,6 @@
 #include "plugin/report.h"
 
 #define TICK_MISSING_US 2000000
-#define ROUND_EVERY_US  250000 /* how late an end may be noticed */
 
 static bool address_admitted(const struct ia_core *core, const struct ia_session *s, enum ia_ip_scope scope,
                              const char *key, int64_t now)
@@ -72,10 +71,7 @@ void ia_judge(struct ia_core *core, struct ia_session *session)
 
 void ia_condemn(struct ia_core *core, struct ia_session *session, enum ia_reason reason)
 {
-    if (!session->live || session->condemned != IA_R_NONE)
-        return;
-    session->condemned = reason;
-    core->any_condemned = true;
+    ia_session_condemn(core->sessions, session, reason);
 }
 
 /* Disconnect one condemned session.  Only a client that is connected may be kicked: on 2.0 anything else corrupts the
@@ -85,7 +81,6 @@ static void kick(struct ia_core *core, struct ia_session *session)
     if (ia_mosq_is_21() && ia_mosq_client(session->client_id) != session->client)
         return; /* taken over in the meantime: its own DISCONNECT follows */
     ia_report_ended(core, session, session->condemned);
-    session->kicked = true;
     core->kicking = session;
     (void)mosquitto_kick_client_by_clientid(session->client_id, false); /* ends the session by its DISCONNECT */
     core->kicking = NULL;
@@ -98,35 +93,70 @@ static enum ia_reason end_of(const struct ia_session *s, int64_t now)
     return s->chain && s->chain->not_after <= now ? IA_R_CERTIFICATE_EXPIRED : IA_R_TOKEN_EXPIRED;
 }
 
-/* One session's turn: is it at its end, is it to be judged, is it to be kicked? */
+/* One session's turn in the round: is it at its end, is it to be judged anew? */
 static void take_turn(struct ia_core *core, struct ia_session *s, int64_t now)
 {
-    enum ia_reason end = s->condemned == IA_R_NONE ? end_of(s, now) : IA_R_NONE;
-    bool others = core->any_condemned;
-    if (end != IA_R_NONE && s->token && s->judged != core->snapshot->generation)
-        ia_judge(core, s); /* the issuer's leeway may have grown */
-    else if (end != IA_R_NONE)
+    if (s->condemned != IA_R_NONE)
+        return;
+    if (s->judged != core->snapshot->generation)
+        ia_judge(core, s); /* also tells a token's end under the issuer's leeway of now */
+    enum ia_reason end = end_of(s, now);
+    if (end != IA_R_NONE)
         ia_condemn(core, s, end);
-    else if (s->condemned == IA_R_NONE && s->judged != core->snapshot->generation)
-        ia_judge(core, s);
-    core->any_condemned = others; /* this one is dealt with here */
-    if (s->condemned != IA_R_NONE && !s->kicked)
-        kick(core, s);
+    else if (s->ends < core->first_end)
+        core->first_end = s->ends;
 }
 
-/* Begin a round where one is due: something was condemned, the snapshot is new, or ends may have come. */
-static bool round_due(struct ia_core *core)
+/* Is there a reason to look at every live session: another snapshot, or one whose end has come? */
+static bool round_due(struct ia_core *core, int64_t now)
 {
-    int64_t now_us = ia_monotonic_us();
-    if (!core->any_condemned && !core->walking && now_us < core->next_walk_us)
+    if (core->walking)
+        return true;
+    if (core->walked_generation == core->snapshot->generation && now < core->first_end)
         return false;
-    if (core->any_condemned || !core->walking) {
-        core->any_condemned = false;
-        core->walking = true;
-        core->next_walk_us = now_us + ROUND_EVERY_US;
-        ia_sessions_walk_begin(core->sessions);
-    }
+    core->walking = true;
+    core->walked_generation = core->snapshot->generation;
+    core->first_end = INT64_MAX; /* found anew in this round */
+    ia_sessions_walk_begin(core->sessions);
     return true;
+}
+
+/* Kick one, or else judge one.  False: there is nothing to do. */
+static bool take_step(struct ia_core *core, int64_t now)
+{
+    struct ia_session *s = ia_sessions_next_condemned(core->sessions);
+    if (s) {
+        kick(core, s);
+        return true;
+    }
+    if (!core->snapshot || !round_due(core, now))
+        return false;
+    s = ia_sessions_walk(core->sessions);
+    if (s)
+        take_turn(core, s, now);
+    else
+        core->walking = false;
+    return true;
+}
+
+enum ia_reason ia_judge_ended(struct ia_core *core, const struct ia_session *session, const struct ia_device *device)
+{
+    int64_t now = ia_wall_s(), ends = 0;
+    struct ia_token_why why;
+    enum ia_reason reason = IA_R_NONE;
+    if (session->chain)
+        reason = ia_chain_recheck(core->snapshot->cas, session->chain, now);
+    if (reason == IA_R_NONE && device)
+        reason = ia_decide_device(device, session->ca_id, ia_device_id(session->device), now);
+    if (reason == IA_R_NONE && session->token)
+        reason = ia_token_recheck(core->snapshot->issuers, session->token, now, &ends, &why);
+    return reason;
+}
+
+void ia_note_end(struct ia_core *core, const struct ia_session *session)
+{
+    if (session->ends < core->first_end)
+        core->first_end = session->ends;
 }
 
 bool ia_has_ticks(struct ia_core *core)
@@ -146,15 +176,9 @@ bool ia_has_ticks(struct ia_core *core)
 
 bool ia_judge_slice(struct ia_core *core, int64_t budget_us)
 {
-    if (!core->snapshot || !round_due(core))
-        return false;
     int64_t until = ia_monotonic_us() + budget_us, now = ia_wall_s();
-    struct ia_session *s;
-    for (unsigned i = 0; (s = ia_sessions_walk(core->sessions)) != NULL; i++) {
-        take_turn(core, s, now);
-        if (i % 16 == 15 && ia_monotonic_us() >= until)
+    for (unsigned i = 1; take_step(core, now); i++)
+        if (i % 16 == 0 && ia_monotonic_us() >= until)
             return true;
-    }
-    core->walking = false;
-    return core->any_condemned;
+    return false;
 }

@@ -97,7 +97,7 @@ static int on_reload(int event, void *event_data, void *userdata)
 {
     (void)event, (void)event_data;
     struct ia_core *core = userdata;
-    core->reloading = true;
+    core->reloading = core->last_tick_us != 0; /* only TICK ends it */
     return ia_mosq_is_21() ? MOSQ_ERR_SUCCESS : MOSQ_ERR_PLUGIN_DEFER;
 }
 

@@ -4,11 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FREE_WAIT_US  20000    /* of one wait, that costs nobody anything */
-#define BUDGET_US     250000   /* of waits beyond that, for each second */
-#define NEGATIVE_US   1000000  /* how long a refusal by the registry is believed */
-#define UNANSWERED_US 60000000 /* then the question was lost with its connection */
-#define PENDING_MAX   20000
+#define FREE_WAIT_US   20000    /* of one wait, that costs nobody anything */
+#define BUDGET_US      250000   /* of waits beyond that, for each second */
+#define NEGATIVE_US    1000000  /* how long a refusal by the registry is believed */
+#define UNANSWERED_US  60000000 /* then the question was lost with its connection */
+#define NAMES_A_SECOND 64
+#define PENDING_MAX    20000
 
 static struct ia_pending *pending_find(struct ia_core *core, const uint8_t *fingerprint)
 {
@@ -158,6 +159,22 @@ enum ia_reason ia_registry_find(struct ia_core *core, const struct ia_newcomer *
         return unavailable(detail, detail_size, "no answer within auth_wait_ms; the registration goes on");
     (void)snprintf(detail, detail_size, "%s", p->detail);
     return p->reason == IA_R_NONE ? IA_R_INTERNAL : p->reason; /* a record that could not be kept */
+}
+
+void ia_registry_ask_by_name(struct ia_core *core, const char *device_id)
+{
+    int64_t now_s = ia_wall_s();
+    if (core->named_asked_s != now_s) {
+        core->named_asked_s = now_s;
+        core->named_asked = 0;
+    }
+    bool is_device = strncmp(device_id, "app:", 4) != 0 && strlen(device_id) <= IA_VALUE_MAX;
+    if (!is_device || !core->db_up || core->named_asked++ >= NAMES_A_SECOND)
+        return;
+    struct ia_request *request = ia_request_new(IA_REQUEST_DEVICE, NULL);
+    if (request)
+        (void)snprintf(request->name, sizeof request->name, "%s", device_id);
+    (void)ia_worker_ask(core->worker, request);
 }
 
 void ia_registry_clear(struct ia_core *core)

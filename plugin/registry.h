@@ -21,6 +21,10 @@ struct ia_newcomer {
 enum ia_reason ia_registry_find(struct ia_core *core, const struct ia_newcomer *who, struct ia_device **device,
                                 char *detail, size_t detail_size);
 
+/* Look a device up by its id, for what is asked of it next time.  A few a second: one subscription can ask for the
+ * publishers of ten thousand retained messages. */
+void ia_registry_ask_by_name(struct ia_core *core, const char *device_id);
+
 /* Forget answers that are older than a second, and questions that nobody answered. */
 void ia_registry_tidy(struct ia_core *core);
 

@@ -51,8 +51,11 @@ static void describe(struct ia_json_out *j, const struct ia_core *core, const st
         ia_json_out_text(j, "fingerprint", hex);
     }
     ia_json_out_text(j, "ca", ca_name(a));
-    if (a->client_id)
-        ia_json_out_text(j, "client_id", a->client_id);
+    if (a->client_id) {
+        char cut[IA_VALUE_MAX + 1]; /* it may be 64 KB long, and must not push the rest out */
+        (void)snprintf(cut, sizeof cut, "%s", a->client_id);
+        ia_json_out_text(j, "client_id", cut);
+    }
     ia_json_out_text(j, "address", a->address);
     if (reason != IA_R_NONE)
         ia_json_out_text(j, "reason", ia_reason_name(reason));
@@ -136,10 +139,16 @@ static bool sample(struct ia_core *core)
     return core->sampled++ < EVENTS_A_SECOND;
 }
 
+/* The record of the device that was refused; NULL for a stranger. */
+static struct ia_device *known_device(struct ia_core *core, const struct ia_attempt *attempt)
+{
+    return attempt->proven && attempt->fingerprint ? ia_device_cache_find(core->devices, attempt->fingerprint) : NULL;
+}
+
 /* A device that is known tells once that it is refused for something new, however often it retries. */
 static bool is_transition(struct ia_core *core, const struct ia_attempt *attempt, enum ia_reason reason)
 {
-    struct ia_device *kept = attempt->device ? ia_device_cache_find(core->devices, attempt->device->fingerprint) : NULL;
+    struct ia_device *kept = known_device(core, attempt);
     if (!kept)
         return sample(core);
     bool fresh = kept->refusal != (uint8_t)reason;
@@ -147,14 +156,17 @@ static bool is_transition(struct ia_core *core, const struct ia_attempt *attempt
     return fresh;
 }
 
-void ia_report_refused(struct ia_core *core, const struct ia_attempt *attempt, enum ia_reason reason)
+void ia_report_refused(struct ia_core *core, struct ia_attempt *attempt, enum ia_reason reason)
 {
+    const struct ia_device *known = known_device(core, attempt);
+    if (known && !attempt->app && !attempt->principal)
+        attempt->principal = ia_device_id(known);
     core->counters.refused[reason]++;
     log_decision(core, attempt, "refused", reason);
     if (is_transition(core, attempt, reason))
         event(core, attempt->app ? "app/refused" : "device/refused", attempt, reason);
     else
-        core->counters.events_dropped += attempt->device == NULL;
+        core->counters.events_dropped += known == NULL;
 }
 
 void ia_report_ended(struct ia_core *core, const struct ia_session *session, enum ia_reason reason)

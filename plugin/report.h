@@ -11,6 +11,7 @@ struct ia_attempt {
     const char *principal;          /* device id or app principal, as far as it was established */
     const struct ia_profile *ca;    /* the registered CA that the chain ended in */
     const struct ia_device *device; /* a known device */
+    bool proven;                    /* the client has the certificate's key: what is told of it concerns its device */
     const uint8_t *fingerprint;     /* of the leaf */
     bool app;
     char detail[192]; /* why, for people */
@@ -19,7 +20,7 @@ struct ia_attempt {
 void ia_report_accepted(struct ia_core *core, const struct ia_attempt *attempt);
 
 /* A refusal: counted and logged each time; an event once per transition for a known device, sampled for strangers. */
-void ia_report_refused(struct ia_core *core, const struct ia_attempt *attempt, enum ia_reason reason);
+void ia_report_refused(struct ia_core *core, struct ia_attempt *attempt, enum ia_reason reason);
 
 /* A live session was ended by us. */
 void ia_report_ended(struct ia_core *core, const struct ia_session *session, enum ia_reason reason);

@@ -14,9 +14,9 @@ struct ia_fellows {
     char device_id[];
 };
 
-/* Which sessions have a client id: the newest is at the head. */
+/* The sessions that have, or had, a client id: the newest is at the head. */
 struct owner {
-    struct ia_session *session;
+    struct ia_session *sessions;
     UT_hash_handle hh;
     char client_id[];
 };
@@ -29,8 +29,9 @@ struct ia_sessions {
     struct ia_fellows *by_device;
     struct owner *by_client_id;
     size_t n_live;
-    struct ia_session *passing; /* ended, to be forgotten by tidy */
-    struct ia_session *at;      /* the walk's place: the session to return next */
+    struct ia_session *passing;   /* ended, to be forgotten by tidy */
+    struct ia_session *condemned; /* live, to be kicked, in this order */
+    struct ia_session *at;        /* the walk's place: the session to return next */
 };
 
 struct ia_sessions *ia_sessions_new(void)
@@ -68,7 +69,7 @@ static struct owner *owner_find(const struct ia_sessions *all, const char *clien
     return o;
 }
 
-static bool owner_set(struct ia_sessions *all, const char *client_id, struct ia_session *s)
+static bool owner_add(struct ia_sessions *all, const char *client_id, struct ia_session *s)
 {
     struct owner *o = owner_find(all, client_id);
     if (!o) {
@@ -79,17 +80,29 @@ static bool owner_set(struct ia_sessions *all, const char *client_id, struct ia_
         memcpy(o->client_id, client_id, len);
         HASH_ADD_KEYPTR(hh, all->by_client_id, o->client_id, len, o);
     }
-    o->session = s;
+    DL_PREPEND2(o->sessions, s, prev_owned, next_owned);
+    s->owned = true;
     return true;
 }
 
-static void owner_forget(struct ia_sessions *all, const struct ia_session *s)
+static void owner_remove(struct ia_sessions *all, struct ia_session *s)
 {
+    if (!s->owned)
+        return;
     struct owner *o = owner_find(all, s->client_id);
-    if (!o || o->session != s)
+    DL_DELETE2(o->sessions, s, prev_owned, next_owned);
+    if (o->sessions)
         return;
     HASH_DEL(all->by_client_id, o);
     free(o);
+}
+
+static void condemned_remove(struct ia_sessions *all, struct ia_session *s)
+{
+    if (!s->waits_for_kick)
+        return;
+    DL_DELETE2(all->condemned, s, prev_condemned, next_condemned);
+    s->waits_for_kick = false;
 }
 
 static void session_clear(struct ia_session *s)
@@ -123,7 +136,8 @@ static void forget(struct ia_sessions *all, struct ia_session *s)
         LL_DELETE2(all->passing, s, next_passing);
     if (s->live)
         all->n_live--;
-    owner_forget(all, s);
+    owner_remove(all, s);
+    condemned_remove(all, s);
     if (s->fellows) {
         DL_DELETE2(s->fellows->sessions, s, prev_same, next_same);
         fellows_drop_if_empty(all, s->fellows);
@@ -196,7 +210,7 @@ static bool name_session(struct ia_sessions *all, struct ia_session *s, const ch
     s->username = username ? strdup(username) : NULL;
     if (!s->client_id || (username && !s->username))
         return false;
-    return !username || owner_set(all, s->client_id, s);
+    return !username || owner_add(all, s->client_id, s);
 }
 
 struct ia_session *ia_session_open(struct ia_sessions *sessions, const struct mosquitto *client,
@@ -232,17 +246,22 @@ void ia_session_end(struct ia_sessions *sessions, struct ia_session *session)
         return;
     session->live = false;
     sessions->n_live--;
+    condemned_remove(sessions, session);
     session->passing = !session->may_persist && session->kind != IA_SESSION_STRANGER;
     if (session->passing)
         LL_PREPEND2(sessions->passing, session, next_passing);
-    free(session->chain); /* the largest part: only judging a live session needs it */
-    session->chain = NULL;
 }
 
 struct ia_session *ia_session_owner(const struct ia_sessions *sessions, const char *client_id)
 {
     struct owner *o = owner_find(sessions, client_id);
-    return o ? o->session : NULL;
+    struct ia_session *s;
+    if (!o)
+        return NULL;
+    DL_FOREACH2(o->sessions, s, next_owned)
+    if (s->live)
+        return s;
+    return o->sessions;
 }
 
 void ia_sessions_of_device(struct ia_sessions *sessions, const char *device_id, ia_session_fn *fn, void *ctx)
@@ -285,6 +304,23 @@ void ia_sessions_tidy(struct ia_sessions *sessions)
     struct ia_session *s;
     while ((s = sessions->passing) != NULL)
         forget(sessions, s);
+}
+
+void ia_session_condemn(struct ia_sessions *sessions, struct ia_session *session, enum ia_reason reason)
+{
+    if (!session->live || session->condemned != IA_R_NONE)
+        return;
+    session->condemned = reason;
+    session->waits_for_kick = true;
+    DL_APPEND2(sessions->condemned, session, prev_condemned, next_condemned);
+}
+
+struct ia_session *ia_sessions_next_condemned(struct ia_sessions *sessions)
+{
+    struct ia_session *s = sessions->condemned;
+    if (s)
+        condemned_remove(sessions, s);
+    return s;
 }
 
 size_t ia_sessions_live(const struct ia_sessions *sessions)

@@ -46,7 +46,7 @@ struct ia_session {
     struct ia_fellows *fellows;               /* NULL without a device */
     struct ia_session *prev_same, *next_same; /* of the fellows */
     struct ia_device *device;                 /* of a device, and of an app with a certificate; owned reference */
-    struct ia_chain *chain;                   /* owned; with `device`, while it is live */
+    struct ia_chain *chain;                   /* owned; with `device` */
     int64_t ca_id;                            /* that the chain ended in; 0 without one */
     struct ia_token *token;                   /* of an app; owned reference */
     uint8_t token_hash[32];                   /* SHA-256 of the token it came with: tells a re-authentication */
@@ -55,9 +55,12 @@ struct ia_session {
     int64_t ends;             /* seconds since 1970; INT64_MAX: no end */
     uint64_t judged;          /* generation of the snapshot that it was last judged under */
     enum ia_reason condemned; /* to be kicked for this, from the next TICK */
-    bool kicked;              /* done; a websocket closes a little later */
-    unsigned denials_told;    /* set of enum ia_action that an event has been written for */
-    bool by_ext_auth;         /* its token came by extended authentication, not as the password */
+    bool waits_for_kick;      /* in the list of ia_sessions_next_condemned */
+    struct ia_session *prev_condemned, *next_condemned;
+    bool owned; /* listed under its client id */
+    struct ia_session *prev_owned, *next_owned;
+    unsigned denials_told; /* set of enum ia_action that an event has been written for */
+    bool by_ext_auth;      /* its token came by extended authentication, not as the password */
     struct ia_binding binding;
     UT_hash_handle hh;
     bool passing; /* ended, and in the list of those to be forgotten by ia_sessions_tidy */
@@ -111,6 +114,12 @@ void ia_sessions_each(struct ia_sessions *sessions, ia_session_fn *fn, void *ctx
 /* Walk live sessions: returns the next after the walk's place, NULL at its end (the walk then begins anew). */
 struct ia_session *ia_sessions_walk(struct ia_sessions *sessions);
 void ia_sessions_walk_begin(struct ia_sessions *sessions);
+
+/* A live session may no longer be here: it waits to be kicked, once.  Nothing for one that is condemned already. */
+void ia_session_condemn(struct ia_sessions *sessions, struct ia_session *session, enum ia_reason reason);
+
+/* The session that has waited longest to be kicked, no longer in the list; NULL: none. */
+struct ia_session *ia_sessions_next_condemned(struct ia_sessions *sessions);
 
 /* Forget ended sessions that can have nothing more to ask for (their will is out): their pointers may be used again. */
 void ia_sessions_tidy(struct ia_sessions *sessions);

@@ -72,7 +72,8 @@ static enum ia_rc serve(struct ia_worker *w, struct ia_request *request, struct 
     case IA_REQUEST_REGISTER:
         return register_device(w, request, err);
     case IA_REQUEST_DEVICE:
-        ia_worker_device_changed(w, request->name);
+        if (w->n_changed < IA_CHANGED_IDS_MAX) /* else it is asked for another time: no reason to read all devices */
+            ia_worker_device_changed(w, request->name);
         return IA_OK;
     case IA_REQUEST_KEYS:
         ia_refresh_want(w->refresh, request->name, ia_worker_now_ms());
