@@ -1,4 +1,4 @@
-"""Issuers whose keys come by URL: fetched over HTTPS, kept when the provider fails, and never more often than allowed."""
+"""Issuers whose keys come by URL: over HTTPS, kept when the provider fails, and never fetched more often than allowed."""
 
 import json
 import threading
@@ -161,7 +161,7 @@ def test_a_redirect_is_followed_to_https_only(site, provider):
 # Rotation
 
 def test_rotation_while_connected_under_a_storm_of_unknown_keys(site, provider):
-    """The old key's sessions end, the new key's tokens are accepted; strangers cannot make the broker ask more often."""
+    """The old key's sessions end, the new key's tokens are accepted; strangers cannot make the broker ask more."""
     corp = Issuer().register(site, RULES, jwks_url=provider.url())
     provider.answer(corp.jwks())
     broker = trusting(site)

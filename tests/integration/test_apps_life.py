@@ -7,7 +7,7 @@ import pytest
 
 from app_kit import DAY, AuthClient, Issuer, app, auth_app, bearer
 from broker import wait_until
-from client import AUTH, V5
+from client import AUTH, V311, V5
 from test_sighup import hangups
 
 SOON = 1.0
@@ -47,7 +47,7 @@ def test_a_session_ends_at_exp_plus_leeway_and_not_before(site):
     lasting = app(site, broker, corp.token(), "app:corp:dashboard/lasting")
     lenient = app(site, broker, partner.token(1), "app:partner:dashboard")
     exp = int(time.time()) + 2
-    ends = [app(site, broker, corp.token(exp=exp), "app:corp:dashboard/%d" % n, protocol=p) for n, p in ((4, 4), (5, V5))]
+    ends = [app(site, broker, corp.token(exp=exp), "app:corp:dashboard/%d" % p, protocol=p) for p in (V311, V5)]
     by_auth = auth_app(site, broker, corp.token(exp=exp), "app:corp:dashboard/auth")
     wait_until(lambda: time.time() >= exp, 5, "exp")
     assert lives(*ends, by_auth), "the leeway is not over"

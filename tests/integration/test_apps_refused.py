@@ -183,7 +183,8 @@ def test_an_event_tells_each_reason(site, corp):
             assert event["principal"] in (None, ""), "nobody is known before the token is believed"
 
 
-NO_TOKENS = ["", "secret", "a.b.c", "..", "eyJhbGciOiJFUzI1NiJ9", "eyJhbGciOiJFUzI1NiJ9.e30", "e30.e30.e30", "x" * 60000]
+NO_TOKENS = ["", "secret", "a.b.c", "..", "eyJhbGciOiJFUzI1NiJ9", "eyJhbGciOiJFUzI1NiJ9.e30", "e30.e30.e30",
+             "x" * 60000]
 
 
 def test_a_password_that_is_no_token_is_no_credential(site, corp):
@@ -194,8 +195,8 @@ def test_a_password_that_is_no_token_is_no_credential(site, corp):
     assert corp.problem(site) is None
 
 
-NO_RESPONSES = ["", "n,,\x01auth=Basic YTpi\x01\x01", "n,,\x01auth=Bearer %s\x01", "n,,\x01\x01", "p=tls,,\x01auth=Bearer %s\x01\x01",
-                "n,,\x01auth=Bearer %s\x01auth=Bearer %s\x01\x01", "auth=Bearer %s", "n,,\x01auth=Bearer %s\x01\x01more",
+NO_RESPONSES = ["", "n,,\x01auth=Basic YTpi\x01\x01", "n,,\x01auth=Bearer %s\x01", "n,,\x01\x01",
+                "p=tls,,\x01auth=Bearer %s\x01\x01", "n,,\x01auth=Bearer %s\x01auth=Bearer %s\x01\x01", "auth=Bearer %s", "n,,\x01auth=Bearer %s\x01\x01more",
                 "\0%s", "Bearer %s"]
 
 

@@ -119,7 +119,8 @@ def test_a_claim_that_is_no_value_opens_nothing(world):
 
 
 def test_a_denial_with_an_unset_variable_holds_for_any_level(site):
-    corp = Issuer().register(site, {"use": ["ALLOW SUBSCRIBE,RECEIVE #", "DENY SUBSCRIBE,RECEIVE dept/${claim.dept}/secret"]})
+    rules = ["ALLOW SUBSCRIBE,RECEIVE #", "DENY SUBSCRIBE,RECEIVE dept/${claim.dept}/secret"]
+    corp = Issuer().register(site, {"use": rules})
     broker = site.broker()
     with_claim = app(site, broker, corp.token(dept="hr"))
     without = app(site, broker, corp.token(client_id="other"), "app:corp:other")
