@@ -1,0 +1,586 @@
+/* Live sessions when things change: who has to go, who stays, and what the worker's replies do in their order. */
+#include "tests/unit/plugin/suite.h"
+#include "tests/unit/plugin/world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct mosquitto device;
+
+static void device_is(enum ia_device_status status)
+{
+    struct ia_device_row row = world_device("plain_leaf", "dev-1");
+    row.device_status = status;
+    world_device_now("dev-1", &row, 1);
+}
+
+static void connect_device(void)
+{
+    device = world_client("dev-1", "plain_leaf");
+    ck_assert_int_eq(world_connect(&device), MOSQ_ERR_SUCCESS);
+    world_kicks(&device);
+}
+
+/* dev-1 is connected as `device`. */
+static void start_connected(void)
+{
+    if (!world.n_cas)
+        world_rows();
+    world_start();
+    device_is(IA_DEVICE_ACTIVE);
+    connect_device();
+    worker_forget();
+    broker_forget();
+}
+
+static uint64_t ended(enum ia_reason reason)
+{
+    return world.core->counters.ended[reason];
+}
+
+/* --- changes of configuration ---------------------------------------------------------------------------------------
+ */
+
+static void nothing(void)
+{
+}
+
+static void disable_ca(void)
+{
+    world.cas[0].status = IA_CA_INACTIVE;
+}
+
+static void remove_ca(void)
+{
+    world.n_cas = 0;
+}
+
+static void break_template(void)
+{
+    world.cas[0].device_id_template = "${nonsense}";
+}
+
+static void register_disabled_twin(void)
+{
+    world.cas[world.n_cas] = world_ca(2, "twin", "root");
+    world.cas[world.n_cas++].status = IA_CA_REVOKED;
+}
+
+static void deny_network(void)
+{
+    world.ips[world.n_ips++] = (struct ia_ip_rule){.rule_id = 1, .network = "192.0.2.0/24", .scope = IA_IP_GLOBAL};
+}
+
+static void deny_device_network(void)
+{
+    world.ips[world.n_ips++] =
+        (struct ia_ip_rule){.rule_id = 1, .network = "192.0.2.0/24", .scope = IA_IP_DEVICE, .scope_key = "dev-1"};
+}
+
+static void allow_another_network(void)
+{
+    world.ips[world.n_ips++] = (struct ia_ip_rule){
+        .rule_id = 1, .allow = true, .network = "198.51.100.0/24", .scope = IA_IP_CA, .scope_key = "acme"};
+}
+
+static void change_client_ids(void)
+{
+    static const char *const others[] = {"meter-${device_id}"};
+    world.cas[0].client_id_templates = (struct ia_texts){others, 1};
+}
+
+static void deny_by_rule(void)
+{
+    world.rules[0].allow = false;
+}
+
+static const struct {
+    const char *label;
+    void (*change)(void);
+    enum ia_reason reason; /* IA_R_NONE: it stays */
+} changes[] = {
+    {"nothing", nothing, IA_R_NONE},
+    {"CA disabled", disable_ca, IA_R_CA_INACTIVE},
+    {"CA deleted", remove_ca, IA_R_CA_UNKNOWN},
+    {"CA's template no longer parses", break_template, IA_R_CA_INACTIVE},
+    {"the same CA registered again, revoked", register_disabled_twin, IA_R_CA_INACTIVE},
+    {"network denied", deny_network, IA_R_ADDRESS_DENIED},
+    {"network denied to the device", deny_device_network, IA_R_ADDRESS_DENIED},
+    {"another network allowed to the CA", allow_another_network, IA_R_ADDRESS_DENIED},
+    {"client id no longer fits", change_client_ids, IA_R_RIGHTS_CHANGED},
+    {"rules changed: rights, not presence", deny_by_rule, IA_R_NONE},
+};
+
+START_TEST(session_is_judged_when_the_configuration_changes)
+{
+    start_connected();
+    changes[_i].change();
+    world_snapshot();
+    world_tick();
+    world_tick();
+    bool stays = changes[_i].reason == IA_R_NONE;
+    ck_assert_msg(broker.n_kicked == !stays, "%s: %zu kicked, log %s", changes[_i].label, broker.n_kicked, broker.log);
+    if (!stays)
+        ck_assert_msg(ended(changes[_i].reason) == 1, "%s: %s", changes[_i].label, broker.log);
+    ck_assert_uint_eq(broker_published("$iot-auth/events/session/ended"), !stays);
+    ck_assert_uint_eq(ia_sessions_live(world.core->sessions), stays);
+    world_stop();
+}
+END_TEST
+
+/* --- changes of the device ------------------------------------------------------------------------------------------
+ */
+
+static const struct {
+    enum ia_device_status device;
+    enum ia_cert_status certificate;
+    enum ia_reason reason;
+} records[] = {
+    {IA_DEVICE_ACTIVE, IA_CERT_ACTIVE, IA_R_NONE},
+    {IA_DEVICE_PENDING, IA_CERT_ACTIVE, IA_R_DEVICE_PENDING},
+    {IA_DEVICE_INACTIVE, IA_CERT_ACTIVE, IA_R_DEVICE_INACTIVE},
+    {IA_DEVICE_REVOKED, IA_CERT_ACTIVE, IA_R_DEVICE_REVOKED},
+    {IA_DEVICE_ACTIVE, IA_CERT_INACTIVE, IA_R_CERTIFICATE_INACTIVE},
+    {IA_DEVICE_ACTIVE, IA_CERT_REVOKED, IA_R_CERTIFICATE_REVOKED},
+};
+
+START_TEST(session_is_judged_when_its_device_changes)
+{
+    struct ia_device_row row = world_device("plain_leaf", "dev-1");
+    start_connected();
+    row.device_status = records[_i].device;
+    row.certificate_status = records[_i].certificate;
+    world_device_now("dev-1", &row, 1);
+    world_tick();
+    bool stays = records[_i].reason == IA_R_NONE;
+    ck_assert_uint_eq(broker.n_kicked, !stays);
+    if (!stays)
+        ck_assert_uint_eq(ended(records[_i].reason), 1);
+    world_stop();
+}
+END_TEST
+
+START_TEST(deleted_device_is_out_and_forgotten)
+{
+    start_connected();
+    world_device_now("dev-1", NULL, 0);
+    world_tick();
+    ck_assert_uint_eq(ended(IA_R_DEVICE_UNKNOWN), 1);
+    ck_assert_uint_eq(ia_device_cache_count(world.core->devices), 0);
+    world_stop();
+}
+END_TEST
+
+/* Of two certificates one is deleted: only the session that came with it goes. */
+START_TEST(deleted_certificate_ends_its_own_session_only)
+{
+    static const char *const any[] = {"*"};
+    struct ia_device_row rows[] = {world_device("plain_leaf", "dev-1"), world_device("both_eku_leaf", "dev-1")};
+    world_rows();
+    world.cas[0].client_id_templates = (struct ia_texts){any, 1};
+    world_start();
+    world_device_now("dev-1", rows, 2);
+    struct mosquitto one = world_client("a", "plain_leaf"), two = world_client("b", "both_eku_leaf");
+    ck_assert_int_eq(world_connect(&one), MOSQ_ERR_SUCCESS);
+    ck_assert_int_eq(world_connect(&two), MOSQ_ERR_SUCCESS);
+    world_kicks(&one);
+    world_kicks(&two);
+    world_device_now("dev-1", &rows[1], 1);
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, 1);
+    ck_assert_str_eq(broker.kicked[0], "a");
+    ck_assert_uint_eq(ia_device_cache_count(world.core->devices), 1);
+    world_stop();
+}
+END_TEST
+
+START_TEST(device_of_another_name_is_not_concerned)
+{
+    struct ia_device_row other = world_device("leaf_of_root", "dev-2");
+    start_connected();
+    other.device_status = IA_DEVICE_REVOKED;
+    world_device_now("dev-2", &other, 1);
+    world_device_now("dev-3", NULL, 0);
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, 0);
+    world_stop();
+}
+END_TEST
+
+/* --- order ----------------------------------------------------------------------------------------------------------
+ */
+
+/* What was read before the revocation is applied before it, so nothing can bring the device back. */
+START_TEST(replies_are_applied_in_their_order)
+{
+    struct ia_device_row row = world_device("plain_leaf", "dev-1");
+    world_start();
+    world_answer("plain_leaf", true, &row, IA_R_NONE);
+    device_is(IA_DEVICE_REVOKED);
+    device = world_client("dev-1", "plain_leaf");
+    ck_assert_int_eq(world_connect(&device), MOSQ_ERR_AUTH);
+    ck_assert_uint_eq(world_refused(IA_R_DEVICE_REVOKED), 1);
+    world_stop();
+}
+END_TEST
+
+/* --- ends -----------------------------------------------------------------------------------------------------------
+ */
+
+START_TEST(session_ends_with_its_certificate)
+{
+    start_connected();
+    int64_t left_s = world_session(&device)->chain->not_after - ia_wall_s();
+    clock_advance_ms((left_s - 1) * 1000);
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, 0);
+    clock_advance_ms(1250);
+    world_tick();
+    ck_assert_uint_eq(ended(IA_R_CERTIFICATE_EXPIRED), 1);
+    world_stop();
+}
+END_TEST
+
+START_TEST(session_ends_with_its_token)
+{
+    world_start();
+    struct mosquitto app = world_client("app:idp:board", NULL);
+    ck_assert_int_eq(world_basic_auth(&app, world_token("board", "read", 60)), MOSQ_ERR_SUCCESS);
+    world_kicks(&app);
+    clock_advance_ms(89000);
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, 0); /* 30 s of leeway */
+    clock_advance_ms(1250);
+    world_tick();
+    ck_assert_uint_eq(ended(IA_R_TOKEN_EXPIRED), 1);
+    ck_assert_str_eq(broker.kicked[0], "app:idp:board");
+    world_stop();
+}
+END_TEST
+
+static const struct {
+    const char *label;
+    int leeway_s;
+    bool active;
+    enum ia_reason reason;
+} issuers[] = {
+    {"as before", 30, true, IA_R_NONE},
+    {"a longer leeway", 90, true, IA_R_NONE},
+    {"a shorter leeway, over already", 0, true, IA_R_TOKEN_EXPIRED},
+    {"disabled", 30, false, IA_R_ISSUER_INACTIVE},
+};
+
+START_TEST(app_is_judged_when_its_issuer_changes)
+{
+    world_start();
+    struct mosquitto app = world_client("app:idp:board", NULL);
+    ck_assert_int_eq(world_basic_auth(&app, world_token("board", "read", 60)), MOSQ_ERR_SUCCESS);
+    world_kicks(&app);
+    clock_advance_ms(70000);
+    world.issuers[0].leeway_s = issuers[_i].leeway_s;
+    world.issuers[0].active = issuers[_i].active;
+    world_snapshot();
+    world_tick();
+    world_tick();
+    bool stays = issuers[_i].reason == IA_R_NONE;
+    ck_assert_msg(broker.n_kicked == !stays, "%s", issuers[_i].label);
+    if (!stays)
+        ck_assert_msg(ended(issuers[_i].reason) == 1, "%s: %s", issuers[_i].label, broker.log);
+    else
+        ck_assert_int_eq(world_session(&app)->ends, (int64_t)MC_NOW + 60 + issuers[_i].leeway_s);
+    world_stop();
+}
+END_TEST
+
+START_TEST(app_goes_on_with_its_new_rights_when_the_mapping_changes)
+{
+    world_start();
+    struct mosquitto app = world_client("app:idp:board", NULL);
+    ck_assert_int_eq(world_basic_auth(&app, world_token("board", "read", 60)), MOSQ_ERR_SUCCESS);
+    world.n_scopes = 0;
+    world_snapshot();
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, 0);
+    ck_assert_int_eq(world_acl(&app, MOSQ_ACL_READ, "devices/d/x"), MOSQ_ERR_ACL_DENIED);
+    world_stop();
+}
+END_TEST
+
+/* --- kicking --------------------------------------------------------------------------------------------------------
+ */
+
+/* A websocket closes a little later: it is not kicked again meanwhile. */
+START_TEST(session_is_kicked_once)
+{
+    start_connected();
+    broker.on_kick = NULL; /* no DISCONNECT yet */
+    device_is(IA_DEVICE_INACTIVE);
+    for (int i = 0; i < 5; i++) {
+        world_tick();
+        clock_advance_ms(300);
+    }
+    ck_assert_uint_eq(broker.n_kicked, 1);
+    ck_assert_uint_eq(ended(IA_R_DEVICE_INACTIVE), 1);
+    world_disconnect(&device);
+    world_tick();
+    ck_assert_uint_eq(ia_sessions_live(world.core->sessions), 0);
+    world_stop();
+}
+END_TEST
+
+/* On 2.0 kicking a client that is not connected corrupts the broker's memory. */
+START_TEST(session_whose_disconnect_was_seen_is_not_kicked)
+{
+    start_connected();
+    world_disconnect(&device);
+    device_is(IA_DEVICE_REVOKED);
+    world_tick();
+    clock_advance_ms(1000);
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, 0);
+    world_stop();
+}
+END_TEST
+
+/* 2.1 can be asked whether the id is still that connection's. */
+START_TEST(session_that_was_taken_over_is_not_kicked_in_anothers_place)
+{
+    struct mosquitto newer = world_client("dev-1", "plain_leaf");
+    broker.is_21 = true;
+    start_connected();
+    broker.known[0] = &newer;
+    device_is(IA_DEVICE_INACTIVE);
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, 0);
+    world_disconnect(&device); /* as it follows a take-over */
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, 0);
+    world_stop();
+}
+END_TEST
+
+enum { MANY = 3000 };
+
+static struct mosquitto many[MANY];
+static char many_ids[MANY][24];
+static size_t kicked;
+
+static void count_and_disconnect(const char *client_id)
+{
+    unsigned n = 0;
+    ck_assert_int_eq(sscanf(client_id, "dev-1/%u", &n), 1);
+    kicked++;
+    broker.n_kicked = 0;
+    clock_advance_ms(1); /* so slow is this broker */
+    world_disconnect(&many[n]);
+}
+
+/* In slices of 5 ms: nobody else waits longer for its turn. */
+START_TEST(thousands_are_ended_in_slices)
+{
+    world_start();
+    device_is(IA_DEVICE_ACTIVE);
+    for (unsigned i = 0; i < MANY; i++) {
+        (void)snprintf(many_ids[i], sizeof many_ids[i], "dev-1/%u", i);
+        many[i] = world_client(many_ids[i], "plain_leaf");
+        ck_assert_int_eq(world_connect(&many[i]), MOSQ_ERR_SUCCESS);
+    }
+    worker_forget();
+    broker.on_kick = count_and_disconnect;
+    world.cas[0].status = IA_CA_REVOKED;
+    world_snapshot();
+    size_t ticks = 0, most = 0;
+    for (size_t before = 0; kicked < MANY && ticks < 10000; ticks++, before = kicked) {
+        world_tick();
+        most = kicked - before > most ? kicked - before : most;
+    }
+    ck_assert_uint_eq(kicked, MANY);
+    ck_assert_uint_eq(ia_sessions_live(world.core->sessions), 0);
+    ck_assert_uint_le(most, 32); /* looked at the clock after each 16 */
+    world_stop();
+}
+END_TEST
+
+/* --- the walk through all devices -----------------------------------------------------------------------------------
+ */
+
+static void page(const struct ia_device_row *rows, size_t n)
+{
+    struct ia_reply *reply = ia_reply_new(IA_REPLY_PAGE, NULL);
+    reply->devices = calloc(n + 1, sizeof(struct ia_device *));
+    for (size_t i = 0; i < n; i++)
+        reply->devices[reply->n_devices++] = ia_device_new(&rows[i]);
+    worker_reply(reply);
+}
+
+static void begin(void)
+{
+    worker_reply(ia_reply_new(IA_REPLY_RESYNC_BEGIN, NULL));
+}
+
+static void end(void)
+{
+    worker_reply(ia_reply_new(IA_REPLY_RESYNC_END, NULL));
+}
+
+static void sweep(void)
+{
+    for (int i = 0; i < 1000 && (world_tick(), world.core->sweeping); i++)
+        ;
+    ck_assert(!world.core->sweeping);
+}
+
+START_TEST(walk_makes_good_what_was_missed)
+{
+    struct ia_device_row rows[] = {world_device("leaf_of_root", "dev-2"), world_device("ed_leaf", "dev-3")};
+    start_connected();
+    world_device_now("dev-2", &rows[0], 1);
+    ia_apply(world.core);
+    begin();
+    page(rows, 2); /* dev-1 was deleted, dev-3 made while we were away */
+    end();
+    sweep();
+    ck_assert_uint_eq(ended(IA_R_DEVICE_UNKNOWN), 1);
+    ck_assert_uint_eq(ia_device_cache_count(world.core->devices), 2);
+    world_stop();
+}
+END_TEST
+
+START_TEST(walk_that_finds_all_as_it_was_changes_nothing)
+{
+    struct ia_device_row row = world_device("plain_leaf", "dev-1");
+    start_connected();
+    const struct ia_device *before = world_session(&device)->device;
+    for (int i = 0; i < 300; i++) { /* the mark is one byte */
+        begin();
+        page(&row, 1);
+        end();
+        sweep();
+    }
+    ck_assert_ptr_eq(world_session(&device)->device, before);
+    ck_assert_uint_eq(broker.n_kicked, 0);
+    ck_assert_uint_eq(ia_device_cache_count(world.core->devices), 1);
+    world_stop();
+}
+END_TEST
+
+START_TEST(walk_brings_a_changed_record_to_its_session)
+{
+    struct ia_device_row row = world_device("plain_leaf", "dev-1");
+    start_connected();
+    row.device_status = IA_DEVICE_INACTIVE;
+    begin();
+    page(&row, 1);
+    end();
+    sweep();
+    ck_assert_uint_eq(ended(IA_R_DEVICE_INACTIVE), 1);
+    world_stop();
+}
+END_TEST
+
+/* A cache that is too small for all: who is connected is found, and judged, all the same. */
+START_TEST(walk_with_a_full_cache_still_judges_who_is_connected)
+{
+    struct ia_device_row row = world_device("plain_leaf", "dev-1"), fill = world_device("leaf_of_root", "dev-2");
+    world_start_with("device_cache_size", "1");
+    device_is(IA_DEVICE_ACTIVE);
+    connect_device();
+    world_device_now("dev-2", &fill, 1); /* dev-1's record makes room */
+    begin();
+    page(&fill, 1);
+    page(&row, 1);
+    end();
+    sweep();
+    ck_assert_uint_eq(broker.n_kicked, 0);
+    row.device_status = IA_DEVICE_REVOKED;
+    world_device_now("dev-2", &fill, 1);
+    begin();
+    page(&fill, 1);
+    page(&row, 1);
+    end();
+    sweep();
+    ck_assert_uint_eq(ended(IA_R_DEVICE_REVOKED), 1);
+    world_stop();
+}
+END_TEST
+
+/* --- the rest of what the worker sends ------------------------------------------------------------------------------
+ */
+
+START_TEST(log_lines_and_events_of_the_worker_are_passed_on)
+{
+    world_start();
+    struct ia_reply *log = ia_reply_new(IA_REPLY_LOG, "the database is slow: 100%s"),
+                    *event = ia_reply_new(IA_REPLY_EVENT, "{\"ca\":\"acme\"}");
+    log->level = MOSQ_LOG_WARNING;
+    (void)snprintf(event->name, sizeof event->name, "ca/status");
+    worker_reply(log);
+    worker_reply(event);
+    world_tick();
+    ck_assert_ptr_nonnull(strstr(broker.log, "4 iot-auth: the database is slow: 100%s\n"));
+    ck_assert_str_eq(broker_payload("$iot-auth/events/ca/status"), "{\"ca\":\"acme\"}");
+    world_stop();
+}
+END_TEST
+
+START_TEST(counters_are_published_and_kept)
+{
+    start_connected();
+    clock_advance_ms(6000);
+    world_tick();
+    ck_assert_str_eq(broker_payload("$SYS/broker/iot-auth/connects/accepted/devices"), "1");
+    ck_assert_str_eq(broker_payload("$SYS/broker/iot-auth/sessions"), "1");
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_COUNTERS), 1);
+    ck_assert_ptr_nonnull(strstr(worker_last(IA_REQUEST_COUNTERS)->text, "\"connects/accepted/devices\":1"));
+    world_tick(); /* every five seconds */
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_COUNTERS), 1);
+    world_stop();
+}
+END_TEST
+
+/* A large snapshot takes milliseconds to free: the worker does it, unless it cannot. */
+START_TEST(old_snapshot_goes_to_the_worker_or_is_freed_here)
+{
+    world_start();
+    world_snapshot();
+    world_tick();
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_RETIRE), 1);
+    ck_assert_ptr_nonnull(worker_last(IA_REQUEST_RETIRE)->snapshot);
+    worker_stub.full = true;
+    world_snapshot();
+    world_tick();
+    worker_stub.full = false;
+    world_stop(); /* leaks are the sanitizer's to find */
+}
+END_TEST
+
+static void cases(TCase *c)
+{
+    tcase_add_loop_test(c, session_is_judged_when_the_configuration_changes, 0,
+                        (int)(sizeof changes / sizeof changes[0]));
+    tcase_add_loop_test(c, session_is_judged_when_its_device_changes, 0, (int)(sizeof records / sizeof records[0]));
+    tcase_add_test(c, deleted_device_is_out_and_forgotten);
+    tcase_add_test(c, deleted_certificate_ends_its_own_session_only);
+    tcase_add_test(c, device_of_another_name_is_not_concerned);
+    tcase_add_test(c, replies_are_applied_in_their_order);
+    tcase_add_test(c, session_ends_with_its_certificate);
+    tcase_add_test(c, session_ends_with_its_token);
+    tcase_add_loop_test(c, app_is_judged_when_its_issuer_changes, 0, (int)(sizeof issuers / sizeof issuers[0]));
+    tcase_add_test(c, app_goes_on_with_its_new_rights_when_the_mapping_changes);
+    tcase_add_test(c, session_is_kicked_once);
+    tcase_add_test(c, session_whose_disconnect_was_seen_is_not_kicked);
+    tcase_add_test(c, session_that_was_taken_over_is_not_kicked_in_anothers_place);
+    tcase_add_test(c, thousands_are_ended_in_slices);
+    tcase_add_test(c, walk_makes_good_what_was_missed);
+    tcase_add_test(c, walk_that_finds_all_as_it_was_changes_nothing);
+    tcase_add_test(c, walk_brings_a_changed_record_to_its_session);
+    tcase_add_test(c, walk_with_a_full_cache_still_judges_who_is_connected);
+    tcase_add_test(c, log_lines_and_events_of_the_worker_are_passed_on);
+    tcase_add_test(c, counters_are_published_and_kept);
+    tcase_add_test(c, old_snapshot_goes_to_the_worker_or_is_freed_here);
+}
+
+int main(void)
+{
+    return run_suite("judge", cases);
+}
