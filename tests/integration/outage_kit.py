@@ -8,8 +8,6 @@ import time
 import psycopg2
 
 import pg
-import pki
-from broker import PATIENCE, wait_until
 from fault_proxy import FaultProxy
 from site_kit import Registry, Site
 from swarm import Bystander

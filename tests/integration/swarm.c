@@ -22,6 +22,7 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -545,6 +546,7 @@ static bool start(void)
 int main(void)
 {
     struct epoll_event events[512];
+    signal(SIGPIPE, SIG_IGN);
     if (!start())
         return 1;
     for (;;) {

@@ -5,6 +5,7 @@
     swarm.open(0, port, parallel=50)                     # how many are open
 """
 
+import contextlib
 import os
 import pathlib
 import resource
@@ -36,6 +37,15 @@ def program():
                        check=True)
         os.replace(fresh, path)
     return str(path)
+
+
+def measure_undisturbed(*processes):
+    """Lets these have the processor before all others, where that is allowed: what is measured is they, not what else
+    the machine is doing."""
+    for process in processes:
+        with contextlib.suppress(PermissionError):
+            for thread in os.listdir("/proc/%d/task" % process.pid):
+                os.sched_setscheduler(int(thread), os.SCHED_RR, os.sched_param(1))
 
 
 class Report:
@@ -132,6 +142,7 @@ class Bystander:
 
     def __init__(self, folder, port, credential, device_id, idle_port, idle_credential):
         self._swarm = Swarm(folder)
+        self.process = self._swarm.process
         self._swarm.load(0, device_id, credential)
         self._swarm.load(1, "control", idle_credential)
         assert self._swarm.open(0, port) == 1, "the bystander was not let in"
