@@ -26,7 +26,8 @@ static void take_record(void *ctx, struct ia_session *session)
     session->binding.generation = 0; /* roles and attributes may be others */
 }
 
-/* Put a record into the cache and under the sessions that it concerns.  Takes the reference over. */
+/* Put a record into the cache and under the sessions that it concerns; those hear of it also when there is no memory to
+ * keep it.  Takes the reference over. */
 static void device_arrived(struct ia_core *core, struct ia_device *device)
 {
     const struct ia_device *old = ia_device_cache_find(core->devices, device->fingerprint);
@@ -34,10 +35,9 @@ static void device_arrived(struct ia_core *core, struct ia_device *device)
     if (old)
         device->refusal = old->refusal;
     ia_device_ref(device);
-    if (ia_device_cache_put(core->devices, device)) {
-        ia_sessions_of_device(core->sessions, ia_device_id(device), take_record, device);
-        ia_sessions_of_device(core->sessions, ia_device_id(device), judge_one, core);
-    }
+    (void)ia_device_cache_put(core->devices, device);
+    ia_sessions_of_device(core->sessions, ia_device_id(device), take_record, device);
+    ia_sessions_of_device(core->sessions, ia_device_id(device), judge_one, core);
     ia_device_free(device);
 }
 

@@ -11,18 +11,22 @@
 #define EVENTS_A_SECOND 10 /* of refused strangers: anyone can mint certificates */
 #define COUNTERS_MAX    8192
 
-/* What clients send may hold anything: in a log line it is one word of printable characters. */
-static const char *word(const char *text, char out[IA_VALUE_MAX + 1])
+/* What clients send may hold anything: in a log line it must not pass for another line, or another member of this one.
+ * Copies what fits, with a '?' for each character up to `last_bad`, each quote and DEL. */
+static const char *harmless(const char *text, unsigned char last_bad, char *out, size_t size)
 {
     size_t n = 0;
-    if (!text || !*text)
-        return "-";
-    for (; text[n] && n < IA_VALUE_MAX; n++) {
+    for (; text[n] && n < size - 1; n++) {
         unsigned char c = (unsigned char)text[n];
-        out[n] = (char)(c <= 0x20 || c == 0x7F || c == '"' ? '?' : c);
+        out[n] = (char)(c <= last_bad || c == 0x7F || c == '"' ? '?' : c);
     }
     out[n] = '\0';
     return out;
+}
+
+static const char *word(const char *text, char out[IA_VALUE_MAX + 1])
+{
+    return text && *text ? harmless(text, ' ', out, IA_VALUE_MAX + 1) : "-";
 }
 
 static const char *ca_name(const struct ia_attempt *attempt)
@@ -32,12 +36,13 @@ static const char *ca_name(const struct ia_attempt *attempt)
 
 static void log_text(const struct ia_attempt *a, const char *verdict, enum ia_reason reason)
 {
-    char who[IA_VALUE_MAX + 1], cid[IA_VALUE_MAX + 1], ca[IA_VALUE_MAX + 1];
+    char who[IA_VALUE_MAX + 1], cid[IA_VALUE_MAX + 1], ca[IA_VALUE_MAX + 1], detail[sizeof a->detail];
     bool refused = reason != IA_R_NONE;
+    (void)harmless(refused ? a->detail : "", 0x1F, detail, sizeof detail);
     ia_log(refused ? MOSQ_LOG_NOTICE : MOSQ_LOG_INFO, "%s%s%s %s=%s client=%s address=%s ca=%s%s%s%s", verdict,
            refused ? " reason=" : "", ia_reason_name(reason), a->app ? "app" : "device", word(a->principal, who),
-           word(a->client_id, cid), a->address ? a->address : "-", word(ca_name(a), ca),
-           refused && a->detail[0] ? " detail=\"" : "", refused ? a->detail : "", refused && a->detail[0] ? "\"" : "");
+           word(a->client_id, cid), a->address ? a->address : "-", word(ca_name(a), ca), detail[0] ? " detail=\"" : "",
+           detail, detail[0] ? "\"" : "");
 }
 
 /* The members that log line and event share. */
