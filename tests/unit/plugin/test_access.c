@@ -150,6 +150,19 @@ START_TEST(denial_is_told_once_for_each_action_with_its_rule)
 }
 END_TEST
 
+/* A topic may hold quotes: it stays one member of one line. */
+START_TEST(denied_topic_cannot_forge_the_log_line)
+{
+    start_connected(false);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE,
+                               "a\" reason=\n\x7F"
+                               "b"),
+                     DENIED);
+    ck_assert_ptr_nonnull(strstr(broker.log, "detail=\"publish a? reason=??b: no rule allows it\"\n"));
+    world_stop();
+}
+END_TEST
+
 /* use_identity_as_username lets it past BASIC_AUTH under its CN: with rights of a username this were impersonation. */
 START_TEST(connected_stranger_is_denied_and_kicked)
 {
@@ -447,6 +460,7 @@ static void cases(TCase *c)
     tcase_add_test(c, rule_change_takes_effect_on_the_next_check);
     tcase_add_test(c, role_of_its_own_takes_effect_on_the_next_check);
     tcase_add_test(c, denial_is_told_once_for_each_action_with_its_rule);
+    tcase_add_test(c, denied_topic_cannot_forge_the_log_line);
     tcase_add_test(c, connected_stranger_is_denied_and_kicked);
     tcase_add_test(c, binding_that_needs_more_roles_than_fit_denies);
     tcase_add_loop_test(c, condemned_session_keeps_what_waits_for_it_unless_revoked, 0,

@@ -471,6 +471,25 @@ START_TEST(persistent_session_keeps_its_client_id_after_the_connection)
 }
 END_TEST
 
+/* A second connection that was let in and then failed took the client id's ownership with it: a third, of another
+ * device, could have the first one's subscriptions and queue. */
+START_TEST(client_id_stays_its_owners_when_a_newer_connection_fails)
+{
+    start_with_two();
+    struct mosquitto owner = world_client("shared", "plain_leaf"), failing = world_client("shared", "plain_leaf"),
+                     thief = world_client("shared", "leaf_of_root");
+    ck_assert_int_eq(world_connect(&owner), MOSQ_ERR_SUCCESS);
+    failing.refuses_username = true;
+    ck_assert_int_eq(world_connect(&failing), MOSQ_ERR_AUTH);
+    world_disconnect(&failing);
+    world_tick();
+    ck_assert_ptr_eq(ia_session_owner(world.core->sessions, "shared"), world_session(&owner));
+    ck_assert_int_eq(world_connect(&thief), MOSQ_ERR_AUTH);
+    ck_assert_uint_eq(world_refused(IA_R_CLIENT_ID_MISMATCH), 1);
+    world_stop();
+}
+END_TEST
+
 /* 2.1 can be asked for what it has under an id, also what it restored from disk. */
 START_TEST(session_that_the_broker_restored_is_its_users)
 {
@@ -597,6 +616,7 @@ static void cases(TCase *c)
     tcase_add_test(c, take_over_by_the_same_device_is_harmless);
     tcase_add_test(c, take_over_by_another_device_is_refused);
     tcase_add_test(c, persistent_session_keeps_its_client_id_after_the_connection);
+    tcase_add_test(c, client_id_stays_its_owners_when_a_newer_connection_fails);
     tcase_add_test(c, session_that_the_broker_restored_is_its_users);
     tcase_add_test(c, known_device_that_is_refused_again_and_again_makes_one_event);
     tcase_add_test(c, refused_strangers_are_sampled_to_ten_events_a_second);

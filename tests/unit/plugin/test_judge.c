@@ -160,6 +160,32 @@ START_TEST(session_is_judged_when_its_device_changes)
 }
 END_TEST
 
+static bool cache_has_no_memory;
+
+bool __real_ia_device_cache_put(struct ia_device_cache *cache, struct ia_device *record);
+bool __wrap_ia_device_cache_put(struct ia_device_cache *cache, struct ia_device *record);
+
+bool __wrap_ia_device_cache_put(struct ia_device_cache *cache, struct ia_device *record)
+{
+    if (!cache_has_no_memory)
+        return __real_ia_device_cache_put(cache, record);
+    ia_device_cache_remove(cache, record->fingerprint);
+    ia_device_free(record);
+    return false;
+}
+
+/* A record that could not be kept was not given to its sessions either: a revoked device stayed when memory ran out. */
+START_TEST(session_is_judged_also_when_its_record_cannot_be_kept)
+{
+    start_connected();
+    cache_has_no_memory = true;
+    device_is(IA_DEVICE_REVOKED);
+    world_tick();
+    ck_assert_uint_eq(ended(IA_R_DEVICE_REVOKED), 1);
+    world_stop();
+}
+END_TEST
+
 START_TEST(deleted_device_is_out_and_forgotten)
 {
     start_connected();
@@ -559,6 +585,7 @@ static void cases(TCase *c)
     tcase_add_loop_test(c, session_is_judged_when_the_configuration_changes, 0,
                         (int)(sizeof changes / sizeof changes[0]));
     tcase_add_loop_test(c, session_is_judged_when_its_device_changes, 0, (int)(sizeof records / sizeof records[0]));
+    tcase_add_test(c, session_is_judged_also_when_its_record_cannot_be_kept);
     tcase_add_test(c, deleted_device_is_out_and_forgotten);
     tcase_add_test(c, deleted_certificate_ends_its_own_session_only);
     tcase_add_test(c, device_of_another_name_is_not_concerned);
