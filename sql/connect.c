@@ -121,7 +121,7 @@ static bool read_bool(const PGresult *result, int column)
 }
 
 /* The settings of the session; time-outs only where neither the user nor the role has some.  jit: compiling a statement
- * takes longer than running ours. */
+ * takes longer than running ours.  Registration is written for READ COMMITTED, whatever the database's default is. */
 static enum ia_rc send_settings(struct ia_db *db, struct ia_err *err)
 {
     char statement_ms[16], lock_ms[16];
@@ -134,6 +134,7 @@ static enum ia_rc send_settings(struct ia_db *db, struct ia_err *err)
         send_sql(db,
                  "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on', "
                  "set_config('jit', 'off', false), "
+                 "set_config('default_transaction_isolation', 'read committed', false), "
                  "set_config('statement_timeout', CASE current_setting('statement_timeout') WHEN '0' THEN $1::text "
                  "ELSE current_setting('statement_timeout') END, false), "
                  "set_config('lock_timeout', CASE current_setting('lock_timeout') WHEN '0' THEN $2::text "
