@@ -134,19 +134,19 @@ def test_a_revocation_list_ends_the_connections_of_those_on_it(site):
 def test_an_expired_certificate_loses_its_connection(site):
     acme = site.fleet()
     broker = site.broker()
-    client = site.connect(broker, acme.issue("sensor-1", not_after=4))
+    client = site.connect(broker, acme.issue("sensor-1", not_after=5))
     assert client.connected
-    client.wait_closed(6)
+    client.wait_closed(7)
     event = site.registry.wait_for_event(kind="session/ended", principal="sensor-1")
     assert event["reason"] == "certificate_expired"
 
 
 def test_an_expired_intermediate_ends_the_connection_too(site):
     acme = site.fleet()
-    line = acme.intermediate("line 7", not_after=4)
     broker = site.broker()
+    line = acme.intermediate("line 7", not_after=5)
     client = site.connect(broker, line.issue("sensor-1"))
-    client.wait_closed(6)
+    client.wait_closed(7)
 
 
 def test_a_denied_network_loses_its_live_connections(site):
