@@ -1,5 +1,6 @@
 """Just-in-time registration: who appears in the registry, when, and who does not."""
 
+import contextlib
 import pytest
 
 import pki
@@ -291,3 +292,12 @@ def test_a_revocation_reaches_every_broker(site):
         client.wait_closed(1.0)
     for broker in brokers:
         assert site.try_connect(broker, device, client_id="sensor-1-x") in NOT_AUTHORIZED
+
+
+def test_a_database_with_another_isolation_level_registers_too(site):
+    database = site.registry.database
+    with contextlib.closing(database.superuser()) as connection, connection.cursor() as cursor:
+        cursor.execute("ALTER DATABASE %s SET default_transaction_isolation = 'repeatable read'" % database.name)
+    acme = site.fleet()
+    site.connect(site.broker(), acme.issue("sensor-1"))
+    assert site.registry.devices() == ["sensor-1"]
