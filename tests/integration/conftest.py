@@ -6,10 +6,11 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-pytest.register_assert_rewrite("site_kit")
+pytest.register_assert_rewrite("site_kit", "outage_kit")
 
 import broker as brokers  # noqa: E402
 import pg  # noqa: E402
+from outage_kit import OutageSite  # noqa: E402
 from site_kit import Registry, Site, TestPki  # noqa: E402
 
 
@@ -62,5 +63,20 @@ def bare_site(broker_kind, tmp_path, pki_of_listeners):
 def site(plugin, broker_kind, tmp_path, pki_of_listeners, database):
     """A site whose brokers load the plugin, with a registry of its own."""
     site = Site(broker_kind, tmp_path, pki_of_listeners, Registry(database))
+    yield site
+    site.close()
+
+
+@pytest.fixture(scope="module")
+def own_postgres():
+    """A PostgreSQL that the tests of one file may stop, kill and starve.  What it has committed is on the disk."""
+    with pg.Server(fsync=True, settings={"max_connections": 30}) as server:
+        yield server
+
+
+@pytest.fixture
+def outage(plugin, broker_kind, tmp_path, pki_of_listeners, own_postgres):
+    """A site whose registry can be hidden or broken while administrators still work on it."""
+    site = OutageSite(broker_kind, tmp_path, pki_of_listeners, own_postgres)
     yield site
     site.close()

@@ -7,6 +7,7 @@
     proxy.swallow_answers()      # half-open: requests arrive, answers do not
     proxy.reset()                # RST to both sides of every connection
     proxy.refuse()               # as reset(), and nobody listens any more
+    proxy.hang_up()              # new connections are accepted and reset at once
     proxy.heal()                 # as on the first day; connections that lost bytes are reset
 
 One thread runs it all.
@@ -20,6 +21,7 @@ import threading
 import time
 
 CHUNK = 65536
+NO_LINGER = struct.pack("ii", 1, 0)  # close() sends RST
 
 
 class _Side:
@@ -42,10 +44,11 @@ class FaultProxy:
         self._sides = []
         self._delay = 0.0
         self._lose_requests = self._lose_answers = False
+        self._hang_up = False
         self._stop = False
         self._listener = None
         self.port = 0
-        self.accepted = 0
+        self.accepted = []  # when: time.monotonic() of each connection
         self._listen()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -77,9 +80,15 @@ class FaultProxy:
                 self._listener.close()
                 self._listener = None
 
+    def hang_up(self):
+        with self._lock:
+            self.reset()
+            self._hang_up = True
+
     def heal(self):
         with self._lock:
             self._delay = 0.0
+            self._hang_up = False
             self._lose_requests = self._lose_answers = False
             for side in [side for side in self._sides if side.broken]:
                 self._drop(side, linger=True)
@@ -108,7 +117,11 @@ class FaultProxy:
 
     def _accept(self):
         client, _ = self._listener.accept()
-        self.accepted += 1
+        self.accepted.append(time.monotonic())
+        if self._hang_up:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+            client.close()
+            return
         try:
             server = socket.create_connection(self._target, timeout=5)
         except OSError:
@@ -131,7 +144,7 @@ class FaultProxy:
             if one.watched:
                 self._selector.unregister(one.socket)
             if linger:
-                one.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                one.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             one.socket.close()
 
     def _read(self, side):

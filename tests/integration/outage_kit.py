@@ -13,6 +13,7 @@ from site_kit import Registry, Site
 from swarm import Bystander
 
 AUTH_WAIT = 0.5
+AT_ONCE = 0.3  # a TLS handshake on a busy machine, and no wait for anything
 GONE = r"iot-auth: .*(?:lost the database|no database)"
 BACK = r"iot-auth: .*the database is back"
 # Detected by the heartbeat (5 s) or a look-up, each with its time-out of 10 s.

@@ -8,23 +8,7 @@ import pytest
 import pg
 from broker import wait_until
 from client import TRY_AGAIN
-from outage_kit import AUTH_WAIT, BACK, BACK_WITHIN, GONE, OutageSite, lines_of, told_once
-
-AT_ONCE = 0.3  # a TLS handshake on a busy machine, and no wait for anything
-
-
-@pytest.fixture(scope="module")
-def own_postgres():
-    with pg.Server(settings={"max_connections": 30}) as server:
-        yield server
-
-
-@pytest.fixture
-def outage(plugin, broker_kind, tmp_path, pki_of_listeners, own_postgres):
-    site = OutageSite(broker_kind, tmp_path, pki_of_listeners, own_postgres)
-    yield site
-    site.close()
-
+from outage_kit import AT_ONCE, AUTH_WAIT, BACK, BACK_WITHIN, lines_of, told_once
 
 # Each fault: what breaks it, what mends it.
 

@@ -10,27 +10,12 @@ import time
 import psycopg2.extras
 import pytest
 
-import pg
 from broker import wait_until
-from outage_kit import BACK, BACK_WITHIN, OutageSite
+from outage_kit import BACK, BACK_WITHIN
 from swarm import Bystander, Swarm, measure_undisturbed, raise_file_limit
 
 SESSIONS = int(os.environ.get("IOT_AUTH_SESSIONS", "2000"))
 PARALLEL = 40
-
-
-@pytest.fixture(scope="module")
-def durable_postgres():
-    """What it has committed is on the disk."""
-    with pg.Server(fsync=True) as server:
-        yield server
-
-
-@pytest.fixture
-def outage(plugin, broker_kind, tmp_path, pki_of_listeners, durable_postgres):
-    site = OutageSite(broker_kind, tmp_path, pki_of_listeners, durable_postgres)
-    yield site
-    site.close()
 
 
 @pytest.fixture
