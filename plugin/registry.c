@@ -30,7 +30,10 @@ static struct ia_pending *pending_get(struct ia_core *core, const uint8_t *finge
     p->answered = true; /* nothing is on its way */
     p->reason = IA_R_DEVICE_UNKNOWN;
     HASH_ADD(hh, core->pending, fingerprint, IA_FINGERPRINT_LEN, p);
-    return p;
+    if (p->hh.tbl)
+        return p;
+    free(p);
+    return NULL;
 }
 
 static void asked(struct ia_pending *p, bool registering)

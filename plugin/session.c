@@ -51,7 +51,10 @@ static struct ia_fellows *fellows_get(struct ia_sessions *all, const char *devic
         return NULL;
     memcpy(p->device_id, device_id, len);
     HASH_ADD_KEYPTR(hh, all->by_device, p->device_id, len, p);
-    return p;
+    if (p->hh.tbl)
+        return p;
+    free(p);
+    return NULL;
 }
 
 static void fellows_drop_if_empty(struct ia_sessions *all, struct ia_fellows *p)
@@ -79,6 +82,10 @@ static bool owner_add(struct ia_sessions *all, const char *client_id, struct ia_
             return false;
         memcpy(o->client_id, client_id, len);
         HASH_ADD_KEYPTR(hh, all->by_client_id, o->client_id, len, o);
+        if (!o->hh.tbl) {
+            free(o);
+            return false;
+        }
     }
     DL_PREPEND2(o->sessions, s, prev_owned, next_owned);
     s->owned = true;
@@ -225,13 +232,16 @@ struct ia_session *ia_session_open(struct ia_sessions *sessions, const struct mo
     s->client = client;
     s->kind = kind;
     s->ends = INT64_MAX;
-    if (!name_session(sessions, s, client_id, username)) {
+    bool named = name_session(sessions, s, client_id, username);
+    if (named)
+        HASH_ADD_PTR(sessions->by_client, client, s);
+    if (!s->hh.tbl) {
+        owner_remove(sessions, s);
         session_clear(s);
         return NULL;
     }
     s->live = true;
     sessions->n_live++;
-    HASH_ADD_PTR(sessions->by_client, client, s);
     return s;
 }
 

@@ -97,6 +97,10 @@ static struct parsed *entry(struct parsed **table, int64_t id, const char *pem, 
         p->id = id;
         p->pem = copy;
         HASH_ADD(hh, *table, id, sizeof id, p);
+        if (!p->hh.tbl) {
+            parsed_free(p);
+            return NULL;
+        }
     }
     p->round = round;
     return p;
