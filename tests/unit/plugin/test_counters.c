@@ -1,0 +1,91 @@
+#include "plugin/counters.h"
+
+#include "tests/unit/plugin/suite.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static char told[4096]; /* "name=value\n" … */
+
+static void note(void *ctx, const char *name, int64_t value)
+{
+    size_t n = strlen(told);
+    ck_assert_ptr_eq(ctx, told);
+    (void)snprintf(told + n, sizeof told - n, "%s=%lld\n", name, (long long)value);
+}
+
+static const char *each(const struct ia_counters *counters)
+{
+    told[0] = '\0';
+    ia_counters_each(counters, note, told);
+    return told;
+}
+
+START_TEST(counters_begin_at_nought_and_show_no_reasons)
+{
+    const struct ia_counters counters = {0};
+    const char *text = each(&counters);
+    ck_assert_ptr_nonnull(strstr(text, "connects/accepted/devices=0\n"));
+    ck_assert_ptr_nonnull(strstr(text, "registrations=0\n"));
+    ck_assert_ptr_null(strstr(text, "refused"));
+    ck_assert_ptr_null(strstr(text, "ended"));
+}
+END_TEST
+
+START_TEST(counters_are_told_by_their_names)
+{
+    struct ia_counters counters = {.accepted_devices = 1,
+                                   .accepted_apps = 2,
+                                   .registrations = 3,
+                                   .acl_allowed = 4,
+                                   .acl_denied = 5,
+                                   .cache_hits = 6,
+                                   .cache_misses = 7,
+                                   .waits = 8,
+                                   .longest_wait_us = 9,
+                                   .events_dropped = 10};
+    static const char *const lines[] = {"connects/accepted/devices=1\n",
+                                        "connects/accepted/apps=2\n",
+                                        "registrations=3\n",
+                                        "acl/allowed=4\n",
+                                        "acl/denied=5\n",
+                                        "cache/hits=6\n",
+                                        "cache/misses=7\n",
+                                        "database/waits=8\n",
+                                        "database/longest_wait_us=9\n",
+                                        "events/dropped=10\n"};
+    const char *text = each(&counters);
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        ck_assert_msg(strstr(text, lines[i]) != NULL, "%s in %s", lines[i], text);
+}
+END_TEST
+
+START_TEST(every_reason_has_its_counter)
+{
+    struct ia_counters counters = {0};
+    char line[128];
+    for (int i = 1; i < IA_REASON_COUNT; i++) {
+        counters.refused[i] = (uint64_t)i;
+        counters.ended[i] = (uint64_t)i + 100;
+    }
+    const char *text = each(&counters);
+    for (int i = 1; i < IA_REASON_COUNT; i++) {
+        (void)snprintf(line, sizeof line, "connects/refused/%s=%d\n", ia_reason_name((enum ia_reason)i), i);
+        ck_assert_msg(strstr(text, line) != NULL, "%s", line);
+        (void)snprintf(line, sizeof line, "sessions/ended/%s=%d\n", ia_reason_name((enum ia_reason)i), i + 100);
+        ck_assert_msg(strstr(text, line) != NULL, "%s", line);
+    }
+}
+END_TEST
+
+static void cases(TCase *c)
+{
+    tcase_add_test(c, counters_begin_at_nought_and_show_no_reasons);
+    tcase_add_test(c, counters_are_told_by_their_names);
+    tcase_add_test(c, every_reason_has_its_counter);
+}
+
+int main(void)
+{
+    return run_suite("counters", cases);
+}
