@@ -64,29 +64,29 @@ def test_a_fit_leaf_is_admitted(site, fleet, options):
 # Refused: the connection ends in the handshake
 
 UNFIT_LEAFS = [
-    # (what, options of the leaf, reasons that may be told)
-    ("expired", {"not_before": -2 * DAY, "not_after": -60}, {"certificate_expired"}),
-    ("not yet valid", {"not_before": 3600, "not_after": DAY}, {"certificate_expired", "chain_invalid"}),
-    ("for servers only", {"eku": (pki.SERVER_AUTH,)}, {"certificate_unfit"}),
-    ("for signing certificates only", {"usage": ("key_cert_sign",)}, {"certificate_unfit"}),
-    ("signed with SHA-1", {"digest": pki.hashes.SHA1()}, {"certificate_unfit", "chain_invalid"}),
-    ("of an RSA key of 1024 bits", {"key": pki.rsa_key(1024)}, {"certificate_unfit", "chain_invalid"}),
-    ("of an unknown critical extension", {"critical_unknown": True}, {"certificate_unfit", "chain_invalid"}),
+    # (what, options of the leaf, reason)
+    ("expired", {"not_before": -2 * DAY, "not_after": -60}, "certificate_expired"),
+    ("not yet valid", {"not_before": 3600, "not_after": DAY}, "certificate_expired"),
+    ("for servers only", {"eku": (pki.SERVER_AUTH,)}, "certificate_unfit"),
+    ("for signing certificates only", {"usage": ("key_cert_sign",)}, "certificate_unfit"),
+    ("signed with SHA-1", {"digest": pki.hashes.SHA1()}, "certificate_unfit"),
+    ("of an RSA key of 1024 bits", {"key": pki.rsa_key(1024)}, "certificate_unfit"),
+    ("of an unknown critical extension", {"critical_unknown": True}, "certificate_unfit"),
 ]
 
 
-def assert_refused_in_handshake(site, broker, credential, reasons):
+def assert_refused_in_handshake(site, broker, credential, reason):
     since = site.registry.last_event()
     mark = broker.mark()
     assert site.try_connect(broker, credential) == CLOSED, broker.log(mark)
     event = site.registry.wait_for_event(kind="device/refused", since=since)
-    assert event["reason"] in reasons, event
+    assert event["reason"] == reason, event
 
 
-@pytest.mark.parametrize("what,options,reasons", UNFIT_LEAFS, ids=[row[0] for row in UNFIT_LEAFS])
-def test_an_unfit_leaf_is_refused(site, fleet, what, options, reasons):
+@pytest.mark.parametrize("what,options,reason", UNFIT_LEAFS, ids=[row[0] for row in UNFIT_LEAFS])
+def test_an_unfit_leaf_is_refused(site, fleet, what, options, reason):
     broker = site.broker()
-    assert_refused_in_handshake(site, broker, fleet.issue("sensor-1", **options), reasons)
+    assert_refused_in_handshake(site, broker, fleet.issue("sensor-1", **options), reason)
     assert site.registry.devices() == []
     site.connect(broker, fleet.issue("sensor-2"))
 
@@ -94,7 +94,7 @@ def test_an_unfit_leaf_is_refused(site, fleet, what, options, reasons):
 def test_a_stranger_is_refused(site, fleet):
     broker = site.broker()
     for stranger in (pki.root("x"), pki.root("x").intermediate("acme"), site.root.intermediate("other")):
-        assert_refused_in_handshake(site, broker, stranger.issue("sensor-1"), {"ca_unknown"})
+        assert_refused_in_handshake(site, broker, stranger.issue("sensor-1"), "ca_unknown")
     assert fleet.certificate and site.registry.devices() == []
 
 
@@ -104,7 +104,7 @@ def test_a_self_signed_leaf_is_refused(site, fleet):
     subject = pki.name("sensor-1")
     selfmade = pki.root(subject=subject, key=key)
     credential = pki.Credential(key, selfmade.certificate, fleet.chain())
-    assert_refused_in_handshake(site, broker, credential, {"ca_unknown", "chain_invalid", "certificate_unfit"})
+    assert_refused_in_handshake(site, broker, credential, "certificate_unfit")
 
 
 def test_a_leaf_that_only_names_the_registered_authority_is_refused(site, fleet):
@@ -113,12 +113,12 @@ def test_a_leaf_that_only_names_the_registered_authority_is_refused(site, fleet)
     broker = site.broker()
     for beside in ([fleet], [forger], [forger, fleet], []):
         forged = forger.issue("sensor-1", beside=beside)
-        assert_refused_in_handshake(site, broker, forged, {"ca_unknown", "chain_invalid"})
+        assert_refused_in_handshake(site, broker, forged, "ca_unknown")
 
 
 def test_a_missing_link_is_refused(site, fleet):
     leaf = fleet.intermediate("line 7").issue("sensor-1", beside=[fleet])
-    assert_refused_in_handshake(site, site.broker(), leaf, {"ca_unknown", "chain_invalid"})
+    assert_refused_in_handshake(site, site.broker(), leaf, "ca_unknown")
 
 
 def test_a_device_cannot_act_as_an_authority(site, fleet):
@@ -127,29 +127,23 @@ def test_a_device_cannot_act_as_an_authority(site, fleet):
     pretender = pki.Authority(device.certificate.subject, device.key, device.certificate, fleet)
     broker = site.broker()
     site.connect(broker, device)
-    assert_refused_in_handshake(
-        site, broker, pretender.issue("sensor-2"), {"chain_invalid", "certificate_unfit", "ca_unknown"}
-    )
+    assert_refused_in_handshake(site, broker, pretender.issue("sensor-2"), "chain_invalid")
 
 
 UNFIT_INTERMEDIATES = [
-    ("expired", {"not_before": -2 * DAY, "not_after": -60}, {"certificate_expired"}),
-    ("not an authority", {"basic_constraints": False}, {"chain_invalid", "certificate_unfit"}),
-    ("without certificate signing", {"usage": ("crl_sign",)}, {"chain_invalid", "certificate_unfit"}),
-    ("signed with SHA-1", {"digest": pki.hashes.SHA1()}, {"chain_invalid", "certificate_unfit"}),
-    (
-        "constrained to other names",
-        {"name_constraints": ([pki.x509.DNSName("only.example")], None)},
-        {"chain_invalid", "certificate_unfit"},
-    ),
+    ("expired", {"not_before": -2 * DAY, "not_after": -60}, "certificate_expired"),
+    ("not an authority", {"basic_constraints": False}, "chain_invalid"),
+    ("without certificate signing", {"usage": ("crl_sign",)}, "chain_invalid"),
+    ("signed with SHA-1", {"digest": pki.hashes.SHA1()}, "chain_invalid"),
+    ("constrained to other names", {"name_constraints": ([pki.x509.DNSName("only.example")], None)}, "chain_invalid"),
 ]
 
 
-@pytest.mark.parametrize("what,options,reasons", UNFIT_INTERMEDIATES, ids=[row[0] for row in UNFIT_INTERMEDIATES])
-def test_an_unfit_intermediate_is_refused(site, fleet, what, options, reasons):
+@pytest.mark.parametrize("what,options,reason", UNFIT_INTERMEDIATES, ids=[row[0] for row in UNFIT_INTERMEDIATES])
+def test_an_unfit_intermediate_is_refused(site, fleet, what, options, reason):
     line = fleet.intermediate("line 7", **options)
     leaf = line.issue("sensor-1", san_dns=["sensor-1.acme.example"])
-    assert_refused_in_handshake(site, site.broker(), leaf, reasons)
+    assert_refused_in_handshake(site, site.broker(), leaf, reason)
 
 
 def test_a_path_length_is_kept(site):
@@ -157,7 +151,7 @@ def test_a_path_length_is_kept(site):
     broker = site.broker()
     site.connect(broker, short.issue("sensor-1"))
     below = short.intermediate("line 7").issue("sensor-2")
-    assert_refused_in_handshake(site, broker, below, {"chain_invalid"})
+    assert_refused_in_handshake(site, broker, below, "chain_invalid")
 
 
 def test_no_certificate_at_all_is_refused_on_the_device_listener(site, fleet):
@@ -181,20 +175,20 @@ def test_neither_certificate_nor_token_is_refused(site, fleet, listener):
 @pytest.mark.parametrize("status", ["INACTIVE", "REVOKED"])
 def test_a_disabled_authority_admits_nobody(site, fleet, status):
     site.registry.set_ca_status(name="acme", status=status)
-    assert_refused_in_handshake(site, site.broker(), fleet.issue("sensor-1"), {"ca_inactive"})
+    assert_refused_in_handshake(site, site.broker(), fleet.issue("sensor-1"), "ca_inactive")
 
 
 def test_a_disabled_root_takes_its_registered_intermediates_with_it(site, fleet):
     site.register(site.root, "root")
     site.registry.set_ca_status(name="root", status="INACTIVE")
-    assert_refused_in_handshake(site, site.broker(), fleet.issue("sensor-1"), {"ca_inactive"})
+    assert_refused_in_handshake(site, site.broker(), fleet.issue("sensor-1"), "ca_inactive")
 
 
 def test_a_disabled_intermediate_is_not_opened_by_its_registered_root(site, fleet):
     site.register(site.root, "root")
     site.registry.set_ca_status(name="acme", status="INACTIVE")
     broker = site.broker()
-    assert_refused_in_handshake(site, broker, fleet.issue("sensor-1"), {"ca_inactive"})
+    assert_refused_in_handshake(site, broker, fleet.issue("sensor-1"), "ca_inactive")
     site.connect(broker, site.root.intermediate("other").issue("sensor-2"))
 
 
@@ -204,7 +198,7 @@ def test_a_disabled_authority_is_not_opened_by_a_new_certificate_for_its_key(sit
     site.registry.set_ca_status(name="acme", status="INACTIVE")
     again = fleet.recertified_by(other)
     leaf = fleet.issue("sensor-1").beside_with(again)
-    assert_refused_in_handshake(site, site.broker(), leaf, {"ca_inactive"})
+    assert_refused_in_handshake(site, site.broker(), leaf, "ca_inactive")
 
 
 @pytest.mark.parametrize("key_identifiers", [True, False])
@@ -228,8 +222,8 @@ def test_the_twin_of_a_disabled_authority_goes_on(site, disabled):
     broker = site.broker()
     good, bad = (new, old) if disabled == "old" else (old, new)
     site.connect(broker, good.issue("sensor-1"))
-    assert_refused_in_handshake(site, broker, bad.issue("sensor-2"), {"ca_inactive"})
-    assert_refused_in_handshake(site, broker, bad.issue("sensor-3", beside=[good]), {"ca_inactive"})
+    assert_refused_in_handshake(site, broker, bad.issue("sensor-2"), "ca_inactive")
+    assert_refused_in_handshake(site, broker, bad.issue("sensor-3", beside=[good]), "ca_inactive")
 
 
 # Revocation lists
@@ -239,7 +233,7 @@ def test_a_revoked_serial_is_refused_and_others_go_on(site, fleet):
     stolen = fleet.issue("sensor-1")
     site.registry.add_crl(ca_name="acme", crl=fleet.crl(stolen))
     broker = site.broker()
-    assert_refused_in_handshake(site, broker, stolen, {"certificate_revoked"})
+    assert_refused_in_handshake(site, broker, stolen, "certificate_revoked")
     site.connect(broker, fleet.issue("sensor-2"))
 
 
@@ -247,7 +241,7 @@ def test_a_revoked_intermediate_is_refused(site, fleet):
     line = fleet.intermediate("line 7")
     site.registry.add_crl(ca_name="acme", crl=fleet.crl(line))
     broker = site.broker()
-    assert_refused_in_handshake(site, broker, line.issue("sensor-1"), {"certificate_revoked"})
+    assert_refused_in_handshake(site, broker, line.issue("sensor-1"), "certificate_revoked")
     site.connect(broker, fleet.intermediate("line 8").issue("sensor-2"))
 
 
@@ -256,7 +250,7 @@ def test_a_stale_list_goes_on_being_used_and_is_reported(site, fleet):
     stale = fleet.crl(stolen, last_update=-10 * DAY, next_update=-DAY)
     site.registry.add_crl(ca_name="acme", crl=stale)
     broker = site.broker()
-    assert_refused_in_handshake(site, broker, stolen, {"certificate_revoked"})
+    assert_refused_in_handshake(site, broker, stolen, "certificate_revoked")
     site.connect(broker, fleet.issue("sensor-2"))
     assert wait_until(lambda: site.registry.ca_problem("acme"), what="report in ca.problem")
 
