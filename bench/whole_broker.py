@@ -3,8 +3,9 @@
 
   bench/whole_broker.py connect [--connects N]   one mTLS connect of a known device
   bench/whole_broker.py flood [--messages N]     one QoS 0 message from a device to a subscriber, with 20 and 100,000 rules
+  bench/whole_broker.py preload [--devices N]    start-up with a registry of a million devices: seconds, and memory
 
-Both kinds take turns in the same run, because these machines are noisy: read the ratio, not the figures.  Needs a
+Brokers with and without take turns in the same run, because these machines are noisy: read the ratio.  Needs a
 built plugin (IOT_AUTH_PLUGIN, default build/release) and what scripts/test installs.
 """
 
@@ -17,6 +18,7 @@ import statistics
 import sys
 import tempfile
 import threading
+import time
 
 SOURCE = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(SOURCE / "tests/integration"))
@@ -166,11 +168,37 @@ def bench_flood(server, folder, messages):
         bench.site.close()
 
 
+def fill_registry(bench, devices):
+    bench.registry.query(
+        "INSERT INTO iot_auth.device (device_id, ca_id, status, registered_by)"
+        " SELECT 'device-' || n, ca_id, 'ACTIVE', 'admin' FROM iot_auth.ca, generate_series(1, %s) n", devices)
+    bench.registry.query(
+        "INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id, serial, not_before, not_after, status)"
+        " SELECT sha256(('device-' || n)::bytea), 'device-' || n, ca_id, n::text, now(), now() + '1 year', 'ACTIVE'"
+        " FROM iot_auth.ca, generate_series(1, %s) n", devices)
+
+
+def resident_kb(broker):
+    status = pathlib.Path("/proc/%d/status" % broker.process.pid).read_text()
+    return int(status.split("VmRSS:")[1].split()[0])
+
+
+def bench_preload(bench, devices):
+    empty = bench.site.broker(listeners=("device",))
+    base = resident_kb(empty)
+    fill_registry(bench, devices)
+    begun = time.monotonic()
+    broker = bench.site.new_broker(listeners=("device",), options={"startup_wait_ms": 120000}).start(wait=False)
+    broker.wait_for_log(r"%d device certificates in memory" % devices, timeout=120)
+    print("%d devices in %.1f s, %.0f MB" % (devices, time.monotonic() - begun, (resident_kb(broker) - base) / 1024))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("connect", "flood"))
+    parser.add_argument("what", choices=("connect", "flood", "preload"))
     parser.add_argument("--connects", type=int, default=400)
     parser.add_argument("--messages", type=int, default=200000)
+    parser.add_argument("--devices", type=int, default=1000000)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, pg.Server() as server:
         folder = pathlib.Path(name)
@@ -180,7 +208,10 @@ def main():
             bench_flood(server, folder, arguments.messages)
             return
         bench = Bench(server, folder)
-        bench_connect(bench, arguments.connects)
+        if arguments.what == "preload":
+            bench_preload(bench, arguments.devices)
+        else:
+            bench_connect(bench, arguments.connects)
         bench.site.close()
 
 

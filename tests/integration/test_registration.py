@@ -1,6 +1,7 @@
 """Just-in-time registration: who appears in the registry, when, and who does not."""
 
 import contextlib
+
 import pytest
 
 import pki
