@@ -1,4 +1,4 @@
-"""Issuers whose keys come by URL: over HTTPS, kept when the provider fails, and never fetched more often than allowed."""
+"""Issuers whose keys come by URL: over HTTPS, kept when the provider fails, and never fetched too often."""
 
 import json
 import threading
@@ -192,7 +192,7 @@ def test_rotation_while_connected_under_a_storm_of_unknown_keys(site, provider):
     assert new.subscribe("devices/#") == 1
     event = site.registry.wait_for_event("token_key_unknown", "session/ended", "app:corp:dashboard")
     assert event["detail"]["client_id"].startswith("app:corp:dashboard")
-    site.assert_refused("token_key_unknown", broker, client_id="app:corp:dashboard", codes=NOT_YET, password=old_token)
+    assert site.try_connect(broker, client_id="app:corp:dashboard", password=old_token) in NOT_YET
     first, second = provider.times()
     assert second - first >= GAP - 0.1
 

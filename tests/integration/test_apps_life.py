@@ -22,6 +22,22 @@ def world(site):
     return site, corp, site.broker()
 
 
+@pytest.fixture
+def crowd(world):
+    """Makes many sessions, half of them by password, half by AUTH, with one token."""
+    site, _corp, broker = world
+
+    def connect(token, number):
+        sessions = [AuthClient(site, broker, "app:corp:dashboard/%d" % n, listener="plain") for n in range(number)]
+        for client in sessions[::2]:
+            assert client.connect(bearer(token)) == 0
+        for client in sessions[1::2]:
+            assert client.raw.connect(client.client_id, protocol=V5, password=token) == 0
+        return sessions
+
+    return connect
+
+
 def lives(*sessions):
     for session in sessions:
         assert session.subscribe("devices/x") < 128
@@ -94,6 +110,15 @@ def test_a_changed_leeway_moves_the_end(site):
     end = time.time() + 3
     wait_until(lambda: time.time() > end, what="the old end")
     assert lives(longer)
+
+
+def test_a_crowd_of_sessions_ends_together(world, crowd):
+    site, corp, broker = world
+    stays = app(site, broker, corp.token(client_id="other"), "app:corp:other")
+    exp = int(time.time()) + 5
+    for client in crowd(corp.token(exp=exp), 300):
+        client.wait_kicked(max(exp + 2 + SOON - time.time(), 0.1))
+    assert lives(stays)
 
 
 # What else ends it
@@ -208,8 +233,10 @@ def test_changes_elsewhere_end_nobody(world):
 def test_hangups_end_no_token_session(world):
     """The broker asks BASIC_AUTH again for each client, with its password or, by AUTH, with none at all."""
     site, corp, broker = world
+    kinds = [(V311, "plain"), (V5, "plain"), (V311, "app"), (V5, "app"), (V5, "plain_websockets")]
+    broker = site.broker(listeners=("plain", "app", "plain_websockets"))
     sessions = [app(site, broker, corp.token(), "app:corp:dashboard/p%d" % n, protocol=p, listener=l)
-                for n, (p, l) in enumerate([(4, "plain"), (V5, "plain"), (4, "app"), (V5, "app")])]
+                for n, (p, l) in enumerate(kinds)]
     sessions += [auth_app(site, broker, corp.token(), "app:corp:dashboard/a%d" % n, listener=l)
                  for n, l in enumerate(["plain", "app"])]
     extended = auth_app(site, broker, corp.token(), "app:corp:dashboard/extended")
@@ -227,6 +254,14 @@ def test_hangups_end_no_token_session(world):
             if other is not client:
                 assert other.receive()[1] == client.client_id
     assert lives(*both)
+
+
+def test_hangups_end_none_of_a_crowd(world, crowd):
+    _site, corp, broker = world
+    sessions = crowd(corp.token(), 600)
+    hangups(broker, 5)
+    for client in sessions:
+        assert client.subscribe("devices/%s" % client.client_id.rsplit("/", maxsplit=1)[-1]) < 128
 
 
 def test_a_hangup_does_not_extend_a_session_nor_mend_it(world):

@@ -145,8 +145,7 @@ def test_its_key_is_rotated_while_apps_are_connected(world):
     by_password.wait_closed(SOON)
     by_auth.wait_kicked(SOON)
     assert new.subscribe("devices/#") == 1
-    site.assert_refused("token_key_unknown", broker, client_id="app:corp:dashboard", codes=(CLOSED, 3, 0x88),
-                        password=old_token)
+    assert site.try_connect(broker, client_id="app:corp:dashboard", password=old_token) in (CLOSED, 3, 0x88)
     provider.stop()
     app(site, broker, new_token, "app:corp:dashboard/4")
     assert corp.problem(site) is None

@@ -1,6 +1,5 @@
 """What refuses an app: the same checks, with the same reasons, whichever way its token comes."""
 
-import base64
 import hashlib
 import hmac
 import json
@@ -196,7 +195,8 @@ def test_a_password_that_is_no_token_is_no_credential(site, corp):
 
 
 NO_RESPONSES = ["", "n,,\x01auth=Basic YTpi\x01\x01", "n,,\x01auth=Bearer %s\x01", "n,,\x01\x01",
-                "p=tls,,\x01auth=Bearer %s\x01\x01", "n,,\x01auth=Bearer %s\x01auth=Bearer %s\x01\x01", "auth=Bearer %s", "n,,\x01auth=Bearer %s\x01\x01more",
+                "p=tls,,\x01auth=Bearer %s\x01\x01", "n,,\x01auth=Bearer %s\x01auth=Bearer %s\x01\x01",
+                "auth=Bearer %s", "n,,\x01auth=Bearer %s\x01\x01more",
                 "\0%s", "Bearer %s"]
 
 

@@ -131,8 +131,8 @@ def test_a_denial_with_an_unset_variable_holds_for_any_level(site):
 # Events and the broker's own topics
 
 def test_events_need_a_rule_and_can_never_be_written(site):
-    corp = Issuer().register(site, {"audit": ["ALLOW SUBSCRIBE,RECEIVE $iot-auth/events/#", "ALLOW PUBLISH $iot-auth/#"],
-                                    "all": ["ALLOW SUBSCRIBE,RECEIVE,PUBLISH #"]})
+    audit = ["ALLOW SUBSCRIBE,RECEIVE $iot-auth/events/#", "ALLOW PUBLISH $iot-auth/#"]
+    corp = Issuer().register(site, {"audit": audit, "all": ["ALLOW SUBSCRIBE,RECEIVE,PUBLISH #"]})
     broker = site.broker()
     auditor = auth_app(site, broker, corp.token(scope="audit", client_id="audit"), "app:corp:audit")
     nosy = auth_app(site, broker, corp.token(scope="all"))
