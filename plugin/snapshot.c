@@ -106,22 +106,28 @@ static struct parsed *entry(struct parsed **table, int64_t id, const char *pem, 
     return p;
 }
 
+/* What was not parsed for lack of memory is no bad row: it is forgotten, and the build fails. */
+static struct parsed *keep_parsed(struct parsed **table, struct parsed *p, enum ia_rc rc)
+{
+    if (rc != IA_NOMEM)
+        return p;
+    HASH_DEL(*table, p);
+    parsed_free(p);
+    return NULL;
+}
+
 static struct parsed *parse_ca(struct ia_builder *b, const struct ia_ca_row *row)
 {
     bool fresh;
     struct parsed *p = entry(&b->certs, row->ca_id, row->pem, b->round, &fresh);
-    if (p && fresh && ia_cert_parse_pem(row->pem, &p->cert, &p->wrong) != IA_OK)
-        p->cert = NULL;
-    return p;
+    return p && fresh ? keep_parsed(&b->certs, p, ia_cert_parse_pem(row->pem, &p->cert, &p->wrong)) : p;
 }
 
 static struct parsed *parse_crl(struct ia_builder *b, const struct ia_crl_row *row)
 {
     bool fresh;
     struct parsed *p = entry(&b->crls, row->crl_id, row->pem, b->round, &fresh);
-    if (p && fresh && ia_crl_parse_pem(row->pem, &p->crl, &p->wrong) != IA_OK)
-        p->crl = NULL;
-    return p;
+    return p && fresh ? keep_parsed(&b->crls, p, ia_crl_parse_pem(row->pem, &p->crl, &p->wrong)) : p;
 }
 
 /* One CA under construction: its row, what its certificate parsed to and the first thing that is wrong with it. */
