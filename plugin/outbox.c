@@ -7,7 +7,7 @@
 
 #define COLUMNS_MAX   20000
 #define EVENTS_MAX    10000
-#define CONNECTED_MAX 100000
+#define SEEN_MAX      100000
 #define BATCH         500
 #define COLUMNS_BATCH 32
 #define PRUNE_EVERY_S 3600
@@ -30,11 +30,20 @@ struct list {
     size_t n;
 };
 
+/* A device that has connected.  There may be many during an outage, so not a whole request for each. */
+struct seen {
+    struct seen *next;
+    int64_t at_us;
+    char device_id[];
+};
+
 struct ia_outbox {
     const char *node_name;
     struct column *columns, *columns_tail;
     size_t n_columns;
-    struct list events, connected;
+    struct list events;
+    struct seen *seen, *seen_tail;
+    size_t n_seen;
     size_t batch; /* events and connects written at once: 1 after a refusal, so that one bad row costs no other */
     struct ia_request *counters; /* newest */
     int64_t next_prune_s;
@@ -100,6 +109,18 @@ static void list_drop(struct list *list, size_t n)
         ia_request_free(list_take(list));
 }
 
+static void seen_drop(struct ia_outbox *o, size_t n)
+{
+    for (; n > 0; n--) {
+        struct seen *s = o->seen;
+        o->seen = s->next;
+        o->n_seen--;
+        free(s);
+    }
+    if (!o->seen)
+        o->seen_tail = NULL;
+}
+
 void ia_outbox_free(struct ia_outbox *outbox)
 {
     if (!outbox)
@@ -108,7 +129,7 @@ void ia_outbox_free(struct ia_outbox *outbox)
     while ((c = column_take(outbox)) != NULL)
         column_free(c);
     list_drop(&outbox->events, outbox->events.n);
-    list_drop(&outbox->connected, outbox->connected.n);
+    seen_drop(outbox, outbox->n_seen);
     ia_request_free(outbox->counters);
     free(outbox);
 }
@@ -167,7 +188,22 @@ void ia_outbox_event(struct ia_outbox *outbox, struct ia_request *request)
 
 void ia_outbox_connected(struct ia_outbox *outbox, struct ia_request *request)
 {
-    list_add(&outbox->connected, request, CONNECTED_MAX);
+    size_t len = strlen(request->name);
+    struct seen *s = malloc(sizeof *s + len + 1);
+    if (s) {
+        s->next = NULL;
+        s->at_us = request->at_us;
+        memcpy(s->device_id, request->name, len + 1);
+        if (outbox->n_seen >= SEEN_MAX)
+            seen_drop(outbox, 1);
+        if (outbox->seen_tail)
+            outbox->seen_tail->next = s;
+        else
+            outbox->seen = s;
+        outbox->seen_tail = s;
+        outbox->n_seen++;
+    }
+    ia_request_free(request);
 }
 
 void ia_outbox_counters(struct ia_outbox *outbox, struct ia_request *request)
@@ -178,7 +214,7 @@ void ia_outbox_counters(struct ia_outbox *outbox, struct ia_request *request)
 
 bool ia_outbox_due(const struct ia_outbox *outbox)
 {
-    return outbox->columns || outbox->events.n || outbox->connected.n;
+    return outbox->columns || outbox->events.n || outbox->seen;
 }
 
 static enum ia_rc write_column(struct ia_db *db, const struct column *c, struct ia_err *err)
@@ -220,14 +256,15 @@ static enum ia_rc write_columns(struct ia_outbox *o, struct ia_db *db, struct ia
     return IA_OK;
 }
 
-/* After a batch of n: what was written goes, and so does a single row that was refused. */
-static enum ia_rc settle(struct ia_outbox *o, struct list *list, size_t n, struct ia_db *db, enum ia_rc rc)
+/* How many of a batch of n are done with: those that were written, and a single row that was refused. */
+static size_t settle(struct ia_outbox *o, size_t n, struct ia_db *db, enum ia_rc *rc)
 {
-    bool refused = is_refused(db, rc);
-    if (rc == IA_OK || (refused && n == 1))
-        list_drop(list, n);
+    bool refused = is_refused(db, *rc);
     o->batch = refused ? 1 : BATCH;
-    return refused ? IA_OK : rc;
+    size_t done = *rc == IA_OK || (refused && n == 1) ? n : 0;
+    if (refused)
+        *rc = IA_OK;
+    return done;
 }
 
 static enum ia_rc write_events(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
@@ -246,28 +283,32 @@ static enum ia_rc write_events(struct ia_outbox *o, struct ia_db *db, struct ia_
         };
     if (n == 0)
         return IA_OK;
-    return settle(o, &o->events, n, db, ia_db_write_events(db, o->node_name, rows, n, err));
+    enum ia_rc rc = ia_db_write_events(db, o->node_name, rows, n, err);
+    list_drop(&o->events, settle(o, n, db, &rc));
+    return rc;
 }
 
-static enum ia_rc write_connected(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
+static enum ia_rc write_seen(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
 {
     const char *ids[BATCH];
     int64_t at[BATCH];
     size_t n = 0;
-    for (struct ia_request *r = o->connected.head; r && n < o->batch; r = (struct ia_request *)(void *)r->link.next) {
-        ids[n] = r->name;
-        at[n++] = r->at_us;
+    for (const struct seen *s = o->seen; s && n < o->batch; s = s->next) {
+        ids[n] = s->device_id;
+        at[n++] = s->at_us;
     }
     if (n == 0)
         return IA_OK;
-    return settle(o, &o->connected, n, db, ia_db_connected_devices(db, ids, at, n, err));
+    enum ia_rc rc = ia_db_connected_devices(db, ids, at, n, err);
+    seen_drop(o, settle(o, n, db, &rc));
+    return rc;
 }
 
 enum ia_rc ia_outbox_write(struct ia_outbox *outbox, struct ia_db *db, struct ia_err *err)
 {
     enum ia_rc rc = write_events(outbox, db, err);
     if (rc == IA_OK)
-        rc = write_connected(outbox, db, err);
+        rc = write_seen(outbox, db, err);
     return rc == IA_OK ? write_columns(outbox, db, err) : rc;
 }
 

@@ -7,7 +7,7 @@
 
 #define REQUESTS_A_TURN 64 /* then changes get their turn, so that a storm cannot hold back a revocation … */
 #define TURN_MS         50 /* … nor slow statements */
-#define COMPLAIN_MS     1000
+#define COMPLAIN_MS     10000
 
 /* --- answers ------------------------------------------------------------------------------------------------------ */
 
