@@ -27,8 +27,9 @@ class Pair:
         self.site = site
         self.brokers = [site.broker(), site.broker()]
 
-    def connect(self, credential, **options):
-        return [self.site.connect(broker, credential, **options) for broker in self.brokers]
+    def connect(self, credential):
+        """A client on each; its authority may have been registered just now."""
+        return [self.site.connect_within(SOON, broker, credential) for broker in self.brokers]
 
     def app(self, issuer, **claims):
         """An app of that issuer on both, with a client id of its own on each."""
@@ -446,9 +447,9 @@ def test_an_open_transaction_of_an_administrator_holds_no_other_change_back(site
     with contextlib.closing(site.registry.database.connect(pg.ADMIN)) as connection:
         connection.autocommit = False
         with connection.cursor() as cursor:
-            cursor.execute("UPDATE iot_auth.ca SET auto_registration = true WHERE name = 'slow'")
+            cursor.execute("UPDATE iot_auth.ca SET max_devices = 1000 WHERE name = 'slow'")
             for broker in pair.brokers:
-                assert site.try_connect(broker, slow.issue("waits")) != 0  # its registration needs that row
+                assert site.try_connect(broker, slow.issue("waits")) != 0  # its registration needs that row as it will be
             site.registry.set_device_status(device_id="sensor-1", status="REVOKED")
             closed(clients, 1.5)
         connection.rollback()
