@@ -102,7 +102,7 @@ enum ia_reason ia_decide_device(const struct ia_device *device, int64_t ca_id, c
     /* The certificate was registered under another name or CA: rows were edited, or the CA's template changed. */
     if (strcmp(ia_device_id(device), device_id) != 0 || device->certificate_ca_id != ca_id)
         return IA_R_DEVICE_CONFLICT;
-    enum ia_reason reason = of_device(device->status);
+    enum ia_reason reason = device->too_large ? IA_R_INTERNAL : of_device(device->status);
     if (reason == IA_R_NONE)
         reason = of_certificate(device->certificate_status);
     if (reason == IA_R_NONE && device->not_after && device->not_after < now)

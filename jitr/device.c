@@ -2,6 +2,7 @@
 
 #include "common/str.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,16 +21,34 @@ static char *append(char *to, const char *text)
     return to + len;
 }
 
-struct ia_device *ia_device_new(const struct ia_device_row *row)
+/* The row as far as it is kept. */
+static struct ia_device_row bounded(const struct ia_device_row *row, bool *too_large)
 {
+    struct ia_device_row kept = *row;
+    size_t names = strlen(row->device_id) + (row->tenant ? strlen(row->tenant) : 0);
+    *too_large = names > 4 * IA_VALUE_MAX || row->roles.n + row->attrs.n > UINT16_MAX ||
+                 list_size(&row->roles) + list_size(&row->attrs) > IA_DEVICE_LISTS_MAX;
+    if (!*too_large)
+        return kept;
+    kept.roles.n = kept.attrs.n = 0;
+    if (names > 4 * IA_VALUE_MAX) {
+        kept.device_id = "$too-long"; /* no certificate can name it */
+        kept.tenant = NULL;
+    }
+    return kept;
+}
+
+struct ia_device *ia_device_new(const struct ia_device_row *whole)
+{
+    bool too_large = false;
+    const struct ia_device_row kept = bounded(whole, &too_large), *row = &kept;
     size_t id = strlen(row->device_id) + 1, tenant = row->tenant ? strlen(row->tenant) + 1 : 0;
     size_t lists = list_size(&row->roles) + list_size(&row->attrs);
-    if (id + tenant > 4 * IA_VALUE_MAX || lists > IA_DEVICE_LISTS_MAX)
-        return NULL;
     struct ia_device *d = calloc(1, sizeof *d + id + tenant + lists);
     if (!d)
         return NULL;
     d->refs = 1;
+    d->too_large = too_large;
     d->status = row->device_status;
     d->certificate_status = row->certificate_status;
     d->n_roles = (uint16_t)row->roles.n;
@@ -106,8 +125,9 @@ bool ia_device_equal(const struct ia_device *a, const struct ia_device *b)
 {
     size_t size = text_size(a);
     return memcmp(a->fingerprint, b->fingerprint, sizeof a->fingerprint) == 0 && a->status == b->status &&
-           a->certificate_status == b->certificate_status && a->certificate_ca_id == b->certificate_ca_id &&
-           a->device_ca_id == b->device_ca_id && a->not_after == b->not_after && a->n_roles == b->n_roles &&
-           a->n_attrs == b->n_attrs && a->tenant_at == b->tenant_at && a->lists_at == b->lists_at &&
-           size == text_size(b) && memcmp(a->text, b->text, size) == 0;
+           a->certificate_status == b->certificate_status && a->too_large == b->too_large &&
+           a->certificate_ca_id == b->certificate_ca_id && a->device_ca_id == b->device_ca_id &&
+           a->not_after == b->not_after && a->n_roles == b->n_roles && a->n_attrs == b->n_attrs &&
+           a->tenant_at == b->tenant_at && a->lists_at == b->lists_at && size == text_size(b) &&
+           memcmp(a->text, b->text, size) == 0;
 }

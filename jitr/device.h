@@ -20,6 +20,7 @@ struct ia_device {
     bool connected;  /* last_connected_at has been written for the present session */
     enum ia_device_status status : 8;
     enum ia_cert_status certificate_status : 8;
+    bool too_large; /* its row has more roles and attributes than are kept: it is refused */
     uint16_t n_roles;
     uint16_t n_attrs; /* names and values together: an even number */
     uint8_t fingerprint[32];
@@ -33,8 +34,9 @@ struct ia_device {
 
 #define IA_DEVICE_LISTS_MAX 60000 /* bytes of roles and attributes of one device */
 
-/* A record with one reference from a row; NULL when out of memory or the row is too large to be kept. */
-struct ia_device *ia_device_new(const struct ia_device_row *row);
+/* A record with one reference from a row; NULL when out of memory.  What is too large of a row is left out and marked,
+ * so that no row can hold up the others. */
+struct ia_device *ia_device_new(const struct ia_device_row *whole);
 struct ia_device *ia_device_ref(struct ia_device *device);
 void ia_device_free(struct ia_device *device);
 

@@ -58,10 +58,11 @@ static void tell_denial(struct ia_core *core, struct ia_session *s, const struct
         a.ca = ia_profile_find(core->snapshot->profiles, s->ca_id);
     int n = snprintf(a.detail, sizeof a.detail, "%s %.100s: ", verb(access->action), access->topic);
     if (n > 0 && (size_t)n < sizeof a.detail) {
+        const char *broken = s->binding.broken ? "a role is missing, or it has more than 256" : "no rule allows it";
         if (rule_id)
             (void)snprintf(a.detail + n, sizeof a.detail - (size_t)n, "rule %lld", (long long)rule_id);
         else
-            (void)snprintf(a.detail + n, sizeof a.detail - (size_t)n, "no rule allows it");
+            (void)snprintf(a.detail + n, sizeof a.detail - (size_t)n, "%s", broken);
     }
     ia_report_denied(core, &a);
 }
@@ -166,23 +167,14 @@ static bool check_by_name(struct ia_core *core, const struct mosquitto *client, 
     return benign;
 }
 
-/* Could the client of an ended session still be here?  Asked before its will is published, perhaps an hour later. */
-static bool is_still_good(struct ia_core *core, struct ia_session *s)
-{
-    const struct ia_device *device = s->device;
-    if (s->condemned != IA_R_NONE)
-        return false; /* kicked: no will */
-    struct ia_device *now = device ? ia_device_cache_find(core->devices, device->fingerprint) : NULL;
-    return ia_judge_ended(core, s, now ? now : device) == IA_R_NONE;
-}
-
 /* An ended session: a device by what memory says now, or (evicted since) said then; an app by the scopes that it had.
  */
 static bool check_ended(struct ia_core *core, struct ia_session *s, const struct ia_access *access)
 {
-    if (s->kind == IA_SESSION_STRANGER || is_final(s->condemned))
+    if (s->kind == IA_SESSION_STRANGER || s->gone || is_final(s->condemned))
         return false;
-    if (access->action == IA_PUBLISH && !is_still_good(core, s))
+    /* Its will, perhaps an hour later: could it still be here?  One that was kicked has none. */
+    if (access->action == IA_PUBLISH && (s->condemned != IA_R_NONE || ia_judge_ended(core, s) != IA_R_NONE))
         return false;
     if (s->kind == IA_SESSION_DEVICE) {
         struct offline o = {.core = core, .access = access, .client_id = s->client_id};

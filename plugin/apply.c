@@ -68,8 +68,10 @@ static void apply_answer(struct ia_core *core, struct ia_reply *reply)
 
 static void condemn_gone(void *ctx, struct ia_session *session)
 {
-    if (session->device)
-        ia_condemn(ctx, session, IA_R_DEVICE_UNKNOWN);
+    if (!session->device)
+        return;
+    session->gone = true; /* of an ended one: its will stays unsaid */
+    ia_condemn(ctx, session, IA_R_DEVICE_UNKNOWN);
 }
 
 static void condemn_unseen(void *ctx, struct ia_session *session)

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROLES_MAX 64
+#define ROLES_MAX 256 /* of one device or app */
 
 /* Distinct role names while a binding is made.  More than fit: the binding is broken, since a role may deny. */
 struct names {
@@ -93,7 +93,7 @@ void ia_bind(const struct ia_core *core, const struct ia_who *who, bool again, s
     const char *const *variables = NULL;
     size_t n = ia_policy_variables(policy, &variables);
     binding->generation = core->snapshot->generation;
-    binding->broken = names.overflow || !make_room(binding, names.n + n + 1);
+    binding->broken = names.overflow || (who->device && who->device->too_large) || !make_room(binding, names.n + n + 1);
     if (binding->broken)
         return;
     binding->n_roles = names.n;

@@ -10,6 +10,7 @@
 #include "oauth/bearer.h"
 
 #include <openssl/sha.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,7 +79,8 @@ static enum ia_reason decide_readiness(struct connect *c)
  * verified, which admits devices directly below a registered CA. */
 static bool verifies_alone(struct ia_core *core)
 {
-    if (core->options.gate == IA_GATE_OFF || ia_gate_has_listeners())
+    /* With a list of ports there is no telling whether this client came by one of them. */
+    if (core->options.gate != IA_GATE_ALL || ia_gate_has_listeners())
         return false;
     if (!core->fallback_told)
         ia_log(MOSQ_LOG_WARNING,
@@ -106,6 +108,7 @@ static bool take_chain(struct connect *c)
 static enum ia_reason decide_chain(struct connect *c)
 {
     c->attempt.ca = ia_profile_find(snapshot(c)->profiles, c->chain.ca_id);
+    c->attempt.ca_id = c->chain.ca_id;
     if (c->chain.reason != IA_R_NONE)
         return refuse(c, c->chain.reason, c->chain.detail);
     if (c->chain.not_after <= c->now)
@@ -155,6 +158,8 @@ static enum ia_reason decide_record(struct connect *c)
     c->device = ia_device_ref(device);
     c->attempt.device = c->device;
     reason = ia_decide_device(c->device, c->chain.ca_id, c->device_id, c->now);
+    if (reason == IA_R_INTERNAL)
+        return refuse(c, reason, "the device has more roles and attributes than are kept (60000 bytes)");
     if (reason != IA_R_NONE)
         return reason;
     if (!c->attempt.ca || !c->attempt.ca->active)
@@ -177,9 +182,10 @@ static enum ia_reason decide_certificate(struct connect *c)
 static enum ia_reason decide_ownership(struct connect *c, const char *username)
 {
     const struct ia_session *owner = ia_session_owner(c->core->sessions, c->attempt.client_id);
-    if (owner && (owner->live || owner->may_persist) && strcmp(ia_session_username(owner), username) != 0)
-        return refuse(c, IA_R_CLIENT_ID_MISMATCH, "the client id is in use by another");
     const struct mosquitto *kept = ia_mosq_client(c->attempt.client_id);
+    bool is_kept = ia_mosq_is_21() ? kept != NULL : owner && owner->may_persist; /* 2.0 cannot be asked */
+    if (owner && (owner->live || is_kept) && strcmp(ia_session_username(owner), username) != 0)
+        return refuse(c, IA_R_CLIENT_ID_MISMATCH, "the client id is in use by another");
     const char *kept_name = kept && kept != c->client ? mosquitto_client_username(kept) : NULL;
     if (kept_name && strcmp(kept_name, username) != 0)
         return refuse(c, IA_R_CLIENT_ID_MISMATCH, "the client id's session is another's");
@@ -295,13 +301,18 @@ static bool may_persist(const struct mosquitto *client)
     return mosquitto_client_protocol_version(client) >= 5 || !mosquitto_client_clean_session(client);
 }
 
+static void take_address(const struct connect *c, struct ia_session *s)
+{
+    s->ip = c->ip;
+    (void)snprintf(s->address, sizeof s->address, "%s", c->attempt.address ? c->attempt.address : "");
+}
+
 /* Give what was decided to the session. */
 static bool fill_session(struct connect *c, struct ia_session *s)
 {
     s->token = c->token;
     c->token = NULL;
-    s->ip = c->ip;
-    (void)snprintf(s->address, sizeof s->address, "%s", c->attempt.address ? c->attempt.address : "");
+    take_address(c, s);
     s->may_persist = may_persist(c->client);
     s->ends = s->token ? s->token->ends : INT64_MAX;
     if (s->chain && s->chain->not_after < s->ends)
@@ -316,9 +327,10 @@ static bool fill_session(struct connect *c, struct ia_session *s)
 
 static struct ia_chain *copy_chain(const struct connect *c)
 {
-    struct ia_chain *copy = malloc(sizeof *copy);
+    size_t size = offsetof(struct ia_chain, links) + c->chain.n_links * sizeof c->chain.links[0];
+    struct ia_chain *copy = malloc(size); /* a quarter of the whole, for most */
     if (copy)
-        *copy = c->chain;
+        memcpy(copy, &c->chain, size);
     return copy;
 }
 
@@ -462,6 +474,9 @@ static enum ia_reason decide_other(struct connect *c, const char *username)
  */
 static int hand_on(struct connect *c)
 {
+    const struct ia_session *ended = ia_session_find(c->core->sessions, c->client);
+    if (ended && !ended->live && ended->kind == IA_SESSION_HANDED_ON && ia_session_is_of(ended, c->client))
+        return MOSQ_ERR_PLUGIN_DEFER; /* SIGHUP, for a client that is not connected: no session of it begins */
     const char *username = mosquitto_client_username(c->client);
     username = username ? username : "";
     enum ia_reason reason = decide_other(c, username);
@@ -470,6 +485,7 @@ static int hand_on(struct connect *c)
                                                : NULL;
     if (s) {
         s->may_persist = may_persist(c->client);
+        take_address(c, s);
         return MOSQ_ERR_PLUGIN_DEFER;
     }
     if (reason == IA_R_NONE)

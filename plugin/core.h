@@ -84,9 +84,8 @@ int ia_on_acl_check(int event, void *event_data, void *userdata);
 /* May this session go on, as things are now?  Condemns it where not. */
 void ia_judge(struct ia_core *core, struct ia_session *session);
 
-/* May the client of an ended session still speak (its will)?  `device`: its record as it is now, or was; NULL for an
- * app without a certificate. */
-enum ia_reason ia_judge_ended(struct ia_core *core, const struct ia_session *session, const struct ia_device *device);
+/* May the client of an ended session still speak (its will)? */
+enum ia_reason ia_judge_ended(struct ia_core *core, const struct ia_session *session);
 
 /* A session's end is known, or another than before. */
 void ia_note_end(struct ia_core *core, const struct ia_session *session);

@@ -139,15 +139,15 @@ static bool take_step(struct ia_core *core, int64_t now)
     return true;
 }
 
-enum ia_reason ia_judge_ended(struct ia_core *core, const struct ia_session *session, const struct ia_device *device)
+enum ia_reason ia_judge_ended(struct ia_core *core, const struct ia_session *session)
 {
     int64_t now = ia_wall_s(), ends = 0;
     struct ia_token_why why;
     enum ia_reason reason = IA_R_NONE;
     if (session->chain)
         reason = ia_chain_recheck(core->snapshot->cas, session->chain, now);
-    if (reason == IA_R_NONE && device)
-        reason = ia_decide_device(device, session->ca_id, ia_device_id(session->device), now);
+    if (reason == IA_R_NONE && session->device)
+        reason = ia_decide_device(session->device, session->ca_id, ia_device_id(session->device), now);
     if (reason == IA_R_NONE && session->token)
         reason = ia_token_recheck(core->snapshot->issuers, session->token, now, &ends, &why);
     return reason;

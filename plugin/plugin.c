@@ -41,6 +41,7 @@ static void gate_refused(void *ctx, const char *address, const struct ia_chain *
     struct ia_attempt a = {.address = address};
     if (chain && core->snapshot)
         a.ca = ia_profile_find(core->snapshot->profiles, chain->ca_id);
+    a.ca_id = chain ? chain->ca_id : 0;
     if (chain && chain->n_links)
         a.fingerprint = chain->links[0].fingerprint;
     if (chain)
@@ -175,13 +176,15 @@ static void core_free(struct ia_core *core)
 {
     ia_gate_close();
     ia_waker_close();
-    ia_worker_stop(core->worker);
+    bool stopped = ia_worker_stop(core->worker);
     ia_sessions_free(core->sessions);
     ia_device_cache_free(core->devices);
     ia_token_cache_free(core->tokens);
     ia_snapshot_free(core->snapshot);
     ia_registry_clear(core);
     free(core->scratch.slots);
+    if (!stopped)
+        return; /* the worker may still read the options: they end with the process */
     ia_options_clear(&core->options);
     free(core);
 }

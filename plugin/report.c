@@ -116,7 +116,7 @@ static void event(struct ia_core *core, const char *kind, const struct ia_attemp
     row->event = kind;
     row->at_us = at_us;
     row->reason = reason;
-    row->ca_id = a->ca ? a->ca->ca_id : 0;
+    row->ca_id = a->ca ? a->ca->ca_id : a->ca_id;
     (void)snprintf(row->name, sizeof row->name, "%s", a->principal ? a->principal : "");
     (void)snprintf(row->address, sizeof row->address, "%s", a->address ? a->address : "");
     if (!ia_worker_ask(core->worker, row))

@@ -173,12 +173,21 @@ struct ia_session *ia_session_find(struct ia_sessions *sessions, const struct mo
     return s;
 }
 
+static bool hash_certificate(X509 *leaf, uint8_t out[IA_FINGERPRINT_LEN])
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    if (!leaf || X509_digest(leaf, EVP_sha256(), digest, &len) != 1 || len != IA_FINGERPRINT_LEN)
+        return false;
+    memcpy(out, digest, len);
+    return true;
+}
+
 bool ia_session_has_certificate(const struct ia_session *session, X509 *leaf)
 {
-    unsigned char fingerprint[EVP_MAX_MD_SIZE];
-    unsigned len = 0;
-    return leaf && session->device && X509_digest(leaf, EVP_sha256(), fingerprint, &len) == 1 &&
-           len == IA_FINGERPRINT_LEN && memcmp(fingerprint, session->device->fingerprint, len) == 0;
+    uint8_t fingerprint[IA_FINGERPRINT_LEN];
+    return session->has_leaf && hash_certificate(leaf, fingerprint) &&
+           memcmp(fingerprint, session->leaf, sizeof fingerprint) == 0;
 }
 
 bool ia_session_is_of(const struct ia_session *session, const struct mosquitto *client)
@@ -231,6 +240,9 @@ struct ia_session *ia_session_open(struct ia_sessions *sessions, const struct mo
         return NULL;
     s->client = client;
     s->kind = kind;
+    X509 *leaf = mosquitto_client_certificate(client);
+    s->has_leaf = hash_certificate(leaf, s->leaf);
+    X509_free(leaf);
     s->ends = INT64_MAX;
     bool named = name_session(sessions, s, client_id, username);
     if (named)
@@ -282,15 +294,13 @@ void ia_sessions_of_device(struct ia_sessions *sessions, const char *device_id, 
     if (!f)
         return;
     DL_FOREACH_SAFE2(f->sessions, s, next, next_same)
-    if (s->live)
-        fn(ctx, s);
+    fn(ctx, s);
 }
 
 void ia_sessions_each(struct ia_sessions *sessions, ia_session_fn *fn, void *ctx)
 {
     for (struct ia_session *s = sessions->by_client; s; s = s->hh.next)
-        if (s->live)
-            fn(ctx, s);
+        fn(ctx, s);
 }
 
 void ia_sessions_walk_begin(struct ia_sessions *sessions)

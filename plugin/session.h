@@ -46,7 +46,10 @@ struct ia_session {
     struct ia_fellows *fellows;               /* NULL without a device */
     struct ia_session *prev_same, *next_same; /* of the fellows */
     struct ia_device *device;                 /* of a device, and of an app with a certificate; owned reference */
-    struct ia_chain *chain;                   /* owned; with `device` */
+    bool has_leaf;                            /* the connection had a certificate, whoever verified it, … */
+    uint8_t leaf[IA_FINGERPRINT_LEN];         /* … and this is its SHA-256 */
+    bool gone;                                /* its device is no longer in the registry */
+    struct ia_chain *chain;                   /* owned; with `device`; only its n_links links are there */
     int64_t ca_id;                            /* that the chain ended in; 0 without one */
     struct ia_token *token;                   /* of an app; owned reference */
     uint8_t token_hash[32];                   /* SHA-256 of the token it came with: tells a re-authentication */
@@ -103,12 +106,12 @@ struct ia_session *ia_session_owner(const struct ia_sessions *sessions, const ch
  * when out of memory: the reference has been dropped. */
 bool ia_session_set_device(struct ia_sessions *sessions, struct ia_session *session, struct ia_device *device);
 
-/* Call fn for each live session that came with a certificate of that device, apps' sessions too; fn may condemn, but
- * neither open nor end sessions. */
+/* Call fn for each session, live or ended, that came with a certificate of that device, apps' sessions too; fn may
+ * condemn, but neither open nor end sessions. */
 typedef void ia_session_fn(void *ctx, struct ia_session *session);
 void ia_sessions_of_device(struct ia_sessions *sessions, const char *device_id, ia_session_fn *fn, void *ctx);
 
-/* The same for each live session of all. */
+/* The same for each session of all. */
 void ia_sessions_each(struct ia_sessions *sessions, ia_session_fn *fn, void *ctx);
 
 /* Walk live sessions: returns the next after the walk's place, NULL at its end (the walk then begins anew). */

@@ -423,10 +423,10 @@ static bool join(struct ia_worker *w, int64_t wait_ms)
     return pthread_timedjoin_np(w->thread, NULL, &until) == 0;
 }
 
-void ia_worker_stop(struct ia_worker *worker)
+bool ia_worker_stop(struct ia_worker *worker)
 {
     if (!worker)
-        return;
+        return true;
     atomic_store(&worker->leaving, true);
     ia_queue_close(worker->requests);
     ia_queue_close(worker->replies);
@@ -436,6 +436,8 @@ void ia_worker_stop(struct ia_worker *worker)
     wake(worker);
     /* Only a resolver that hangs can hold the thread longer.  The process is about to end, and the code stays mapped
      * (-z nodelete): leave the thread to it. */
-    if (ended || join(worker, STOP_WAIT_MS))
-        worker_free(worker);
+    if (!ended && !join(worker, STOP_WAIT_MS))
+        return false;
+    worker_free(worker);
+    return true;
 }

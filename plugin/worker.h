@@ -20,5 +20,6 @@ struct ia_reply *ia_worker_reply(struct ia_worker *worker, int64_t wait_us);
 bool ia_worker_has_reply(const struct ia_worker *worker);
 
 /* Stop within two seconds, in whatever state the database is, and free.  Events that are still queued are written where
- * the database answers in that time. */
-void ia_worker_stop(struct ia_worker *worker);
+ * the database answers in that time.  False: the thread hangs in a resolver; it goes on using its options until the
+ * process ends. */
+bool ia_worker_stop(struct ia_worker *worker);

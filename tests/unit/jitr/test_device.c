@@ -52,14 +52,25 @@ START_TEST(device_without_extras_has_none)
 }
 END_TEST
 
-START_TEST(device_too_large_to_keep_is_refused)
+/* One device with 700 attributes once stopped the worker: no revocation arrived any more. */
+START_TEST(device_too_large_to_keep_is_marked_and_has_nothing)
 {
     struct ia_device_row row = row_of("pump-1");
     char *large = calloc(1, IA_DEVICE_LISTS_MAX + 2);
     memset(large, 'x', IA_DEVICE_LISTS_MAX + 1);
     const char *const list[] = {large};
     row.roles = (struct ia_texts){.items = list, .n = 1};
-    ck_assert_ptr_null(ia_device_new(&row));
+    struct ia_device *d = ia_device_new(&row);
+    ck_assert(d->too_large);
+    ck_assert_str_eq(ia_device_id(d), "pump-1");
+    ck_assert_ptr_null(ia_device_role(d, NULL));
+    ck_assert_ptr_null(ia_device_attr(d, "site"));
+    ia_device_free(d);
+    row.device_id = large;
+    d = ia_device_new(&row);
+    ck_assert(d->too_large);
+    ck_assert_str_ne(ia_device_id(d), "pump-1");
+    ia_device_free(d);
     free(large);
 }
 END_TEST
@@ -124,7 +135,7 @@ int main(void)
     TCase *c = tcase_create("device");
     tcase_add_test(c, device_keeps_what_its_row_says);
     tcase_add_test(c, device_without_extras_has_none);
-    tcase_add_test(c, device_too_large_to_keep_is_refused);
+    tcase_add_test(c, device_too_large_to_keep_is_marked_and_has_nothing);
     tcase_add_loop_test(c, device_differs_in_any_part, 0, 9);
     tcase_add_test(c, device_lives_until_its_last_reference);
     suite_add_tcase(s, c);
