@@ -14,12 +14,13 @@ RUN cmake -G Ninja -B /build -S /src -DIA_TESTS=OFF \
     && cd /build && cpack -G DEB
 
 FROM debian:bookworm-slim
-COPY --from=build /build/*.deb /tmp/
 RUN useradd --system --uid 1883 --user-group --no-create-home --shell /usr/sbin/nologin mosquitto \
     && apt-get update -q \
     && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
-        /tmp/mosquitto-iot-auth_*.deb mosquitto-clients openssl postgresql-client-15 \
-    && rm -rf /var/lib/apt/lists/* /tmp/*.deb
+        mosquitto mosquitto-clients libcurl4 libjansson4 openssl postgresql-client-15 \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=build /build/*.deb /tmp/
+RUN dpkg -i /tmp/*.deb && rm /tmp/*.deb
 COPY docker/mosquitto.conf /etc/mosquitto-iot-auth/mosquitto.conf
 COPY docker/bin/ /usr/local/bin/
 # A new volume takes over the owner of the folder that it is mounted on.
