@@ -23,6 +23,7 @@ static void take_record(void *ctx, struct ia_session *session)
         ia_device_free(session->device);
         session->device = ia_device_ref(device);
     }
+    session->gone = false;
     session->binding.generation = 0; /* roles and attributes may be others */
 }
 

@@ -154,6 +154,51 @@ static enum ia_rc take_options(struct ia_conninfo *info, const PQconninfoOption 
     return rc;
 }
 
+/* What libpq looks at only when it connects: a word that it would then refuse, at each attempt, for ever. */
+static const struct {
+    const char *keyword;
+    const char *words; /* between spaces; NULL: a whole number, or several separated by commas */
+} checked[] = {
+    {"port", NULL},
+    {"connect_timeout", NULL},
+    {"keepalives", NULL},
+    {"keepalives_idle", NULL},
+    {"keepalives_interval", NULL},
+    {"keepalives_count", NULL},
+    {"tcp_user_timeout", NULL},
+    {"sslmode", " disable allow prefer require verify-ca verify-full "},
+    {"target_session_attrs", " any read-write read-only primary standby prefer-standby "},
+    {"channel_binding", " disable prefer require "},
+    {"gssencmode", " disable prefer require "},
+};
+
+static bool is_numbers(const char *value)
+{
+    return strspn(value, "0123456789, ") == strlen(value);
+}
+
+static bool is_one_of(const char *value, const char *words)
+{
+    char spaced[64];
+    int n = snprintf(spaced, sizeof spaced, " %s ", value);
+    return n < (int)sizeof spaced && strstr(words, spaced);
+}
+
+static enum ia_rc check_values(const PQconninfoOption *given, struct ia_err *err)
+{
+    for (const PQconninfoOption *o = given; o->keyword; o++) {
+        if (!o->val || !*o->val)
+            continue;
+        for (size_t i = 0; i < sizeof checked / sizeof checked[0]; i++) {
+            if (strcmp(checked[i].keyword, o->keyword) != 0)
+                continue;
+            if (checked[i].words ? !is_one_of(o->val, checked[i].words) : !is_numbers(o->val))
+                return ia_fail(err, IA_USAGE, "connection string: %s has a value that libpq does not know", o->keyword);
+        }
+    }
+    return IA_OK;
+}
+
 enum ia_rc ia_conninfo_parse(const char *text, const char *node, struct ia_conninfo *out, struct ia_err *err)
 {
     char *message = NULL;
@@ -162,7 +207,9 @@ enum ia_rc ia_conninfo_parse(const char *text, const char *node, struct ia_conni
     if (!given)
         return ia_fail(err, IA_USAGE, "connection string: is not a libpq connection string or URI");
     struct ia_conninfo info = {0};
-    enum ia_rc rc = take_options(&info, given, err);
+    enum ia_rc rc = check_values(given, err);
+    if (rc == IA_OK)
+        rc = take_options(&info, given, err);
     if (rc == IA_OK)
         rc = add_defaults(&info, node, err);
     if (rc == IA_OK)

@@ -10,6 +10,8 @@ BAD = [
     ("db_conninfo", None),
     ("db_conninfo", "nonsense"),
     ("db_conninfo", "no_such_keyword=1"),
+    ("db_conninfo", "port=five"),
+    ("db_conninfo", "sslmode=please"),
     ("node_name", "a/b"),
     ("node_name", "a" * 129),
     ("startup_wait_ms", "soon"),

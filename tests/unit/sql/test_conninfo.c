@@ -108,8 +108,20 @@ END_TEST
 
 /* What does not parse is refused, and no piece of it is repeated. */
 static const char *const bad[] = {
-    "password=s3cret nonsense",  "s3cret",          "host=a password='s3cret",         "s3cret=1",
-    "postgresql://u:s3cret%zz@", "host=a s3cret=x", "host=a,b port=1,2,3 user=s3cret", "host=a,b hostaddr=10.0.0.1",
+    "password=s3cret nonsense",
+    "s3cret",
+    "host=a password='s3cret",
+    "s3cret=1",
+    "postgresql://u:s3cret%zz@",
+    "host=a s3cret=x",
+    "host=a,b port=1,2,3 user=s3cret",
+    "host=a,b hostaddr=10.0.0.1",
+    "port=s3cret",
+    "connect_timeout=s3cret",
+    "sslmode=s3cret",
+    "target_session_attrs=s3cret",
+    "sslmode=require prefer",
+    "keepalives_idle=1s3cret",
 };
 
 START_TEST(bad_strings_are_refused_without_repeating_them)
