@@ -106,6 +106,8 @@ static enum ia_rc begin(struct ia_worker *w, struct ia_err *err)
         rc = ia_db_last_event(w->db, &w->last_event, err);
     else
         w->events_due = true;
+    if (w->first_event == 0)
+        w->first_event = w->last_event;
     if (rc == IA_OK)
         rc = ia_worker_reload(w, err);
     if (rc != IA_OK)

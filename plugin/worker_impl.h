@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#define IA_TAIL_OVERLAP    256  /* event ids that are looked at again: transactions commit out of their order */
 #define IA_CHANGED_IDS_MAX 1000 /* changed devices read one by one; more: all are read again */
 #define IA_TROUBLES_MAX    16
 #define IA_STEPS           7
@@ -42,8 +43,10 @@ struct ia_worker {
     char *changed[IA_CHANGED_IDS_MAX]; /* ids of devices to read again */
     size_t n_changed;
 
-    bool events_due; /* status events to publish */
-    int64_t last_event;
+    bool events_due;                    /* status events to publish */
+    int64_t last_event;                 /* the highest id published */
+    int64_t first_event;                /* those up to this one were there before us */
+    int64_t published[IA_TAIL_OVERLAP]; /* by id modulo its size: ids that may come once more */
     int64_t next_heartbeat_ms, next_reread_ms;
 
     unsigned attempts; /* to connect, since a connection last proved sound */

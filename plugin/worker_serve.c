@@ -171,17 +171,30 @@ static void publish(struct ia_worker *w, const char *kind, const char *json)
     ia_worker_send(w, reply);
 }
 
+/* Publish an event unless that has been done.  False: it has. */
+static bool publish_once(struct ia_worker *w, const struct ia_tail_row *row)
+{
+    int64_t *slot = &w->published[row->event_id % IA_TAIL_OVERLAP];
+    if (*slot == row->event_id)
+        return false;
+    *slot = row->event_id;
+    if (row->event_id > w->last_event)
+        w->last_event = row->event_id;
+    publish(w, row->kind, row->detail ? row->detail : "{}");
+    return true;
+}
+
+/* Ids are given out before their transactions commit: the last few are read again each time. */
 enum ia_rc ia_worker_publish(struct ia_worker *w, struct ia_err *err)
 {
     struct ia_tail_rows *rows = NULL;
-    enum ia_rc rc = ia_db_event_tail(w->db, w->last_event, &rows, err);
+    int64_t from = w->last_event - IA_TAIL_OVERLAP + 1;
+    enum ia_rc rc = ia_db_event_tail(w->db, from > w->first_event ? from : w->first_event, &rows, err);
     if (rc != IA_OK)
         return rc;
-    for (size_t i = 0; i < rows->n; i++) {
-        w->last_event = rows->rows[i].event_id;
-        publish(w, rows->rows[i].kind, rows->rows[i].detail ? rows->rows[i].detail : "{}");
-    }
-    w->events_due = rows->n > 0; /* there may be more */
+    w->events_due = false;
+    for (size_t i = 0; i < rows->n; i++)
+        w->events_due |= publish_once(w, &rows->rows[i]); /* then there may be more */
     ia_tail_rows_free(rows);
     return IA_OK;
 }
