@@ -185,14 +185,14 @@ END_TEST
 
 START_TEST(binding_that_needs_more_roles_than_fit_denies)
 {
-    static char names[70][16];
-    static const char *roles[70];
+    static char names[300][16];
+    static const char *roles[300];
     struct ia_device_row row = world_device("plain_leaf", "dev-1");
-    for (int i = 0; i < 70; i++) {
+    for (int i = 0; i < 300; i++) {
         (void)snprintf(names[i], sizeof names[i], "role-%d", i);
         roles[i] = names[i];
     }
-    row.roles = (struct ia_texts){roles, 70};
+    row.roles = (struct ia_texts){roles, 300};
     start_connected(false);
     world_device_now("dev-1", &row, 1);
     world_tick();

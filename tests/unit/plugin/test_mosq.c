@@ -67,8 +67,7 @@ START_TEST(no_reason_is_answered_with_anything_that_lets_in)
     for (int reason = 1; reason < IA_REASON_COUNT; reason++) {
         for (size_t i = 0; i < sizeof clients / sizeof clients[0]; i++) {
             int rc = ia_mosq_refusal(&clients[i], (enum ia_reason)reason);
-            ck_assert_msg(rc > 0 && rc != MOSQ_ERR_PLUGIN_DEFER, "%s: %d",
-                          ia_reason_name((enum ia_reason)reason), rc);
+            ck_assert_msg(rc > 0 && rc != MOSQ_ERR_PLUGIN_DEFER, "%s: %d", ia_reason_name((enum ia_reason)reason), rc);
         }
         int rc = ia_mosq_ext_refusal((enum ia_reason)reason);
         ck_assert(rc > 0 && rc != MOSQ_ERR_PLUGIN_DEFER);

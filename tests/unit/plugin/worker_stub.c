@@ -98,17 +98,18 @@ bool ia_worker_has_reply(const struct ia_worker *worker)
     return !ia_queue_is_empty(worker->replies);
 }
 
-void ia_worker_stop(struct ia_worker *worker)
+bool ia_worker_stop(struct ia_worker *worker)
 {
     struct ia_link *link;
     if (!worker)
-        return;
+        return true;
     while ((link = ia_queue_pop(worker->replies)) != NULL)
         ia_reply_free((struct ia_reply *)link);
     ia_queue_free(worker->replies);
     worker->replies = NULL;
     worker_forget();
     worker_stub.stopped = true;
+    return !worker_stub.hangs;
 }
 
 void worker_reply(struct ia_reply *reply)

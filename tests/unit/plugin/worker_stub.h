@@ -11,11 +11,13 @@
 extern struct worker_stub {
     struct ia_request *requests[WORKER_REQUESTS_MAX]; /* oldest first */
     size_t n_requests;
-    bool full;                      /* requests are turned away */
-    void (*on_wait)(void);          /* the broker thread begins to wait: time to answer */
-    int64_t answers_after_us;       /* … which takes so long */
-    bool started, stopped, refuses; /* refuses: to start */
-    int64_t waited_us;              /* by the broker thread, all in all */
+    bool full;                /* requests are turned away */
+    void (*on_wait)(void);    /* the broker thread begins to wait: time to answer */
+    int64_t answers_after_us; /* … which takes so long */
+    bool started, stopped;
+    bool refuses;      /* to start */
+    bool hangs;        /* cannot be stopped in time */
+    int64_t waited_us; /* by the broker thread, all in all */
 } worker_stub;
 
 /* Put a reply down, as the next one. */
