@@ -93,11 +93,13 @@ class Registry:
             )
             return cursor.fetchall()
 
-    def wait_for_event(self, reason=None, kind=None, principal=None, since=0, timeout=5.0):
-        """The first matching event after `since`."""
+    def wait_for_event(self, reason=None, kind=None, principal=None, since=0, timeout=5.0, refusal=False):
+        """The first matching event after `since`; `refusal`: one whose kind is …/refused."""
 
         def found():
             for event in self.events(since, kind):
+                if refusal and not event["kind"].endswith("/refused"):
+                    continue
                 if reason is not None and event["reason"] != reason:
                     continue
                 if principal is not None and event["principal"] != principal:
@@ -280,8 +282,7 @@ class Site:
         mark = broker.mark()
         result = self.try_connect(broker, credential, client_id, **options)
         assert result != 0, "was let in:\n" + broker.log(mark)
-        event = self.registry.wait_for_event(reason=reason, since=since)
-        assert event["kind"].endswith("/refused")
+        event = self.registry.wait_for_event(reason=reason, since=since, refusal=True)
         assert result in codes, "refused with %s" % result
         return event
 
@@ -293,7 +294,7 @@ class Site:
             return self.try_connect(broker, credential, **options) != 0
 
         wait_until(refused, seconds, "refusal of %s" % common_name(credential))
-        return self.registry.wait_for_event(reason=reason, since=since)
+        return self.registry.wait_for_event(reason=reason, since=since, refusal=True)
 
 
 def common_name(credential):
