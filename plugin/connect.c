@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define KEYS_EVERY_US 100000
+
 /* One connection under decision. */
 struct connect {
     struct ia_core *core;
@@ -207,6 +209,23 @@ static enum ia_reason decide_device(struct connect *c)
     return reason == IA_R_NONE ? decide_record(c) : reason;
 }
 
+/* A token names a key that is not known, which takes no valid signature: a flood of them must not fill the worker's
+ * queue. */
+static void ask_for_keys(struct ia_core *core, const char *issuer)
+{
+    uint32_t hash = 5381;
+    for (const char *p = issuer; *p; p++)
+        hash = hash * 33 ^ (unsigned char)*p;
+    int64_t now = ia_monotonic_us(), *asked = &core->keys_asked_us[hash % 64];
+    if (*asked && now - *asked < KEYS_EVERY_US)
+        return;
+    *asked = now;
+    struct ia_request *request = ia_request_new(IA_REQUEST_KEYS, NULL);
+    if (request)
+        (void)snprintf(request->name, sizeof request->name, "%s", issuer);
+    (void)ia_worker_ask(core->worker, request);
+}
+
 static enum ia_reason decide_token(struct connect *c)
 {
     struct ia_token_why why;
@@ -216,12 +235,8 @@ static enum ia_reason decide_token(struct connect *c)
         c->attempt.principal = c->token->principal;
         return IA_R_NONE;
     }
-    if (why.refresh) {
-        struct ia_request *request = ia_request_new(IA_REQUEST_KEYS, NULL);
-        if (request)
-            (void)snprintf(request->name, sizeof request->name, "%s", why.issuer);
-        (void)ia_worker_ask(c->core->worker, request);
-    }
+    if (why.refresh)
+        ask_for_keys(c->core, why.issuer);
     return refuse(c, reason, why.detail);
 }
 

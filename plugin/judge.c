@@ -139,9 +139,10 @@ static bool take_step(struct ia_core *core, int64_t now)
     return true;
 }
 
+/* Its own end does not count: it was there in good time, and rights outlive the connection. */
 enum ia_reason ia_judge_ended(struct ia_core *core, const struct ia_session *session)
 {
-    int64_t now = ia_wall_s(), ends = 0;
+    int64_t wall = ia_wall_s(), now = wall < session->ends ? wall : session->ends - 1, ends = 0;
     struct ia_token_why why;
     enum ia_reason reason = IA_R_NONE;
     if (session->chain)

@@ -279,6 +279,7 @@ static void pause_disconnected(struct ia_worker *w)
         ia_worker_refuse(w);
         ia_worker_expire(w);
         ia_worker_fetch_keys(w);
+        ia_worker_adopt_keys(w);
         int64_t left = until - ia_worker_now_ms(), end = ia_worker_next_end(w);
         if (left <= 0)
             return;
@@ -324,6 +325,7 @@ static void worker_free(struct ia_worker *w)
     ia_fetcher_free(w->fetcher);
     ia_refresh_free(w->refresh);
     ia_builder_free(w->builder);
+    ia_rows_free(w->issuer_rows);
     ia_outbox_free(w->outbox);
     ia_db_free(w->db);
     ia_worker_forget_changed(w);

@@ -32,10 +32,11 @@ struct ia_worker {
     struct ia_fetcher *fetcher;
     struct ia_outbox *outbox;
 
-    unsigned dirty;       /* set of enum ia_load to read again */
-    bool issuers_stale;   /* fetched keys changed: the issuers are built anew */
-    int64_t *ends;        /* when address rules expire, ascending, seconds since 1970 … */
-    size_t n_ends, ended; /* … and how many of them have been acted upon */
+    unsigned dirty;              /* set of enum ia_load to read again */
+    bool issuers_stale;          /* fetched keys changed: the issuers are built anew */
+    struct ia_rows *issuer_rows; /* as last read: for keys that change while the database is away */
+    int64_t *ends;               /* when address rules expire, ascending, seconds since 1970 … */
+    size_t n_ends, ended;        /* … and how many of them have been acted upon */
 
     bool walking;                      /* through all devices … */
     int part;                          /* … of which this is the next part */
@@ -85,6 +86,8 @@ int64_t ia_worker_next_end(const struct ia_worker *w);
 void ia_worker_take_notices(struct ia_worker *w);
 
 /* Go on with fetching keys; never waits. */
+/* Build the issuers anew from the rows read last, without the database. */
+void ia_worker_adopt_keys(struct ia_worker *w);
 void ia_worker_fetch_keys(struct ia_worker *w);
 void ia_worker_fetched(void *ctx, const struct ia_fetch_result *result);
 

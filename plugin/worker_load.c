@@ -124,6 +124,11 @@ void ia_worker_expire(struct ia_worker *w)
         w->dirty |= IA_LOAD_IPS;
 }
 
+static void ignore_issuer(void *ctx, const char *name, const char *problem)
+{
+    (void)ctx, (void)name, (void)problem;
+}
+
 enum ia_rc ia_worker_reload(struct ia_worker *w, struct ia_err *err)
 {
     const struct ia_problem_sink sink = {
@@ -142,12 +147,31 @@ enum ia_rc ia_worker_reload(struct ia_worker *w, struct ia_err *err)
     struct ia_snapshot *snapshot = NULL;
     if (rc == IA_OK)
         rc = ia_builder_build(w->builder, what, rows, w->refresh, ia_wall_s(), &sink, &snapshot, err);
-    ia_rows_free(rows);
+    if (what & IA_LOAD_ISSUERS) {
+        ia_rows_free(w->issuer_rows);
+        w->issuer_rows = rows;
+    } else {
+        ia_rows_free(rows);
+    }
     w->dirty = rc == IA_OK ? 0 : IA_LOAD_ALL;
     w->issuers_stale = false;
     if (rc == IA_OK)
         send_snapshot(w, snapshot);
     return rc;
+}
+
+void ia_worker_adopt_keys(struct ia_worker *w)
+{
+    const struct ia_problem_sink silent = {.issuer = ignore_issuer};
+    struct ia_snapshot *snapshot = NULL;
+    struct ia_err err = {0};
+    if (!w->issuers_stale || !w->issuer_rows)
+        return;
+    if (ia_builder_build(w->builder, IA_LOAD_ISSUERS, w->issuer_rows, w->refresh, ia_wall_s(), &silent, &snapshot,
+                         &err) != IA_OK)
+        return;
+    w->issuers_stale = false; /* what is wrong with them is told when all is read again */
+    send_snapshot(w, snapshot);
 }
 
 /* --- notifications ------------------------------------------------------------------------------------------------ */
@@ -185,10 +209,10 @@ void ia_worker_take_notices(struct ia_worker *w)
 void ia_worker_fetched(void *ctx, const struct ia_fetch_result *result)
 {
     struct ia_worker *w = ctx;
-    bool had_problem = *ia_refresh_problem(w->refresh, result->name) != '\0';
+    char before[IA_ISSUER_TEXT_MAX];
+    (void)snprintf(before, sizeof before, "%s", ia_refresh_problem(w->refresh, result->name));
     bool changed = ia_refresh_take(w->refresh, result, ia_worker_now_ms());
-    bool has_problem = *ia_refresh_problem(w->refresh, result->name) != '\0';
-    if (changed || had_problem != has_problem)
+    if (changed || strcmp(before, ia_refresh_problem(w->refresh, result->name)) != 0)
         w->issuers_stale = true;
 }
 

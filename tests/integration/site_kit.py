@@ -262,7 +262,11 @@ class Site:
 
         def admitted():
             client = self.client(broker, credential, **options)
-            return client if client.connect() == 0 else None
+            if client.connect() == 0:
+                return client
+            client.disconnect()  # hundreds of attempts would leave more sockets than select() can look at
+            self.clients.remove(client)
+            return None
 
         return wait_until(admitted, seconds, "admission of %s" % (credential and common_name(credential)))
 
