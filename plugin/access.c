@@ -35,8 +35,7 @@ static struct ia_who who_is(const struct ia_core *core, const struct ia_session 
     };
 }
 
-/* --- connected ------------------------------------------------------------------------------------------------------
- */
+/* ---- connected */
 
 static const char *verb(enum ia_action action)
 {
@@ -115,8 +114,7 @@ static bool meet_stranger(struct ia_core *core, const struct mosquitto *client)
     return false;
 }
 
-/* --- not connected --------------------------------------------------------------------------------------------------
- */
+/* ---- not connected */
 
 struct offline {
     struct ia_core *core;
@@ -188,8 +186,7 @@ static bool check_ended(struct ia_core *core, struct ia_session *s, const struct
     return ia_bound_check(core, &s->binding, access, NULL) == IA_ALLOW;
 }
 
-/* --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- Mosquitto's questions */
 
 static bool decide(struct ia_core *core, const struct mosquitto *client, struct ia_session *s,
                    const struct ia_access *access)

@@ -42,8 +42,7 @@ static void device_arrived(struct ia_core *core, struct ia_device *device)
     ia_device_free(device);
 }
 
-/* --- answers --------------------------------------------------------------------------------------------------------
- */
+/* ---- answers */
 
 static void apply_answer(struct ia_core *core, struct ia_reply *reply)
 {
@@ -64,8 +63,7 @@ static void apply_answer(struct ia_core *core, struct ia_reply *reply)
     reply->n_devices = 0;
 }
 
-/* --- changed devices ------------------------------------------------------------------------------------------------
- */
+/* ---- changed devices */
 
 static void condemn_gone(void *ctx, struct ia_session *session)
 {
@@ -141,8 +139,7 @@ static void apply_devices(struct ia_core *core, struct ia_reply *reply)
         device_arrived(core, reply->devices[i]);
 }
 
-/* --- the walk through all devices -----------------------------------------------------------------------------------
- */
+/* ---- the walk through all devices */
 
 static void count_session(void *ctx, struct ia_session *session)
 {
@@ -193,8 +190,7 @@ static void end_resync(struct ia_core *core)
     ia_device_cache_sweep_begin(core->devices);
 }
 
-/* --- snapshots ------------------------------------------------------------------------------------------------------
- */
+/* ---- snapshots */
 
 /* Freeing a large snapshot takes milliseconds: the worker does it. */
 static void retire(struct ia_core *core, struct ia_snapshot *snapshot)
@@ -220,8 +216,7 @@ static void adopt(struct ia_core *core, struct ia_reply *reply)
     retire(core, old);
 }
 
-/* --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- one reply after the other */
 
 static void apply(struct ia_core *core, struct ia_reply *reply)
 {

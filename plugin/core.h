@@ -58,7 +58,7 @@ struct ia_core {
     int64_t sampled_s;
 };
 
-/* --- apply.c: what the worker sends ------------------------------------------------------------------------------- */
+/* ---- apply.c: what the worker sends */
 
 /* Apply what is there, for a few milliseconds at most. */
 void ia_apply(struct ia_core *core);
@@ -69,18 +69,17 @@ bool ia_apply_wait(struct ia_core *core, int64_t wait_us);
 /* Remove records that the last walk did not find; at most `slots` of the cache.  True: done. */
 bool ia_sweep(struct ia_core *core, size_t slots);
 
-/* --- connect.c ---------------------------------------------------------------------------------------------------- */
+/* ---- login.c */
 
 int ia_on_basic_auth(int event, void *event_data, void *userdata);
 int ia_on_ext_auth_start(int event, void *event_data, void *userdata);
 int ia_on_ext_auth_continue(int event, void *event_data, void *userdata);
 
-/* --- access.c ----------------------------------------------------------------------------------------------------- */
+/* ---- access.c */
 
 int ia_on_acl_check(int event, void *event_data, void *userdata);
 
-/* --- judge.c: live sessions -----------------------------------------------------------------------------------------
- */
+/* ---- judge.c: live sessions */
 
 /* May this session go on, as things are now?  Condemns it where not. */
 void ia_judge(struct ia_core *core, struct ia_session *session);
@@ -101,8 +100,7 @@ bool ia_judge_slice(struct ia_core *core, int64_t budget_us);
  * two seconds after the first question everything is denied. */
 bool ia_has_ticks(struct ia_core *core);
 
-/* --- bind.c ---------------------------------------------------------------------------------------------------------
- */
+/* ---- bind.c */
 
 /* Whose rights: the parts that are there. */
 struct ia_who {

@@ -68,8 +68,7 @@ static bool is_gate_port(int fd)
     return false;
 }
 
-/* --- ClientHello ----------------------------------------------------------------------------------------------------
- */
+/* ---- ClientHello */
 
 static bool address_admitted(int fd)
 {
@@ -104,8 +103,7 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
     return SSL_CLIENT_HELLO_SUCCESS;
 }
 
-/* --- verify ---------------------------------------------------------------------------------------------------------
- */
+/* ---- verify */
 
 static void verify_anew(const struct ia_snapshot *snapshot, X509 *leaf, STACK_OF(X509) * sent, struct ia_chain *out)
 {
@@ -199,8 +197,7 @@ static int on_verify(X509_STORE_CTX *ctx, void *arg)
     return ok;
 }
 
-/* --- listeners ------------------------------------------------------------------------------------------------------
- */
+/* ---- listeners */
 
 static void on_ctx_new(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
 {

@@ -20,8 +20,7 @@
 
 static struct ia_core *the_core; /* one instance a process */
 
-/* --- the gate's questions -------------------------------------------------------------------------------------------
- */
+/* ---- the gate's questions */
 
 static const struct ia_snapshot *gate_snapshot(void *ctx)
 {
@@ -49,8 +48,7 @@ static void gate_refused(void *ctx, const char *address, const struct ia_chain *
     ia_report_refused(core, &a, chain ? chain->reason : IA_R_ADDRESS_DENIED);
 }
 
-/* --- callbacks ------------------------------------------------------------------------------------------------------
- */
+/* ---- callbacks */
 
 static int on_tick(int event, void *event_data, void *userdata)
 {
@@ -118,8 +116,7 @@ static const struct {
 };
 #define N_CALLBACKS (sizeof callbacks / sizeof callbacks[0])
 
-/* --- start ----------------------------------------------------------------------------------------------------------
- */
+/* ---- start */
 
 static enum ia_rc register_callbacks(struct ia_core *core, struct ia_err *err)
 {

@@ -233,8 +233,7 @@ void ia_report_registered(struct ia_core *core, const struct ia_device *device)
            status_name(device->status));
 }
 
-/* --- counters -------------------------------------------------------------------------------------------------------
- */
+/* ---- counters */
 
 static void publish_counter(void *ctx, const char *name, int64_t value)
 {

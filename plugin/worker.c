@@ -52,8 +52,7 @@ static bool is_ending(const struct ia_worker *w)
     return atomic_load(&w->stop) || atomic_load(&w->leaving);
 }
 
-/* --- what is told of troubles -------------------------------------------------------------------------------------
- */
+/* ---- what is told of troubles */
 
 /* Each trouble is told once, however often the worker runs into it, until all is well again. */
 static bool is_news(struct ia_worker *w, const char *text)
@@ -92,8 +91,7 @@ static void tell_state(struct ia_worker *w, bool up)
     atomic_store(&w->up, up);
 }
 
-/* --- connected ----------------------------------------------------------------------------------------------------
- */
+/* ---- connected */
 
 /* Connect and read everything. */
 static enum ia_rc begin(struct ia_worker *w, struct ia_err *err)
@@ -267,8 +265,7 @@ static void run_connected(struct ia_worker *w, struct ia_err *err)
         write_the_rest(w);
 }
 
-/* --- not connected ------------------------------------------------------------------------------------------------
- */
+/* ---- not connected */
 
 /* Wait for the next attempt, still answering. */
 static void pause_disconnected(struct ia_worker *w)
@@ -310,8 +307,7 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
-/* --- start and stop -------------------------------------------------------------------------------------------------
- */
+/* ---- start and stop */
 
 static void worker_free(struct ia_worker *w)
 {

@@ -24,7 +24,7 @@ static struct ia_reply *records(enum ia_reply_kind kind, const struct ia_device_
     return NULL;
 }
 
-/* --- changed devices ---------------------------------------------------------------------------------------------- */
+/* ---- changed devices */
 
 void ia_worker_device_changed(struct ia_worker *w, const char *id)
 {
@@ -72,7 +72,7 @@ enum ia_rc ia_worker_read_changed(struct ia_worker *w, struct ia_err *err)
     return IA_OK;
 }
 
-/* --- all devices -------------------------------------------------------------------------------------------------- */
+/* ---- all devices */
 
 static enum ia_rc send_batch(void *ctx, const struct ia_device_rows *batch, struct ia_err *err)
 {

@@ -65,13 +65,13 @@ static inline int64_t ia_worker_now_ms(void)
     return ia_monotonic_us() / 1000;
 }
 
-/* --- worker.c ----------------------------------------------------------------------------------------------------- */
+/* ---- worker.c */
 
 /* Takes the reply over; NULL is fine.  Waits while too many are queued. */
 void ia_worker_send(struct ia_worker *w, struct ia_reply *reply);
 void ia_worker_say(struct ia_worker *w, int level, const char *text);
 
-/* --- worker_load.c: configuration --------------------------------------------------------------------------------- */
+/* ---- worker_load.c: configuration */
 
 /* Read what is dirty again and send a snapshot. */
 IA_MUST_USE enum ia_rc ia_worker_reload(struct ia_worker *w, struct ia_err *err);
@@ -91,7 +91,7 @@ void ia_worker_adopt_keys(struct ia_worker *w);
 void ia_worker_fetch_keys(struct ia_worker *w);
 void ia_worker_fetched(void *ctx, const struct ia_fetch_result *result);
 
-/* --- worker_devices.c --------------------------------------------------------------------------------------------- */
+/* ---- worker_devices.c */
 
 void ia_worker_device_changed(struct ia_worker *w, const char *id);
 void ia_worker_forget_changed(struct ia_worker *w);
@@ -100,7 +100,7 @@ IA_MUST_USE enum ia_rc ia_worker_read_changed(struct ia_worker *w, struct ia_err
 /* One step of the walk through all devices. */
 IA_MUST_USE enum ia_rc ia_worker_walk(struct ia_worker *w, struct ia_err *err);
 
-/* --- worker_serve.c: requests ------------------------------------------------------------------------------------- */
+/* ---- worker_serve.c: requests */
 
 /* Some of them: changes get their turn in between. */
 IA_MUST_USE enum ia_rc ia_worker_serve(struct ia_worker *w, struct ia_err *err);

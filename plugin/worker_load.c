@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- configuration -------------------------------------------------------------------------------------------------
- */
+/* ---- configuration */
 
 static void ca_problem(void *ctx, const struct ia_ca_row *row, const struct ia_cert_info *info, const char *problem)
 {
@@ -174,7 +173,7 @@ void ia_worker_adopt_keys(struct ia_worker *w)
     send_snapshot(w, snapshot);
 }
 
-/* --- notifications ------------------------------------------------------------------------------------------------ */
+/* ---- notifications */
 
 static void notice(struct ia_worker *w, const struct ia_notice *n)
 {
@@ -203,8 +202,7 @@ void ia_worker_take_notices(struct ia_worker *w)
         notice(w, &n);
 }
 
-/* --- keys -----------------------------------------------------------------------------------------------------------
- */
+/* ---- keys */
 
 void ia_worker_fetched(void *ctx, const struct ia_fetch_result *result)
 {

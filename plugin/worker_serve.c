@@ -9,7 +9,7 @@
 #define TURN_MS         50 /* … nor slow statements */
 #define COMPLAIN_MS     10000
 
-/* --- answers ------------------------------------------------------------------------------------------------------ */
+/* ---- answers */
 
 static void answer(struct ia_worker *w, const struct ia_request *request, enum ia_reason reason, const char *detail,
                    const struct ia_device_row *row, bool registered)
@@ -61,8 +61,7 @@ static enum ia_rc register_device(struct ia_worker *w, const struct ia_request *
     return IA_OK;
 }
 
-/* --- requests -------------------------------------------------------------------------------------------------------
- */
+/* ---- requests */
 
 static enum ia_rc serve(struct ia_worker *w, struct ia_request *request, struct ia_err *err)
 {
@@ -160,8 +159,7 @@ void ia_worker_refuse(struct ia_worker *w)
     }
 }
 
-/* --- events by administrators ---------------------------------------------------------------------------------------
- */
+/* ---- events by administrators */
 
 static void publish(struct ia_worker *w, const char *kind, const char *json)
 {
