@@ -35,6 +35,14 @@ static struct ia_who who_is(const struct ia_core *core, const struct ia_session 
     };
 }
 
+static void bind_session(const struct ia_core *core, struct ia_session *s)
+{
+    if (s->binding.generation == core->snapshot->generation)
+        return;
+    struct ia_who who = who_is(core, s);
+    ia_bind(core, &who, false, &s->binding);
+}
+
 /* ---- connected */
 
 static const char *verb(enum ia_action action)
@@ -88,9 +96,8 @@ static bool check_live(struct ia_core *core, struct ia_session *s, const struct 
 {
     if (s->kind == IA_SESSION_STRANGER)
         return false;
-    struct ia_who who = who_is(core, s);
     int64_t rule_id = 0;
-    ia_bind(core, &who, false, &s->binding);
+    bind_session(core, s);
     if (s->condemned != IA_R_NONE)
         return check_condemned(core, s, access);
     if (ia_bound_check(core, &s->binding, access, &rule_id) == IA_ALLOW)
@@ -181,8 +188,7 @@ static bool check_ended(struct ia_core *core, struct ia_session *s, const struct
             (void)check_record(&o, s->device);
         return o.allowed;
     }
-    struct ia_who who = who_is(core, s);
-    ia_bind(core, &who, false, &s->binding);
+    bind_session(core, s);
     return ia_bound_check(core, &s->binding, access, NULL) == IA_ALLOW;
 }
 
