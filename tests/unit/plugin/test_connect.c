@@ -297,6 +297,23 @@ START_TEST(chain_is_decided_anew_when_the_cas_changed_since_the_handshake)
 }
 END_TEST
 
+START_TEST(certificate_revoked_since_the_handshake_is_refused)
+{
+    char *crl = mc_crl_pem(pki_crl("revokes_leaf"));
+    world_rows();
+    world.cas[0] = world_ca(1, "acme", "inter");
+    start_with_device("leaf", "dev-1");
+    struct mosquitto client = world_client("dev-1", "leaf");
+    ck_assert(gate_handshake(client.certificate, NULL, client.address));
+    world.crls[world.n_crls++] = (struct ia_crl_row){.crl_id = 1, .ca_id = 1, .pem = crl};
+    world_snapshot();
+    ck_assert_int_eq(world_basic_auth(&client, NULL), MOSQ_ERR_AUTH);
+    ck_assert_uint_eq(world_refused(IA_R_CERTIFICATE_REVOKED), 1);
+    world_stop();
+    free(crl);
+}
+END_TEST
+
 START_TEST(certificate_expired_since_the_handshake_is_refused)
 {
     start_with_device("plain_leaf", "dev-1");
@@ -606,6 +623,7 @@ static void cases(TCase *c)
     tcase_add_test(c, leaf_is_verified_alone_where_no_listener_was_seen);
     tcase_add_test(c, leaf_is_nothing_where_the_gate_is_off);
     tcase_add_test(c, chain_is_decided_anew_when_the_cas_changed_since_the_handshake);
+    tcase_add_test(c, certificate_revoked_since_the_handshake_is_refused);
     tcase_add_test(c, certificate_expired_since_the_handshake_is_refused);
     tcase_add_test(c, device_address_rule_refuses_with_the_rule_in_the_event);
     tcase_add_test(c, no_snapshot_refuses_all_as_retryable);
