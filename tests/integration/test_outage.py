@@ -6,6 +6,7 @@ import re
 import pytest
 
 import pg
+from app_kit import Issuer
 from broker import wait_until
 from client import TRY_AGAIN
 from outage_kit import AT_ONCE, AUTH_WAIT, BACK, BACK_WITHIN, lines_of, told_once
@@ -120,6 +121,7 @@ def test_an_outage_is_lived_through(outage, fault):
     """One fault from its beginning to its end; see the sections."""
     site = outage
     acme, doomed = site.fleet("acme"), site.fleet("doomed")
+    corp = Issuer("corp").register(site)
     broker, second = site.broker(), site.broker()
     known = acme.issue("known")
     site.connect(broker, known).disconnect()
@@ -129,8 +131,10 @@ def test_an_outage_is_lived_through(outage, fault):
 
     with site.bystander(broker, acme) as bystander, contextlib.ExitStack() as mending:
         mending.enter_context(fault(site))
-        # Nobody knows yet: a stranger waits no longer than auth_wait_ms.
+        # Nobody knows yet: a stranger waits no longer than auth_wait_ms, and several do not add up.
         assert site.timed_refusal(broker, acme.issue("new-1")) < AUTH_WAIT + AT_ONCE
+        strangers = [site.client(broker, acme.issue("new-1-%d" % number)) for number in range(6)]
+        assert set(site.connect_all(strangers)) <= set(TRY_AGAIN)
         site.wait_for_outage(broker, mark)
         # Known to be down: strangers are refused at once and may try again, who is known connects from memory.
         for number in range(3):
@@ -138,6 +142,7 @@ def test_an_outage_is_lived_through(outage, fault):
         assert site.try_connect(broker, acme.issue("new-3")) in TRY_AGAIN
         client = site.connect(broker, known)
         assert client.subscribe("devices/known/x") == 1
+        assert site.try_connect(broker, None, "app:corp:dashboard", username="x", password=corp.token()) == 0
         assert all(one.connected for one in live)
         # Another broker is stopped meanwhile, in good order and soon.
         site.wait_for_outage(second, second_mark)
