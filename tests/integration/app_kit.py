@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 import client as clients
 import pki
-from broker import PATIENCE, free_port
+from broker import PATIENCE, free_port, wait_until
 
 METHOD = "OAUTHBEARER"
 DAY = 86400
@@ -286,6 +286,15 @@ def _message(flags, body):
 def app(site, broker, token, client_id="app:corp:dashboard", **options):
     """A connected app with the token as its password."""
     return site.connect(broker, client_id=client_id, password=token, **options)
+
+
+def app_within(seconds, site, broker, token, client_id="app:corp:dashboard", **options):
+    """The same, admitted at the latest `seconds` from now."""
+    def admitted():
+        return site.try_connect(broker, client_id=client_id, password=token, **options) == 0
+
+    wait_until(admitted, seconds, "admission of %s" % client_id)
+    return app(site, broker, token, client_id, **options)
 
 
 def auth_app(site, broker, token, client_id="app:corp:dashboard", credential=None, listener=None, **options):

@@ -7,7 +7,7 @@ import time
 import pytest
 
 import pki
-from app_kit import Issuer, KeyServer, app, auth_app, new_key
+from app_kit import Issuer, KeyServer, app, app_within, auth_app, new_key
 from broker import wait_until
 from client import CLOSED, REFUSED
 
@@ -35,8 +35,7 @@ def trusting(site, **options):
 
 
 def admitted_soon(site, broker, issuer, seconds=SOON, **claims):
-    client_id = "app:%s:dashboard" % issuer.name
-    return site.connect_within(seconds, broker, None, client_id=client_id, password=issuer.token(**claims))
+    return app_within(seconds, site, broker, issuer.token(**claims), "app:%s:dashboard" % issuer.name)
 
 
 def problem(site, issuer, text, seconds=SOON):
@@ -215,6 +214,12 @@ class Failing:
     def bad(self, provider):
         provider.answer(path=self.path, **self.bad_answer)
 
+    def noticed(self, site, broker):
+        """Shows a token with an unknown key, which lets the broker ask again.  Does the row tell of the failure?"""
+        token = self.issuer.token(headers={"kid": "unknown"})
+        assert site.try_connect(broker, client_id="x", password=token) in NOT_YET
+        return self.text in (self.issuer.problem(site) or "")
+
 
 def private_set():
     key = new_key("RS256")
@@ -232,18 +237,17 @@ def test_the_last_good_keys_stay_while_the_provider_fails(site, provider):
         Failing(site, provider, "error", "HTTP status 500", body="sorry", status=500),
         Failing(site, provider, "rubbish", "JWK set", body="<html>maintenance</html>"),
         Failing(site, provider, "empty", "no key", body={"keys": []}),
-        Failing(site, provider, "slow", "ime", body="", slow=True),
+        Failing(site, provider, "slow", "timed out", body="", slow=True),
         Failing(site, provider, "endless", "too long", body=json.dumps({"keys": [], "x": "y" * 300000})),
         Failing(site, provider, "leaked", "no key", body=leaked),
-        Failing(site, provider, "redirected", "", body="", status=302, headers={"Location": "file:///etc/passwd"}),
+        Failing(site, provider, "redirected", "rotocol", body="", status=302, headers={"Location": "file:///etc/passwd"}),
     ]
     broker = trusting(site)
     sessions = [admitted_soon(site, broker, f.issuer) for f in failing]
     for each in failing:
         each.bad(provider)
-        site.try_connect(broker, client_id="x", password=each.issuer.token(headers={"kid": "unknown"}))
     for each, session in zip(failing, sessions):
-        problem(site, each.issuer, each.text, GAP + 5 + SOON)
+        wait_until(lambda each=each: each.noticed(site, broker), GAP + 5 + SOON, "problem of " + each.path)
         assert session.subscribe("devices/x") == 1
         app(site, broker, each.issuer.token(), "app:%s:dashboard/new" % each.issuer.name)
     assert secret not in broker.log(), "a private key is not told"

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from app_kit import DAY, AuthClient, Issuer, app, auth_app, bearer
+from app_kit import DAY, AuthClient, Issuer, app, app_within, auth_app, bearer
 from broker import wait_until
 from client import AUTH, V311, V5
 from test_sighup import hangups
@@ -323,11 +323,27 @@ def test_a_will_needs_the_right_to_publish(world):
     assert_nothing_came(eyes)
 
 
+DELAYED = {"protocol": V5, "session_expiry": DAY}
+
+
 def test_a_delayed_will_of_an_app_is_published_after_its_token_has_expired(world):
-    """The right was there when it left; rights outlive the connection."""
+    """It left in good time; what it left to be said stands."""
     site, corp, broker = world
     eyes = watcher(site, corp, broker)
-    app(site, broker, corp.token(1, scope="write"), protocol=V5, session_expiry=DAY, will={**WILL, "delay": 3}).drop()
+    app(site, broker, corp.token(1, scope="write"), will={**WILL, "delay": 3}, **DELAYED).drop()
+    assert eyes.receive() == ("devices/will", "gone")
+
+
+def test_a_delayed_will_is_withheld_when_the_issuer_is_disabled_meanwhile(world):
+    site, corp, broker = world
+    partner = Issuer("partner").register(site, RULES)
+    eyes = watcher(site, corp, broker)
+    withheld = {**WILL, "payload": "withheld", "delay": 2}
+    client_id = "app:partner:dashboard"
+    app_within(SOON, site, broker, partner.token(), client_id)
+    app(site, broker, partner.token(), client_id, will=withheld, **DELAYED).drop()
+    app(site, broker, corp.token(), will={**WILL, "delay": 3}, **DELAYED).drop()
+    site.registry.set_issuer_status(name="partner", status="INACTIVE")
     assert eyes.receive() == ("devices/will", "gone")
 
 

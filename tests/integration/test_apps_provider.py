@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 
 import pki
-from app_kit import Issuer, app, auth_app, base64url, bearer, jwk
+from app_kit import Issuer, app, app_within, auth_app, base64url, bearer, jwk
 from broker import SOURCE, free_port, wait_until
 from client import CLOSED
 
@@ -102,7 +102,7 @@ def world(site, provider):
     corp = Issuer(issuer=provider.url).register(site, RULES, jwks_url=provider.url + "/jwks", algorithms=["RS256"])
     broker = site.broker()
     token = provider.token("telemetry:read")
-    site.connect_within(SOON, broker, None, client_id="app:corp:dashboard", password=token).disconnect()
+    app_within(SOON, site, broker, token).disconnect()
     return site, corp, broker, provider
 
 
@@ -141,7 +141,7 @@ def test_its_key_is_rotated_while_apps_are_connected(world):
     provider.start("second")
     assert by_password.subscribe("devices/#") == 1, "it lives while nobody has told of the new key"
     new_token = provider.token("telemetry:read")
-    new = site.connect_within(15, broker, None, client_id="app:corp:dashboard/3", password=new_token)
+    new = app_within(15, site, broker, new_token, "app:corp:dashboard/3")
     by_password.wait_closed(SOON)
     by_auth.wait_kicked(SOON)
     assert new.subscribe("devices/#") == 1
@@ -159,10 +159,13 @@ def test_a_session_ends_with_its_short_lived_token(world):
     site.registry.set_issuer_status(name="corp", status="ACTIVE")
 
     def admitted():
-        attempt = site.client(broker, client_id="app:corp:dashboard", password=provider.token("telemetry:read"))
-        return attempt if attempt.connect() == 0 else None
+        nonlocal token
+        token = provider.token("telemetry:read")
+        return site.try_connect(broker, client_id="app:corp:dashboard", password=token) == 0
 
-    client = wait_until(admitted, 15, "the new key")
+    token = None
+    wait_until(admitted, 15, "the new key")
+    client = app(site, broker, token)
     client.wait_closed(3 + SOON)
     event = site.registry.wait_for_event("token_expired", "session/ended", "app:corp:dashboard")
     assert event["detail"]["client_id"] == "app:corp:dashboard"
