@@ -106,6 +106,20 @@ def test_a_delayed_will_of_a_device_revoked_meanwhile_is_not_published(world):
     assert observer.receive(10) == ("devices/sensor-2/will", "gone")
 
 
+@pytest.mark.parametrize("statement", [
+    "DELETE FROM iot_auth.device WHERE device_id = 'sensor-1'",
+    "DELETE FROM iot_auth.device_certificate WHERE device_id = 'sensor-1'",
+], ids=["device", "certificate"])
+def test_a_delayed_will_of_a_device_deleted_meanwhile_is_not_published(world, statement):
+    """A record that is not in memory any more was taken for evicted, and the ended session's own copy then counted."""
+    site, fleet, broker, observer = world
+    options = {"protocol": V5, "session_expiry": 60}
+    site.connect(broker, fleet.issue("sensor-1"), will=will(delay=1), **options).drop()
+    site.connect(broker, fleet.issue("sensor-2"), will=will("sensor-2", delay=2), **options).drop()
+    site.registry.query(statement)
+    assert observer.receive(10) == ("devices/sensor-2/will", "gone")
+
+
 def test_a_refused_client_leaves_no_will(world):
     site, fleet, broker, observer = world
     bad = site.client(broker, fleet.issue("sensor-1"), client_id="sensor-2", will=will())
