@@ -1,6 +1,7 @@
 """Changes in SQL reach the running broker within a second, and only those whom they concern notice."""
 
 import base64
+import json
 import time
 
 import pytest
@@ -317,6 +318,44 @@ def test_an_expired_authority_admits_nobody_and_says_why(site):
     wait_until(lambda: site.registry.ca_problem("old"), what="report in ca.problem")
     assert site.try_connect(broker, old.issue("sensor-1")) != 0
     site.connect(broker, acme.issue("sensor-2"))
+
+
+ENORMOUS = {"k%d" % number: "v" * 120 for number in range(700)}
+
+
+def test_a_device_that_is_too_large_is_refused_and_holds_nothing_back(site):
+    """No memory is laid out for so many attributes, and that read as 'out of memory': each broker dropped its database
+    connection, read the same row again, and so for ever.  No revocation arrived any more."""
+    acme = site.fleet()
+    broker = site.broker()
+    ends = site.connect(broker, acme.issue("sensor-1"))
+    stays = site.connect(broker, acme.issue("sensor-2"))
+    large = acme.issue("large")
+    mark = broker.mark()
+    site.registry.register_device(device_id="large", pem=large.pem, ca_name="acme", attributes=ENORMOUS)
+    event = site.assert_refused("internal", broker, large)
+    assert event["principal"] == "large" and "attributes" in event["detail"]["detail"]
+    site.registry.set_device_status(device_id="sensor-1", status="REVOKED")
+    ends.wait_closed(SOON)
+    site.connect_within(SOON, broker, acme.issue("sensor-3"))
+    assert "lost the database" not in broker.log(mark)
+    assert stays.connected
+    site.registry.query("UPDATE iot_auth.device SET attributes = '{}' WHERE device_id = 'large'")
+    site.connect_within(SOON, broker, large)
+
+
+def test_a_device_that_grows_too_large_is_thrown_out_alone_also_across_a_restart(site):
+    acme = site.fleet()
+    broker = site.broker()
+    grows, stays = [site.connect(broker, acme.issue(name)) for name in ("grows", "stays")]
+    site.registry.query("UPDATE iot_auth.device SET attributes = %s WHERE device_id = 'grows'", json.dumps(ENORMOUS))
+    grows.wait_closed(SOON)
+    assert stays.subscribe("devices/stays/x") == 1
+    broker.restart()
+    assert site.try_connect(broker, acme.issue("grows")) != 0
+    again = site.connect(broker, acme.issue("stays"))
+    site.registry.set_device_status(device_id="stays", status="INACTIVE")
+    again.wait_closed(SOON)
 
 
 def test_a_rule_that_cannot_be_compiled_silences_its_role_and_no_other(site):
