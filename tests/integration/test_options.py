@@ -116,3 +116,26 @@ def test_where_the_broker_gives_no_tick_everything_is_denied_and_the_log_says_so
 
     wait_until(told, 6, "log line")
     assert site.try_connect(broker, acme.issue("sensor-1")) != 0
+
+
+def test_where_the_broker_gives_no_tick_sighup_lets_nobody_in(site):
+    """The time in which 2.0 authenticates everybody once more ends with TICK; without one it never did, and whoever
+    came was let in unasked."""
+    fleet = site.fleet()
+    lines = "allow_anonymous false\nplugin %s\nplugin_opt_db_conninfo %s\n"
+    lines %= (site.plugin_path, site.registry.broker_conninfo)
+    broker = site.new_broker(
+        plugin=False,
+        head_lines=["per_listener_settings true"],
+        listener_lines={"device": lines},
+        listeners=("device",),
+        global_anonymous=False,
+    )
+    if broker.version >= (2, 0, 12):
+        pytest.skip("this broker gives ticks")
+    broker.start()
+    for _ in range(2):
+        broker.sighup()
+        assert site.try_connect(broker, fleet.issue("sensor-1"), client_id="victim") != 0
+        assert site.try_connect(broker, fleet.issue("sensor-1"), client_id="victim", clean=False) != 0
+    assert broker.running()
