@@ -126,6 +126,28 @@ def test_a_free_client_id_that_nobody_holds_any_more_is_free(free_ids):
     wait_until(free, what="release of the client id")
 
 
+def test_a_free_client_id_of_an_mqtt5_session_that_kept_nothing_is_free(free_ids):
+    """How long an MQTT 5 session lasts a plugin cannot see, so each was taken to last, without a limit.  2.1 can be
+    asked what it keeps under a client id; on 2.0 the id remains the first one's."""
+    site, fleet, broker = free_ids
+    if broker.version < (2, 1):
+        pytest.skip("this broker cannot be asked")
+    site.connect(broker, fleet.issue("first"), client_id="shared", protocol=V5).disconnect()
+
+    def free():
+        return site.try_connect(broker, fleet.issue("second"), client_id="shared") == 0
+
+    wait_until(free, 1.0, "release of the client id")
+
+
+def test_a_free_client_id_of_an_mqtt5_session_that_is_kept_is_anothers(free_ids):
+    site, fleet, broker = free_ids
+    options = {"client_id": "shared", "protocol": V5, "session_expiry": 60, "clean": False}
+    site.connect(broker, fleet.issue("first"), **options).disconnect()
+    site.assert_refused("client_id_mismatch", broker, fleet.issue("second"), **options)
+    assert site.connect(broker, fleet.issue("first"), **options).session_present
+
+
 def test_what_a_free_client_id_inherits_after_a_restart_is_not_delivered(free_ids):
     """No row tells whose the session was; the rights of who takes it decide over each message."""
     site, fleet, broker = free_ids
