@@ -237,6 +237,25 @@ def test_a_device_without_roles_may_nothing(site):
     assert client.connected
 
 
+def test_a_device_with_too_many_roles_may_nothing_and_the_event_says_why(site):
+    """One left out might have been the one that denies; 'no rule allows it' sent administrators looking at rules."""
+    fleet = site.fleet()
+    broker = site.broker()
+    client = site.connect(broker, fleet.issue("sensor-1"))
+    site.registry.query("INSERT INTO iot_auth.role (role) SELECT 'r' || i FROM generate_series(1, 300) i")
+    grant = ("INSERT INTO iot_auth.device_role (device_id, role)"
+             " SELECT 'sensor-1', 'r' || i FROM generate_series(%s, %s) i")
+    site.registry.query(grant, 1, 200)
+    site.connect_within(1.0, broker, fleet.issue("sensor-2"))
+    assert client.subscribe("devices/sensor-1/x") == 1
+    site.registry.query(grant, 201, 300)
+    wait_until(lambda: client.subscribe("devices/sensor-1/x") == 128, 1.0, "the end of its rights")
+    event = site.registry.wait_for_event(reason="topic_denied", principal="sensor-1")
+    assert "more than 256" in event["detail"]["detail"]
+    site.registry.query("DELETE FROM iot_auth.device_role WHERE role = 'r300' OR role > 'r2'")
+    wait_until(lambda: client.subscribe("devices/sensor-1/x") == 1, 1.0, "its rights")
+
+
 def test_a_publisher_is_not_punished_for_a_reader_without_the_right(world):
     """A READ check that is answered with anything but denied disconnects the publisher."""
     site, fleet, broker, observer = world
