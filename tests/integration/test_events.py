@@ -3,6 +3,11 @@
 import contextlib
 import json
 
+import pytest
+
+from broker import wait_until
+from client import V5
+
 PREFIX = "$iot-auth/events"
 
 
@@ -110,3 +115,76 @@ def test_events_go_under_the_prefix_of_the_option(site):
     assert ear.subscribe("ops/#") < 128
     site.connect(broker, acme.issue("sensor-1"))
     assert ear.receive()[0] == "ops/iot/device/registered"
+
+
+# Refusals
+
+
+def no_change(_site):
+    pass
+
+
+BEFORE_THE_RECORD = [
+    # (reason, what an administrator does, how it is undone, the client id of the attempts)
+    ("client_id_mismatch", no_change, no_change, "another"),
+    ("address_denied",
+     lambda site: site.registry.deny_ip(network="127.0.0.0/8", scope="CA", scope_key="acme"),
+     lambda site: site.registry.query("DELETE FROM iot_auth.ip_rule"), "sensor-1"),
+    ("ca_inactive",
+     lambda site: site.registry.database.plant("UPDATE iot_auth.ca SET device_id_template = '${x' WHERE name = 'acme'"),
+     lambda site: site.registry.database.plant(
+         "UPDATE iot_auth.ca SET device_id_template = '${cert.cn}' WHERE name = 'acme'"), "sensor-1"),
+]
+
+
+@pytest.mark.parametrize("reason,change,undo,client_id", BEFORE_THE_RECORD, ids=[row[0] for row in BEFORE_THE_RECORD])
+def test_a_registered_device_refused_before_its_record_is_read_tells_it_once(site, reason, change, undo, client_id):
+    """What needs no database is checked first, and what was refused there passed for a stranger: one row a retry."""
+    acme, other = site.fleet(), site.fleet("other")
+    broker = site.broker()
+    device = acme.issue("sensor-1")
+    site.connect(broker, device).disconnect()
+    since = site.registry.last_event()
+    for turn in (1, 2):
+        change(site)
+        wait_until(lambda: site.try_connect(broker, device, client_id=client_id) != 0, 1.0, "refusal")
+        for _ in range(4):
+            assert site.try_connect(broker, device, client_id=client_id) != 0
+        undo(site)
+        site.connect_within(1.0, broker, device).disconnect()
+        site.connect_within(1.0, broker, other.issue("after-%d" % turn))  # all before it has been written by now
+        told = [(event["reason"], event["principal"]) for event in site.registry.events(since, "device/refused")]
+        assert told == [(reason, "sensor-1")] * turn
+
+
+LONG_IDS = {"ascii": "a" * 60000, "split-character": "a" + "\u00e9" * 30000, "quotes": '"' * 60000}
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+@pytest.mark.parametrize("client_id", LONG_IDS.values(), ids=LONG_IDS)
+def test_a_client_id_of_any_length_hides_no_refusal(site, client_id, log_format):
+    """It was written out whole, and did not fit: no row, no message and no line told of the attempt."""
+    acme = site.fleet()
+    broker = site.broker(options={"log_format": log_format})
+    mark = broker.mark()
+    event = site.assert_refused("client_id_mismatch", broker, acme.issue("sensor-1"), client_id=client_id, protocol=V5)
+    assert 100 <= len(event["detail"]["client_id"].encode()) <= 130
+    assert client_id.startswith(event["detail"]["client_id"][:60])
+    assert_one_line(broker, mark, log_format, "refused", "client_id_mismatch")
+
+
+def test_a_long_client_id_that_is_admitted_is_logged(site):
+    acme = site.fleet(client_id_templates=["*"])
+    broker = site.broker(options={"log_format": "json"})
+    mark = broker.mark()
+    site.connect(broker, acme.issue("sensor-1"), client_id="a" * 900)
+    assert_one_line(broker, mark, "json", "accepted", None)
+
+
+def assert_one_line(broker, mark, log_format, verdict, reason):
+    """One line of the log tells that verdict; as JSON it can be read."""
+    pattern = r'(\{"verdict":"%s".*)' % verdict if log_format == "json" else r"(iot-auth: %s .*)" % verdict
+    line = broker.wait_for_log(pattern, since=mark)[1]
+    if log_format == "json":
+        line = json.loads(line).get("reason")
+    assert reason is None or reason in line
