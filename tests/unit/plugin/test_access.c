@@ -1,4 +1,4 @@
-/* ACL_CHECK: connected clients, those that are gone, and those of whom nothing is known. */
+/* ACL_CHECK: connected clients, and those that are about to be kicked. */
 #include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
 
@@ -9,25 +9,6 @@
 #define DENIED MOSQ_ERR_ACL_DENIED
 
 static struct mosquitto device;
-
-static void device_is(enum ia_device_status status)
-{
-    struct ia_device_row row = world_device("plain_leaf", "dev-1");
-    row.device_status = status;
-    world_device_now("dev-1", &row, 1);
-}
-
-/* dev-1 is connected as `device`. */
-static void start_connected(bool persistent)
-{
-    world_start();
-    device_is(IA_DEVICE_ACTIVE);
-    device = world_client("dev-1", "plain_leaf");
-    device.persistent = persistent;
-    ck_assert_int_eq(world_connect(&device), MOSQ_ERR_SUCCESS);
-    worker_forget();
-    broker_forget();
-}
 
 /* --- connected ------------------------------------------------------------------------------------------------------
  */
@@ -59,7 +40,7 @@ static const struct {
 
 START_TEST(connected_device_may_do_what_its_rules_say)
 {
-    start_connected(false);
+    world_start_connected(&device, false);
     ck_assert_msg(world_acl(&device, connected[_i].access, connected[_i].topic) == connected[_i].answer, "%d %s",
                   connected[_i].access, connected[_i].topic ? connected[_i].topic : "(null)");
     ck_assert_uint_eq(worker_asked(IA_REQUEST_DEVICE), 0);
@@ -88,7 +69,7 @@ START_TEST(event_topics_are_never_anybody_elses)
     world.rules[world.n_rules].rule_id = 50;
     world.rules[world.n_rules++].topic_filter = "$iot-auth/#";
     world_start_with("event_prefix", events[_i].prefix);
-    device_is(IA_DEVICE_ACTIVE);
+    world_dev1_is(IA_DEVICE_ACTIVE);
     device = world_client("dev-1", "plain_leaf");
     ck_assert_int_eq(world_connect(&device), MOSQ_ERR_SUCCESS);
     ck_assert_msg(world_acl(&device, MOSQ_ACL_WRITE, events[_i].topic) == events[_i].answer, "%s", events[_i].topic);
@@ -101,7 +82,7 @@ END_TEST
 
 START_TEST(rule_change_takes_effect_on_the_next_check)
 {
-    start_connected(false);
+    world_start_connected(&device, false);
     world.rules[0].topic_filter = "elsewhere/${device_id}/#";
     world_snapshot();
     world_tick();
@@ -116,7 +97,7 @@ START_TEST(role_of_its_own_takes_effect_on_the_next_check)
 {
     static const char *const roles[] = {"reader"};
     struct ia_device_row row = world_device("plain_leaf", "dev-1");
-    start_connected(false);
+    world_start_connected(&device, false);
     ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-2/x"), DENIED);
     row.roles = (struct ia_texts){roles, 1};
     world_device_now("dev-1", &row, 1);
@@ -133,7 +114,7 @@ START_TEST(denial_is_told_once_for_each_action_with_its_rule)
     world_rows();
     world.rules[world.n_rules++] = (struct ia_rule){
         .rule_id = 42, .role = "device", .actions = IA_PUBLISH, .topic_filter = "devices/+/secret", .max_qos = 2};
-    start_connected(false);
+    world_start_connected(&device, false);
     for (int i = 0; i < 5; i++)
         ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/secret"), DENIED);
     ck_assert_uint_eq(worker_asked(IA_REQUEST_EVENT), 1);
@@ -153,7 +134,7 @@ END_TEST
 /* A topic may hold quotes: it stays one member of one line. */
 START_TEST(denied_topic_cannot_forge_the_log_line)
 {
-    start_connected(false);
+    world_start_connected(&device, false);
     ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE,
                                "a\" reason=\n\x7F"
                                "b"),
@@ -167,7 +148,7 @@ END_TEST
 START_TEST(connected_stranger_is_denied_and_kicked)
 {
     world_start();
-    device_is(IA_DEVICE_ACTIVE);
+    world_dev1_is(IA_DEVICE_ACTIVE);
     struct mosquitto stranger = world_client("x", "self_leaf");
     stranger.username = "dev-1";
     world_kicks(&stranger);
@@ -193,7 +174,7 @@ START_TEST(binding_that_needs_more_roles_than_fit_denies)
         roles[i] = names[i];
     }
     row.roles = (struct ia_texts){roles, 300};
-    start_connected(false);
+    world_start_connected(&device, false);
     world_device_now("dev-1", &row, 1);
     world_tick();
     ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/data"), DENIED); /* one of the rest may deny */
@@ -220,8 +201,8 @@ static const struct {
 
 START_TEST(condemned_session_keeps_what_waits_for_it_unless_revoked)
 {
-    start_connected(true);
-    device_is(condemned[_i].status);
+    world_start_connected(&device, true);
+    world_dev1_is(condemned[_i].status);
     ia_apply(world.core);
     ck_assert_msg(world_acl(&device, condemned[_i].access, condemned[_i].topic) == condemned[_i].answer, "%d %s", _i,
                   condemned[_i].topic);
@@ -247,9 +228,9 @@ static const struct {
 
 START_TEST(kick_leaves_subscriptions_unless_revoked)
 {
-    start_connected(true);
+    world_start_connected(&device, true);
     broker.on_kick = asks_for_subscription;
-    device_is(kicks[_i].status);
+    world_dev1_is(kicks[_i].status);
     world_tick();
     ck_assert_uint_eq(broker.n_kicked, 1);
     ck_assert_int_eq(kick_answer, kicks[_i].answer);
@@ -260,196 +241,15 @@ END_TEST
 
 START_TEST(kicked_session_has_no_will)
 {
-    start_connected(true);
-    world_kicks(&device);
-    device_is(IA_DEVICE_INACTIVE);
+    world_start_connected(&device, true);
+    world_dev1_is(IA_DEVICE_INACTIVE);
     world_tick();
     ck_assert_uint_eq(broker.n_kicked, 1);
     ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/status"), DENIED);
     ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-1/cmd"), OK); /* its queue is kept */
-    device_is(IA_DEVICE_REVOKED);
+    world_dev1_is(IA_DEVICE_REVOKED);
     ia_apply(world.core);
     ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-1/cmd"), DENIED);
-    world_stop();
-}
-END_TEST
-
-/* --- gone -----------------------------------------------------------------------------------------------------------
- */
-
-static void leave(void)
-{
-    world_disconnect(&device); /* the address goes with the socket, a moment later */
-}
-
-START_TEST(will_is_checked_after_disconnect_with_the_rights_of_before)
-{
-    start_connected(false);
-    leave();
-    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/status"), OK);
-    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-2/status"), DENIED);
-    device.address = NULL;
-    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/status"), OK);
-    world_stop();
-}
-END_TEST
-
-START_TEST(delayed_will_of_a_device_that_lost_its_right_is_withheld)
-{
-    start_connected(true);
-    leave();
-    device.address = NULL;
-    device_is(IA_DEVICE_INACTIVE);
-    world_tick();
-    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/status"), DENIED);
-    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-1/cmd"), OK);
-    device_is(IA_DEVICE_ACTIVE);
-    world.cas[0].status = IA_CA_INACTIVE;
-    world_snapshot();
-    world_tick();
-    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/status"), DENIED);
-    world_stop();
-}
-END_TEST
-
-/* CVE-2021-34434's shape: what may no longer be read is not delivered because the session is old. */
-START_TEST(queue_of_an_offline_session_follows_the_rights_of_now)
-{
-    start_connected(true);
-    leave();
-    device.address = NULL;
-    world.rules[0].topic_filter = "elsewhere/${device_id}/#";
-    world_snapshot();
-    world_tick();
-    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-1/cmd"), DENIED);
-    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "elsewhere/dev-1/cmd"), OK);
-    world_stop();
-}
-END_TEST
-
-START_TEST(pointer_of_an_ended_session_speaks_for_nobody_else)
-{
-    start_connected(true);
-    leave();
-    device.id = "other";
-    device.username = "dev-1";
-    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/x"), DENIED); /* connected, never through us */
-    world_stop();
-}
-END_TEST
-
-START_TEST(ended_sessions_certificate_must_be_its_own)
-{
-    start_connected(true);
-    leave();
-    device.certificate = pki_cert("self_leaf"); /* same id, same pointer, another client */
-    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/x"), DENIED);
-    world_stop();
-}
-END_TEST
-
-START_TEST(disconnect_of_one_who_was_refused_gives_no_rights)
-{
-    world_start();
-    device_is(IA_DEVICE_ACTIVE);
-    struct mosquitto refused = world_client("dev-1", NULL);
-    refused.username = "dev-1";
-    ck_assert_int_eq(world_connect(&refused), MOSQ_ERR_AUTH);
-    world_disconnect(&refused);
-    world_disconnect(&refused);
-    refused.address = NULL;
-    ck_assert_int_eq(world_acl(&refused, MOSQ_ACL_WRITE, "devices/dev-1/x"), DENIED); /* a will */
-    world_tick();
-    ck_assert_int_eq(world_acl(&refused, MOSQ_ACL_WRITE, "devices/dev-1/x"), DENIED); /* a delayed one */
-    world_stop();
-}
-END_TEST
-
-START_TEST(disconnect_without_an_id_is_harmless)
-{
-    start_connected(false);
-    struct mosquitto nameless = {.address = "192.0.2.1"};
-    world_disconnect(&nameless);
-    ck_assert_ptr_null(world_session(&nameless));
-    ck_assert_uint_eq(ia_sessions_live(world.core->sessions), 1);
-    world_stop();
-}
-END_TEST
-
-/* --- restored after a restart, or a context on the stack ------------------------------------------------------------
- */
-
-static struct mosquitto restored(const char *username)
-{
-    return (struct mosquitto){.id = "dev-1", .username = username};
-}
-
-START_TEST(unknown_publisher_of_a_retained_message_passes_and_is_looked_up)
-{
-    world_start();
-    struct mosquitto client = restored("dev-1"), other = restored(NULL), app = restored("app:idp:x");
-    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK); /* exception 2 */
-    ck_assert_uint_eq(worker_asked(IA_REQUEST_DEVICE), 1);
-    ck_assert_str_eq(worker_last(IA_REQUEST_DEVICE)->name, "dev-1");
-    ck_assert_int_eq(world_acl(&other, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK);
-    ck_assert_int_eq(world_acl(&app, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK);
-    ck_assert_uint_eq(worker_asked(IA_REQUEST_DEVICE), 1); /* neither is a device */
-    world_stop();
-}
-END_TEST
-
-START_TEST(known_publisher_of_a_retained_message_is_judged)
-{
-    world_start();
-    struct mosquitto client = restored("dev-1");
-    device_is(IA_DEVICE_ACTIVE);
-    world_tick();
-    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK);
-    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_WRITE, "devices/dev-2/x"), DENIED);
-    device_is(IA_DEVICE_INACTIVE);
-    world_tick();
-    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_WRITE, "devices/dev-1/x"), DENIED); /* withheld */
-    ck_assert_uint_eq(worker_asked(IA_REQUEST_DEVICE), 0);
-    world_stop();
-}
-END_TEST
-
-START_TEST(unknown_offline_reader_loses_nothing)
-{
-    world_start();
-    struct mosquitto client = restored("dev-1");
-    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_READ, "anything"), OK); /* exception 1 */
-    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_SUBSCRIBE, "devices/dev-1/#"), DENIED);
-    device_is(IA_DEVICE_ACTIVE);
-    world_tick();
-    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_READ, "devices/dev-1/cmd"), OK);
-    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_READ, "anything"), DENIED); /* memory forbids it */
-    device_is(IA_DEVICE_INACTIVE);
-    world_tick();
-    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_READ, "devices/dev-1/cmd"), OK); /* kept for a better day */
-    device_is(IA_DEVICE_REVOKED);
-    world_tick();
-    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_READ, "devices/dev-1/cmd"), DENIED);
-    world_stop();
-}
-END_TEST
-
-/* Under rotation a device has two certificates; one of them is enough. */
-START_TEST(offline_device_has_the_rights_of_its_better_certificate)
-{
-    world_rows();
-    world.cas[world.n_cas++] = world_ca(2, "old", "root2");
-    world.cas[1].status = IA_CA_INACTIVE;
-    world_start();
-    struct ia_device_row rows[] = {world_device("leaf_of_root", "dev-1"), world_device("plain_leaf", "dev-1")};
-    struct mosquitto client = restored("dev-1");
-    rows[0].certificate_ca_id = 2;
-    world_device_now("dev-1", rows, 2);
-    world_tick();
-    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK);
-    world_device_now("dev-1", rows, 1);
-    world_tick();
-    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_WRITE, "devices/dev-1/x"), DENIED);
     world_stop();
 }
 END_TEST
@@ -469,17 +269,6 @@ static void cases(TCase *c)
                         (int)(sizeof condemned / sizeof condemned[0]));
     tcase_add_loop_test(c, kick_leaves_subscriptions_unless_revoked, 0, (int)(sizeof kicks / sizeof kicks[0]));
     tcase_add_test(c, kicked_session_has_no_will);
-    tcase_add_test(c, will_is_checked_after_disconnect_with_the_rights_of_before);
-    tcase_add_test(c, delayed_will_of_a_device_that_lost_its_right_is_withheld);
-    tcase_add_test(c, queue_of_an_offline_session_follows_the_rights_of_now);
-    tcase_add_test(c, pointer_of_an_ended_session_speaks_for_nobody_else);
-    tcase_add_test(c, ended_sessions_certificate_must_be_its_own);
-    tcase_add_test(c, disconnect_of_one_who_was_refused_gives_no_rights);
-    tcase_add_test(c, disconnect_without_an_id_is_harmless);
-    tcase_add_test(c, unknown_publisher_of_a_retained_message_passes_and_is_looked_up);
-    tcase_add_test(c, known_publisher_of_a_retained_message_is_judged);
-    tcase_add_test(c, unknown_offline_reader_loses_nothing);
-    tcase_add_test(c, offline_device_has_the_rights_of_its_better_certificate);
 }
 
 int main(void)

@@ -357,3 +357,25 @@ const char *world_token(const char *app, const char *scope, int lifetime_s)
                                         "{\"alg\":\"EdDSA\",\"kid\":\"k1\",\"typ\":\"at+jwt\"}", payload);
     ck_abort_msg("too many tokens");
 }
+
+/* --- dev-1 ----------------------------------------------------------------------------------------------------------
+ */
+
+void world_dev1_is(enum ia_device_status status)
+{
+    struct ia_device_row row = world_device("plain_leaf", "dev-1");
+    row.device_status = status;
+    world_device_now("dev-1", &row, 1);
+}
+
+void world_start_connected(struct mosquitto *client, bool persistent)
+{
+    world_start();
+    world_dev1_is(IA_DEVICE_ACTIVE);
+    *client = world_client("dev-1", "plain_leaf");
+    client->persistent = persistent;
+    ck_assert_int_eq(world_connect(client), MOSQ_ERR_SUCCESS);
+    world_kicks(client);
+    worker_forget();
+    broker_forget();
+}

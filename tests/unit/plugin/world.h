@@ -61,6 +61,12 @@ void world_answer(const char *cert, bool registering, const struct ia_device_row
 /* A connected client of MQTT 3.1.1, with the certificate `cert` (NULL: none). */
 struct mosquitto world_client(const char *id, const char *cert);
 
+/* The registry says: dev-1 (with the certificate plain_leaf) has that status now. */
+void world_dev1_is(enum ia_device_status status);
+
+/* Start, with dev-1 ACTIVE and connected as *client; what was asked, published and logged until then is forgotten. */
+void world_start_connected(struct mosquitto *client, bool persistent);
+
 /* The broker's questions. */
 int world_basic_auth(struct mosquitto *client, const char *password);
 int world_ext_auth(struct mosquitto *client, const char *token);
