@@ -14,10 +14,10 @@
 
 struct ia_device {
     uint32_t refs;
-    uint8_t seen;    /* mark of the last resynchronisation that found it in the registry */
-    bool used;       /* second chance: looked at since the eviction hand passed */
-    uint8_t refusal; /* enum ia_reason of the last refusal told in an event: once per transition */
-    bool connected;  /* last_connected_at has been written for the present session */
+    uint8_t seen;             /* mark of the last resynchronisation that found it in the registry */
+    bool used;                /* second chance: looked at since the eviction hand passed */
+    uint8_t refusal;          /* enum ia_reason of the last refusal told in an event: once per transition */
+    uint8_t refusal_unproven; /* the same in the handshake, where a client has not yet proved that it has the key */
     enum ia_device_status status : 8;
     enum ia_cert_status certificate_status : 8;
     bool too_large; /* its row has more roles and attributes than are kept: it is refused */

@@ -33,8 +33,10 @@ static void device_arrived(struct ia_core *core, struct ia_device *device)
 {
     const struct ia_device *old = ia_device_cache_find(core->devices, device->fingerprint);
     device->seen = core->seen;
-    if (old)
+    if (old) {
         device->refusal = old->refusal;
+        device->refusal_unproven = old->refusal_unproven;
+    }
     ia_device_ref(device);
     (void)ia_device_cache_put(core->devices, device);
     ia_sessions_of_device(core->sessions, ia_device_id(device), take_record, device);

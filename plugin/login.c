@@ -22,7 +22,7 @@ static void tell_connected(struct ia_core *core, const struct ia_session *s)
     (void)ia_worker_ask(core->worker, request);
     struct ia_device *kept = ia_device_cache_find(core->devices, s->device->fingerprint);
     if (kept)
-        kept->refusal = IA_R_NONE;
+        kept->refusal = kept->refusal_unproven = IA_R_NONE;
 }
 
 static void hash_token(const struct ia_connect *c, uint8_t out[32])

@@ -133,7 +133,7 @@ void ia_report_accepted(struct ia_core *core, const struct ia_attempt *attempt)
     log_decision(core, attempt, "accepted", IA_R_NONE);
 }
 
-/* May one more event of a stranger be written in this second? */
+/* May one more event of a stranger be written in this second?  Counted if not. */
 static bool sample(struct ia_core *core)
 {
     int64_t now_s = ia_wall_s();
@@ -141,7 +141,10 @@ static bool sample(struct ia_core *core)
         core->sampled_s = now_s;
         core->sampled = 0;
     }
-    return core->sampled++ < EVENTS_A_SECOND;
+    if (core->sampled++ < EVENTS_A_SECOND)
+        return true;
+    core->counters.events_dropped++;
+    return false;
 }
 
 /* The record of the device that was refused; NULL for a stranger. */
@@ -150,15 +153,22 @@ static struct ia_device *known_device(struct ia_core *core, const struct ia_atte
     return attempt->proven && attempt->fingerprint ? ia_device_cache_find(core->devices, attempt->fingerprint) : NULL;
 }
 
-/* A device that is known tells once that it is refused for something new, however often it retries. */
+/* A device that is known tells once that it is refused for something new, however often it retries.  In the handshake
+ * the key is not proven yet, and a certificate is public: whoever shows another's is sampled like any stranger, and
+ * does not silence what is told of the device itself. */
 static bool is_transition(struct ia_core *core, const struct ia_attempt *attempt, enum ia_reason reason)
 {
-    struct ia_device *kept = known_device(core, attempt);
+    struct ia_device *kept = attempt->fingerprint ? ia_device_cache_find(core->devices, attempt->fingerprint) : NULL;
     if (!kept)
         return sample(core);
-    bool fresh = kept->refusal != (uint8_t)reason;
-    kept->refusal = (uint8_t)reason;
-    return fresh;
+    if ((attempt->proven ? kept->refusal : kept->refusal_unproven) == (uint8_t)reason)
+        return false;
+    if (!attempt->proven && !sample(core))
+        return false;
+    kept->refusal_unproven = (uint8_t)reason;
+    if (attempt->proven)
+        kept->refusal = (uint8_t)reason;
+    return true;
 }
 
 void ia_report_refused(struct ia_core *core, struct ia_attempt *attempt, enum ia_reason reason)
@@ -170,8 +180,6 @@ void ia_report_refused(struct ia_core *core, struct ia_attempt *attempt, enum ia
     log_decision(core, attempt, "refused", reason);
     if (is_transition(core, attempt, reason))
         event(core, attempt->app ? "app/refused" : "device/refused", attempt, reason);
-    else
-        core->counters.events_dropped += known == NULL;
 }
 
 void ia_report_ended(struct ia_core *core, const struct ia_session *session, enum ia_reason reason)
@@ -196,8 +204,6 @@ void ia_report_denied(struct ia_core *core, const struct ia_attempt *attempt)
     log_decision(core, attempt, "denied", IA_R_TOPIC_DENIED);
     if (sample(core))
         event(core, attempt->app ? "app/refused" : "device/refused", attempt, IA_R_TOPIC_DENIED);
-    else
-        core->counters.events_dropped++;
 }
 
 static const char *status_name(enum ia_device_status status)

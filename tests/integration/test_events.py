@@ -137,6 +137,27 @@ BEFORE_THE_RECORD = [
 ]
 
 
+def test_a_registered_device_of_a_disabled_authority_tells_it_once(site):
+    """That is refused in the handshake, before the client has proved to have the key: the event names no device."""
+    acme, other = site.fleet(), site.fleet("other")
+    broker = site.broker()
+    devices = [acme.issue("sensor-%d" % number) for number in range(3)]
+    for device in devices:
+        site.connect(broker, device).disconnect()
+    since = site.registry.last_event()
+    for turn in (1, 2):
+        site.registry.set_ca_status(name="acme", status="INACTIVE")
+        for device in devices * 3:
+            wait_until(lambda device=device: site.try_connect(broker, device) != 0, 1.0, "refusal")
+        site.registry.set_ca_status(name="acme", status="ACTIVE")
+        for device in devices:
+            site.connect_within(1.0, broker, device).disconnect()
+        site.connect_within(1.0, broker, other.issue("after-%d" % turn))  # all before it has been written by now
+        told = site.registry.events(since, "device/refused")
+        assert [event["reason"] for event in told] == ["ca_inactive"] * len(devices) * turn
+        assert {event["detail"]["fingerprint"] for event in told} == {device.fingerprint.hex() for device in devices}
+
+
 @pytest.mark.parametrize("reason,change,undo,client_id", BEFORE_THE_RECORD, ids=[row[0] for row in BEFORE_THE_RECORD])
 def test_a_registered_device_refused_before_its_record_is_read_tells_it_once(site, reason, change, undo, client_id):
     """What needs no database is checked first, and what was refused there passed for a stranger: one row a retry."""
