@@ -240,7 +240,8 @@ def test_the_last_good_keys_stay_while_the_provider_fails(site, provider):
         Failing(site, provider, "slow", "timed out", body="", slow=True),
         Failing(site, provider, "endless", "too long", body=json.dumps({"keys": [], "x": "y" * 300000})),
         Failing(site, provider, "leaked", "no key", body=leaked),
-        Failing(site, provider, "redirected", "rotocol", body="", status=302, headers={"Location": "file:///etc/passwd"}),
+        Failing(site, provider, "redirected", "rotocol", body="", status=302,
+                headers={"Location": "file:///etc/passwd"}),
     ]
     broker = trusting(site)
     sessions = [admitted_soon(site, broker, f.issuer) for f in failing]
