@@ -188,10 +188,12 @@ static void ask_for_keys(struct ia_core *core, const char *issuer)
     uint32_t hash = 5381;
     for (const char *p = issuer; *p; p++)
         hash = hash * 33 ^ (unsigned char)*p;
-    int64_t now = ia_monotonic_us(), *asked = &core->keys_asked_us[hash % 64];
-    if (*asked && now - *asked < KEYS_EVERY_US)
+    int64_t now = ia_monotonic_us();
+    size_t slot = hash % (sizeof core->keys_asked / sizeof core->keys_asked[0]);
+    if (core->keys_asked[slot].issuer == hash && now - core->keys_asked[slot].at_us < KEYS_EVERY_US)
         return;
-    *asked = now;
+    core->keys_asked[slot].issuer = hash;
+    core->keys_asked[slot].at_us = now;
     struct ia_request *request = ia_request_new(IA_REQUEST_KEYS, NULL);
     if (request)
         (void)snprintf(request->name, sizeof request->name, "%s", issuer);

@@ -51,8 +51,11 @@ struct ia_core {
     int64_t first_call_us, last_tick_us; /* 0: not yet */
     bool tickless_told, fallback_told;
     int64_t next_publish_us;
-    int64_t keys_asked_us[64]; /* when keys were last asked for, by a hash of the issuer's name */
-    size_t named_asked;        /* devices asked for by name in the present second … */
+    struct {
+        uint32_t issuer; /* hash of its name */
+        int64_t at_us;
+    } keys_asked[64];   /* for which issuers' keys, by that hash */
+    size_t named_asked; /* devices asked for by name in the present second … */
     int64_t named_asked_s;
     size_t sampled; /* events of unregistered principals in the present second … */
     int64_t sampled_s;
