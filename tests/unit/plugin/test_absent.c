@@ -48,6 +48,69 @@ START_TEST(delayed_will_of_a_device_that_lost_its_right_is_withheld)
 }
 END_TEST
 
+START_TEST(delayed_will_of_a_deleted_device_is_withheld)
+{
+    world_start_connected(&device, true);
+    leave();
+    device.address = NULL;
+    world_device_now("dev-1", NULL, 0);
+    world_tick();
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/status"), DENIED);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-1/cmd"), DENIED);
+    world_stop();
+}
+END_TEST
+
+static void nothing(void)
+{
+}
+
+static void token_expires(void)
+{
+    clock_advance_ms(3600000);
+}
+
+static void issuer_is_disabled(void)
+{
+    world.issuers[0].active = false;
+}
+
+static void scope_loses_its_role(void)
+{
+    world.n_scopes = 0;
+}
+
+/* An app's will, perhaps an hour after it left: that its token has run out meanwhile is no fault of its. */
+static const struct {
+    const char *label;
+    void (*change)(void);
+    int answer;
+} app_wills[] = {
+    {"nothing", nothing, OK},
+    {"its token has expired since", token_expires, OK},
+    {"its issuer was disabled", issuer_is_disabled, DENIED},
+    {"its scope means nothing any more", scope_loses_its_role, DENIED},
+};
+
+START_TEST(delayed_will_of_an_app_follows_the_rights_of_now)
+{
+    world_rows();
+    world.rules[1].actions |= IA_PUBLISH;
+    world_start();
+    struct mosquitto app = world_client("app:idp:board", NULL);
+    app.persistent = true;
+    ck_assert_int_eq(world_basic_auth(&app, world_token("board", "read", 300)), MOSQ_ERR_SUCCESS);
+    world_disconnect(&app);
+    app.address = NULL;
+    app_wills[_i].change();
+    world_snapshot();
+    world_tick();
+    ck_assert_msg(world_acl(&app, MOSQ_ACL_WRITE, "devices/board/gone") == app_wills[_i].answer, "%s",
+                  app_wills[_i].label);
+    world_stop();
+}
+END_TEST
+
 /* CVE-2021-34434's shape: what may no longer be read is not delivered because the session is old. */
 START_TEST(queue_of_an_offline_session_follows_the_rights_of_now)
 {
@@ -134,6 +197,32 @@ START_TEST(unknown_publisher_of_a_retained_message_passes_and_is_looked_up)
 }
 END_TEST
 
+/* One subscription can ask for the publishers of ten thousand retained messages. */
+START_TEST(unknown_publishers_are_looked_up_a_few_a_second)
+{
+    char name[24];
+    world_start();
+    for (int i = 0; i < 1000; i++) {
+        (void)snprintf(name, sizeof name, "dev-%d", i);
+        struct mosquitto client = {.id = "x", .username = name};
+        ck_assert_int_eq(world_acl(&client, MOSQ_ACL_WRITE, "t"), OK);
+    }
+    size_t asked = worker_asked(IA_REQUEST_DEVICE);
+    ck_assert_uint_gt(asked, 10);
+    ck_assert_uint_lt(asked, 100);
+    clock_advance_ms(1000);
+    struct mosquitto client = {.id = "x", .username = "another"};
+    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_WRITE, "t"), OK);
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_DEVICE), asked + 1);
+    world_database(false);
+    world_tick();
+    clock_advance_ms(1000);
+    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_WRITE, "t"), OK);
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_DEVICE), asked + 1); /* nobody is there to answer */
+    world_stop();
+}
+END_TEST
+
 START_TEST(known_publisher_of_a_retained_message_is_judged)
 {
     world_start();
@@ -194,12 +283,16 @@ static void cases(TCase *c)
 {
     tcase_add_test(c, will_is_checked_after_disconnect_with_the_rights_of_before);
     tcase_add_test(c, delayed_will_of_a_device_that_lost_its_right_is_withheld);
+    tcase_add_test(c, delayed_will_of_a_deleted_device_is_withheld);
+    tcase_add_loop_test(c, delayed_will_of_an_app_follows_the_rights_of_now, 0,
+                        (int)(sizeof app_wills / sizeof app_wills[0]));
     tcase_add_test(c, queue_of_an_offline_session_follows_the_rights_of_now);
     tcase_add_test(c, pointer_of_an_ended_session_speaks_for_nobody_else);
     tcase_add_test(c, ended_sessions_certificate_must_be_its_own);
     tcase_add_test(c, disconnect_of_one_who_was_refused_gives_no_rights);
     tcase_add_test(c, disconnect_without_an_id_is_harmless);
     tcase_add_test(c, unknown_publisher_of_a_retained_message_passes_and_is_looked_up);
+    tcase_add_test(c, unknown_publishers_are_looked_up_a_few_a_second);
     tcase_add_test(c, known_publisher_of_a_retained_message_is_judged);
     tcase_add_test(c, unknown_offline_reader_loses_nothing);
     tcase_add_test(c, offline_device_has_the_rights_of_its_better_certificate);

@@ -164,6 +164,19 @@ START_TEST(connected_stranger_is_denied_and_kicked)
 }
 END_TEST
 
+/* Without TICK nobody would ever be kicked. */
+START_TEST(no_tick_denies_also_who_is_connected)
+{
+    world_start_connected(&device, false);
+    world.core->last_tick_us = 0; /* as if none had come */
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK);
+    clock_advance_ms(2001);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/x"), DENIED);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_UNSUBSCRIBE, "devices/dev-1/x"), OK);
+    world_stop();
+}
+END_TEST
+
 START_TEST(binding_that_needs_more_roles_than_fit_denies)
 {
     static char names[300][16];
@@ -264,6 +277,7 @@ static void cases(TCase *c)
     tcase_add_test(c, denial_is_told_once_for_each_action_with_its_rule);
     tcase_add_test(c, denied_topic_cannot_forge_the_log_line);
     tcase_add_test(c, connected_stranger_is_denied_and_kicked);
+    tcase_add_test(c, no_tick_denies_also_who_is_connected);
     tcase_add_test(c, binding_that_needs_more_roles_than_fit_denies);
     tcase_add_loop_test(c, condemned_session_keeps_what_waits_for_it_unless_revoked, 0,
                         (int)(sizeof condemned / sizeof condemned[0]));

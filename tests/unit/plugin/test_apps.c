@@ -266,6 +266,22 @@ START_TEST(ext_auth_of_other_methods_is_left_to_others)
 }
 END_TEST
 
+/* Refusing a live client's AUTH without content makes Mosquitto free the id of a connection that it keeps. */
+START_TEST(auth_packet_of_a_live_client_without_content_ends_it_from_tick)
+{
+    world_start();
+    struct mosquitto client = world_client("app:idp:board", NULL);
+    ck_assert_int_eq(world_ext_auth(&client, world_token("board", "read", 300)), MOSQ_ERR_SUCCESS);
+    world_kicks(&client);
+    struct mosquitto_evt_extended_auth ev = {.client = &client, .auth_method = "OAUTHBEARER"};
+    ck_assert_int_eq(broker_event(MOSQ_EVT_EXT_AUTH_CONTINUE, &ev), MOSQ_ERR_AUTH_CONTINUE);
+    ck_assert_int_eq(world_acl(&client, MOSQ_ACL_WRITE, "devices/d/x"), MOSQ_ERR_ACL_DENIED);
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, 1);
+    world_stop();
+}
+END_TEST
+
 START_TEST(re_authentication_extends_the_session_and_replaces_its_rights)
 {
     world_start();
@@ -339,6 +355,7 @@ static void cases(TCase *c)
     tcase_add_test(c, ext_auth_makes_the_same_session);
     tcase_add_test(c, ext_auth_refuses_what_basic_auth_refuses);
     tcase_add_test(c, ext_auth_of_other_methods_is_left_to_others);
+    tcase_add_test(c, auth_packet_of_a_live_client_without_content_ends_it_from_tick);
     tcase_add_test(c, re_authentication_extends_the_session_and_replaces_its_rights);
     tcase_add_loop_test(c, failed_re_authentication_ends_the_session_from_tick, 0,
                         (int)(sizeof failed / sizeof failed[0]));
