@@ -75,6 +75,8 @@ int mosquitto_broker_publish_copy(const char *clientid, const char *topic, int p
     return MOSQ_ERR_SUCCESS;
 }
 
+void mosquitto_log_printf(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 void mosquitto_log_printf(int level, const char *fmt, ...)
 {
     size_t used = strlen(broker.log);
