@@ -41,6 +41,29 @@ static void bind_session(const struct ia_core *core, struct ia_session *s)
         return;
     struct ia_who who = who_is(core, s);
     ia_bind(core, &who, false, &s->binding);
+    s->published.known = s->received.known = false; /* decided by the roles of before */
+}
+
+static struct ia_memo *memo_of(struct ia_session *s, enum ia_action action)
+{
+    return action == IA_PUBLISH ? &s->published : action == IA_RECEIVE ? &s->received : NULL;
+}
+
+static bool is_remembered(const struct ia_memo *memo, const struct ia_access *access)
+{
+    return memo && memo->known && memo->qos == access->qos && memo->retain == access->retain &&
+           strcmp(memo->topic, access->topic) == 0;
+}
+
+static void remember(struct ia_memo *memo, const struct ia_access *access)
+{
+    size_t len = memo ? strnlen(access->topic, IA_MEMO_TOPIC_MAX + 1) : 0;
+    if (len == 0 || len > IA_MEMO_TOPIC_MAX)
+        return;
+    memo->known = true;
+    memo->qos = access->qos;
+    memo->retain = access->retain;
+    memcpy(memo->topic, access->topic, len + 1);
 }
 
 /* ---- connected */
@@ -100,8 +123,13 @@ static bool check_live(struct ia_core *core, struct ia_session *s, const struct 
     bind_session(core, s);
     if (s->condemned != IA_R_NONE)
         return check_condemned(core, s, access);
-    if (ia_bound_check(core, &s->binding, access, &rule_id) == IA_ALLOW)
+    struct ia_memo *memo = memo_of(s, access->action);
+    if (is_remembered(memo, access))
         return true;
+    if (ia_bound_check(core, &s->binding, access, &rule_id) == IA_ALLOW) {
+        remember(memo, access);
+        return true;
+    }
     tell_denial(core, s, access, rule_id);
     return false;
 }

@@ -34,7 +34,17 @@ struct ia_binding {
     const void **slots; /* the roles, then the values of the policy's variables */
 };
 
+#define IA_MEMO_TOPIC_MAX 100 /* bytes of a topic that is remembered */
+
 struct ia_fellows; /* the sessions of one device's certificates */
+
+/* The topic that was allowed last, for one action: most clients use the same one again and again. */
+struct ia_memo {
+    bool known; /* under the present binding */
+    bool retain;
+    uint8_t qos;
+    char topic[IA_MEMO_TOPIC_MAX + 1];
+};
 
 struct ia_session {
     const struct mosquitto *client; /* key */
@@ -65,6 +75,7 @@ struct ia_session {
     unsigned denials_told; /* set of enum ia_action that an event has been written for */
     bool by_ext_auth;      /* its token came by extended authentication, not as the password */
     struct ia_binding binding;
+    struct ia_memo published, received;
     UT_hash_handle hh;
     bool passing; /* ended, and in the list of those to be forgotten by ia_sessions_tidy */
     struct ia_session *next_passing;

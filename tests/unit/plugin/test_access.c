@@ -108,6 +108,34 @@ START_TEST(role_of_its_own_takes_effect_on_the_next_check)
 }
 END_TEST
 
+/* The topic that was allowed last is remembered: not beyond the rules or roles that allowed it, nor for another topic.
+ */
+START_TEST(remembered_topic_is_forgotten_with_the_right_to_it)
+{
+    static const char *const roles[] = {"reader"};
+    struct ia_device_row row = world_device("plain_leaf", "dev-1");
+    world_start_connected(&device, false);
+    row.roles = (struct ia_texts){roles, 1};
+    world_device_now("dev-1", &row, 1);
+    world_tick();
+    for (int again = 0; again < 2; again++) {
+        ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-2/x"), OK);
+        ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK);
+        ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-2/x"), DENIED);
+    }
+    row.roles.n = 0; /* the same snapshot: only the device's row is another */
+    world_device_now("dev-1", &row, 1);
+    world_tick();
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-2/x"), DENIED);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK);
+    world.rules[0].topic_filter = "elsewhere/${device_id}/#";
+    world_snapshot();
+    world_tick();
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/x"), DENIED);
+    world_stop();
+}
+END_TEST
+
 /* One event for a session and action, with the rule; a client that keeps trying is only counted. */
 START_TEST(denial_is_told_once_for_each_action_with_its_rule)
 {
@@ -274,6 +302,7 @@ static void cases(TCase *c)
     tcase_add_loop_test(c, event_topics_are_never_anybody_elses, 0, (int)(sizeof events / sizeof events[0]));
     tcase_add_test(c, rule_change_takes_effect_on_the_next_check);
     tcase_add_test(c, role_of_its_own_takes_effect_on_the_next_check);
+    tcase_add_test(c, remembered_topic_is_forgotten_with_the_right_to_it);
     tcase_add_test(c, denial_is_told_once_for_each_action_with_its_rule);
     tcase_add_test(c, denied_topic_cannot_forge_the_log_line);
     tcase_add_test(c, connected_stranger_is_denied_and_kicked);
