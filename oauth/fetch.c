@@ -31,7 +31,7 @@ struct job {
 };
 
 struct ia_fetcher {
-    CURLM *multi;
+    CURLM *multi; /* made by the first fetch: its descriptors belong to the thread that runs it */
     char *ca_file;
     bool insecure_http;
     ia_fetch_done *done;
@@ -53,8 +53,7 @@ enum ia_rc ia_fetcher_new(const struct ia_fetch_options *options, ia_fetch_done 
     fetcher->ctx = ctx;
     fetcher->insecure_http = options->insecure_http;
     fetcher->ca_file = options->ca_file ? strdup(options->ca_file) : NULL;
-    fetcher->multi = curl_multi_init();
-    if (!fetcher->multi || (options->ca_file && !fetcher->ca_file)) {
+    if (options->ca_file && !fetcher->ca_file) {
         ia_fetcher_free(fetcher);
         return ia_fail(err, IA_NOMEM, "out of memory");
     }
@@ -79,7 +78,8 @@ void ia_fetcher_free(struct ia_fetcher *fetcher)
         return;
     for (size_t i = 0; i < IA_FETCH_AT_ONCE; i++)
         clear_job(fetcher, &fetcher->jobs[i]);
-    curl_multi_cleanup(fetcher->multi);
+    if (fetcher->multi)
+        curl_multi_cleanup(fetcher->multi);
     curl_global_cleanup();
     free(fetcher->ca_file);
     free(fetcher);
@@ -200,7 +200,9 @@ enum ia_rc ia_fetcher_start(struct ia_fetcher *fetcher, const char *name, const 
     job->name = strdup(name);
     job->issuer = strdup(issuer);
     job->easy = curl_easy_init();
-    if (job->name && job->issuer && job->easy && begin_request(fetcher, job))
+    if (!fetcher->multi)
+        fetcher->multi = curl_multi_init();
+    if (fetcher->multi && job->name && job->issuer && job->easy && begin_request(fetcher, job))
         return IA_OK;
     clear_job(fetcher, job);
     return ia_fail(err, IA_NOMEM, "libcurl does not begin");

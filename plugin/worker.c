@@ -289,9 +289,28 @@ static void pause_disconnected(struct ia_worker *w)
     }
 }
 
+/* A table of file descriptors of the thread's own, with nothing of the broker's in it: where threads share one, the
+ * kernel counts references in each of their system calls, which costs the broker 5 % of its CPU for a message.  From
+ * here on what the thread opens it must close itself; wake_fd alone is in both tables.  A kernel (before 5.9) or
+ * sandbox that refuses leaves the table shared, which is only slower. */
+static void part_from_broker_files(const struct ia_worker *w)
+{
+    unsigned wake = (unsigned)w->wake_fd, first = STDERR_FILENO + 1;
+    if (close_range(wake + 1, ~0U, CLOSE_RANGE_UNSHARE) == 0 && wake > first)
+        (void)close_range(first, wake - 1, 0);
+}
+
+static void close_own_files(struct ia_worker *w)
+{
+    ia_db_disconnect(w->db);
+    ia_fetcher_free(w->fetcher);
+    w->fetcher = NULL;
+}
+
 static void *worker_main(void *arg)
 {
     struct ia_worker *w = arg;
+    part_from_broker_files(w);
     while (!is_ending(w)) {
         struct ia_err err = {0};
         run_connected(w, &err);
@@ -304,6 +323,7 @@ static void *worker_main(void *arg)
         w->was_up = false;
         pause_disconnected(w);
     }
+    close_own_files(w);
     return NULL;
 }
 

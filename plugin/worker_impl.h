@@ -1,5 +1,5 @@
 /* The worker's parts, for plugin/worker*.c alone.  All of it is the worker thread's, but for the queues, the flags and
- * wake_fd. */
+ * wake_fd.  So are its files: the two threads have a table of descriptors each. */
 #pragma once
 
 #include "common/clock.h"

@@ -6,9 +6,11 @@
 #include "tests/unit/sql/pg_kit.h"
 #include "tests/unit/x509/make_cert.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define PATIENCE_US 30000000 /* for what must come: a busy machine is no failure */
 
@@ -269,6 +271,25 @@ START_TEST(connection_that_is_cut_is_told_and_made_anew)
 }
 END_TEST
 
+/* The worker's descriptors are numbers in a table of its own; in the broker's they may be its clients'. */
+START_TEST(worker_closes_no_file_of_the_brokers)
+{
+    int files[16];
+    kit_run(&kit, "SELECT iot_auth.register_issuer(name => 'corp', issuer => 'https://127.0.0.1:1', "
+                  "audience => '{mqtt}')");
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+        ck_assert_int_ge(files[i] = open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    while (kit_value(&kit, "SELECT problem FROM iot_auth.oauth_issuer")[0] == '\0') /* it has tried to fetch */
+        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    stop_in_time();
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+        ck_assert_msg(close(files[i]) == 0, "descriptor %d has been closed", files[i]);
+    ck_assert_str_eq(kit_value(&kit, "SELECT 'still connected'"), "still connected");
+}
+END_TEST
+
 static void add_cases(Suite *s)
 {
     TCase *without = tcase_create("without database"), *with = tcase_create("with database");
@@ -285,6 +306,7 @@ static void add_cases(Suite *s)
     tcase_add_test(with, events_are_written_also_those_of_the_last_moment);
     tcase_add_test(with, worker_stops_while_nobody_takes_its_replies);
     tcase_add_test(with, connection_that_is_cut_is_told_and_made_anew);
+    tcase_add_test(with, worker_closes_no_file_of_the_brokers);
     suite_add_tcase(s, without);
     suite_add_tcase(s, with);
 }
