@@ -21,10 +21,8 @@ struct walk {
     const struct ia_trie *trie;
     const struct ia_levels *levels;
     const char *const *values;
-    const char *end; /* of the topic */
-    size_t literals; /* from this level on it has only literals */
-    bool overflow;   /* cannot be: roles with so many places are refused when built */
-    size_t n;        /* places */
+    bool overflow; /* cannot be: roles with so many places are refused when built */
+    size_t n;      /* places */
     struct place places[IA_POLICY_VISITS_MAX];
 };
 
@@ -148,14 +146,21 @@ static void push_children(struct walk *w, const struct ia_trie_node *node, struc
     }
 }
 
-/* All that is left of the topic, as one leaf. */
-static void look_for_leaf(const struct walk *w, struct place at, struct decision *d)
+/* The rules that go on with literals alone.  `lengths`: as struct ia_trie_node's `leaves`. */
+static void look_for_leaves(const struct walk *w, unsigned lengths, struct place at, struct decision *d)
 {
-    const struct ia_level *level = &w->levels->at[at.depth];
-    uint64_t path = ia_path_step(at.path, IA_PATH_LEAF(level->rest));
-    const struct ia_leaf *leaf = ia_trie_leaf(w->trie, at.node, level->text, (size_t)(w->end - level->text), path);
-    if (leaf)
-        note_ends(w->trie, &leaf->ends, at.wanted, 0, d);
+    const struct ia_level *first = &w->levels->at[at.depth], *end = &w->levels->at[w->levels->n];
+    for (const struct ia_level *last = first; lengths; last++, lengths >>= 1) {
+        if (last == end || last->kind != IA_LEVEL_LITERAL)
+            return;
+        at.path = ia_path_step(at.path, last->hash);
+        if (!(lengths & 1))
+            continue;
+        const struct ia_leaf *leaf = ia_trie_leaf(w->trie, at.node, first->text, ia_levels_bytes(first, last), at.path);
+        bool whole = last + 1 == end && !w->levels->tail;
+        if (leaf)
+            note_ends(w->trie, &leaf->ends, whole ? at.wanted : 0, at.wanted, d);
+    }
 }
 
 static void walk_role(struct walk *w, const struct ia_role *role, ia_classes wanted, struct decision *d)
@@ -172,21 +177,18 @@ static void walk_role(struct walk *w, const struct ia_role *role, ia_classes wan
             note_ends(w->trie, &node->ends, here, tail, d);
         if (end)
             continue;
-        if (node->has_leaves && at.depth >= w->literals)
-            look_for_leaf(w, at, d);
+        if (node->leaves)
+            look_for_leaves(w, node->leaves, at, d);
         push_children(w, node, at);
     }
 }
 
 static void begin_walk(struct walk *w, const struct ia_policy *policy, const struct ia_subject *who,
-                       struct ia_levels *levels)
+                       const struct ia_levels *levels)
 {
-    const struct ia_level *last = &levels->at[levels->n - 1];
     w->trie = &policy->trie;
     w->values = who->values;
     w->levels = levels;
-    w->end = last->text + last->len;
-    w->literals = ia_levels_hash_rest(levels);
     w->overflow = false;
 }
 

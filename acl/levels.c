@@ -149,19 +149,6 @@ const char *ia_levels_split(struct ia_levels *out, const char *text, enum ia_lev
     return what == IA_TOPIC_NAME ? "a topic name holds no '+' or '#'" : find_wildcards(out);
 }
 
-size_t ia_levels_hash_rest(struct ia_levels *levels)
-{
-    uint64_t rest = 0;
-    size_t i = levels->n;
-    if (levels->tail)
-        return i;
-    for (; i > 0 && levels->at[i - 1].kind == IA_LEVEL_LITERAL; i--) {
-        rest = (rest + levels->at[i - 1].hash) * UINT64_C(0xD6E8FEB86659FD93);
-        levels->at[i - 1].rest = rest;
-    }
-    return i;
-}
-
 bool ia_topic_is_shared(const char *text)
 {
     return strncmp(text, "$share", 6) == 0 && (text[6] == '/' || text[6] == '\0');

@@ -12,7 +12,6 @@ enum ia_level_kind {
 struct ia_level {
     const char *text; /* borrowed from the topic, not NUL-terminated */
     uint64_t hash;
-    uint64_t rest;  /* hash of this level and all after it, see ia_levels_hash_rest */
     uint64_t first; /* its first eight bytes, the first of them lowest, zeros after the end */
     uint32_t len;
     uint32_t kind; /* enum ia_level_kind */
@@ -37,9 +36,11 @@ IA_MUST_USE const char *ia_levels_split(struct ia_levels *out, const char *text,
 /* Cut a rule's filter, in which a level may be `${name}`.  NULL, or a static text that says what is wrong. */
 IA_MUST_USE const char *ia_filter_parse(struct ia_levels *out, const char *text);
 
-/* Hash what follows each level to the end: at[i].rest for i in [returned, n), the levels of the literal run at the end.
- * n if there is none, as before a `/#`. */
-size_t ia_levels_hash_rest(struct ia_levels *levels);
+/* Bytes of the text from `first` to `last`, with the slashes between. */
+static inline size_t ia_levels_bytes(const struct ia_level *first, const struct ia_level *last)
+{
+    return (size_t)(last->text + last->len - first->text);
+}
 
 /* Does `text`, as `$share/<group>/<filter>`, name a shared subscription (MQTT 5 section 4.8.2)? */
 bool ia_topic_is_shared(const char *text);

@@ -126,7 +126,7 @@ static uint32_t literal_child(struct ia_trie *trie, uint32_t parent, const struc
     child = new_node(trie, parent, IA_EDGE_LITERAL);
     if (!child || !set_text(trie, child, level))
         return 0;
-    place(&trie->literals, (struct ia_trie_slot){(uint32_t)path, child});
+    place(&trie->literals, (struct ia_trie_slot){ia_path_hash(path), child});
     trie->nodes[parent].has_literals = true;
     return child;
 }
@@ -226,9 +226,8 @@ static struct ia_leaf *new_leaf(struct ia_trie *trie, uint32_t parent, const cha
     struct ia_leaf *leaf = at;
     *leaf = (struct ia_leaf){.parent = parent, .len = (uint32_t)len};
     memcpy(leaf->text, text, len);
-    place(&trie->leaf_table, (struct ia_trie_slot){(uint32_t)path, (uint32_t)(trie->n_leaves / IA_LEAF_UNIT)});
+    place(&trie->leaf_table, (struct ia_trie_slot){ia_path_hash(path), (uint32_t)(trie->n_leaves / IA_LEAF_UNIT)});
     trie->n_leaves += bytes;
-    trie->nodes[parent].has_leaves = true;
     return leaf;
 }
 
@@ -236,31 +235,45 @@ static struct ia_leaf *new_leaf(struct ia_trie *trie, uint32_t parent, const cha
 static struct ia_leaf *leaf_child(struct ia_trie *trie, uint32_t parent, const struct ia_levels *filter, size_t first,
                                   uint64_t path)
 {
-    const struct ia_level *level = &filter->at[first];
-    const struct ia_level *last = &filter->at[filter->n - 1];
-    size_t len = (size_t)(last->text + last->len - level->text);
-    path = ia_path_step(path, IA_PATH_LEAF(level->rest));
-    struct ia_leaf *leaf = ia_trie_leaf(trie, parent, level->text, len, path);
-    return leaf ? leaf : new_leaf(trie, parent, level->text, len, path);
+    const struct ia_level *levels = filter->at;
+    size_t len = ia_levels_bytes(&levels[first], &levels[filter->n - 1]);
+    for (size_t i = first; i < filter->n; i++)
+        path = ia_path_step(path, levels[i].hash);
+    trie->nodes[parent].leaves |= (uint16_t)(1 << (filter->n - first - 1));
+    struct ia_leaf *leaf = ia_trie_leaf(trie, parent, levels[first].text, len, path);
+    return leaf ? leaf : new_leaf(trie, parent, levels[first].text, len, path);
 }
 
-bool ia_trie_add(struct ia_trie *trie, uint32_t root, struct ia_levels *filter, const uint16_t *variables,
+/* The first of the levels that make a leaf; filter->n: none. */
+static size_t leaf_begin(const struct ia_levels *filter)
+{
+    size_t i = filter->n;
+    while (i > 0 && filter->at[i - 1].kind == IA_LEVEL_LITERAL && filter->n - i < IA_LEAF_LEVELS_MAX)
+        i--;
+    return i;
+}
+
+bool ia_trie_add(struct ia_trie *trie, uint32_t root, const struct ia_levels *filter, const uint16_t *variables,
                  int64_t rule_id, ia_classes classes)
 {
     uint32_t at = root;
     uint64_t path = IA_PATH_ROOT(root);
-    size_t literals = ia_levels_hash_rest(filter);
-    for (size_t i = 0; i < literals; i++) {
+    size_t leaf = leaf_begin(filter);
+    for (size_t i = 0; i < leaf; i++) {
         trie->nodes[at].below |= classes;
         at = child_by(trie, at, &filter->at[i], variables[i], &path);
         if (!at)
             return false;
     }
     trie->nodes[at].below |= classes;
-    if (literals == filter->n)
-        return add_end(trie, &trie->nodes[at].ends, rule_id, filter->tail ? 0 : classes, filter->tail ? classes : 0);
-    struct ia_leaf *leaf = leaf_child(trie, at, filter, literals, path);
-    return leaf && add_end(trie, &leaf->ends, rule_id, classes, 0);
+    struct ia_ends *ends = &trie->nodes[at].ends;
+    if (leaf < filter->n) {
+        struct ia_leaf *to = leaf_child(trie, at, filter, leaf, path);
+        if (!to)
+            return false;
+        ends = &to->ends;
+    }
+    return add_end(trie, ends, rule_id, filter->tail ? 0 : classes, filter->tail ? classes : 0);
 }
 
 bool ia_trie_pack(struct ia_trie *trie)

@@ -4,11 +4,12 @@
  * in one hash table for all nodes, so that a level costs the same whatever the number of rules.  A trailing '/#' is no
  * edge but a property of the node before it.  Node 0 is 'none'.
  *
- * Where all that is left of a rule are literals, they make one leaf, found in one look by the hash of all of them: most
- * rules of a large role are such, and each look in a large table is a cache miss.
+ * Where all that is left of a rule are literals, with or without a '/#' behind them, they make one leaf, found in one
+ * look by the hash of all of them: most rules of a large role are such, and each look in a large table is a cache miss.
+ * A node knows of how many levels its leaves are, so there is one look for each such number.
  *
- * The hash of an edge is made of the path to it, not of the number of its node: so the places in the tables are known
- * before what was found at earlier levels has been read, and the cache misses overlap. */
+ * The hash of an edge or leaf is made of the path to it, not of the number of its node: so the places in the tables are
+ * known before what was found at earlier levels has been read, and the cache misses overlap. */
 #pragma once
 
 #include "acl/levels.h"
@@ -44,7 +45,8 @@ struct ia_term {
     ia_classes tail;
 };
 
-#define IA_TRIE_INLINE 24 /* level texts up to this length lie in the node itself */
+#define IA_TRIE_INLINE     24 /* level texts up to this length lie in the node itself */
+#define IA_LEAF_LEVELS_MAX 16 /* longer ends of rules begin with nodes */
 
 struct ia_trie_node {
     struct ia_ends ends;
@@ -59,7 +61,7 @@ struct ia_trie_node {
     };
     uint8_t edge;      /* enum ia_edge: how the parent leads here */
     bool has_literals; /* whether a look into that table is worth while */
-    bool has_leaves;   /* likewise */
+    uint16_t leaves;   /* bit n - 1: there are leaves of n levels */
     union {
         uint32_t sibling; /* IA_EDGE_VARIABLE */
         uint32_t text_at; /* IA_EDGE_LITERAL: the whole level in ia_trie.texts, if it is longer than IA_TRIE_INLINE */
@@ -101,15 +103,18 @@ struct ia_trie {
     size_t nodes_cap, terms_cap, texts_cap, leaves_cap;
 };
 
-/* Paths: a root's, and one level further by a literal, '+' or a variable. */
+/* Paths: a root's, and one level further by a literal, '+' or a variable.  The upper bits depend on all of it. */
 static inline uint64_t ia_path_step(uint64_t path, uint64_t step)
 {
-    path = (path ^ step) * UINT64_C(0xD6E8FEB86659FD93);
-    return path ^ path >> 32;
+    return (path + step) * UINT64_C(0xD6E8FEB86659FD93);
+}
+
+static inline uint32_t ia_path_hash(uint64_t path)
+{
+    return (uint32_t)(path >> 32);
 }
 
 #define IA_PATH_ROOT(root)  ia_path_step(UINT64_C(0x2545F4914F6CDD1D), (root))
-#define IA_PATH_LEAF(rest)  ((rest) ^ UINT64_C(0x8EBC6AF09C88C6E3))
 #define IA_PATH_PLUS        UINT64_C(0x9FB21C651E98DF25)
 #define IA_PATH_VARIABLE(i) (UINT64_C(0xA0761D6478BD642F) + (i))
 
@@ -130,7 +135,7 @@ static inline uint32_t ia_trie_literal(const struct ia_trie *trie, uint32_t pare
                                        uint64_t path)
 {
     const struct ia_trie_table *table = &trie->literals;
-    uint32_t hash = (uint32_t)path;
+    uint32_t hash = ia_path_hash(path);
     for (size_t i = hash & (table->n_slots - 1); table->slots[i].to; i = (i + 1) & (table->n_slots - 1)) {
         uint32_t node = table->slots[i].to;
         if (table->slots[i].hash == hash && ia_trie_is_literal(trie, &trie->nodes[node], parent, level))
@@ -144,7 +149,7 @@ static inline struct ia_leaf *ia_trie_leaf(const struct ia_trie *trie, uint32_t 
                                            uint64_t path)
 {
     const struct ia_trie_table *table = &trie->leaf_table;
-    uint32_t hash = (uint32_t)path;
+    uint32_t hash = ia_path_hash(path);
     for (size_t i = hash & (table->n_slots - 1); table->slots[i].to; i = (i + 1) & (table->n_slots - 1)) {
         if (table->slots[i].hash != hash)
             continue;
@@ -163,10 +168,10 @@ void ia_trie_clear(struct ia_trie *trie);
 /* A new root, 0 when out of memory. */
 IA_MUST_USE uint32_t ia_trie_root(struct ia_trie *trie);
 
-/* Add one rule under `root`.  `filter` gets its hashes of rests.  A level of kind IA_LEVEL_VARIABLE carries its index
- * in variables[level].  Rules come in order of their rule_id. */
-IA_MUST_USE bool ia_trie_add(struct ia_trie *trie, uint32_t root, struct ia_levels *filter, const uint16_t *variables,
-                             int64_t rule_id, ia_classes classes);
+/* Add one rule under `root`.  A level of kind IA_LEVEL_VARIABLE carries its index in variables[level].  Rules come in
+ * order of their rule_id. */
+IA_MUST_USE bool ia_trie_add(struct ia_trie *trie, uint32_t root, const struct ia_levels *filter,
+                             const uint16_t *variables, int64_t rule_id, ia_classes classes);
 
 /* Give back spare memory and put each node on a cache line of its own. */
 IA_MUST_USE bool ia_trie_pack(struct ia_trie *trie);

@@ -45,7 +45,8 @@ static void add_text(struct texts *to, const char *text)
     if (text[0] == '\0')
         return;
     ck_assert(to->n < TOPICS_MAX);
-    (void)snprintf(to->at[to->n++], TEXT_MAX, "%s", text);
+    ck_assert(strlen(text) < TEXT_MAX);
+    strcpy(to->at[to->n++], text);
 }
 
 static void add_all(struct texts *to, const char *start, const char *const *levels, size_t n, int depth, bool filters)
