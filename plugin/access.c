@@ -21,8 +21,11 @@ static int answer(struct ia_core *core, bool allowed)
 /* Events are ours alone, whatever the rules say. */
 static bool is_event_topic(const struct ia_core *core, const char *topic)
 {
-    size_t n = strlen(core->options.event_prefix);
-    return strncmp(topic, core->options.event_prefix, n) == 0 && (topic[n] == '/' || topic[n] == '\0');
+    const char *prefix = core->options.event_prefix;
+    if (topic[0] != prefix[0])
+        return false; /* nearly always */
+    size_t n = strlen(prefix);
+    return strncmp(topic, prefix, n) == 0 && (topic[n] == '/' || topic[n] == '\0');
 }
 
 static struct ia_who who_is(const struct ia_core *core, const struct ia_session *s)
@@ -55,9 +58,12 @@ static bool is_remembered(const struct ia_memo *memo, const struct ia_access *ac
            strcmp(memo->topic, access->topic) == 0;
 }
 
+/* A client that goes from topic to topic is not worth the copying each time. */
 static void remember(struct ia_memo *memo, const struct ia_access *access)
 {
-    size_t len = memo ? strnlen(access->topic, IA_MEMO_TOPIC_MAX + 1) : 0;
+    if (!memo || memo->missed++ % IA_MEMO_MISSES != 0)
+        return;
+    size_t len = strnlen(access->topic, IA_MEMO_TOPIC_MAX + 1);
     if (len == 0 || len > IA_MEMO_TOPIC_MAX)
         return;
     memo->known = true;

@@ -35,14 +35,16 @@ struct ia_binding {
 };
 
 #define IA_MEMO_TOPIC_MAX 100 /* bytes of a topic that is remembered */
+#define IA_MEMO_MISSES    8   /* every so many other topics one takes its place */
 
 struct ia_fellows; /* the sessions of one device's certificates */
 
-/* The topic that was allowed last, for one action: most clients use the same one again and again. */
+/* A topic that was allowed lately, for one action: most clients use the same one again and again. */
 struct ia_memo {
     bool known; /* under the present binding */
     bool retain;
     uint8_t qos;
+    uint8_t missed; /* how many were allowed that were not the one remembered */
     char topic[IA_MEMO_TOPIC_MAX + 1];
 };
 
