@@ -2,6 +2,8 @@
 
 #include "common/str.h"
 
+#include <stdlib.h>
+
 /* Matching a topic and covering a requested filter are one walk: a topic is a filter without wildcards.  A rule covers
  * a request exactly when every level of the rule is '+' or equals the request's level, and their ends agree ('/#'
  * covers both ends).  Topics that begin with '$' are apart: '+' in the first level covers none of them.
@@ -28,6 +30,8 @@ struct walk {
 
 struct decision {
     bool denied, allowed;
+    bool explain;    /* which rule decided is asked for: the one with the lowest id */
+    ia_classes open; /* what further rules could still change */
     int64_t deny_rule, allow_rule;
 };
 
@@ -46,13 +50,8 @@ static ia_classes wanted_classes(const struct ia_access *access)
     return 0;
 }
 
-static bool read_topic(struct ia_levels *levels, const struct ia_access *access)
+static bool read_filter(struct ia_levels *levels, const char *topic)
 {
-    const char *topic = access->topic;
-    if (!topic)
-        return false;
-    if (access->action != IA_SUBSCRIBE)
-        return ia_levels_split(levels, topic, IA_TOPIC_NAME) == NULL;
     if (ia_topic_is_shared(topic)) {
         const char *filter = ia_topic_unshare(topic);
         if (!filter || !ia_utf8_valid(topic, (size_t)(filter - topic)))
@@ -62,11 +61,56 @@ static bool read_topic(struct ia_levels *levels, const struct ia_access *access)
     return ia_levels_split(levels, topic, IA_TOPIC_FILTER) == NULL;
 }
 
+#define CUT_BYTES_MAX 255 /* of a topic that is kept */
+
+struct ia_cut {
+    size_t len; /* of `text`; 0: nothing is kept */
+    bool valid;
+    char text[CUT_BYTES_MAX + 1];
+    struct ia_levels levels; /* of `text` */
+};
+
+struct ia_cut *ia_cut_new(void)
+{
+    return calloc(1, sizeof(struct ia_cut));
+}
+
+void ia_cut_free(struct ia_cut *cut)
+{
+    free(cut);
+}
+
+static bool read_name(struct ia_cut *cut, const char *topic)
+{
+    size_t len = strnlen(topic, CUT_BYTES_MAX + 1);
+    if (len == cut->len && len > 0 && memcmp(topic, cut->text, len) == 0)
+        return cut->valid;
+    cut->len = 0;
+    if (len > CUT_BYTES_MAX)
+        return ia_levels_split(&cut->levels, topic, IA_TOPIC_NAME) == NULL;
+    memcpy(cut->text, topic, len);
+    cut->valid = ia_levels_split_n(&cut->levels, cut->text, len, IA_TOPIC_NAME) == NULL;
+    cut->len = len;
+    return cut->valid;
+}
+
+static bool read_topic(struct ia_cut *cut, const struct ia_access *access)
+{
+    if (!access->topic)
+        return false;
+    if (access->action != IA_SUBSCRIBE)
+        return read_name(cut, access->topic);
+    cut->len = 0;
+    return read_filter(&cut->levels, access->topic);
+}
+
 static void note_deny(struct decision *d, int64_t rule_id)
 {
     if (!d->denied || rule_id < d->deny_rule)
         d->deny_rule = rule_id;
     d->denied = true;
+    if (!d->explain)
+        d->open = 0;
 }
 
 static void note_allow(struct decision *d, int64_t rule_id)
@@ -74,6 +118,8 @@ static void note_allow(struct decision *d, int64_t rule_id)
     if (!d->allowed || rule_id < d->allow_rule)
         d->allow_rule = rule_id;
     d->allowed = true;
+    if (!d->explain)
+        d->open &= IA_CLASS_DENY_ALL;
 }
 
 static inline void note(struct decision *d, ia_classes decided, int64_t rule_id)
@@ -166,9 +212,12 @@ static void look_for_leaves(const struct walk *w, unsigned lengths, struct place
 static void walk_role(struct walk *w, const struct ia_role *role, ia_classes wanted, struct decision *d)
 {
     w->n = 0;
-    push(w, role->root, 0, wanted, IA_PATH_ROOT(role->root));
+    push(w, role->root, 0, wanted & d->open, IA_PATH_ROOT(role->root));
     while (w->n) {
         struct place at = w->places[--w->n];
+        at.wanted &= d->open;
+        if (!at.wanted)
+            continue;
         const struct ia_trie_node *node = &w->trie->nodes[at.node];
         bool end = at.depth == w->levels->n;
         ia_classes here = end && !w->levels->tail ? node->ends.here & at.wanted : 0;
@@ -179,7 +228,9 @@ static void walk_role(struct walk *w, const struct ia_role *role, ia_classes wan
             continue;
         if (node->leaves)
             look_for_leaves(w, node->leaves, at, d);
-        push_children(w, node, at);
+        at.wanted &= d->open & node->below;
+        if (at.wanted)
+            push_children(w, node, at);
     }
 }
 
@@ -202,13 +253,15 @@ static enum ia_verdict decided(enum ia_verdict verdict, int64_t rule, int64_t *r
 enum ia_verdict ia_policy_check(const struct ia_policy *policy, const struct ia_subject *who,
                                 const struct ia_access *access, int64_t *rule_id)
 {
-    struct ia_levels levels;
+    struct ia_cut here;
+    struct ia_cut *cut = access->cut ? access->cut : &here;
     ia_classes wanted = wanted_classes(access);
-    if (!wanted || !read_topic(&levels, access))
+    here.len = 0;
+    if (!wanted || !read_topic(cut, access))
         return decided(IA_DENY, 0, rule_id);
     struct walk w;
-    begin_walk(&w, policy, who, &levels);
-    struct decision d = {0};
+    begin_walk(&w, policy, who, &cut->levels);
+    struct decision d = {.explain = rule_id != NULL, .open = wanted};
     for (size_t i = 0; i < who->n_roles; i++) {
         const struct ia_role *role = who->roles[i];
         if (!role || role->bad)

@@ -131,9 +131,13 @@ static const char *find_wildcards(struct ia_levels *out)
 
 const char *ia_levels_split(struct ia_levels *out, const char *text, enum ia_levels_of what)
 {
-    if (!text || !text[0])
+    return ia_levels_split_n(out, text, text ? strnlen(text, TOPIC_BYTES_MAX + 1) : 0, what);
+}
+
+const char *ia_levels_split_n(struct ia_levels *out, const char *text, size_t len, enum ia_levels_of what)
+{
+    if (len == 0)
         return "it is empty";
-    size_t len = strnlen(text, TOPIC_BYTES_MAX + 1);
     if (len > TOPIC_BYTES_MAX)
         return "it is longer than 65535 bytes";
     struct seen seen = {0};

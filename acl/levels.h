@@ -33,6 +33,9 @@ enum ia_levels_of { IA_TOPIC_NAME, IA_TOPIC_FILTER };
  * levels, a misplaced wildcard (in a topic name: any wildcard). */
 IA_MUST_USE const char *ia_levels_split(struct ia_levels *out, const char *text, enum ia_levels_of what);
 
+/* The same of text[0..len), without a NUL in it. */
+IA_MUST_USE const char *ia_levels_split_n(struct ia_levels *out, const char *text, size_t len, enum ia_levels_of what);
+
 /* Cut a rule's filter, in which a level may be `${name}`.  NULL, or a static text that says what is wrong. */
 IA_MUST_USE const char *ia_filter_parse(struct ia_levels *out, const char *text);
 

@@ -53,12 +53,19 @@ struct ia_subject {
     const char *const *values; /* empty, with a leading `$` or holding `/ + #`: counts as unset */
 };
 
+/* The topic that was checked last, cut into its levels: a message is asked about for its sender and then for each of
+ * its receivers.  For one thread. */
+struct ia_cut;
+struct ia_cut *ia_cut_new(void); /* NULL when out of memory */
+void ia_cut_free(struct ia_cut *cut);
+
 struct ia_access {
     enum ia_action action;
     const char
         *topic;  /* topic name, or for SUBSCRIBE a topic filter, `$share/<group>/` still on; straight from the wire */
     uint8_t qos; /* PUBLISH only */
     bool retain; /* PUBLISH only */
+    struct ia_cut *cut; /* where topics are cut, kept by the caller from check to check; NULL: on the stack */
 };
 
 /* Decide (MQTT 5 section 4.7).  A DENY that matches wins, in whichever role, then an ALLOW; otherwise IA_NO_MATCH
@@ -67,8 +74,8 @@ struct ia_access {
  * variable an ALLOW never matches and a DENY matches any one level there, also one that begins with `$`.
  *
  * IA_DENY also: an invalid topic, a `$share` without a plain group name and a filter, an unknown action, a NULL role, a
- * role with a rule that could not be compiled (*rule_id is then that rule).  *rule_id (may be NULL) gets the rule that
- * decided, the lowest id where several would, 0 if none did.  Never allocates, iterative, bounded as stated above;
- * uses about 25 KiB of stack. */
+ * role with a rule that could not be compiled (*rule_id is then that rule).  *rule_id gets the rule that decided, the
+ * lowest id where several would, 0 if none did; NULL is quicker, since one ALLOW is enough.  Never allocates,
+ * iterative, bounded as stated above; uses about 25 KiB of stack. */
 enum ia_verdict ia_policy_check(const struct ia_policy *policy, const struct ia_subject *who,
                                 const struct ia_access *access, int64_t *rule_id);

@@ -80,11 +80,13 @@ static const char *verb(enum ia_action action)
 }
 
 /* One event per session and action says which rule decided; a client that keeps trying is only counted. */
-static void tell_denial(struct ia_core *core, struct ia_session *s, const struct ia_access *access, int64_t rule_id)
+static void tell_denial(struct ia_core *core, struct ia_session *s, const struct ia_access *access)
 {
     if (access->action == IA_RECEIVE || (s->denials_told & access->action))
         return;
     s->denials_told |= access->action;
+    int64_t rule_id = 0;
+    (void)ia_bound_check(core, &s->binding, access, &rule_id);
     struct ia_attempt a = {.client = s->client,
                            .client_id = s->client_id,
                            .address = s->address,
@@ -125,18 +127,17 @@ static bool check_live(struct ia_core *core, struct ia_session *s, const struct 
 {
     if (s->kind == IA_SESSION_STRANGER)
         return false;
-    int64_t rule_id = 0;
     bind_session(core, s);
     if (s->condemned != IA_R_NONE)
         return check_condemned(core, s, access);
     struct ia_memo *memo = memo_of(s, access->action);
     if (is_remembered(memo, access))
         return true;
-    if (ia_bound_check(core, &s->binding, access, &rule_id) == IA_ALLOW) {
+    if (ia_bound_check(core, &s->binding, access, NULL) == IA_ALLOW) {
         remember(memo, access);
         return true;
     }
-    tell_denial(core, s, access, rule_id);
+    tell_denial(core, s, access);
     return false;
 }
 
@@ -258,6 +259,7 @@ int ia_on_acl_check(int event, void *event_data, void *userdata)
         .topic = ev->topic,
         .qos = ev->qos,
         .retain = ev->retain,
+        .cut = core->cut,
     };
     if (!ia_has_ticks(core))
         return answer(core, false);

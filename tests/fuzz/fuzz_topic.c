@@ -37,6 +37,7 @@ static enum ia_verdict decide(const struct ia_rule *rules, size_t n, enum ia_act
     struct ia_access access = {.action = action, .topic = topic, .qos = 1, .retain = topic[0] & 1};
     int64_t rule = -1;
     enum ia_verdict verdict = ia_policy_check(policy, &who, &access, &rule);
+    must(ia_policy_check(policy, &who, &access, NULL) == verdict);
     must(verdict != IA_ALLOW || (rule > 0 && rules[rule - 1].allow));
     must(rule >= 0 && rule <= (int64_t)n);
     ia_policy_free(policy);

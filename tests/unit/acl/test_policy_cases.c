@@ -79,6 +79,7 @@ static enum ia_verdict decide(const struct table *t, const struct ia_access *acc
         roles[i] = ia_policy_role(policy, t->roles[i]);
     struct ia_subject who = {.roles = roles, .n_roles = t->n_roles, .values = values};
     enum ia_verdict verdict = ia_policy_check(policy, &who, access, rule_id);
+    ck_assert_msg(ia_policy_check(policy, &who, access, NULL) == verdict, "%s:%d: %s", t->file, t->line, t->row);
     ia_policy_free(policy);
     return verdict;
 }

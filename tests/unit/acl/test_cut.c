@@ -1,0 +1,107 @@
+/* The memory of the topic before: an answer is always that of the topic which is asked about. */
+#include "acl/policy.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct ia_policy *policy;
+static struct ia_cut *cut;
+
+static void set_up(void)
+{
+    static const char *const roles[] = {"r"};
+    static const struct ia_rule rules[] = {
+        {.rule_id = 1, .role = "r", .allow = true, .actions = IA_PUBLISH | IA_RECEIVE, .topic_filter = "a/+"},
+        {.rule_id = 2, .role = "r", .allow = true, .actions = IA_SUBSCRIBE, .topic_filter = "s/#"},
+        {.rule_id = 3, .role = "r", .allow = true, .actions = IA_PUBLISH | IA_RECEIVE, .topic_filter = "long/#"},
+    };
+    ck_assert(ia_policy_build(roles, 1, rules, sizeof rules / sizeof rules[0], NULL, NULL, &policy, NULL) == IA_OK);
+    cut = ia_cut_new();
+    ck_assert_ptr_nonnull(cut);
+}
+
+static void tear_down(void)
+{
+    ia_cut_free(cut);
+    ia_policy_free(policy);
+}
+
+static enum ia_verdict ask(enum ia_action action, const char *topic)
+{
+    const struct ia_role *role = ia_policy_role(policy, "r");
+    struct ia_subject who = {.roles = &role, .n_roles = 1};
+    struct ia_access access = {.action = action, .topic = topic, .cut = cut};
+    return ia_policy_check(policy, &who, &access, NULL);
+}
+
+static const struct {
+    enum ia_action action;
+    const char *topic;
+    enum ia_verdict verdict;
+} turns[] = {
+    {IA_PUBLISH, "a/b", IA_ALLOW},      {IA_RECEIVE, "a/b", IA_ALLOW},      {IA_PUBLISH, "a/", IA_ALLOW},
+    {IA_PUBLISH, "a", IA_NO_MATCH},     {IA_PUBLISH, "a/b/c", IA_NO_MATCH}, {IA_PUBLISH, "a/+", IA_DENY},
+    {IA_RECEIVE, "a/+", IA_DENY},       {IA_RECEIVE, "a/b", IA_ALLOW},      {IA_PUBLISH, "", IA_DENY},
+    {IA_PUBLISH, "s/x", IA_NO_MATCH},   {IA_SUBSCRIBE, "s/x", IA_ALLOW},    {IA_RECEIVE, "s/x", IA_NO_MATCH},
+    {IA_SUBSCRIBE, "a/b", IA_NO_MATCH}, {IA_PUBLISH, "a/b", IA_ALLOW},      {IA_PUBLISH, "a/\xff", IA_DENY},
+    {IA_PUBLISH, NULL, IA_DENY},        {IA_PUBLISH, "a/b", IA_ALLOW},
+};
+#define TURNS (sizeof turns / sizeof turns[0])
+
+/* In each order of two: what went before must not matter. */
+START_TEST(topic_before_does_not_matter)
+{
+    for (size_t i = 0; i < TURNS; i++)
+        for (size_t k = 0; k < TURNS; k++) {
+            (void)ask(turns[k].action, turns[k].topic);
+            ck_assert_msg(ask(turns[i].action, turns[i].topic) == turns[i].verdict, "%s after %s", turns[i].topic,
+                          turns[k].topic);
+        }
+}
+END_TEST
+
+/* Mosquitto frees a topic, and the next one may lie in its place. */
+START_TEST(topic_is_known_by_its_text_not_by_its_place)
+{
+    char topic[] = "a/b";
+    ck_assert(ask(IA_PUBLISH, topic) == IA_ALLOW);
+    topic[0] = 'x';
+    ck_assert(ask(IA_PUBLISH, topic) == IA_NO_MATCH);
+    ck_assert(ask(IA_RECEIVE, "a/b") == IA_ALLOW);
+}
+END_TEST
+
+/* Around the length up to which a topic is kept. */
+START_TEST(long_topic_is_cut_each_time)
+{
+    char topic[400];
+    for (size_t len = 250; len < 260; len++) {
+        memset(topic, 'x', len);
+        memcpy(topic, "long/", 5);
+        topic[len] = '\0';
+        ck_assert(ask(IA_PUBLISH, topic) == IA_ALLOW && ask(IA_RECEIVE, topic) == IA_ALLOW);
+        topic[len - 1] = '#';
+        ck_assert(ask(IA_PUBLISH, topic) == IA_DENY && ask(IA_RECEIVE, topic) == IA_DENY);
+        topic[0] = 'L';
+        topic[len - 1] = 'x';
+        ck_assert(ask(IA_PUBLISH, topic) == IA_NO_MATCH);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("cut");
+    TCase *c = tcase_create("cut");
+    tcase_add_checked_fixture(c, set_up, tear_down);
+    tcase_add_test(c, topic_before_does_not_matter);
+    tcase_add_test(c, topic_is_known_by_its_text_not_by_its_place);
+    tcase_add_test(c, long_topic_is_cut_each_time);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
