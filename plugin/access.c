@@ -116,7 +116,7 @@ static bool is_final(enum ia_reason reason)
  * and deletes what is denied: then all that it has is kept. */
 static bool check_condemned(const struct ia_core *core, const struct ia_session *s, const struct ia_access *access)
 {
-    if (access->action == IA_PUBLISH || is_final(s->condemned))
+    if (access->action == IA_PUBLISH || s->stranded || is_final(s->condemned))
         return false;
     if (access->action == IA_SUBSCRIBE && core->kicking == s)
         return true;

@@ -74,12 +74,22 @@ void ia_condemn(struct ia_core *core, struct ia_session *session, enum ia_reason
     ia_session_condemn(core->sessions, session, reason);
 }
 
+/* Would a kick of its client id meet this session?  After a take-over it is another's, until its own DISCONNECT
+ * follows: on 2.0 that of a WebSocket which does not read may take minutes. */
+static bool has_its_id(const struct ia_core *core, const struct ia_session *s)
+{
+    if (ia_mosq_is_21())
+        return ia_mosq_client(s->client_id) == s->client;
+    return !ia_mosq_is_websocket(s->client) || ia_session_newest(core->sessions, s->client_id) == s;
+}
+
 /* Disconnect one condemned session.  Only a client that is connected may be kicked: on 2.0 anything else corrupts the
  * broker's expiry list.  A live session is one whose DISCONNECT has not been seen. */
 static void kick(struct ia_core *core, struct ia_session *session)
 {
-    if (ia_mosq_is_21() && ia_mosq_client(session->client_id) != session->client)
-        return; /* taken over in the meantime: its own DISCONNECT follows */
+    session->stranded = !has_its_id(core, session);
+    if (session->stranded)
+        return;
     ia_report_ended(core, session, session->condemned);
     core->kicking = session;
     (void)mosquitto_kick_client_by_clientid(session->client_id, false); /* ends the session by its DISCONNECT */

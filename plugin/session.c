@@ -286,6 +286,12 @@ struct ia_session *ia_session_owner(const struct ia_sessions *sessions, const ch
     return o->sessions;
 }
 
+struct ia_session *ia_session_newest(const struct ia_sessions *sessions, const char *client_id)
+{
+    struct owner *o = owner_find(sessions, client_id);
+    return o ? o->sessions : NULL;
+}
+
 void ia_sessions_of_device(struct ia_sessions *sessions, const char *device_id, ia_session_fn *fn, void *ctx)
 {
     struct ia_fellows *f = NULL;

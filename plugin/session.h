@@ -2,8 +2,8 @@
  * for a moment (take-over) and a refused connection has none.
  *
  * A session goes LIVE → ENDED.  Rights outlive the connection (the will is published after DISCONNECT, a delayed one
- * much later; messages are queued for persistent sessions), so an ended session stays until its pointer is used again
- * or thousands of others have ended.  Pointers are reused: a session is believed only while it is live, or for a client
+ * much later; messages are queued for persistent sessions), so an ended session that Mosquitto may keep stays until its
+ * pointer is used again.  Pointers are reused: a session is believed only while it is live, or for a client
  * that is not connected and has the same id.  Broker thread only. */
 #pragma once
 
@@ -71,6 +71,7 @@ struct ia_session {
     uint64_t judged;          /* generation of the snapshot that it was last judged under */
     enum ia_reason condemned; /* to be kicked for this, from the next TICK */
     bool waits_for_kick;      /* in the list of ia_sessions_next_condemned */
+    bool stranded;            /* condemned, but taken over, so it cannot be kicked: nothing is allowed to it */
     struct ia_session *prev_condemned, *next_condemned;
     bool owned; /* listed under its client id */
     struct ia_session *prev_owned, *next_owned;
@@ -114,6 +115,9 @@ const char *ia_session_username(const struct ia_session *session);
 
 /* The live session that has this client id, or else the newest ended one; NULL: none. */
 struct ia_session *ia_session_owner(const struct ia_sessions *sessions, const char *client_id);
+
+/* The one that was opened last under this client id, live or ended; NULL: none.  Strangers have no client id. */
+struct ia_session *ia_session_newest(const struct ia_sessions *sessions, const char *client_id);
 
 /* The session came with a certificate of that device: take over one reference of the record.  Once a session.  False
  * when out of memory: the reference has been dropped. */

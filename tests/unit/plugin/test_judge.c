@@ -316,6 +316,41 @@ START_TEST(session_that_was_taken_over_is_not_kicked_in_anothers_place)
 }
 END_TEST
 
+/* On 2.0 a WebSocket whose peer does not read hears of its take-over minutes later.  Its client id is the newer one's
+ * meanwhile, also when that is gone again: a kick would meet that one, and corrupt the broker's memory. */
+static const bool newer_is_gone[] = {false, true};
+
+START_TEST(websocket_that_was_taken_over_is_not_kicked_in_anothers_place)
+{
+    struct mosquitto newer = world_client("dev-1", "plain_leaf");
+    newer.persistent = true;
+    world_start_connected(&device, false);
+    device.protocol = mp_websockets;
+    ck_assert_int_eq(world_connect(&newer), MOSQ_ERR_SUCCESS);
+    if (newer_is_gone[_i])
+        world_disconnect(&newer);
+    ia_condemn(world.core, world_session(&device), IA_R_CERTIFICATE_EXPIRED);
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, 0);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-1/x"), MOSQ_ERR_ACL_DENIED);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_SUBSCRIBE, "devices/dev-1/x"), MOSQ_ERR_ACL_DENIED);
+    ck_assert_int_eq(world_acl(&newer, MOSQ_ACL_READ, "devices/dev-1/x"), MOSQ_ERR_SUCCESS);
+    world_disconnect(&device);
+    world_stop();
+}
+END_TEST
+
+START_TEST(websocket_that_has_its_client_id_is_kicked)
+{
+    world_start_connected(&device, false);
+    device.protocol = mp_websockets;
+    world_dev1_is(IA_DEVICE_INACTIVE);
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, 1);
+    world_stop();
+}
+END_TEST
+
 enum { MANY = 3000 };
 
 static struct mosquitto many[MANY];
@@ -373,6 +408,8 @@ static void cases(TCase *c)
     tcase_add_test(c, session_is_kicked_once);
     tcase_add_test(c, session_whose_disconnect_was_seen_is_not_kicked);
     tcase_add_test(c, session_that_was_taken_over_is_not_kicked_in_anothers_place);
+    tcase_add_loop_test(c, websocket_that_was_taken_over_is_not_kicked_in_anothers_place, 0, 2);
+    tcase_add_test(c, websocket_that_has_its_client_id_is_kicked);
     tcase_add_test(c, thousands_are_ended_in_slices);
 }
 
