@@ -28,8 +28,16 @@ static bool admitted(struct ia_connect *c, enum ia_ip_scope scope, const char *k
     int64_t rule_id = 0;
     if (ia_ip_check(snapshot(c)->ips, scope, key, &c->ip, c->now, &rule_id) == IA_ALLOW)
         return true;
-    (void)snprintf(c->attempt.detail, sizeof c->attempt.detail, "ip_rule %lld", (long long)rule_id);
+    const char *nowhere =
+        c->attempt.address ? "" : ": this Mosquitto does not say reliably where a WebSocket comes from";
+    (void)snprintf(c->attempt.detail, sizeof c->attempt.detail, "ip_rule %lld%s", (long long)rule_id, nowhere);
     return false;
+}
+
+static void set_address(struct ia_connect *c, const char *address)
+{
+    c->attempt.address = address;
+    c->ip = ia_ip_parse(address ? address : "");
 }
 
 static bool is_stale(const struct ia_core *core, int64_t now)
@@ -242,6 +250,8 @@ void ia_connect_take_leaf(struct ia_connect *c)
         X509_free(c->leaf);
         c->leaf = NULL;
     }
+    if (c->leaf && !c->attempt.address)
+        set_address(c, ia_gate_address(c->leaf));
     c->attempt.proven = c->leaf != NULL; /* BASIC_AUTH comes after the handshake */
     if (c->leaf && c->chain.n_links > 0)
         c->attempt.fingerprint = c->chain.links[0].fingerprint;
@@ -268,8 +278,7 @@ void ia_connect_init(struct ia_connect *c, struct ia_core *core, struct mosquitt
     c->now = ia_wall_s();
     c->attempt.client = client;
     c->attempt.client_id = mosquitto_client_id(client);
-    c->attempt.address = mosquitto_client_address(client);
-    c->ip = ia_ip_parse(c->attempt.address ? c->attempt.address : "");
+    set_address(c, ia_mosq_address(client));
 }
 
 void ia_connect_clear(struct ia_connect *c)

@@ -16,6 +16,7 @@
 /* What hangs on a leaf. */
 struct result {
     uint64_t generation;
+    char address[INET6_ADDRSTRLEN];
     struct ia_chain chain;
 };
 
@@ -126,7 +127,7 @@ static void verify_anew(const struct ia_snapshot *snapshot, X509 *leaf, STACK_OF
 }
 
 /* Hang the result on the leaf.  Without memory the leaf stays foreign, and BASIC_AUTH refuses it. */
-static void attach(X509 *leaf, const struct ia_chain *chain, uint64_t generation)
+static void attach(X509 *leaf, const struct ia_chain *chain, uint64_t generation, int fd)
 {
     struct result *r = X509_get_ex_data(leaf, gate.leaf_index);
     if (!r) {
@@ -138,6 +139,7 @@ static void attach(X509 *leaf, const struct ia_chain *chain, uint64_t generation
     }
     r->generation = generation;
     r->chain = *chain;
+    address_text(fd, r->address);
 }
 
 static void on_leaf_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
@@ -173,7 +175,7 @@ static int verify_here(X509_STORE_CTX *ctx, int fd)
     verify_anew(snapshot, leaf, X509_STORE_CTX_get0_untrusted(ctx), &chain);
     if (chain.reason != IA_R_NONE)
         return refuse(ctx, fd, &chain);
-    attach(leaf, &chain, snapshot->ca_generation);
+    attach(leaf, &chain, snapshot->ca_generation, fd);
     gate.hooks.verified(gate.hooks.ctx, &chain);
     X509_STORE_CTX_set_error(ctx, X509_V_OK);
     return 1;
@@ -258,9 +260,20 @@ void ia_gate_flush(void)
     ia_chain_cache_flush(gate.remembered);
 }
 
+static const struct result *result_of(X509 *leaf)
+{
+    return gate.indexed ? X509_get_ex_data(leaf, gate.leaf_index) : NULL;
+}
+
+const char *ia_gate_address(X509 *leaf)
+{
+    const struct result *r = result_of(leaf);
+    return r ? r->address : NULL;
+}
+
 enum ia_gate_leaf ia_gate_result(X509 *leaf, struct ia_chain *chain, uint64_t *generation)
 {
-    const struct result *r = gate.indexed ? X509_get_ex_data(leaf, gate.leaf_index) : NULL;
+    const struct result *r = result_of(leaf);
     if (!r)
         return IA_LEAF_FOREIGN;
     *chain = r->chain;

@@ -43,3 +43,6 @@ enum ia_gate_leaf {
 
 /* What the gate made of this leaf. */
 enum ia_gate_leaf ia_gate_result(X509 *leaf, struct ia_chain *chain, uint64_t *generation);
+
+/* The address that a leaf verified here came from, which lives as long as the leaf; NULL for a foreign one. */
+const char *ia_gate_address(X509 *leaf);

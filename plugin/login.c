@@ -156,7 +156,7 @@ static bool is_reauthentication(struct ia_core *core, struct mosquitto *client, 
         return false; /* those who were asked first are asked again */
     if (ia_mosq_is_21())
         return id && ia_mosq_client(id) == client;
-    return core->reloading && mosquitto_client_protocol(client) != mp_websockets;
+    return core->reloading && !ia_mosq_is_websocket(client);
 }
 
 /* ---- other clients */

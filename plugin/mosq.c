@@ -12,10 +12,20 @@
 
 static struct mosquitto *(*find_client)(const char *client_id);
 
+static bool believes_headers; /* where a WebSocket client says that it comes from */
+
+/* 2.0 does not tell which it is.  Debian 12's 2.0.11 is known by exporting its internal functions, among which one of
+ * 2.0.15's is missing; any other 2.0 is taken for one that believes what clients say. */
+static bool is_2011(void)
+{
+    return dlsym(RTLD_DEFAULT, "context__add_to_disused") && !dlsym(RTLD_DEFAULT, "context__add_to_by_id");
+}
+
 void ia_mosq_init(void)
 {
     void *symbol = dlsym(RTLD_DEFAULT, "mosquitto_client");
     memcpy(&find_client, &symbol, sizeof find_client);
+    believes_headers = !find_client && !is_2011();
 }
 
 bool ia_mosq_is_21(void)
@@ -31,6 +41,16 @@ struct mosquitto *ia_mosq_client(const char *client_id)
 bool ia_mosq_has_address(const struct mosquitto *client)
 {
     return mosquitto_client_address(client) != NULL;
+}
+
+bool ia_mosq_is_websocket(const struct mosquitto *client)
+{
+    return mosquitto_client_protocol(client) == mp_websockets;
+}
+
+const char *ia_mosq_address(const struct mosquitto *client)
+{
+    return believes_headers && ia_mosq_is_websocket(client) ? NULL : mosquitto_client_address(client);
 }
 
 void ia_mosq_next_tick(struct mosquitto_evt_tick *tick, long ms)

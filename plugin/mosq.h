@@ -24,6 +24,13 @@ struct mosquitto *ia_mosq_client(const char *client_id);
 /* Has this client a connection, as far as can be seen from its context? */
 bool ia_mosq_has_address(const struct mosquitto *client);
 
+/* Its address as text; NULL: it has none, or none that can be relied on.  Mosquitto 2.0.15 to 2.0.22 believe the
+ * X-Forwarded-For header that a WebSocket client sends. */
+const char *ia_mosq_address(const struct mosquitto *client);
+
+/* Does it come by WebSocket? */
+bool ia_mosq_is_websocket(const struct mosquitto *client);
+
 /* Ask for the next TICK within `ms` milliseconds (2.1; 2.0 ticks at least every 100 ms by itself). */
 void ia_mosq_next_tick(struct mosquitto_evt_tick *tick, long ms);
 

@@ -36,13 +36,14 @@ static const char *ca_name(const struct ia_attempt *attempt)
 
 static void log_text(const struct ia_attempt *a, const char *verdict, enum ia_reason reason)
 {
-    char who[IA_VALUE_MAX + 1], cid[IA_VALUE_MAX + 1], ca[IA_VALUE_MAX + 1], detail[sizeof a->detail];
+    char who[IA_VALUE_MAX + 1], cid[IA_VALUE_MAX + 1], ca[IA_VALUE_MAX + 1], from[IA_VALUE_MAX + 1];
+    char detail[sizeof a->detail];
     bool refused = reason != IA_R_NONE;
     (void)harmless(refused ? a->detail : "", 0x1F, detail, sizeof detail);
     ia_log(refused ? MOSQ_LOG_NOTICE : MOSQ_LOG_INFO, "%s%s%s %s=%s client=%s address=%s ca=%s%s%s%s", verdict,
            refused ? " reason=" : "", ia_reason_name(reason), a->app ? "app" : "device", word(a->principal, who),
-           word(a->client_id, cid), a->address ? a->address : "-", word(ca_name(a), ca), detail[0] ? " detail=\"" : "",
-           detail, detail[0] ? "\"" : "");
+           word(a->client_id, cid), word(a->address, from), word(ca_name(a), ca), detail[0] ? " detail=\"" : "", detail,
+           detail[0] ? "\"" : "");
 }
 
 /* The members that log line and event share. */

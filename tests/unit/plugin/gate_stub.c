@@ -40,6 +40,14 @@ enum ia_gate_leaf ia_gate_result(X509 *leaf, struct ia_chain *chain, uint64_t *g
     return IA_LEAF_FOREIGN;
 }
 
+const char *ia_gate_address(X509 *leaf)
+{
+    for (size_t i = gate_stub.n_results; i > 0; i--)
+        if (gate_stub.results[i - 1].leaf == leaf)
+            return gate_stub.results[i - 1].address;
+    return NULL;
+}
+
 bool gate_handshake(X509 *leaf, X509 *inter, const char *address)
 {
     const struct ia_snapshot *snapshot = gate_stub.hooks.snapshot(gate_stub.hooks.ctx);
@@ -56,6 +64,7 @@ bool gate_handshake(X509 *leaf, X509 *inter, const char *address)
     gate_stub.results[at].leaf = leaf;
     gate_stub.results[at].chain = chain;
     gate_stub.results[at].generation = snapshot->ca_generation;
+    gate_stub.results[at].address = address;
     gate_stub.hooks.verified(gate_stub.hooks.ctx, &chain);
     return true;
 }

@@ -11,6 +11,7 @@ extern struct gate_stub {
         X509 *leaf;
         struct ia_chain chain;
         uint64_t generation;
+        const char *address;
     } results[16];
     size_t n_results;
 } gate_stub;

@@ -327,6 +327,34 @@ START_TEST(certificate_expired_since_the_handshake_is_refused)
 }
 END_TEST
 
+/* Where Mosquitto believes a WebSocket client's header, only the gate knows the address: that of a certificate's TLS.
+ */
+START_TEST(websocket_has_the_address_of_its_handshake_or_none)
+{
+    static const struct {
+        const char *network, *cert;
+        int rc;
+    } rows[] = {
+        {"198.51.100.0/24", "plain_leaf", MOSQ_ERR_AUTH}, /* the handshake's is denied, whatever the header says */
+        {"192.0.2.0/24", "plain_leaf", MOSQ_ERR_SUCCESS}, /* the header's is denied */
+        {"203.0.113.0/24", NULL, MOSQ_ERR_AUTH},          /* no address, and there is a rule for it to answer to */
+    };
+    world_rows();
+    world.ips[world.n_ips++] = (struct ia_ip_rule){.rule_id = 77, .network = rows[_i].network};
+    world_start();
+    struct ia_device_row row = world_device("plain_leaf", "dev-1");
+    world_device_now("dev-1", &row, 1);
+    struct mosquitto client = world_client(rows[_i].cert ? "dev-1" : "app:idp:board", rows[_i].cert);
+    client.protocol = mp_websockets;
+    if (client.certificate)
+        ck_assert(gate_handshake(client.certificate, NULL, "198.51.100.7"));
+    const char *token = rows[_i].cert ? NULL : world_token("board", "read", 3600);
+    ck_assert_int_eq(world_basic_auth(&client, token), rows[_i].rc);
+    ck_assert_uint_eq(world_refused(IA_R_ADDRESS_DENIED), rows[_i].rc != MOSQ_ERR_SUCCESS);
+    world_stop();
+}
+END_TEST
+
 START_TEST(device_address_rule_refuses_with_the_rule_in_the_event)
 {
     world_rows();
@@ -444,6 +472,7 @@ static void cases(TCase *c)
     tcase_add_test(c, certificate_revoked_since_the_handshake_is_refused);
     tcase_add_test(c, certificate_expired_since_the_handshake_is_refused);
     tcase_add_test(c, device_address_rule_refuses_with_the_rule_in_the_event);
+    tcase_add_loop_test(c, websocket_has_the_address_of_its_handshake_or_none, 0, 3);
     tcase_add_test(c, no_snapshot_refuses_all_as_retryable);
     tcase_add_test(c, snapshot_is_used_until_stale_max_s);
     tcase_add_test(c, snapshot_never_grows_stale_without_a_limit);

@@ -1,4 +1,5 @@
-/* What is answered to the broker.  Built twice: as on Mosquitto 2.0, and with the function by which 2.1 is known. */
+/* What is answered to the broker.  Built three times: as on Mosquitto 2.0, and with the functions by which 2.1 and
+ * Debian 12's 2.0.11 are known. */
 #include "plugin/mosq.h"
 #include "tests/unit/plugin/broker_stub.h"
 #include "tests/unit/plugin/suite.h"
@@ -17,6 +18,17 @@ struct mosquitto *mosquitto_client(const char *client_id)
 }
 #else
 #define IS_21 false
+#endif
+
+#ifdef AS_ON_2011
+#define TELLS_WEBSOCKETS_ADDRESS true
+__attribute__((visibility("default"))) void context__add_to_disused(void);
+
+void context__add_to_disused(void)
+{
+}
+#else
+#define TELLS_WEBSOCKETS_ADDRESS IS_21
 #endif
 
 START_TEST(version_is_known_by_its_function)
@@ -93,6 +105,18 @@ START_TEST(address_tells_a_connection)
 }
 END_TEST
 
+/* 2.0.15 to 2.0.22 take it from a header that the client sends. */
+START_TEST(address_of_a_websocket_counts_where_it_is_the_sockets)
+{
+    const struct mosquitto mqtt = {.address = "192.0.2.1", .protocol = mp_mqtt};
+    const struct mosquitto websocket = {.address = "192.0.2.1", .protocol = mp_websockets};
+    ia_mosq_init();
+    ck_assert_str_eq(ia_mosq_address(&mqtt), "192.0.2.1");
+    ck_assert_int_eq(ia_mosq_address(&websocket) != NULL, TELLS_WEBSOCKETS_ADDRESS);
+    ck_assert(ia_mosq_has_address(&websocket)); /* it is connected all the same */
+}
+END_TEST
+
 START_TEST(log_line_has_its_prefix_and_is_cut_not_overrun)
 {
     char longer[2000];
@@ -113,6 +137,7 @@ static void cases(TCase *c)
     tcase_add_test(c, no_reason_is_answered_with_anything_that_lets_in);
     tcase_add_test(c, next_tick_is_asked_for_where_it_can_be);
     tcase_add_test(c, address_tells_a_connection);
+    tcase_add_test(c, address_of_a_websocket_counts_where_it_is_the_sockets);
     tcase_add_test(c, log_line_has_its_prefix_and_is_cut_not_overrun);
 }
 
