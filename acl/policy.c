@@ -45,6 +45,11 @@ const struct ia_role *ia_policy_role(const struct ia_policy *policy, const char 
     return name ? find_role(policy, name) : NULL;
 }
 
+const char *ia_policy_role_name(const struct ia_policy *policy, size_t i)
+{
+    return i < policy->n_roles ? policy->roles[i].name : NULL;
+}
+
 size_t ia_policy_variables(const struct ia_policy *policy, const char *const **names)
 {
     *names = (const char *const *)policy->variables;

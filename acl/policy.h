@@ -43,6 +43,9 @@ void ia_policy_free(struct ia_policy *policy);
 /* The role of that name, or NULL: borrowed from the policy. */
 const struct ia_role *ia_policy_role(const struct ia_policy *policy, const char *name);
 
+/* The names of all roles, in their order: NULL from the last one on.  Borrowed from the policy. */
+const char *ia_policy_role_name(const struct ia_policy *policy, size_t i);
+
 /* The variables that the rules use, without `${}`: names[0..n).  A session's `values` follow the same order. */
 size_t ia_policy_variables(const struct ia_policy *policy, const char *const **names);
 

@@ -295,6 +295,33 @@ def test_a_dropped_role(site, pair):
     go_on(clients)
 
 
+def test_a_dropped_role_costs_its_many_holders_no_message(site):
+    """More than fifty holders are read again with all other devices, and the snapshot without the role comes first."""
+    acme = site.fleet()
+    device = acme.issue("sensor-1")
+    broker = site.broker()
+    client = site.connect(broker, device)
+    site.registry.query(
+        "INSERT INTO iot_auth.device (device_id, ca_id, status, registered_by)"
+        " SELECT 'device-' || n, ca_id, 'ACTIVE', 'admin' FROM iot_auth.ca, generate_series(1, 30000) n")
+    site.registry.query(
+        "INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id, serial, not_before, not_after, status)"
+        " SELECT sha256(('device-' || n)::bytea), 'device-' || n, ca_id, n::text, now(), now() + '1 year', 'ACTIVE'"
+        " FROM iot_auth.ca, generate_series(1, 30000) n")
+    site.role("extra", "ALLOW SUBSCRIBE,RECEIVE extra/#")
+    site.registry.query(
+        "INSERT INTO iot_auth.device_role (device_id, role) SELECT device_id, 'extra' FROM iot_auth.device"
+        " WHERE device_id < 'device-2' OR device_id = 'sensor-1'")
+    wait_until(lambda: client.subscribe("extra/x") == 1, what="the role")
+    assert client.subscribe("devices/sensor-1/x") == 1
+    site.registry.drop_role(role="extra")
+    sent = 0
+    while client.subscribe("extra/x") == 1 or sent < 200:
+        client.publish("devices/sensor-1/x", str(sent))
+        sent += 1
+    assert [client.receive()[1] for _ in range(sent)] == [str(n) for n in range(sent)]
+
+
 # Addresses
 
 

@@ -421,6 +421,50 @@ START_TEST(part_that_was_not_read_is_the_one_before)
 }
 END_TEST
 
+/* Devices name it until their rows are read again, and must not lose their other rights until then. */
+START_TEST(dropped_role_is_there_without_rules)
+{
+    add_rule(1, "device", "a/#");
+    size_t n = rows.n_roles;
+    ia_snapshot_free(build());
+    for (int i = 0; i < 2; i++) { /* gone, and still gone */
+        rows.n_roles = 0;
+        rows.n_rules = 0;
+        struct ia_snapshot *gone = build();
+        ck_assert_ptr_nonnull(ia_policy_role(gone->policy, "device"));
+        ck_assert_int_eq(may_publish(gone, "device", "a/b"), IA_NO_MATCH);
+        ck_assert_ptr_null(ia_policy_role(gone->policy, "never known before"));
+        ia_snapshot_free(gone);
+    }
+    rows.n_roles = n;
+    rows.n_rules = 1;
+    struct ia_snapshot *back = build();
+    ck_assert_int_eq(may_publish(back, "device", "a/b"), IA_ALLOW);
+    ia_snapshot_free(back);
+}
+END_TEST
+
+/* The oldest are forgotten, so that they do not add up for ever. */
+START_TEST(dropped_roles_are_bounded)
+{
+    enum { ROLES = 5000 };
+    static char names[ROLES][8];
+    static const char *list[ROLES];
+    for (size_t i = 0; i < ROLES; i++) {
+        (void)snprintf(names[i], sizeof names[i], "r%05zu", i);
+        list[i] = names[i];
+    }
+    rows.roles = list;
+    rows.n_roles = ROLES;
+    ia_snapshot_free(build());
+    rows.n_roles = 0;
+    struct ia_snapshot *gone = build();
+    ck_assert_ptr_null(ia_policy_role(gone->policy, names[0]));
+    ck_assert_ptr_nonnull(ia_policy_role(gone->policy, names[ROLES - 1]));
+    ia_snapshot_free(gone);
+}
+END_TEST
+
 START_TEST(certificates_and_lists_are_parsed_once)
 {
     add_ca(1, "root");
@@ -575,6 +619,8 @@ static void cases(TCase *c)
     tcase_add_test(c, bad_network_denies_its_scope_and_is_noted);
     tcase_add_test(c, bad_issuer_is_told_and_spares_the_others);
     tcase_add_test(c, part_that_was_not_read_is_the_one_before);
+    tcase_add_test(c, dropped_role_is_there_without_rules);
+    tcase_add_test(c, dropped_roles_are_bounded);
     tcase_add_test(c, certificates_and_lists_are_parsed_once);
     tcase_add_test(c, bad_certificate_is_not_parsed_again_either);
     tcase_add_test(c, snapshot_without_memory_is_not_built_or_lacks_nothing);
