@@ -11,6 +11,7 @@
  * rules could make one check visit more nodes than that is refused when it is compiled, as a bad rule would be. */
 #define IA_TOPIC_LEVELS_MAX     201
 #define IA_POLICY_VISITS_MAX    1024 /* nodes of one role's trie that one check visits, at most 17 looks from each */
+#define IA_SUBJECT_ROLES_MAX    256  /* different roles of one principal: with more it is denied everything */
 #define IA_POLICY_VARIABLES_MAX 256  /* different variables in all rules */
 
 enum ia_action { IA_PUBLISH = 1, IA_SUBSCRIBE = 2, IA_RECEIVE = 4 };

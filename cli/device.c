@@ -224,7 +224,8 @@ static int answer(enum ia_verdict verdict, const struct ia_rule *rule)
         printf(" rule %" PRId64 " of role %s: %s %s\n", rule->rule_id, rule->role, rule->allow ? "ALLOW" : "DENY",
                rule->topic_filter);
     else
-        puts(verdict == IA_NO_MATCH ? " no rule allows it" : " the topic is not valid, or a role is broken");
+        puts(verdict == IA_NO_MATCH ? " no rule allows it"
+                                    : " the topic is not valid, a role is broken, or it has too many roles");
     return allowed ? IA_EXIT_ALLOW : IA_EXIT_DENY;
 }
 
@@ -244,23 +245,36 @@ static bool is_event_topic(const struct ia_access *access)
     return end == '/' || end == '\0';
 }
 
+/* Add that role to the list of different ones. */
+static void add_role(const struct registry *r, const char *name, const struct ia_role **roles, size_t *n)
+{
+    const struct ia_role *role = ia_policy_role(r->policy, name);
+    for (size_t i = 0; i < *n; i++)
+        if (role && roles[i] == role)
+            return;
+    roles[(*n)++] = role;
+}
+
 /* Judge with the roles of the certificate's CA and the device's own. */
 static enum ia_rc judge(const struct question *q, const struct registry *r, const struct holder *h,
                         enum ia_verdict *verdict, int64_t *rule_id, struct ia_err *err)
 {
     const char *const *variables;
     size_t n_values = ia_policy_variables(r->policy, &variables);
-    size_t n_roles = h->ca->n_roles + h->row->roles.n;
+    size_t n_roles = 0;
     ia_autofree const char **values = calloc(n_values + 1, sizeof *values);
-    ia_autofree const struct ia_role **roles = calloc(n_roles + 1, sizeof(const struct ia_role *));
+    ia_autofree const struct ia_role **roles = calloc(h->ca->n_roles + h->row->roles.n + 1, sizeof *roles);
     if (!values || !roles)
         return ia_fail(err, IA_NOMEM, "out of memory");
     for (size_t i = 0; i < n_values; i++)
         values[i] = variable(q, h, variables[i]);
     for (size_t i = 0; i < h->ca->n_roles; i++)
-        roles[i] = ia_policy_role(r->policy, h->ca->roles[i]);
+        add_role(r, h->ca->roles[i], roles, &n_roles);
     for (size_t i = 0; i < h->row->roles.n; i++)
-        roles[h->ca->n_roles + i] = ia_policy_role(r->policy, h->row->roles.items[i]);
+        add_role(r, h->row->roles.items[i], roles, &n_roles);
+    *verdict = IA_DENY;
+    if (n_roles > IA_SUBJECT_ROLES_MAX)
+        return IA_OK;
     struct ia_subject who = {.roles = roles, .n_roles = n_roles, .values = values};
     *verdict = ia_policy_check(r->policy, &who, &q->access, rule_id);
     return IA_OK;

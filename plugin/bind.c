@@ -4,11 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROLES_MAX 256 /* of one device or app */
-
 /* Distinct role names while a binding is made.  More than fit: the binding is broken, since a role may deny. */
 struct names {
-    const char *list[ROLES_MAX];
+    const char *list[IA_SUBJECT_ROLES_MAX];
     size_t n;
     bool overflow;
 };
@@ -18,7 +16,7 @@ static void add_name(struct names *names, const char *name)
     for (size_t i = 0; i < names->n; i++)
         if (strcmp(names->list[i], name) == 0)
             return;
-    if (names->n == ROLES_MAX)
+    if (names->n == IA_SUBJECT_ROLES_MAX)
         names->overflow = true;
     else
         names->list[names->n++] = name;
@@ -28,16 +26,16 @@ static void add_name(struct names *names, const char *name)
 static void collect_names(const struct ia_core *core, const struct ia_who *who, struct names *names)
 {
     if (who->token) {
-        const char *roles[ROLES_MAX];
-        size_t n = ia_token_roles(core->snapshot->issuers, who->token, roles, ROLES_MAX);
-        names->overflow = n > ROLES_MAX;
-        for (size_t i = 0; i < n && i < ROLES_MAX; i++)
+        const char *roles[IA_SUBJECT_ROLES_MAX];
+        size_t n = ia_token_roles(core->snapshot->issuers, who->token, roles, IA_SUBJECT_ROLES_MAX);
+        names->overflow = n > IA_SUBJECT_ROLES_MAX;
+        for (size_t i = 0; i < n && i < IA_SUBJECT_ROLES_MAX; i++)
             add_name(names, roles[i]);
         return;
     }
     for (size_t i = 0; who->profile && i < who->profile->n_roles; i++)
         add_name(names, who->profile->roles[i]);
-    for (const char *r = NULL; who->device && (r = ia_device_role(who->device, r)) != NULL;)
+    for (const char *r = NULL; who->device && !names->overflow && (r = ia_device_role(who->device, r)) != NULL;)
         add_name(names, r);
 }
 
