@@ -141,6 +141,16 @@ static bool same_token(const struct ia_session *s, const char *password)
     return memcmp(hash, s->token_hash, sizeof hash) == 0;
 }
 
+/* Does the broker ask of a client that it has, connected or not?  2.1 can be asked; 2.0 does so between RELOAD and
+ * TICK, when it serves no others but WebSockets. */
+static bool is_brokers_own(const struct ia_core *core, const struct mosquitto *client)
+{
+    const char *id = mosquitto_client_id(client);
+    if (ia_mosq_is_21())
+        return id && ia_mosq_client(id) == client;
+    return core->reloading && !ia_mosq_is_websocket(client);
+}
+
 /* Is this the broker asking again for a client that it has?  Only a live session with the credential that it came with
  * says so, or the broker itself; a name or a moment proves nothing. */
 static bool is_reauthentication(struct ia_core *core, struct mosquitto *client, const char *password)
@@ -154,9 +164,7 @@ static bool is_reauthentication(struct ia_core *core, struct mosquitto *client, 
     }
     if (s && s->kind == IA_SESSION_HANDED_ON)
         return false; /* those who were asked first are asked again */
-    if (ia_mosq_is_21())
-        return id && ia_mosq_client(id) == client;
-    return core->reloading && !ia_mosq_is_websocket(client);
+    return is_brokers_own(core, client);
 }
 
 /* ---- other clients */
@@ -166,7 +174,8 @@ static bool is_reauthentication(struct ia_core *core, struct mosquitto *client, 
 static int hand_on(struct ia_connect *c)
 {
     const struct ia_session *ended = ia_session_find(c->core->sessions, c->client);
-    if (ended && !ended->live && ended->kind == IA_SESSION_HANDED_ON && ia_session_is_of(ended, c->client))
+    bool is_its = ended && !ended->live && ended->kind == IA_SESSION_HANDED_ON && ia_session_is_of(ended, c->client);
+    if (is_its && is_brokers_own(c->core, c->client))
         return MOSQ_ERR_PLUGIN_DEFER; /* SIGHUP, for a client that is not connected: no session of it begins */
     const char *username = mosquitto_client_username(c->client);
     username = username ? username : "";

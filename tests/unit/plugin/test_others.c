@@ -72,6 +72,44 @@ START_TEST(others_are_held_to_the_global_address_rules)
 }
 END_TEST
 
+/* Mosquitto gives a context's memory to the next client: the pointer of a session that has ended proves nothing. */
+START_TEST(client_on_the_pointer_of_one_that_left_is_decided_anew)
+{
+    world_start_with("other_clients", "defer");
+    struct mosquitto client = world_client("browser", NULL);
+    client.username = "alice";
+    client.version = 5; /* might persist, so its session is kept */
+    ck_assert_int_eq(world_basic_auth(&client, "pass"), MOSQ_ERR_PLUGIN_DEFER);
+    world_disconnect(&client);
+    world.ips[world.n_ips++] = (struct ia_ip_rule){.rule_id = 77, .network = "192.0.2.0/24"};
+    world_snapshot();
+    ck_assert_int_eq(world_basic_auth(&client, "pass"), MOSQ_ERR_AUTH);
+    ck_assert_uint_eq(world_refused(IA_R_ADDRESS_DENIED), 1);
+    world.n_ips = 0;
+    world_snapshot();
+    ck_assert_int_eq(world_basic_auth(&client, "pass"), MOSQ_ERR_PLUGIN_DEFER);
+    ck_assert(world_session(&client)->live); /* so that it can be kicked */
+    world_stop();
+}
+END_TEST
+
+START_TEST(reload_asks_again_of_one_that_is_not_connected)
+{
+    world_start_with("other_clients", "defer");
+    struct mosquitto client = world_client("browser", NULL);
+    client.username = "alice";
+    client.persistent = true;
+    ck_assert_int_eq(world_basic_auth(&client, "pass"), MOSQ_ERR_PLUGIN_DEFER);
+    world_disconnect(&client);
+    client.address = NULL;
+    world_tick();
+    world_reload();
+    ck_assert_int_eq(world_basic_auth(&client, "pass"), MOSQ_ERR_PLUGIN_DEFER);
+    ck_assert(!world_session(&client)->live);
+    world_stop();
+}
+END_TEST
+
 START_TEST(token_is_never_handed_on)
 {
     world_start_with("other_clients", "defer");
@@ -88,6 +126,8 @@ static void cases(TCase *c)
     tcase_add_loop_test(c, others_may_not_use_our_names, 0, (int)(sizeof impostors / sizeof impostors[0]));
     tcase_add_test(c, others_may_not_take_over_a_connected_client);
     tcase_add_test(c, others_are_held_to_the_global_address_rules);
+    tcase_add_test(c, client_on_the_pointer_of_one_that_left_is_decided_anew);
+    tcase_add_test(c, reload_asks_again_of_one_that_is_not_connected);
     tcase_add_test(c, token_is_never_handed_on);
 }
 
