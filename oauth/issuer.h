@@ -50,3 +50,6 @@ IA_MUST_USE enum ia_rc ia_issuer_set_build(const struct ia_issuer_spec *specs, s
                                            void *ctx, struct ia_issuer_set **out, struct ia_err *err);
 struct ia_issuer_set *ia_issuer_set_ref(struct ia_issuer_set *set);
 void ia_issuer_set_free(struct ia_issuer_set *set); /* gives one reference back */
+
+/* Is the issuer of that principal, `app:<issuer name>:<app_id>`, there, ACTIVE and fit? */
+bool ia_issuer_set_admits(const struct ia_issuer_set *set, const char *principal);

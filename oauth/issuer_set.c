@@ -109,3 +109,20 @@ const struct ia_issuer *ia_issuer_by_name(const struct ia_issuer_set *set, const
     struct ia_issuer **at = bsearch(name, set->by_name, set->n, sizeof *set->by_name, name_order);
     return at ? *at : NULL;
 }
+
+bool ia_issuer_set_admits(const struct ia_issuer_set *set, const char *principal)
+{
+    static const char prefix[] = "app:";
+    char name[IA_VALUE_MAX + 1];
+    struct ia_token_why why;
+    if (strncmp(principal, prefix, sizeof prefix - 1) != 0)
+        return false;
+    const char *text = principal + sizeof prefix - 1;
+    size_t len = strcspn(text, ":"); /* issuer names hold none */
+    if (text[len] != ':' || len >= sizeof name)
+        return false;
+    memcpy(name, text, len);
+    name[len] = '\0';
+    const struct ia_issuer *issuer = ia_issuer_by_name(set, name);
+    return issuer && ia_issuer_admits(issuer, &why) == IA_R_NONE;
+}

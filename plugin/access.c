@@ -96,7 +96,7 @@ static void tell_denial(struct ia_core *core, struct ia_session *s, const struct
         a.ca = ia_profile_find(core->snapshot->profiles, s->ca_id);
     int n = snprintf(a.detail, sizeof a.detail, "%s %.100s: ", verb(access->action), access->topic);
     if (n > 0 && (size_t)n < sizeof a.detail) {
-        const char *broken = s->binding.broken ? "a role is missing, or it has more than 256" : "no rule allows it";
+        const char *broken = s->binding.broken ? "a role is missing, or it has too many" : "no rule allows it";
         if (rule_id)
             (void)snprintf(a.detail + n, sizeof a.detail - (size_t)n, "rule %lld", (long long)rule_id);
         else
@@ -105,10 +105,11 @@ static void tell_denial(struct ia_core *core, struct ia_session *s, const struct
     ia_report_denied(core, &a);
 }
 
-/* Is its right to be here gone for good?  Then nothing is kept for it. */
-static bool is_final(enum ia_reason reason)
+/* Is its right to be here gone for good?  Then nothing is kept for it.  A certificate that was revoked or removed is
+ * not its device's end, which may come back with another (rotation). */
+static bool is_final(const struct ia_session *s)
 {
-    return reason == IA_R_DEVICE_REVOKED || reason == IA_R_CERTIFICATE_REVOKED || reason == IA_R_DEVICE_UNKNOWN;
+    return s->gone || s->condemned == IA_R_DEVICE_REVOKED;
 }
 
 /* Between being condemned and being kicked it publishes nothing more.  What it receives it may go on receiving, so that
@@ -116,10 +117,16 @@ static bool is_final(enum ia_reason reason)
  * and deletes what is denied: then all that it has is kept. */
 static bool check_condemned(const struct ia_core *core, const struct ia_session *s, const struct ia_access *access)
 {
-    if (access->action == IA_PUBLISH || s->stranded || is_final(s->condemned))
+    if (access->action == IA_PUBLISH || s->stranded || is_final(s))
         return false;
     if (access->action == IA_SUBSCRIBE && core->kicking == s)
         return true;
+    return ia_bound_check(core, &s->binding, access, NULL) == IA_ALLOW;
+}
+
+static bool check_rights(const struct ia_core *core, struct ia_session *s, const struct ia_access *access)
+{
+    bind_session(core, s);
     return ia_bound_check(core, &s->binding, access, NULL) == IA_ALLOW;
 }
 
@@ -187,6 +194,45 @@ static bool check_record(void *ctx, struct ia_device *device)
     return !o->allowed;
 }
 
+/* An ended session: a device by what memory says now, or (evicted since) said then; an app by the scopes that it had.
+ */
+static bool check_ended(struct ia_core *core, struct ia_session *s, const struct ia_access *access)
+{
+    if (s->kind == IA_SESSION_STRANGER || is_final(s))
+        return false;
+    /* Its will, perhaps an hour later: could it still be here?  One that was kicked has none. */
+    if (access->action == IA_PUBLISH &&
+        (s->unlisted || s->condemned != IA_R_NONE || ia_judge_ended(core, s) != IA_R_NONE))
+        return false;
+    if (s->kind == IA_SESSION_DEVICE) {
+        struct offline o = {.core = core, .access = access, .client_id = s->client_id};
+        ia_device_cache_each(core->devices, ia_session_username(s), check_record, &o);
+        if (!o.known)
+            (void)check_record(&o, s->device);
+        return o.allowed;
+    }
+    return check_rights(core, s, access);
+}
+
+/* The session of that client id, if it is that principal's.  A retained message's publisher has no more than both
+ * names, and is not the context that it once was. */
+static struct ia_session *owner_named(struct ia_core *core, const struct mosquitto *client, const char *username)
+{
+    const char *id = mosquitto_client_id(client);
+    struct ia_session *s = id ? ia_session_owner(core->sessions, id) : NULL;
+    return s && strcmp(ia_session_username(s), username) == 0 ? s : NULL;
+}
+
+/* An app's retained message: is it known that it may not be said any more? */
+static bool is_withheld(struct ia_core *core, const struct mosquitto *client, const char *username,
+                        const struct ia_access *access)
+{
+    struct ia_session *s = owner_named(core, client, username);
+    if (s)
+        return s->condemned != IA_R_NONE || !(s->live ? check_rights(core, s, access) : check_ended(core, s, access));
+    return !ia_issuer_set_admits(core->snapshot->issuers, username);
+}
+
 /* By its username, which is a device id only for a client that was admitted as that device, or was restored after a
  * restart. Not in memory: what was promised is not thrown away; Mosquitto asks again when the client is back.  That
  * holds for what waits for the client, and for retained messages whose publisher is asked for (check_retain_source):
@@ -198,6 +244,8 @@ static bool check_by_name(struct ia_core *core, const struct mosquitto *client, 
     bool benign = access->action == IA_RECEIVE || retained;
     if (!username || !core->snapshot)
         return benign;
+    if (strncmp(username, "app:", 4) == 0)
+        return benign && !(retained && is_withheld(core, client, username, access));
     struct offline o = {.core = core, .access = access, .client_id = mosquitto_client_id(client)};
     ia_device_cache_each(core->devices, username, check_record, &o);
     if (o.known)
@@ -205,26 +253,6 @@ static bool check_by_name(struct ia_core *core, const struct mosquitto *client, 
     if (retained)
         ia_registry_ask_by_name(core, username);
     return benign;
-}
-
-/* An ended session: a device by what memory says now, or (evicted since) said then; an app by the scopes that it had.
- */
-static bool check_ended(struct ia_core *core, struct ia_session *s, const struct ia_access *access)
-{
-    if (s->kind == IA_SESSION_STRANGER || s->gone || is_final(s->condemned))
-        return false;
-    /* Its will, perhaps an hour later: could it still be here?  One that was kicked has none. */
-    if (access->action == IA_PUBLISH && (s->condemned != IA_R_NONE || ia_judge_ended(core, s) != IA_R_NONE))
-        return false;
-    if (s->kind == IA_SESSION_DEVICE) {
-        struct offline o = {.core = core, .access = access, .client_id = s->client_id};
-        ia_device_cache_each(core->devices, ia_session_username(s), check_record, &o);
-        if (!o.known)
-            (void)check_record(&o, s->device);
-        return o.allowed;
-    }
-    bind_session(core, s);
-    return ia_bound_check(core, &s->binding, access, NULL) == IA_ALLOW;
 }
 
 /* ---- Mosquitto's questions */
@@ -241,6 +269,16 @@ static bool decide(struct ia_core *core, const struct mosquitto *client, struct 
     if (ia_mosq_has_address(client))
         return meet_stranger(core, client);
     return check_by_name(core, client, access);
+}
+
+/* Is it for others to say?  Also of what such a client has left as a retained message. */
+static bool is_handed_on(struct ia_core *core, const struct mosquitto *client, const struct ia_session *s)
+{
+    if (s && (s->live || ia_session_is_of(s, client)))
+        return s->kind == IA_SESSION_HANDED_ON;
+    const char *username = mosquitto_client_username(client);
+    s = username && !ia_mosq_has_address(client) ? owner_named(core, client, username) : NULL;
+    return s && s->kind == IA_SESSION_HANDED_ON;
 }
 
 int ia_on_acl_check(int event, void *event_data, void *userdata)
@@ -264,8 +302,7 @@ int ia_on_acl_check(int event, void *event_data, void *userdata)
     if (!ia_has_ticks(core))
         return answer(core, false);
     struct ia_session *s = ia_session_find(core->sessions, ev->client);
-    bool handed_on = s && s->kind == IA_SESSION_HANDED_ON && (s->live || ia_session_is_of(s, ev->client));
-    if (handed_on && !(access.action == IA_PUBLISH && is_event_topic(core, ev->topic)))
+    if (is_handed_on(core, ev->client, s) && !(access.action == IA_PUBLISH && is_event_topic(core, ev->topic)))
         return MOSQ_ERR_PLUGIN_DEFER;
     return answer(core, decide(core, ev->client, s, &access));
 }

@@ -23,7 +23,7 @@ static void take_record(void *ctx, struct ia_session *session)
         ia_device_free(session->device);
         session->device = ia_device_ref(device);
     }
-    session->gone = false;
+    session->gone = session->unlisted = false;
     session->binding.generation = 0; /* roles and attributes may be others */
 }
 
@@ -71,7 +71,7 @@ static void condemn_gone(void *ctx, struct ia_session *session)
 {
     if (!session->device)
         return;
-    session->gone = true; /* of an ended one: its will stays unsaid */
+    session->gone = session->unlisted = true;
     ia_condemn(ctx, session, IA_R_DEVICE_UNKNOWN);
 }
 
@@ -121,11 +121,23 @@ struct gone {
     const struct ia_reply *reply;
 };
 
+static bool has_device(const struct ia_reply *reply, const char *id)
+{
+    for (size_t i = 0; i < reply->n_devices; i++)
+        if (strcmp(ia_device_id(reply->devices[i]), id) == 0)
+            return true;
+    return false;
+}
+
+/* Of a device that is there with other certificates, this one is gone. */
 static void condemn_if_gone(void *ctx, struct ia_session *session)
 {
     const struct gone *gone = ctx;
-    if (session->device && !in_reply(gone->reply, session->device->fingerprint))
-        condemn_gone(gone->core, session);
+    if (!session->device || in_reply(gone->reply, session->device->fingerprint))
+        return;
+    session->unlisted = true; /* of an ended one: its will stays unsaid */
+    session->gone = !has_device(gone->reply, ia_device_id(session->device));
+    ia_condemn(gone->core, session, IA_R_DEVICE_UNKNOWN);
 }
 
 static void apply_devices(struct ia_core *core, struct ia_reply *reply)

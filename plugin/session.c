@@ -192,8 +192,12 @@ bool ia_session_has_certificate(const struct ia_session *session, X509 *leaf)
 
 bool ia_session_is_of(const struct ia_session *session, const struct mosquitto *client)
 {
-    const char *id = mosquitto_client_id(client);
+    const char *id = mosquitto_client_id(client), *username = mosquitto_client_username(client);
     if (!id || strcmp(id, session->client_id) != 0)
+        return false;
+    /* Of a handed-on client another plugin may change it. */
+    bool is_named = session->kind == IA_SESSION_DEVICE || session->kind == IA_SESSION_APP;
+    if (is_named && username && strcmp(username, ia_session_username(session)) != 0)
         return false;
     X509 *certificate = mosquitto_client_certificate(client);
     bool same = !certificate || ia_session_has_certificate(session, certificate);

@@ -61,6 +61,7 @@ struct ia_session {
     bool has_leaf;                            /* the connection had a certificate, whoever verified it, … */
     uint8_t leaf[IA_FINGERPRINT_LEN];         /* … and this is its SHA-256 */
     bool gone;                                /* its device is no longer in the registry */
+    bool unlisted;                            /* its certificate is not, though its device may be */
     struct ia_chain *chain;                   /* owned; with `device`; only its n_links links are there */
     int64_t ca_id;                            /* that the chain ended in; 0 without one */
     struct ia_token *token;                   /* of an app; owned reference */
@@ -103,8 +104,9 @@ void ia_session_drop(struct ia_sessions *sessions, struct ia_session *session);
 struct ia_session *ia_session_find(struct ia_sessions *sessions, const struct mosquitto *client);
 
 /* Is this context the one of an ended session?  Its pointer may be in use by another, which then has a connection and,
- * where it came by TLS, a certificate of its own.  The client that is gone has none, or (its will is published before
- * the socket is closed, on 2.0.22 and 2.1) the one that it came with. */
+ * where it came by TLS, a certificate of its own, or (TLS-PSK) a username.  The client that is gone has none, or (its
+ * will is published before the socket is closed, on 2.0.22 and 2.1) the certificate that it came with; its username is
+ * the one that we gave it, until Mosquitto clears it. */
 bool ia_session_is_of(const struct ia_session *session, const struct mosquitto *client);
 
 /* Is this the certificate that the session was opened with?  False for NULL. */

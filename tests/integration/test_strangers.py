@@ -152,7 +152,8 @@ def assert_will(site, fleet, broker, observer, expected, mark):
 def handing_on(site, passwords):
     fleet = site.fleet()
     eyes = site.observer(fleet)
-    broker = site.broker(options={"other_clients": "defer"}, lines=passwords, listeners=("device", "plain"))
+    broker = site.broker(options={"other_clients": "defer"}, lines=[*passwords, "check_retain_source true"],
+                         listeners=("device", "plain"))
     return site, fleet, broker, site.connect(broker, eyes)
 
 
@@ -166,6 +167,20 @@ def sleeper(site, broker, protocol):
     with ops(site, broker, **options) as client:
         assert client.subscribe("ops/#") == 1
     return options
+
+
+def test_a_retained_message_of_a_handed_on_client_is_as_its_acl_file_says(handing_on):
+    site, _fleet, broker, observer = handing_on
+    publisher = ops(site, broker, clean=False)
+    publisher.publish("ops/state", "on", retain=True)
+    assert observer.subscribe("ops/state") == 1
+    assert observer.receive() == ("ops/state", "on")
+    assert observer.unsubscribe("ops/state") is None
+    (site.folder / "acl").write_text("user ops\ntopic read ops/#\n")
+    broker.sighup()
+    assert observer.subscribe("ops/state") == 1
+    observer.publish("ops/state", "mark")
+    assert observer.receive() == ("ops/state", "mark")
 
 
 @pytest.mark.parametrize("protocol", [4, V5])

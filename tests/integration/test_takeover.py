@@ -58,6 +58,25 @@ def test_a_revoked_device_cannot_take_its_successor_over(world):
     assert current.connected
 
 
+@pytest.mark.parametrize("end", ["revoked", "deleted"])
+def test_a_rotated_device_keeps_its_session_when_its_old_certificate_goes(world, end):
+    """Its subscriptions were deleted by the kick, as if the device itself had been revoked."""
+    site, fleet, broker, victim, client, observer = world
+    new = fleet.issue("victim")
+    site.registry.register_device(device_id="victim", pem=new.pem, ca_name="acme")
+    if end == "revoked":
+        site.registry.revoke_certificate(fingerprint_hex=victim.fingerprint.hex())
+    else:
+        site.registry.query("DELETE FROM iot_auth.device_certificate WHERE fingerprint = %s", victim.fingerprint)
+    client.wait_closed(1.0)
+    observer.publish("devices/victim/x", "while it was away")
+    again = site.connect(broker, new, clean=False)
+    assert again.session_present
+    assert again.receive() == ("devices/victim/x", "while it was away")
+    observer.publish("devices/victim/x", "and after")
+    assert again.receive() == ("devices/victim/x", "and after")
+
+
 @pytest.mark.parametrize("protocol", [4, V5])
 @pytest.mark.parametrize("same_certificate", [True, False], ids=["same-certificate", "rotated"])
 def test_the_device_itself_takes_over_with_its_rights_and_queue(world, same_certificate, protocol):

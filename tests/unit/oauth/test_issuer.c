@@ -200,6 +200,35 @@ START_TEST(many_problems_are_cut_not_overrun)
 }
 END_TEST
 
+static const struct {
+    const char *principal;
+    bool admitted;
+} principals[] = {
+    {"app:idp:board", true},    {"app:idp:a:b", true}, {"app:idp:", true},
+    {"app:other:board", false}, {"app:idp", false},    {"app:", false},
+    {"app::x", false},          {"idp:x", false},      {"", false},
+    {"app:id:px", false},
+};
+
+START_TEST(principal_is_known_by_its_issuer)
+{
+    struct ia_issuer_set *set = fixture_one(fixture_spec());
+    ck_assert_msg(ia_issuer_set_admits(set, principals[_i].principal) == principals[_i].admitted, "%s",
+                  principals[_i].principal);
+    ia_issuer_set_free(set);
+}
+END_TEST
+
+START_TEST(principal_of_an_inactive_issuer_is_not_admitted)
+{
+    struct ia_issuer_spec spec = fixture_spec();
+    spec.active = false;
+    struct ia_issuer_set *set = fixture_one(spec);
+    ck_assert(!ia_issuer_set_admits(set, "app:idp:board"));
+    ia_issuer_set_free(set);
+}
+END_TEST
+
 START_TEST(empty_set_knows_no_issuer)
 {
     struct ia_issuer_set *set = fixture_set(NULL, 0);
@@ -215,6 +244,8 @@ int main(void)
     Suite *s = suite_create("issuer");
     TCase *c = tcase_create("issuer");
     tcase_add_test(c, good_row_has_no_problem);
+    tcase_add_loop_test(c, principal_is_known_by_its_issuer, 0, ROWS(principals));
+    tcase_add_test(c, principal_of_an_inactive_issuer_is_not_admitted);
     tcase_add_loop_test(c, wrong_row_admits_nobody_and_says_why, 0, ROWS(rows));
     tcase_add_test(c, wrong_row_does_not_hold_up_the_others);
     tcase_add_test(c, inactive_issuer_admits_nobody);

@@ -137,6 +137,20 @@ START_TEST(pointer_of_an_ended_session_speaks_for_nobody_else)
 }
 END_TEST
 
+/* A TLS-PSK client under use_identity_as_username shows no certificate and never asks us. */
+START_TEST(pointer_of_an_ended_session_speaks_for_no_other_username)
+{
+    world_start_connected(&device, true);
+    leave();
+    device.certificate = NULL;
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK); /* its own will */
+    device.username = "meter";
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/x"), DENIED);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_SUBSCRIBE, "devices/dev-1/x"), DENIED);
+    world_stop();
+}
+END_TEST
+
 START_TEST(ended_sessions_certificate_must_be_its_own)
 {
     world_start_connected(&device, true);
@@ -193,6 +207,52 @@ START_TEST(unknown_publisher_of_a_retained_message_passes_and_is_looked_up)
     ck_assert_int_eq(world_acl(&other, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK);
     ck_assert_int_eq(world_acl(&app, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK);
     ck_assert_uint_eq(worker_asked(IA_REQUEST_DEVICE), 1); /* neither is a device */
+    world_stop();
+}
+END_TEST
+
+/* What an app has left behind: by its session while there is one, else by its issuer alone. */
+START_TEST(retained_message_of_an_app_is_withheld_with_its_right_to_it)
+{
+    world_rows();
+    world.rules[world.n_rules++] = (struct ia_rule){
+        .rule_id = 9, .role = "reader", .allow = true, .actions = IA_PUBLISH, .topic_filter = "boards/#", .max_qos = 2};
+    world_start();
+    struct mosquitto app = world_client("app:idp:board", NULL);
+    struct mosquitto left = {.id = "app:idp:board", .username = "app:idp:board"};
+    struct mosquitto gone = {.id = "app:idp:x", .username = "app:idp:x"};
+    struct mosquitto nobodys = {.id = "app:other:x", .username = "app:other:x"};
+    app.persistent = true;
+    ck_assert_int_eq(world_basic_auth(&app, world_token("board", "read", 3600)), OK);
+    for (int i = 0; i < 2; i++) { /* connected, and not */
+        ck_assert_int_eq(world_acl(&left, MOSQ_ACL_WRITE, "boards/x"), OK);
+        ck_assert_int_eq(world_acl(&left, MOSQ_ACL_WRITE, "other/x"), DENIED);
+        world_disconnect(&app);
+    }
+    ck_assert_int_eq(world_acl(&gone, MOSQ_ACL_WRITE, "boards/x"), OK);
+    ck_assert_int_eq(world_acl(&nobodys, MOSQ_ACL_WRITE, "boards/x"), DENIED);
+    world.issuers[0].active = false;
+    world_snapshot();
+    world_tick();
+    ck_assert_int_eq(world_acl(&left, MOSQ_ACL_WRITE, "boards/x"), DENIED);
+    ck_assert_int_eq(world_acl(&gone, MOSQ_ACL_WRITE, "boards/x"), DENIED);
+    ck_assert_int_eq(world_acl(&gone, MOSQ_ACL_READ, "boards/x"), OK); /* its queue is another matter */
+    world_stop();
+}
+END_TEST
+
+START_TEST(retained_message_of_a_handed_on_client_is_for_others_to_judge)
+{
+    world_start_with("other_clients", "defer");
+    struct mosquitto client = world_client("ops1", NULL), left = {.id = "ops1", .username = "ops"};
+    client.username = "ops";
+    client.persistent = true;
+    ck_assert_int_eq(world_basic_auth(&client, "pass"), MOSQ_ERR_PLUGIN_DEFER);
+    ck_assert_int_eq(world_acl(&left, MOSQ_ACL_WRITE, "ops/x"), MOSQ_ERR_PLUGIN_DEFER);
+    world_disconnect(&client);
+    ck_assert_int_eq(world_acl(&left, MOSQ_ACL_WRITE, "ops/x"), MOSQ_ERR_PLUGIN_DEFER);
+    left.username = "another";
+    ck_assert_int_eq(world_acl(&left, MOSQ_ACL_WRITE, "ops/x"), OK); /* not in memory */
     world_stop();
 }
 END_TEST
@@ -288,12 +348,15 @@ static void cases(TCase *c)
                         (int)(sizeof app_wills / sizeof app_wills[0]));
     tcase_add_test(c, queue_of_an_offline_session_follows_the_rights_of_now);
     tcase_add_test(c, pointer_of_an_ended_session_speaks_for_nobody_else);
+    tcase_add_test(c, pointer_of_an_ended_session_speaks_for_no_other_username);
     tcase_add_test(c, ended_sessions_certificate_must_be_its_own);
     tcase_add_test(c, disconnect_of_one_who_was_refused_gives_no_rights);
     tcase_add_test(c, disconnect_without_an_id_is_harmless);
     tcase_add_test(c, unknown_publisher_of_a_retained_message_passes_and_is_looked_up);
     tcase_add_test(c, unknown_publishers_are_looked_up_a_few_a_second);
     tcase_add_test(c, known_publisher_of_a_retained_message_is_judged);
+    tcase_add_test(c, retained_message_of_an_app_is_withheld_with_its_right_to_it);
+    tcase_add_test(c, retained_message_of_a_handed_on_client_is_for_others_to_judge);
     tcase_add_test(c, unknown_offline_reader_loses_nothing);
     tcase_add_test(c, offline_device_has_the_rights_of_its_better_certificate);
 }
