@@ -154,7 +154,7 @@ static enum ia_reason reason_of(const struct holder *h, int64_t now)
     struct ia_device *device = ia_device_new(h->row);
     if (!device)
         return IA_R_INTERNAL;
-    enum ia_reason reason = ia_decide_device(device, h->row->certificate_ca_id, h->row->device_id, now);
+    enum ia_reason reason = ia_decide_device(device, &h->row->certificate_ca_id, 1, h->row->device_id, now);
     ia_device_free(device);
     return reason;
 }

@@ -97,10 +97,19 @@ static enum ia_reason of_device(enum ia_device_status status)
     return IA_R_DEVICE_REVOKED;
 }
 
-enum ia_reason ia_decide_device(const struct ia_device *device, int64_t ca_id, const char *device_id, int64_t now)
+static bool is_among(int64_t ca_id, const int64_t *cas, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (cas[i] == ca_id)
+            return true;
+    return false;
+}
+
+enum ia_reason ia_decide_device(const struct ia_device *device, const int64_t *cas, size_t n, const char *device_id,
+                                int64_t now)
 {
     /* The certificate was registered under another name or CA: rows were edited, or the CA's template changed. */
-    if (strcmp(ia_device_id(device), device_id) != 0 || device->certificate_ca_id != ca_id)
+    if (strcmp(ia_device_id(device), device_id) != 0 || !is_among(device->certificate_ca_id, cas, n))
         return IA_R_DEVICE_CONFLICT;
     enum ia_reason reason = device->too_large ? IA_R_INTERNAL : of_device(device->status);
     if (reason == IA_R_NONE)

@@ -18,6 +18,9 @@ enum ia_reason ia_decide_device_id(const struct ia_profile *profile, const struc
 /* Does one of the CA's client id templates admit `client_id` for that device? */
 bool ia_decide_client_id(const struct ia_profile *profile, const char *device_id, const char *client_id);
 
-/* May this device be connected at `now`, having come with a certificate of CA `ca_id` that names `device_id`?  The
- * record must be of that device; its certificate of that CA (or the same CA registered anew as a successor). */
-enum ia_reason ia_decide_device(const struct ia_device *device, int64_t ca_id, const char *device_id, int64_t now);
+/* May this device be connected at `now`, having come with a certificate that names `device_id`, with the registered CAs
+ * cas[0..n) on and above its chain?  The record must be of that device, and its certificate have been registered under
+ * one of those: not always the nearest, for a CA may have been renewed with the same key since, or one further down
+ * have been registered too. */
+enum ia_reason ia_decide_device(const struct ia_device *device, const int64_t *cas, size_t n, const char *device_id,
+                                int64_t now);

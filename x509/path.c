@@ -146,7 +146,7 @@ static bool signed_by(struct search *s, X509 *x509, X509 *issuer)
 static bool usable(const struct ia_ca *ca, int64_t now)
 {
     const struct ia_cert_info *info = &ca->cert->info;
-    return ca->reason == IA_R_NONE && now >= info->not_before && now <= info->not_after;
+    return ca->reason == IA_R_NONE && now >= info->not_before && now < info->not_after; /* as OpenSSL sees it */
 }
 
 /* The registered CA whose key signed x509.  Of several certificates for that key (a renewed CA) one that can be used,

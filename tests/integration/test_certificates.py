@@ -226,6 +226,35 @@ def test_the_twin_of_a_disabled_authority_goes_on(site, disabled):
     assert_refused_in_handshake(site, broker, bad.issue("sensor-3", beside=[good]), "ca_inactive")
 
 
+# An authority that is renewed, or registered after its devices
+
+
+def test_a_fleet_outlives_the_renewal_of_its_authority_with_the_same_key(site):
+    """Known certificates are in the registry under the old one, and their chain ends in the new one."""
+    old = site.root.intermediate("acme", not_after=6)
+    site.register(old, "acme")
+    device = old.issue("sensor-1")
+    broker = site.broker()
+    client = site.connect(broker, device)
+    renewed = site.root.intermediate(subject=old.subject, key=old.key)
+    site.register(renewed, "acme-2", replaces="acme")
+    site.connect_within(1.0, broker, renewed.issue("sensor-2"))
+    client.wait_closed(10)  # with its chain's end
+    site.connect(broker, device.beside_with(renewed))
+    site.connect(broker, renewed.issue("sensor-3"))
+
+
+def test_a_fleet_outlives_the_registration_of_its_intermediate(site):
+    site.register(site.root, "root")
+    acme = site.root.intermediate("acme")
+    device = acme.issue("sensor-1")
+    broker = site.broker()
+    site.connect(broker, device).disconnect()
+    site.register(acme, "acme")
+    site.connect_within(1.0, broker, acme.issue("sensor-2"))
+    site.connect(broker, device)
+
+
 # Revocation lists
 
 

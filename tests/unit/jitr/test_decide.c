@@ -129,6 +129,7 @@ static const struct {
     {"certificate inactive", IA_DEVICE_ACTIVE, IA_CERT_INACTIVE, 1, 2000, "pump-1", IA_R_CERTIFICATE_INACTIVE},
     {"certificate revoked", IA_DEVICE_ACTIVE, IA_CERT_REVOKED, 1, 2000, "pump-1", IA_R_CERTIFICATE_REVOKED},
     {"expired", IA_DEVICE_ACTIVE, IA_CERT_ACTIVE, 1, 999, "pump-1", IA_R_CERTIFICATE_EXPIRED},
+    {"of a CA above, or the CA renewed", IA_DEVICE_ACTIVE, IA_CERT_ACTIVE, 7, 2000, "pump-1", IA_R_NONE},
     {"another CA's certificate", IA_DEVICE_ACTIVE, IA_CERT_ACTIVE, 2, 2000, "pump-1", IA_R_DEVICE_CONFLICT},
     {"another device's certificate", IA_DEVICE_ACTIVE, IA_CERT_ACTIVE, 1, 2000, "pump-2", IA_R_DEVICE_CONFLICT},
 };
@@ -140,8 +141,10 @@ START_TEST(record_decides_as_listed)
                                 .certificate_status = records[_i].certificate,
                                 .certificate_ca_id = records[_i].ca_id,
                                 .not_after = records[_i].not_after};
+    static const int64_t cas[] = {1, 7};
     struct ia_device *d = ia_device_new(&row);
-    ck_assert_msg(ia_decide_device(d, 1, "pump-1", 1000) == records[_i].reason, "%s", records[_i].label);
+    ck_assert_msg(ia_decide_device(d, cas, 2, "pump-1", 1000) == records[_i].reason, "%s", records[_i].label);
+    ck_assert_int_eq(ia_decide_device(d, cas, 0, "pump-1", 1000), IA_R_DEVICE_CONFLICT);
     ia_device_free(d);
 }
 END_TEST
