@@ -4,15 +4,19 @@
 #include "x509/internal.h"
 
 #include <ctype.h>
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define SECURITY_BITS 112 /* OpenSSL's security level 2 */
+#define SECURITY_BITS  112 /* OpenSSL's security level 2 */
+#define KEY_NUMBER_MAX (OPENSSL_RSA_MAX_MODULUS_BITS / 8)
 
 bool ia_x509_fingerprint(const X509 *x509, uint8_t out[IA_FINGERPRINT_LEN])
 {
@@ -27,9 +31,33 @@ bool ia_x509_name_hash(const X509_NAME *name, uint32_t *out)
     return ok == 1;
 }
 
-/* The octets that stand for the public key whatever their encoding.  Of an EC point only the x coordinate: a CA that
- * was disabled could come back with its point compressed, and would be no twin by its bytes. */
-static bool key_octets(X509 *x509, const uint8_t **octets, size_t *len)
+/* The number that tells keys of this kind apart; NULL: another kind, told apart by its encoded bits. */
+static const char *key_number(const EVP_PKEY *key)
+{
+    switch (EVP_PKEY_get_base_id(key)) {
+    case EVP_PKEY_RSA:
+    case EVP_PKEY_RSA_PSS:
+        return OSSL_PKEY_PARAM_RSA_N;
+    case EVP_PKEY_DSA:
+        return OSSL_PKEY_PARAM_PUB_KEY;
+    default:
+        return NULL;
+    }
+}
+
+/* Returns its length, 0 for one longer than OpenSSL would use. */
+static size_t number_octets(const EVP_PKEY *key, const char *name, uint8_t out[KEY_NUMBER_MAX])
+{
+    BIGNUM *number = NULL;
+    size_t len = 0;
+    if (EVP_PKEY_get_bn_param(key, name, &number) == 1 && BN_num_bytes(number) <= KEY_NUMBER_MAX)
+        len = (size_t)BN_bn2bin(number, out);
+    BN_free(number);
+    return len;
+}
+
+/* Of an EC point only the x coordinate: the point may be compressed. */
+static bool bit_octets(X509 *x509, const uint8_t **octets, size_t *len)
 {
     ASN1_OBJECT *algorithm = NULL;
     const ASN1_BIT_STRING *bits = X509_get0_pubkey_bitstr(x509);
@@ -45,13 +73,26 @@ static bool key_octets(X509 *x509, const uint8_t **octets, size_t *len)
     return true;
 }
 
+/* The octets that stand for the public key whatever its encoding: a CA that was disabled could come back with its key
+ * encoded otherwise (an octet too many behind an RSA key, a point compressed), and would be no twin by its bytes. */
+static bool key_octets(X509 *x509, uint8_t number[KEY_NUMBER_MAX], const uint8_t **octets, size_t *len)
+{
+    const EVP_PKEY *key = X509_get0_pubkey(x509);
+    const char *name = key ? key_number(key) : NULL;
+    if (!name)
+        return bit_octets(x509, octets, len);
+    *octets = number;
+    *len = number_octets(key, name, number);
+    return *len > 0;
+}
+
 bool ia_x509_subject_key(X509 *x509, uint8_t out[32])
 {
     const uint8_t *octets;
     size_t len;
     uint32_t name;
-    uint8_t both[sizeof name + 32];
-    if (!key_octets(x509, &octets, &len) || !ia_x509_name_hash(X509_get_subject_name(x509), &name))
+    uint8_t number[KEY_NUMBER_MAX], both[sizeof name + 32];
+    if (!key_octets(x509, number, &octets, &len) || !ia_x509_name_hash(X509_get_subject_name(x509), &name))
         return false;
     memcpy(both, &name, sizeof name);
     return EVP_Digest(octets, len, both + sizeof name, NULL, EVP_sha256(), NULL) == 1 &&

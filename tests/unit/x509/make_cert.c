@@ -4,7 +4,6 @@
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,6 +119,21 @@ static void set_names(X509 *x509, const struct mc_cert *spec)
     X509_NAME_free(name);
 }
 
+/* Encode the key once more, with a zero behind it. */
+static void loosen_key(X509_PUBKEY *key)
+{
+    X509_ALGOR *algorithm = NULL;
+    const ASN1_OBJECT *kind = NULL;
+    const unsigned char *octets = NULL;
+    int len = 0, type = V_ASN1_UNDEF;
+    must(X509_PUBKEY_get0_param(NULL, &octets, &len, &algorithm, key) == 1, "key");
+    X509_ALGOR_get0(&kind, &type, NULL, algorithm);
+    unsigned char *more = OPENSSL_zalloc((size_t)len + 1);
+    must(more != NULL, "memory");
+    memcpy(more, octets, (size_t)len);
+    must(X509_PUBKEY_set0_param(key, OBJ_dup(kind), type, NULL, more, len + 1) == 1, "loose key");
+}
+
 X509 *mc_cert(const struct mc_cert *spec)
 {
     X509 *x509 = X509_new();
@@ -129,6 +143,8 @@ X509 *mc_cert(const struct mc_cert *spec)
     set_names(x509, spec);
     set_times(x509, spec);
     must(X509_set_pubkey(x509, key) == 1, "key");
+    if (spec->loose_key)
+        loosen_key(X509_get_X509_PUBKEY(x509));
     X509V3_CTX ctx;
     X509V3_set_ctx(&ctx, spec->issuer ? spec->issuer : x509, x509, NULL, NULL, 0);
     add_extensions(&ctx, spec->ext, add_to_cert, x509);

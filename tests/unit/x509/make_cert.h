@@ -3,6 +3,7 @@
 
 #include <openssl/evp.h>
 #include <openssl/x509.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define MC_NOW 1800000000 /* 2027-01-15: 'now' of all tests */
@@ -29,6 +30,7 @@ struct mc_cert {
     int64_t serial;         /* 0: 1 */
     int version;            /* 0: 3 */
     X509_EXTENSION *extra;  /* borrowed, or NULL */
+    bool loose_key;         /* an octet too many behind the encoded key: OpenSSL takes that of RSA */
 };
 
 /* The caller owns the result. */
