@@ -124,10 +124,11 @@ static enum ia_rc find_parents(const struct build *b, struct ia_ca *ca)
     return IA_OK;
 }
 
-static void find_revoked(struct ia_ca *ca)
+/* By a parent or a twin of it: the list is the key's, whichever of its certificates it was registered with. */
+static void find_revoked(const struct ia_ca_set *set, struct ia_ca *ca)
 {
     for (size_t i = 0; i < ca->n_parents; i++)
-        ca->revoked = ca->revoked || ia_ca_revokes(ca->parents[i], &ca->cert->serial);
+        ca->revoked = ca->revoked || ia_ca_set_revokes(set, ca->parents[i]->cert->subject_key, &ca->cert->serial);
 }
 
 static bool holds(struct ia_ca *const *cas, size_t n, const struct ia_ca *ca)
@@ -202,7 +203,7 @@ static enum ia_rc relate(const struct build *b)
         if (find_parents(b, &set->cas[i]) != IA_OK)
             return IA_NOMEM;
     for (size_t i = 0; i < set->n; i++)
-        find_revoked(&set->cas[i]);
+        find_revoked(set, &set->cas[i]);
     for (size_t i = 0; i < set->n; i++)
         judge(b, &set->cas[i]);
     return IA_OK;

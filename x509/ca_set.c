@@ -115,7 +115,7 @@ struct ia_ca *ia_ca_next_twin(const struct ia_ca *twin)
     return twin_from(twin->next_key, twin->cert->subject_key);
 }
 
-bool ia_ca_revokes(const struct ia_ca *ca, const struct ia_serial *serial)
+static bool revokes(const struct ia_ca *ca, const struct ia_serial *serial)
 {
     for (size_t i = 0; i < ca->n_crls; i++)
         if (ia_crl_lists(ca->crls[i], serial))
@@ -126,7 +126,7 @@ bool ia_ca_revokes(const struct ia_ca *ca, const struct ia_serial *serial)
 bool ia_ca_set_revokes(const struct ia_ca_set *set, const uint8_t subject_key[32], const struct ia_serial *serial)
 {
     for (struct ia_ca *ca = ia_ca_set_first_twin(set, subject_key); ca; ca = ia_ca_next_twin(ca))
-        if (ia_ca_revokes(ca, serial))
+        if (revokes(ca, serial))
             return true;
     return false;
 }

@@ -126,8 +126,6 @@ size_t ia_ca_set_issuers(const struct ia_ca_set *set, X509 *x509, uint32_t issue
 struct ia_ca *ia_ca_set_first_twin(const struct ia_ca_set *set, const uint8_t subject_key[32]);
 struct ia_ca *ia_ca_next_twin(const struct ia_ca *twin);
 
-bool ia_ca_revokes(const struct ia_ca *ca, const struct ia_serial *serial);
-
 /* Does the key of a CA with that subject and key list the serial number, by whichever twin the CRL was registered? */
 bool ia_ca_set_revokes(const struct ia_ca_set *set, const uint8_t subject_key[32], const struct ia_serial *serial);
 

@@ -140,6 +140,7 @@ static const struct {
     {"leaf_of_other_case", "inter_other_case", "/CN=dev-1", "p256:leaf", DEV_KU "|authorityKeyIdentifier=keyid", {0}},
     {"inter_renewed", "root", "/CN=Inter", "p256:inter", MC_CA, {.serial = 9, .to = MC_NOW + 900 * MC_DAY}},
     {"inter_expired", "root", "/CN=Inter", "p256:inter", MC_CA, {.serial = 10, .to = MC_NOW - 1}},
+    {"root_newskid", NULL, "/CN=Root", "p256:root", CA_BASIC "|subjectKeyIdentifier=01:02:03", {.serial = 13}},
     {"rsa_by_root2", "root2", "/CN=RSA Root", "rsa2048:root", MC_CA, {.loose_key = true}},
     {"leaf_of_loose", "rsa_by_root2", "/CN=dev-1", "p256:leaf", MC_DEVICE, {0}},
     {"root_by_root2", "root2", "/CN=Root", "p256:root", MC_CA, {.serial = 11}},

@@ -75,6 +75,8 @@ static const struct {
     {"intermediate revoked since", "root", "leaf", "inter", "root+of_root", 0, "certificate_revoked", NULL},
     {"anchor revoked by its parent since", "root inter", "leaf", "", "root+of_root inter", 0, "certificate_revoked",
      NULL},
+    {"the same, the list came with the parent's twin, which does not fit by key identifier", "root inter", "leaf", "",
+     "root inter root_newskid+of_root", 0, "certificate_revoked", NULL},
     {"before the end", "root inter", "leaf", "", "root inter", 365 * MC_DAY, "", "2 1"},
     {"past the end", "root inter", "leaf", "", "root inter", 365 * MC_DAY + 1, "certificate_expired", NULL},
     {"the leaf's key registered as a CA since", "root", "leaf_of_root", "", "root leaf_of_root", 0, "certificate_unfit",
