@@ -13,6 +13,7 @@
 
 #define SENT_MAX             16 /* intermediates looked at; the rest of what the peer sent is ignored */
 #define SIGNATURE_CHECKS_MAX 32 /* per search, beyond the one verification of the path that was found */
+#define AUTHORITY_NAMES_MAX  8  /* issuer names in an authority key identifier; in the wild there is one, if any */
 
 struct candidate {
     X509 *x509;
@@ -60,9 +61,16 @@ static bool is_root(X509 *x509)
     return names_match(x509, x509) && X509_self_signed(x509, 0) == 1;
 }
 
+/* OpenSSL goes through these names once for every registered CA that is asked: thousands of them, times the CAs of one
+ * name, would hold up the broker before any signature was checked. */
+static bool has_too_many_names(X509 *x509)
+{
+    return sk_GENERAL_NAME_num(X509_get0_authority_issuer(x509)) > AUTHORITY_NAMES_MAX;
+}
+
 static void add_sent(struct search *s, X509 *x509)
 {
-    if (s->n_sent == SENT_MAX || same_certificate(x509, s->leaf) || is_root(x509))
+    if (s->n_sent == SENT_MAX || same_certificate(x509, s->leaf) || has_too_many_names(x509) || is_root(x509))
         return;
     for (size_t i = 0; i < s->n_sent; i++)
         if (same_certificate(x509, s->sent[i].x509))
@@ -256,7 +264,12 @@ static void explain(const struct search *s, struct ia_path *out)
 void ia_path_find(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, int64_t now, struct ia_path *out)
 {
     struct search s = {.set = set, .leaf = leaf, .now = now};
-    *out = (struct ia_path){0};
+    *out = (struct ia_path){.certs = {leaf}, .n = 1};
+    if (has_too_many_names(leaf)) {
+        out->reason = IA_R_CHAIN_INVALID;
+        out->detail = "its authority key identifier has more than 8 issuer names";
+        return;
+    }
     for (int i = 0; i < sk_X509_num(sent); i++)
         add_sent(&s, sk_X509_value(sent, i));
     if (walk(&s, out) == STEP_AMBIGUOUS)

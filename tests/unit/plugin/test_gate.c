@@ -303,6 +303,30 @@ START_TEST(no_certificate_is_refused_where_one_is_required)
 }
 END_TEST
 
+/* OpenSSL would take 100 KiB. */
+static const struct {
+    const char *label;
+    int bytes;
+    bool taken;
+} lists[] = {
+    {"what 16 large certificates need", 62 << 10, true},
+    {"more than 64 KiB", 66 << 10, false},
+};
+
+START_TEST(certificate_list_is_bounded)
+{
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    SSL_CTX *server = listener(REQUIRED), *client = device("leaf", "p256:leaf", "inter");
+    for (int left = lists[_i].bytes; left > 0; left -= i2d_X509(pki_cert("inter"), NULL))
+        ck_assert_int_eq(SSL_CTX_add1_chain_cert(client, pki_cert("inter")), 1);
+    ck_assert_msg(handshake(server, client, NULL, NULL) == lists[_i].taken, "%s", lists[_i].label);
+    ck_assert_uint_eq(n_verified, lists[_i].taken);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+END_TEST
+
 START_TEST(no_snapshot_refuses)
 {
     open_gate(IA_GATE_ALL);
@@ -518,6 +542,7 @@ static void cases(TCase *c)
     tcase_add_test(c, good_chain_is_hung_on_the_leaf);
     tcase_add_loop_test(c, bad_chain_is_refused_with_its_alert, 0, (int)(sizeof refusals / sizeof refusals[0]));
     tcase_add_test(c, no_certificate_is_refused_where_one_is_required);
+    tcase_add_loop_test(c, certificate_list_is_bounded, 0, (int)(sizeof lists / sizeof lists[0]));
     tcase_add_test(c, no_snapshot_refuses);
     tcase_add_test(c, denied_address_is_turned_away_before_any_cryptography);
     tcase_add_test(c, port_that_is_named_is_the_gates);

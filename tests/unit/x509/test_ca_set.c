@@ -6,6 +6,7 @@
 #include <check.h>
 #include <inttypes.h>
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -297,6 +298,50 @@ START_TEST(chain_of_a_hostile_tangle_ends)
 }
 END_TEST
 
+/* An authority key identifier without key identifier: `n` names, the last of them the issuer's. */
+static X509_EXTENSION *authority(int n, const X509 *issuer)
+{
+    AUTHORITY_KEYID *id = AUTHORITY_KEYID_new();
+    id->issuer = sk_GENERAL_NAME_new_null();
+    for (int i = 1; i <= n; i++) {
+        GENERAL_NAME *name = GENERAL_NAME_new();
+        if (i < n)
+            GENERAL_NAME_set0_value(name, GEN_DNS, ASN1_IA5STRING_new());
+        else
+            GENERAL_NAME_set0_value(name, GEN_DIRNAME, X509_NAME_dup(X509_get_issuer_name(issuer)));
+        ck_assert(sk_GENERAL_NAME_push(id->issuer, name) > 0);
+    }
+    X509_EXTENSION *ext = X509V3_EXT_i2d(NID_authority_key_identifier, 0, id);
+    ck_assert_ptr_nonnull(ext);
+    AUTHORITY_KEYID_free(id);
+    return ext;
+}
+
+static enum ia_reason reason_with_authority_names(int n)
+{
+    struct ia_ca_set *set = pki_set("roll_a roll_b", MC_NOW);
+    struct ia_chain chain;
+    struct mc_cert spec = {.subject = "/CN=d", .key = "p256:leaf", .issuer_key = "p256:roll_b"};
+    spec.issuer = pki_cert("roll_b");
+    spec.extra = authority(n, spec.issuer);
+    X509 *leaf = mc_cert(&spec);
+    ia_chain_verify(set, leaf, NULL, MC_NOW, &chain);
+    X509_EXTENSION_free(spec.extra);
+    X509_free(leaf);
+    ia_ca_set_free(set);
+    return chain.reason;
+}
+
+/* OpenSSL walks those names once for every registered CA of the name: 40,000 fit a leaf that nobody need have signed,
+ * and would hold up the broker thread for as long as a thousand tenants have a 'Root CA'. */
+START_TEST(chain_of_a_leaf_with_too_many_authority_names_ends)
+{
+    ck_assert_int_eq(reason_with_authority_names(8), IA_R_NONE);
+    ck_assert_int_eq(reason_with_authority_names(9), IA_R_CHAIN_INVALID);
+    ck_assert_int_eq(reason_with_authority_names(20000), IA_R_CHAIN_INVALID);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("ca_set");
@@ -312,6 +357,7 @@ int main(void)
     tcase_add_test(c, set_outlives_what_it_was_built_of);
     tcase_add_test(c, chain_leaves_the_error_queue_as_it_was);
     tcase_add_test(c, chain_of_a_hostile_tangle_ends);
+    tcase_add_test(c, chain_of_a_leaf_with_too_many_authority_names_ends);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
