@@ -2,6 +2,7 @@
 
 #include "oauth/base64url.h"
 
+#include <errno.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
@@ -268,7 +269,12 @@ static enum ia_jwk_result parse_named(const json_t *json, const char *kid, struc
     if (result != IA_JWK_OK)
         return result;
     out->kid = strdup(kid);
-    return out->kid && compute_key_id(out) && ia_signature_prepare(out) ? IA_JWK_OK : IA_JWK_NOMEM;
+    if (!out->kid)
+        return IA_JWK_NOMEM;
+    errno = 0; /* OpenSSL has one 'no' for a key that it does not like and for want of memory; malloc sets errno */
+    if (compute_key_id(out) && ia_signature_prepare(out))
+        return IA_JWK_OK;
+    return errno == ENOMEM ? IA_JWK_NOMEM : bad(wrong, "OpenSSL refuses it");
 }
 
 enum ia_jwk_result ia_jwk_parse(const json_t *json, struct ia_jwk *out, char wrong[IA_JWK_TEXT_MAX])

@@ -3,9 +3,28 @@
 #include "mint.h"
 #include "suite.h"
 
+#include <dlfcn.h>
+#include <errno.h>
 #include <openssl/bn.h>
 #include <openssl/err.h>
 #include <string.h>
+
+/* OpenSSL's, but it may be told to refuse RSA keys (as a provider of other rules would), or to be out of memory. */
+static enum { WORKS, REFUSES_RSA, LACKS_MEMORY } openssl;
+
+int EVP_DigestVerifyInit_ex(EVP_MD_CTX *ctx, EVP_PKEY_CTX **key_ctx, const char *digest, OSSL_LIB_CTX *lib,
+                            const char *props, EVP_PKEY *key, const OSSL_PARAM params[])
+{
+    typedef int init(EVP_MD_CTX *, EVP_PKEY_CTX **, const char *, OSSL_LIB_CTX *, const char *, EVP_PKEY *,
+                     const OSSL_PARAM[]);
+    init *real;
+    *(void **)&real = dlsym(RTLD_NEXT, "EVP_DigestVerifyInit_ex");
+    if (openssl == LACKS_MEMORY)
+        errno = ENOMEM;
+    if (openssl == LACKS_MEMORY || (openssl == REFUSES_RSA && EVP_PKEY_is_a(key, "RSA")))
+        return 0;
+    return real(ctx, key_ctx, digest, lib, props, key, params);
+}
 
 /* The last problem told, and how many there were. */
 static char told[256];
@@ -114,6 +133,32 @@ START_TEST(bad_key_does_not_hold_up_the_others)
     ck_assert_ptr_null(ia_jwks_find(jwks, "K"));
     ck_assert_ptr_null(ia_jwks_find(jwks, ""));
     ia_jwks_free(jwks);
+}
+END_TEST
+
+/* It once passed for want of memory, and held up every other row of the registry. */
+START_TEST(key_that_openssl_refuses_does_not_hold_up_the_others)
+{
+    openssl = REFUSES_RSA;
+    struct ia_jwks *jwks = parse("{\"keys\":[" RSA ",\"e\":\"AQAB\"}," ED ",\"kid\":\"other\"}]}");
+    ck_assert_uint_eq(ia_jwks_count(jwks), 1);
+    ck_assert_ptr_nonnull(ia_jwks_find(jwks, "other"));
+    ck_assert_str_eq(told, "key 'k': OpenSSL refuses it");
+    openssl = WORKS;
+    ia_jwks_free(jwks);
+}
+END_TEST
+
+START_TEST(want_of_memory_is_no_fault_of_the_key)
+{
+    const char *text = "{\"keys\":[" ED ",\"kid\":\"k\"}]}";
+    struct ia_jwks *jwks = NULL;
+    struct ia_err err = {0};
+    openssl = LACKS_MEMORY;
+    ck_assert_int_eq(ia_jwks_parse(text, strlen(text), on_problem, NULL, &jwks, &err), IA_NOMEM);
+    openssl = WORKS;
+    ck_assert_ptr_null(jwks);
+    ck_assert_uint_eq(n_told, 0);
 }
 END_TEST
 
@@ -298,6 +343,8 @@ int main(void)
     tcase_add_loop_test(c, key_rows_decide_as_listed, 0, ROWS(keys));
     tcase_add_loop_test(c, set_rows_are_refused, 0, ROWS(sets));
     tcase_add_test(c, bad_key_does_not_hold_up_the_others);
+    tcase_add_test(c, key_that_openssl_refuses_does_not_hold_up_the_others);
+    tcase_add_test(c, want_of_memory_is_no_fault_of_the_key);
     tcase_add_test(c, two_keys_of_one_kid_count_neither);
     tcase_add_test(c, one_key_listed_twice_counts_once);
     tcase_add_test(c, encryption_key_of_the_same_kid_does_not_disturb);
