@@ -43,9 +43,20 @@ static void asked(struct ia_pending *p, bool registering)
     p->at_us = ia_monotonic_us();
 }
 
+/* The record in memory.  One that the last walk through all devices did not find is gone, also where the sweep has yet
+ * to come by. */
+static struct ia_device *recall(struct ia_core *core, const uint8_t *fingerprint)
+{
+    struct ia_device *device = ia_device_cache_find(core->devices, fingerprint);
+    if (!device || !core->sweeping || device->seen == core->seen)
+        return device;
+    ia_device_cache_remove(core->devices, fingerprint);
+    return NULL;
+}
+
 void ia_registry_prefetch(struct ia_core *core, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
 {
-    if (!core->db_up || ia_device_cache_find(core->devices, fingerprint) || pending_find(core, fingerprint))
+    if (!core->db_up || recall(core, fingerprint) || pending_find(core, fingerprint))
         return;
     struct ia_request *request = ia_request_new(IA_REQUEST_LOOKUP, NULL);
     if (!request)
@@ -105,7 +116,7 @@ static struct ia_device *await(struct ia_core *core, const uint8_t *fingerprint,
     int64_t begun = ia_monotonic_us(), until = begun + most_us;
     struct ia_device *device = NULL;
     for (;;) {
-        device = ia_device_cache_find(core->devices, fingerprint);
+        device = recall(core, fingerprint);
         const struct ia_pending *p = pending_find(core, fingerprint);
         int64_t left = until - ia_monotonic_us();
         if (device || left <= 0 || !core->db_up || !p || (p->answered && p->registering))
@@ -134,7 +145,7 @@ enum ia_reason ia_registry_find(struct ia_core *core, const struct ia_newcomer *
                                 char *detail, size_t detail_size)
 {
     const uint8_t *fingerprint = who->info->fingerprint;
-    *device = ia_device_cache_find(core->devices, fingerprint);
+    *device = recall(core, fingerprint);
     if (*device) {
         core->counters.cache_hits++;
         return IA_R_NONE;

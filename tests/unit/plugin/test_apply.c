@@ -100,6 +100,24 @@ START_TEST(walk_makes_good_what_was_missed)
 }
 END_TEST
 
+/* The sweep takes a hundred TICKs where a million devices are in memory; a kicked device is back in milliseconds. */
+START_TEST(deleted_device_is_unknown_before_the_sweep_has_come_by)
+{
+    world_start_connected(&device, false);
+    begin();
+    end();
+    ia_apply(world.core);
+    ck_assert(world.core->sweeping);
+    size_t asked = worker_asked(IA_REQUEST_REGISTER);
+    struct mosquitto again = world_client("dev-1", "plain_leaf");
+    ck_assert_int_ne(world_connect(&again), MOSQ_ERR_SUCCESS);
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_REGISTER), asked + 1);
+    sweep();
+    ck_assert_uint_eq(ia_sessions_live(world.core->sessions), 0);
+    world_stop();
+}
+END_TEST
+
 START_TEST(walk_that_finds_all_as_it_was_changes_nothing)
 {
     struct ia_device_row row = world_device("plain_leaf", "dev-1");
@@ -215,6 +233,7 @@ static void cases(TCase *c)
     tcase_add_test(c, replies_are_applied_in_their_order);
     tcase_add_test(c, session_is_judged_also_when_its_record_cannot_be_kept);
     tcase_add_test(c, walk_makes_good_what_was_missed);
+    tcase_add_test(c, deleted_device_is_unknown_before_the_sweep_has_come_by);
     tcase_add_test(c, walk_that_finds_all_as_it_was_changes_nothing);
     tcase_add_test(c, walk_brings_a_changed_record_to_its_session);
     tcase_add_test(c, walk_with_a_full_cache_still_judges_who_is_connected);
