@@ -236,8 +236,9 @@ void ia_report_registered(struct ia_core *core, const struct ia_device *device)
     const char *json = ia_json_out_end(&j);
     if (json)
         ia_report_publish(core, "device/registered", json); /* its row was written by the registration itself */
-    ia_log(MOSQ_LOG_INFO, "registered device=%s ca=%s status=%s", ia_device_id(device), ca ? ca->name : "-",
-           status_name(device->status));
+    char who[IA_VALUE_MAX + 1], of[IA_VALUE_MAX + 1];
+    ia_log(MOSQ_LOG_INFO, "registered device=%s ca=%s status=%s", word(ia_device_id(device), who),
+           word(ca ? ca->name : NULL, of), status_name(device->status));
 }
 
 /* ---- counters */

@@ -65,6 +65,17 @@ START_TEST(log_line_of_a_hostile_client_id_stays_one_line)
 }
 END_TEST
 
+START_TEST(log_line_of_a_hostile_device_id_has_no_more_members)
+{
+    struct ia_device_row row = world_device("plain_leaf", "a ca=b status=ACTIVE");
+    world_start();
+    world_answer("plain_leaf", true, &row, IA_R_NONE);
+    world_tick();
+    ck_assert_msg(strstr(broker.log, "registered device=a?ca=b?status=ACTIVE ca=acme "), "%s", broker.log);
+    world_stop();
+}
+END_TEST
+
 START_TEST(json_log_has_one_object_a_decision)
 {
     world_start_with("log_format", "json");
@@ -97,6 +108,7 @@ static void cases(TCase *c)
     tcase_add_test(c, known_device_that_is_refused_again_and_again_makes_one_event);
     tcase_add_test(c, refused_strangers_are_sampled_to_ten_events_a_second);
     tcase_add_test(c, log_line_of_a_hostile_client_id_stays_one_line);
+    tcase_add_test(c, log_line_of_a_hostile_device_id_has_no_more_members);
     tcase_add_test(c, json_log_has_one_object_a_decision);
     tcase_add_test(c, event_that_finds_no_room_is_counted);
 }
