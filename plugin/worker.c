@@ -108,6 +108,8 @@ static enum ia_rc begin(struct ia_worker *w, struct ia_err *err)
         w->first_event = w->last_event;
     if (rc == IA_OK)
         rc = ia_worker_reload(w, err);
+    if (rc == IA_UNAVAILABLE && ia_db_connected(w->db) && w->configured)
+        rc = IA_OK; /* a table is locked: its step tries again, and devices need not wait for that */
     if (rc != IA_OK)
         return rc;
     w->walk_again = true;

@@ -33,6 +33,7 @@ struct ia_worker {
     struct ia_outbox *outbox;
 
     unsigned dirty;              /* set of enum ia_load to read again */
+    bool configured;             /* a snapshot has been sent */
     bool issuers_stale;          /* fetched keys changed: the issuers are built anew */
     struct ia_rows *issuer_rows; /* as last read: for keys that change while the database is away */
     int64_t *ends;               /* when address rules expire, ascending, seconds since 1970 … */

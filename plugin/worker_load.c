@@ -74,6 +74,7 @@ static void send_snapshot(struct ia_worker *w, struct ia_snapshot *snapshot)
     }
     reply->snapshot = snapshot;
     ia_worker_send(w, reply);
+    w->configured = true;
 }
 
 static int by_time(const void *a, const void *b)

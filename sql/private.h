@@ -112,8 +112,8 @@ IA_MUST_USE enum ia_rc ia_db_run(struct ia_db *db, enum ia_statement which, stru
 IA_MUST_USE enum ia_rc ia_db_do(struct ia_db *db, enum ia_statement which, struct ia_params *params,
                                 struct ia_err *err);
 
-/* Pipelines: begin, send any number of times, sync, then ia_db_next once for each that was sent, then end.  The
- * connection is dropped on any failure. */
+/* Pipelines: begin, send any number of times, sync, then ia_db_next once for each that was sent, then end.  When one is
+ * refused the server skips the others: end at once.  The connection is dropped on any other failure. */
 IA_MUST_USE enum ia_rc ia_db_pipeline_begin(struct ia_db *db, struct ia_err *err);
 IA_MUST_USE enum ia_rc ia_db_next(struct ia_db *db, int64_t deadline_ms, const char *name, PGresult **out,
                                   struct ia_err *err);

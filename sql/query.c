@@ -228,11 +228,16 @@ enum ia_rc ia_db_pipeline_begin(struct ia_db *db, struct ia_err *err)
 
 enum ia_rc ia_db_pipeline_end(struct ia_db *db, int64_t deadline_ms, struct ia_err *err)
 {
-    PGresult *result = NULL;
-    enum ia_rc rc = get_result(db, deadline_ms, "sync", &result, err);
-    if (rc != IA_OK)
-        return rc;
-    bool synced = PQresultStatus(result) == PGRES_PIPELINE_SYNC;
-    PQclear(result);
-    return synced && PQexitPipelineMode(db->conn) ? IA_OK : ia_db_lost(db, err);
+    ExecStatusType status;
+    do {
+        PGresult *result = NULL;
+        enum ia_rc rc = get_result(db, deadline_ms, "sync", &result, err);
+        status = PQresultStatus(result);
+        PQclear(result);
+        if (rc == IA_OK && status == PGRES_PIPELINE_ABORTED)
+            rc = drain(db, deadline_ms, "sync", err);
+        if (rc != IA_OK)
+            return rc;
+    } while (status == PGRES_PIPELINE_ABORTED);
+    return status == PGRES_PIPELINE_SYNC && PQexitPipelineMode(db->conn) ? IA_OK : ia_db_lost(db, err);
 }

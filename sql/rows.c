@@ -302,14 +302,25 @@ static enum ia_rc receive_all(struct ia_db *db, unsigned what, struct loaded *l,
     return rc == IA_OK ? ia_db_pipeline_end(db, deadline, err) : rc;
 }
 
+/* A statement was refused (a table is locked, say): end the pipeline and the transaction, and the connection goes on.
+ */
+static void give_up(struct ia_db *db)
+{
+    int64_t deadline = ia_db_now_ms() + db->query_timeout_ms;
+    if (ia_db_pipeline_end(db, deadline, NULL) != IA_OK ||
+        PQsendQueryParams(db->conn, "ROLLBACK", 0, NULL, NULL, NULL, NULL, 1) != 1 ||
+        skip(db, deadline, "ROLLBACK", NULL) != IA_OK)
+        ia_db_disconnect(db);
+}
+
 static enum ia_rc fetch(struct ia_db *db, unsigned what, struct loaded *l, struct ia_err *err)
 {
     enum ia_rc rc = ia_db_pipeline_begin(db, err);
     if (rc != IA_OK)
         return rc;
     rc = send_all(db, what) ? receive_all(db, what, l, err) : ia_db_lost(db, err);
-    if (rc != IA_OK) /* halfway through a pipeline */
-        ia_db_disconnect(db);
+    if (rc != IA_OK && ia_db_connected(db))
+        give_up(db);
     return rc;
 }
 

@@ -504,6 +504,27 @@ def test_a_table_that_is_locked_is_waited_for_from_memory(site, pair):
     closed(clients)
 
 
+def test_rules_that_are_locked_hold_no_other_change_back(site, pair):
+    """TRUNCATE role_rule in a transaction that stays open: the connection goes on, and a revocation comes over it."""
+    acme = site.fleet()
+    clients = pair.connect(acme.issue("sensor-1"))
+    marks = [broker.mark() for broker in pair.brokers]
+    with contextlib.closing(site.registry.database.superuser()) as connection:
+        connection.autocommit = False
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE iot_auth.role_rule IN ACCESS EXCLUSIVE MODE")
+            site.registry.query("NOTIFY iot_auth, 'role\n*'")
+            for broker, mark in zip(pair.brokers, marks):
+                broker.wait_for_log("the database is busy", since=mark)
+            site.registry.set_device_status(device_id="sensor-1", status="REVOKED")
+            closed(clients, 1.5)
+            pair.admit(acme.issue("comes"), 3.0)
+        connection.rollback()
+    for broker, mark in zip(pair.brokers, marks):
+        broker.wait_for_log("the database is no longer busy", since=mark)
+        assert "lost the database" not in broker.log(mark)
+
+
 # How long it takes
 
 

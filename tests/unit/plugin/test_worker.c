@@ -7,6 +7,7 @@
 #include "tests/unit/x509/make_cert.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -107,6 +108,16 @@ END_TEST
 
 /* --- a database -----------------------------------------------------------------------------------------------------
  */
+
+enum ia_rc __real_ia_db_load(struct ia_db *db, unsigned what, struct ia_rows **out, struct ia_err *err);
+enum ia_rc __wrap_ia_db_load(struct ia_db *db, unsigned what, struct ia_rows **out, struct ia_err *err);
+
+static atomic_bool locked; /* as if somebody held a lock on a table of the configuration */
+
+enum ia_rc __wrap_ia_db_load(struct ia_db *db, unsigned what, struct ia_rows **out, struct ia_err *err)
+{
+    return locked ? ia_fail(err, IA_UNAVAILABLE, "locked") : __real_ia_db_load(db, what, out, err);
+}
 
 static struct kit kit;
 static X509 *ca, *leaf;
@@ -253,12 +264,17 @@ START_TEST(worker_stops_while_nobody_takes_its_replies)
 }
 END_TEST
 
+static void cut(void)
+{
+    kit_run(&kit, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                  "WHERE usename = 'iot_auth_broker' AND datname = current_database()");
+}
+
 START_TEST(connection_that_is_cut_is_told_and_made_anew)
 {
     start_on_kit();
     await(IA_REPLY_RESYNC_END);
-    kit_run(&kit, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                  "WHERE usename = 'iot_auth_broker' AND datname = current_database()");
+    cut();
     struct ia_reply *down = next(IA_REPLY_STATE);
     ck_assert(down && !down->up);
     await(IA_REPLY_SNAPSHOT); /* whatever was missed meanwhile … */
@@ -267,6 +283,44 @@ START_TEST(connection_that_is_cut_is_told_and_made_anew)
     await(IA_REPLY_RESYNC_END); /* … and all devices */
     ia_reply_free(down);
     ia_reply_free(up);
+    stop_in_time();
+}
+END_TEST
+
+static void await_state(bool up)
+{
+    struct ia_reply *state = next(IA_REPLY_STATE);
+    ck_assert(state && state->up == up);
+    ia_reply_free(state);
+}
+
+/* Revocations and new devices do not stand still behind a lock on a rule. */
+START_TEST(connection_goes_on_under_the_last_configuration_while_that_is_locked)
+{
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    locked = true;
+    cut();
+    await_state(false);
+    await_state(true);
+    await(IA_REPLY_RESYNC_END);
+    locked = false;
+    await(IA_REPLY_SNAPSHOT);
+    stop_in_time();
+}
+END_TEST
+
+START_TEST(first_configuration_that_is_locked_is_told_and_waited_for)
+{
+    locked = true;
+    start_on_kit();
+    await_state(false);
+    struct ia_reply *log = next(IA_REPLY_LOG);
+    ck_assert_msg(log && strstr(log->text, "no database: locked"), "%s", log ? log->text : "");
+    ia_reply_free(log);
+    locked = false;
+    await(IA_REPLY_SNAPSHOT);
+    await_state(true);
     stop_in_time();
 }
 END_TEST
@@ -306,6 +360,8 @@ static void add_cases(Suite *s)
     tcase_add_test(with, events_are_written_also_those_of_the_last_moment);
     tcase_add_test(with, worker_stops_while_nobody_takes_its_replies);
     tcase_add_test(with, connection_that_is_cut_is_told_and_made_anew);
+    tcase_add_test(with, connection_goes_on_under_the_last_configuration_while_that_is_locked);
+    tcase_add_test(with, first_configuration_that_is_locked_is_told_and_waited_for);
     tcase_add_test(with, worker_closes_no_file_of_the_brokers);
     suite_add_tcase(s, without);
     suite_add_tcase(s, with);

@@ -223,14 +223,12 @@ START_TEST(failed_load_leaves_nothing_and_mends)
     ck_assert(ia_db_load(db, IA_LOAD_ALL, &rows, &err) == IA_USAGE);
     ck_assert_ptr_null(rows);
     ck_assert_ptr_nonnull(strstr(err.msg, "broker_ip"));
-    ck_assert(!ia_db_connected(db));
-    ck_assert(ia_db_load(db, IA_LOAD_ALL, &rows, &err) == IA_UNAVAILABLE);
     kit_run(&kit, "GRANT SELECT ON iot_auth.broker_ip TO iot_auth_broker");
-    ck_assert(ia_db_connect(db, NULL) == IA_OK);
     ia_rows_free(load(IA_LOAD_ALL));
 }
 END_TEST
 
+/* Were it to cost the connection, a lock on one table would keep the broker from all the others. */
 START_TEST(load_waits_no_longer_than_the_deadline)
 {
     struct ia_rows *rows = NULL;
@@ -241,7 +239,10 @@ START_TEST(load_waits_no_longer_than_the_deadline)
     ck_assert(ia_db_load(db, IA_LOAD_POLICY, &rows, &err) == IA_UNAVAILABLE);
     ck_assert_int_lt(kit_now_ms() - start, 1500);
     ck_assert_msg(strstr(err.msg, "timeout"), "%s", err.msg);
+    ck_assert(ia_db_connected(db));
+    ia_rows_free(load(IA_LOAD_IPS));
     kit_run(&kit, "COMMIT");
+    ia_rows_free(load(IA_LOAD_ALL));
 }
 END_TEST
 
