@@ -100,12 +100,12 @@ static enum ia_rc begin(struct ia_worker *w, struct ia_err *err)
     if (rc != IA_OK)
         return rc;
     w->dirty = IA_LOAD_ALL;
-    if (w->last_event == 0)
+    if (w->last_event < 0) {
         rc = ia_db_last_event(w->db, &w->last_event, err);
-    else
-        w->events_due = true;
-    if (w->first_event == 0)
         w->first_event = w->last_event;
+    } else {
+        w->events_from = 0;
+    }
     if (rc == IA_OK)
         rc = ia_worker_reload(w, err);
     if (rc == IA_UNAVAILABLE && ia_db_connected(w->db) && w->configured)
@@ -157,7 +157,7 @@ static bool requests_due(const struct ia_worker *w)
 
 static bool publish_due(const struct ia_worker *w)
 {
-    return w->events_due;
+    return w->events_from < INT64_MAX;
 }
 
 static bool walk_due(const struct ia_worker *w)
@@ -356,6 +356,8 @@ static void worker_free(struct ia_worker *w)
 static enum ia_rc worker_init(struct ia_worker *w, const struct ia_options *options, struct ia_err *err)
 {
     w->options = options;
+    w->events_from = INT64_MAX;
+    w->last_event = -1;
     w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (w->wake_fd < 0)
         return ia_fail(err, IA_IO, "eventfd: %s", strerror(errno));

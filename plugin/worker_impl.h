@@ -13,8 +13,8 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#define IA_TAIL_OVERLAP    256  /* event ids that are looked at again: transactions commit out of their order */
-#define IA_CHANGED_IDS_MAX 1000 /* changed devices read one by one; more: all are read again */
+#define IA_TAIL_OVERLAP    65536 /* event ids that may still come after the last: transactions commit out of order */
+#define IA_CHANGED_IDS_MAX 1000  /* changed devices read one by one; more: all are read again */
 #define IA_TROUBLES_MAX    16
 #define IA_STEPS           7
 
@@ -45,8 +45,8 @@ struct ia_worker {
     char *changed[IA_CHANGED_IDS_MAX]; /* ids of devices to read again */
     size_t n_changed;
 
-    bool events_due;                    /* status events to publish */
-    int64_t last_event;                 /* the highest id published */
+    int64_t events_from;                /* status events after this id are to be published, INT64_MAX: none */
+    int64_t last_event;                 /* the highest id published, -1: not yet known */
     int64_t first_event;                /* those up to this one were there before us */
     int64_t published[IA_TAIL_OVERLAP]; /* by id modulo its size: ids that may come once more */
     int64_t next_heartbeat_ms, next_reread_ms;
@@ -108,6 +108,9 @@ IA_MUST_USE enum ia_rc ia_worker_serve(struct ia_worker *w, struct ia_err *err);
 
 /* While there is no connection nobody queues behind it: refuse all, but keep what is to be written. */
 void ia_worker_refuse(struct ia_worker *w);
+
+/* Note which status events a notification speaks of. */
+void ia_worker_events_noted(struct ia_worker *w, const struct ia_notice *n);
 
 /* Publish the status events that administrators have caused. */
 IA_MUST_USE enum ia_rc ia_worker_publish(struct ia_worker *w, struct ia_err *err);

@@ -188,7 +188,8 @@ static void notice(struct ia_worker *w, const struct ia_notice *n)
         [IA_NOTICE_EVENT] = 0,
     };
     w->dirty |= parts[n->topic];
-    w->events_due |= n->topic == IA_NOTICE_EVENT;
+    if (n->topic == IA_NOTICE_EVENT)
+        ia_worker_events_noted(w, n);
     bool devices = n->topic == IA_NOTICE_DEVICE || n->topic == IA_NOTICE_UNKNOWN;
     if (devices && n->all)
         w->walk_again = true;

@@ -169,30 +169,50 @@ static void publish(struct ia_worker *w, const char *kind, const char *json)
     ia_worker_send(w, reply);
 }
 
-/* Publish an event unless that has been done.  False: it has. */
-static bool publish_once(struct ia_worker *w, const struct ia_tail_row *row)
+/* Exact for ids in the overlap: two that share a slot are further apart. */
+static bool is_published(const struct ia_worker *w, int64_t id)
 {
-    int64_t *slot = &w->published[row->event_id % IA_TAIL_OVERLAP];
-    if (*slot == row->event_id)
-        return false;
-    *slot = row->event_id;
+    return w->published[id % IA_TAIL_OVERLAP] == id;
+}
+
+static void publish_once(struct ia_worker *w, const struct ia_tail_row *row)
+{
+    if (is_published(w, row->event_id))
+        return;
+    w->published[row->event_id % IA_TAIL_OVERLAP] = row->event_id;
     if (row->event_id > w->last_event)
         w->last_event = row->event_id;
     publish(w, row->kind, row->detail ? row->detail : "{}");
-    return true;
 }
 
-/* Ids are given out before their transactions commit: the last few are read again each time. */
+/* Ids are given out before their transactions commit: one of a long transaction may be far below the last. */
+void ia_worker_events_noted(struct ia_worker *w, const struct ia_notice *n)
+{
+    int64_t from = n->all ? 0 : w->last_event;
+    for (size_t i = 0; i < n->n_keys; i++) {
+        int64_t id = strtoll(n->keys[i], NULL, 10);
+        if (id > 0 && id <= from && !is_published(w, id))
+            from = id - 1;
+    }
+    if (from < w->events_from)
+        w->events_from = from;
+}
+
+static int64_t most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 enum ia_rc ia_worker_publish(struct ia_worker *w, struct ia_err *err)
 {
     struct ia_tail_rows *rows = NULL;
-    int64_t from = w->last_event - IA_TAIL_OVERLAP + 1;
-    enum ia_rc rc = ia_db_event_tail(w->db, from > w->first_event ? from : w->first_event, &rows, err);
+    int64_t from = most(w->events_from, most(w->first_event, w->last_event - IA_TAIL_OVERLAP));
+    enum ia_rc rc = ia_db_event_tail(w->db, from, &rows, err);
     if (rc != IA_OK)
         return rc;
-    w->events_due = false;
     for (size_t i = 0; i < rows->n; i++)
-        w->events_due |= publish_once(w, &rows->rows[i]); /* then there may be more */
+        publish_once(w, &rows->rows[i]);
+    w->events_from = rows->n ? rows->rows[rows->n - 1].event_id : INT64_MAX; /* there may be more */
     ia_tail_rows_free(rows);
     return IA_OK;
 }

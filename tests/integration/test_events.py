@@ -69,6 +69,38 @@ def test_transactions_that_commit_out_of_order_lose_no_event_and_repeat_none(sit
     assert json.loads(ear.receive()[1])["device_id"] == "last"
 
 
+@pytest.mark.parametrize("devices", [1, 60])
+def test_a_long_transaction_loses_no_event_and_repeats_none(site, devices):
+    """All kinds of events share the ids: hundreds may have been given out before it commits.  A notification holds 50
+    ids at most; beyond that it says 'many'."""
+    acme = site.fleet()
+    broker = site.broker()
+    ear = listener(site, acme, broker, PREFIX + "/device/status")
+    database = site.registry.database
+    names = ["slow-%d" % number for number in range(devices)]
+    database.query("INSERT INTO iot_auth.device (device_id, ca_id, status, registered_by)"
+                   " SELECT unnest(%s), ca_id, 'ACTIVE', 'admin' FROM iot_auth.ca", (names + ["quick", "busy", "last"],))
+
+    def hear(number):
+        return [json.loads(ear.receive()[1])["device_id"] for _ in range(number)]
+
+    with contextlib.closing(database.superuser()) as slow:
+        slow.autocommit = False
+        with slow.cursor() as cursor:
+            cursor.execute("UPDATE iot_auth.device SET status = 'INACTIVE' WHERE device_id LIKE 'slow-%'")
+            database.query("INSERT INTO iot_auth.event (kind) SELECT 'app/refused' FROM generate_series(1, 300)")
+            site.registry.set_device_status(device_id="quick", status="INACTIVE")
+            assert hear(1) == ["quick"]
+        slow.commit()
+    assert sorted(hear(devices)) == sorted(names)
+    # Many small transactions: what the first notifications bring is not told again by the later ones.
+    database.query("DO $$ BEGIN FOR i IN 1..600 LOOP UPDATE iot_auth.device SET status = CASE status WHEN 'ACTIVE'"
+                   " THEN 'INACTIVE' ELSE 'ACTIVE' END WHERE device_id = 'busy'; COMMIT; END LOOP; END $$")
+    assert set(hear(600)) == {"busy"}
+    site.registry.set_device_status(device_id="last", status="INACTIVE")
+    assert hear(1) == ["last"]
+
+
 def test_a_disabled_authority_is_told(site):
     acme = site.fleet()
     site.fleet("other")
