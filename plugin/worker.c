@@ -82,13 +82,15 @@ static void tell_well(struct ia_worker *w, const char *text)
     w->busy = false;
 }
 
-static void tell_state(struct ia_worker *w, bool up)
+static enum ia_rc tell_state(struct ia_worker *w, bool up, struct ia_err *err)
 {
     struct ia_reply *reply = ia_reply_new(IA_REPLY_STATE, NULL);
-    if (reply)
-        reply->up = up;
-    ia_worker_send(w, reply);
     atomic_store(&w->up, up);
+    if (!reply)
+        return ia_fail(err, IA_NOMEM, "out of memory");
+    reply->up = up;
+    ia_worker_send(w, reply);
+    return IA_OK;
 }
 
 /* ---- connected */
@@ -110,13 +112,14 @@ static enum ia_rc begin(struct ia_worker *w, struct ia_err *err)
         rc = ia_worker_reload(w, err);
     if (rc == IA_UNAVAILABLE && ia_db_connected(w->db) && w->configured)
         rc = IA_OK; /* a table is locked: its step tries again, and devices need not wait for that */
+    if (rc == IA_OK)
+        rc = tell_state(w, true, err);
     if (rc != IA_OK)
         return rc;
     w->walk_again = true;
     w->next_heartbeat_ms = 0;
     w->next_reread_ms = ia_worker_now_ms() + REREAD_MS;
     memset(w->not_before_ms, 0, sizeof w->not_before_ms);
-    tell_state(w, true);
     tell_well(w, "the database is back");
     w->was_up = true;
     w->connected_ms = ia_worker_now_ms();
@@ -320,7 +323,7 @@ static void *worker_main(void *arg)
             break;
         ia_db_disconnect(w->db);
         w->walking = false;
-        tell_state(w, false);
+        (void)tell_state(w, false, NULL); /* it is told after each attempt */
         tell_trouble(w, MOSQ_LOG_ERR, w->was_up ? "lost the database" : "no database", &err);
         w->was_up = false;
         pause_disconnected(w);

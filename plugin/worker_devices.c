@@ -84,23 +84,32 @@ static enum ia_rc send_batch(void *ctx, const struct ia_device_rows *batch, stru
     return IA_OK;
 }
 
-static void walk_begin(struct ia_worker *w)
+/* Without its begin or its end a walk leaves in what was deleted: the new connection makes another. */
+static enum ia_rc mark(struct ia_worker *w, enum ia_reply_kind kind, struct ia_err *err)
+{
+    struct ia_reply *reply = ia_reply_new(kind, NULL);
+    if (!reply)
+        return ia_fail(err, IA_NOMEM, "out of memory while reading devices");
+    ia_worker_send(w, reply);
+    return IA_OK;
+}
+
+static enum ia_rc walk_begin(struct ia_worker *w, struct ia_err *err)
 {
     w->walk_again = false;
     w->walking = true;
     w->part = 0;
     ia_worker_forget_changed(w); /* they are among the others */
-    ia_worker_send(w, ia_reply_new(IA_REPLY_RESYNC_BEGIN, NULL));
+    return mark(w, IA_REPLY_RESYNC_BEGIN, err);
 }
 
 enum ia_rc ia_worker_walk(struct ia_worker *w, struct ia_err *err)
 {
-    if (!w->walking)
-        walk_begin(w);
-    enum ia_rc rc = ia_db_device_part(w->db, w->part, send_batch, w, err);
+    enum ia_rc rc = w->walking ? IA_OK : walk_begin(w, err);
+    if (rc == IA_OK)
+        rc = ia_db_device_part(w->db, w->part, send_batch, w, err);
     if (rc != IA_OK || ++w->part < IA_DEVICE_PARTS)
         return rc;
     w->walking = false;
-    ia_worker_send(w, ia_reply_new(IA_REPLY_RESYNC_END, NULL));
-    return IA_OK;
+    return mark(w, IA_REPLY_RESYNC_END, err);
 }

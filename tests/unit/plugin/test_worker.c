@@ -119,6 +119,20 @@ enum ia_rc __wrap_ia_db_load(struct ia_db *db, unsigned what, struct ia_rows **o
     return locked ? ia_fail(err, IA_UNAVAILABLE, "locked") : __real_ia_db_load(db, what, out, err);
 }
 
+struct ia_reply *__real_ia_reply_new(enum ia_reply_kind kind, const char *text);
+struct ia_reply *__wrap_ia_reply_new(enum ia_reply_kind kind, const char *text);
+
+static _Atomic(enum ia_reply_kind) scarce =
+    IA_REPLY_LOG; /* for the next of this kind there is no memory; LOG: for all */
+
+struct ia_reply *__wrap_ia_reply_new(enum ia_reply_kind kind, const char *text)
+{
+    enum ia_reply_kind fails = kind;
+    if (kind != IA_REPLY_LOG && atomic_compare_exchange_strong(&scarce, &fails, IA_REPLY_LOG))
+        return NULL;
+    return __real_ia_reply_new(kind, text);
+}
+
 static struct kit kit;
 static X509 *ca, *leaf;
 static struct ia_cert_info info;
@@ -325,6 +339,23 @@ START_TEST(first_configuration_that_is_locked_is_told_and_waited_for)
 }
 END_TEST
 
+static const enum ia_reply_kind needed[] = {IA_REPLY_RESYNC_BEGIN, IA_REPLY_RESYNC_END, IA_REPLY_STATE};
+
+/* Without them devices that are gone would stay, and new ones be refused until the next outage. */
+START_TEST(reply_that_finds_no_memory_is_made_good_by_a_new_connection)
+{
+    scarce = needed[_i];
+    start_on_kit();
+    await_state(_i < 2);
+    if (_i < 2)
+        await_state(false);
+    await_state(true);
+    await(IA_REPLY_RESYNC_BEGIN);
+    await(IA_REPLY_RESYNC_END);
+    stop_in_time();
+}
+END_TEST
+
 /* The worker's descriptors are numbers in a table of its own; in the broker's they may be its clients'. */
 START_TEST(worker_closes_no_file_of_the_brokers)
 {
@@ -362,6 +393,8 @@ static void add_cases(Suite *s)
     tcase_add_test(with, connection_that_is_cut_is_told_and_made_anew);
     tcase_add_test(with, connection_goes_on_under_the_last_configuration_while_that_is_locked);
     tcase_add_test(with, first_configuration_that_is_locked_is_told_and_waited_for);
+    tcase_add_loop_test(with, reply_that_finds_no_memory_is_made_good_by_a_new_connection, 0,
+                        (int)(sizeof needed / sizeof needed[0]));
     tcase_add_test(with, worker_closes_no_file_of_the_brokers);
     suite_add_tcase(s, without);
     suite_add_tcase(s, with);
