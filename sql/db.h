@@ -20,7 +20,7 @@
 #define IA_DB_SCHEMA_VERSION 6 /* the least that iot_auth.schema_version must reach: the newest of sql/migrations */
 
 #define IA_DB_CONNECT_TIMEOUT_MS 3000  /* for one host */
-#define IA_DB_QUERY_TIMEOUT_MS   10000 /* for one call, also the server's statement_timeout */
+#define IA_DB_QUERY_TIMEOUT_MS   10000 /* the server's statement_timeout; a call without an answer ends soon after */
 #define IA_DB_LOCK_TIMEOUT_MS    300   /* an administrator's open transaction must not hold up all the others */
 
 struct ia_db;

@@ -6,6 +6,8 @@
 #include <poll.h>
 #include <string.h>
 
+#define GRACE_MS 500 /* for the server to say that its statement_timeout is over: that keeps the connection */
+
 static const int all_binary[IA_PARAMS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
 
 static void put(struct ia_params *p, const void *value, size_t len)
@@ -200,7 +202,7 @@ enum ia_rc ia_db_run(struct ia_db *db, enum ia_statement which, struct ia_params
     static struct ia_params none;
     const struct ia_params *p = params ? params : &none;
     const char *name = ia_statements[which].name;
-    int64_t deadline = ia_db_now_ms() + db->query_timeout_ms;
+    int64_t deadline = ia_db_now_ms() + db->query_timeout_ms + GRACE_MS;
     enum ia_rc rc = check_ready(db, params, err);
     if (rc != IA_OK)
         return rc;

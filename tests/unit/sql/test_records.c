@@ -196,6 +196,20 @@ START_TEST(large_batches_pass_through_a_full_socket)
 }
 END_TEST
 
+/* The server's own time-out comes first: the statement is cancelled, and the connection is as good as before. */
+START_TEST(statement_that_takes_too_long_keeps_the_connection)
+{
+    struct ia_err err = {0};
+    kit_run(&kit, "CREATE OR REPLACE VIEW iot_auth.broker_unparsed AS SELECT fingerprint, pem "
+                  "FROM iot_auth.device_certificate CROSS JOIN pg_sleep(20)");
+    struct ia_unparsed_rows *rows = NULL;
+    ck_assert(ia_db_unparsed(db, &rows, &err) == IA_UNAVAILABLE);
+    ck_assert_msg(strstr(err.msg, "timeout"), "%s", err.msg);
+    ck_assert(ia_db_connected(db));
+    ck_assert(ia_db_ping(db, NULL) == IA_OK);
+}
+END_TEST
+
 START_TEST(every_call_without_a_connection_says_so)
 {
     struct ia_tail_rows *tail = NULL;
@@ -235,6 +249,7 @@ int main(void)
     tcase_add_test(c, prune_removes_what_is_older);
     tcase_add_test(c, tail_gives_status_changes_in_order_once);
     tcase_add_test(c, large_batches_pass_through_a_full_socket);
+    tcase_add_test(c, statement_that_takes_too_long_keeps_the_connection);
     tcase_add_test(c, every_call_without_a_connection_says_so);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
