@@ -47,6 +47,7 @@ struct ia_outbox {
     size_t batch; /* events and connects written at once: 1 after a refusal, so that one bad row costs no other */
     struct ia_request *counters; /* newest */
     int64_t next_prune_s;
+    uint8_t parsed_to[IA_FINGERPRINT_LEN]; /* certificates registered by hand have been looked at up to this one */
 };
 
 struct ia_outbox *ia_outbox_new(const char *node_name)
@@ -312,29 +313,38 @@ enum ia_rc ia_outbox_write(struct ia_outbox *outbox, struct ia_db *db, struct ia
     return rc == IA_OK ? write_columns(outbox, db, err) : rc;
 }
 
-/* An administrator's register_device has no parsed columns: SQL cannot read X.509. */
-static enum ia_rc parse_registered(struct ia_db *db, struct ia_err *err)
+static enum ia_rc parse_one(struct ia_db *db, const struct ia_unparsed_row *row, struct ia_err *err)
+{
+    struct ia_cert *cert = NULL;
+    if (ia_cert_parse_pem(row->pem, &cert, NULL) != IA_OK)
+        return IA_OK;
+    enum ia_rc rc = ia_db_set_certificate_parsed(db, ia_cert_info(cert), err);
+    ia_cert_free(cert);
+    return is_refused(db, rc) ? IA_OK : rc;
+}
+
+/* An administrator's register_device has no parsed columns: SQL cannot read X.509.  Page by page and then from the
+ * beginning, so that those that never parse stand in nobody's way. */
+static enum ia_rc parse_registered(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
 {
     struct ia_unparsed_rows *rows = NULL;
-    enum ia_rc rc = ia_db_unparsed(db, &rows, err);
-    for (size_t i = 0; rc == IA_OK && i < rows->n; i++) {
-        struct ia_cert *cert = NULL;
-        if (ia_cert_parse_pem(rows->rows[i].pem, &cert, NULL) != IA_OK)
-            continue;
-        rc = ia_db_set_certificate_parsed(db, ia_cert_info(cert), err);
-        ia_cert_free(cert);
-        if (is_refused(db, rc))
-            rc = IA_OK;
+    size_t i = 0;
+    enum ia_rc rc = ia_db_unparsed(db, o->parsed_to, &rows, err);
+    for (; rc == IA_OK && i < rows->n; i++) {
+        memcpy(o->parsed_to, rows->rows[i].fingerprint, sizeof o->parsed_to);
+        rc = parse_one(db, &rows->rows[i], err);
     }
+    if (rc == IA_OK && i < IA_UNPARSED_PAGE)
+        memset(o->parsed_to, 0, sizeof o->parsed_to);
     ia_unparsed_rows_free(rows);
-    return ia_db_connected(db) ? IA_OK : rc; /* what is locked now has its turn next time */
+    return ia_db_connected(db) ? IA_OK : rc; /* what is locked now has its turn another time */
 }
 
 enum ia_rc ia_outbox_heartbeat(struct ia_outbox *outbox, struct ia_db *db, struct ia_err *err)
 {
     enum ia_rc rc = ia_db_heartbeat(db, outbox->node_name, outbox->counters ? outbox->counters->text : "{}", err);
     if (rc == IA_OK)
-        rc = parse_registered(db, err);
+        rc = parse_registered(outbox, db, err);
     if (rc == IA_OK && ia_wall_s() >= outbox->next_prune_s) {
         rc = ia_db_prune(db, EVENT_AGE_S, err);
         outbox->next_prune_s = ia_wall_s() + PRUNE_EVERY_S;

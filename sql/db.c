@@ -80,7 +80,11 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                         2,
                         {IA_PG_TEXT_ARRAY, IA_PG_TIMESTAMPTZ_ARRAY}},
     [IA_S_PRUNE] = {"broker_prune", "SELECT iot_auth.broker_prune($1::float8 * '1 second'::interval)", 1, {IA_PG_INT8}},
-    [IA_S_UNPARSED] = {"broker_unparsed", "SELECT fingerprint, pem FROM iot_auth.broker_unparsed LIMIT 1000", 0, {0}},
+    [IA_S_UNPARSED] = {"broker_unparsed",
+                       "SELECT fingerprint, pem FROM iot_auth.broker_unparsed WHERE fingerprint > $1 "
+                       "ORDER BY fingerprint LIMIT $2",
+                       2,
+                       {IA_PG_BYTEA, IA_PG_INT8}},
     [IA_S_EVENT_TAIL] = {"event_tail",
                          "SELECT event_id, kind, principal, ca_id, detail, at FROM iot_auth.broker_event "
                          "WHERE event_id > $1 ORDER BY event_id LIMIT 1000",

@@ -161,11 +161,15 @@ static enum ia_rc load(struct ia_db *db, enum ia_statement which, struct ia_para
     return rc;
 }
 
-enum ia_rc ia_db_unparsed(struct ia_db *db, struct ia_unparsed_rows **out, struct ia_err *err)
+enum ia_rc ia_db_unparsed(struct ia_db *db, const uint8_t after[IA_FINGERPRINT_LEN], struct ia_unparsed_rows **out,
+                          struct ia_err *err)
 {
     struct ia_decoded decoded;
     struct loaded *l = NULL;
-    enum ia_rc rc = load(db, IA_S_UNPARSED, NULL, &unparsed_columns, &decoded, &l, err);
+    struct ia_params p = {0};
+    ia_params_bytes(&p, after, IA_FINGERPRINT_LEN);
+    ia_params_int8(&p, IA_UNPARSED_PAGE);
+    enum ia_rc rc = load(db, IA_S_UNPARSED, &p, &unparsed_columns, &decoded, &l, err);
     if (rc != IA_OK)
         return rc;
     l->pub.unparsed = (struct ia_unparsed_rows){.rows = decoded.rows, .n = decoded.n};

@@ -48,7 +48,10 @@ IA_MUST_USE enum ia_rc ia_db_connected_devices(struct ia_db *db, const char *con
  */
 IA_MUST_USE enum ia_rc ia_db_prune(struct ia_db *db, int64_t age_s, struct ia_err *err);
 
-/* Certificates that an administrator registered and whose columns nobody has filled yet, up to 1000. */
+#define IA_UNPARSED_PAGE 1000
+
+/* Certificates that an administrator registered and whose columns nobody has filled yet: up to IA_UNPARSED_PAGE after
+ * that fingerprint, in order. */
 struct ia_unparsed_row {
     uint8_t fingerprint[IA_FINGERPRINT_LEN];
     const char *pem;
@@ -57,7 +60,8 @@ struct ia_unparsed_rows {
     const struct ia_unparsed_row *rows;
     size_t n;
 };
-IA_MUST_USE enum ia_rc ia_db_unparsed(struct ia_db *db, struct ia_unparsed_rows **out, struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_db_unparsed(struct ia_db *db, const uint8_t after[IA_FINGERPRINT_LEN],
+                                      struct ia_unparsed_rows **out, struct ia_err *err);
 void ia_unparsed_rows_free(struct ia_unparsed_rows *rows);
 
 /* Events `device/status` and `ca/status` after `event_id` in order, up to 1000, for publishing. */

@@ -48,18 +48,22 @@ END_TEST
 
 START_TEST(unparsed_certificates_are_listed_until_they_are_filled)
 {
+    static const uint8_t first[IA_FINGERPRINT_LEN];
     struct ia_unparsed_rows *rows = NULL;
-    ck_assert(ia_db_unparsed(db, &rows, NULL) == IA_OK);
+    ck_assert(ia_db_unparsed(db, first, &rows, NULL) == IA_OK);
     ck_assert_uint_eq(rows->n, 1);
     ck_assert_str_eq(rows->rows[0].pem, "the pem");
     struct ia_cert_info filled = info;
     memcpy(filled.fingerprint, rows->rows[0].fingerprint, sizeof filled.fingerprint);
     ia_unparsed_rows_free(rows);
+    ck_assert(ia_db_unparsed(db, filled.fingerprint, &rows, NULL) == IA_OK);
+    ck_assert_uint_eq(rows->n, 0);
+    ia_unparsed_rows_free(rows);
     ck_assert(ia_db_set_certificate_parsed(db, &filled, NULL) == IA_OK);
     ck_assert_str_eq(kit_value(&kit, "SELECT serial || subject || extract(epoch from not_after)::bigint FROM "
                                      "iot_auth.device_certificate WHERE device_id = 'd-1'"),
                      "-0aCN=x1893456000");
-    ck_assert(ia_db_unparsed(db, &rows, NULL) == IA_OK);
+    ck_assert(ia_db_unparsed(db, first, &rows, NULL) == IA_OK);
     ck_assert_uint_eq(rows->n, 0);
     ia_unparsed_rows_free(rows);
     ia_unparsed_rows_free(NULL);
@@ -203,7 +207,7 @@ START_TEST(statement_that_takes_too_long_keeps_the_connection)
     kit_run(&kit, "CREATE OR REPLACE VIEW iot_auth.broker_unparsed AS SELECT fingerprint, pem "
                   "FROM iot_auth.device_certificate CROSS JOIN pg_sleep(20)");
     struct ia_unparsed_rows *rows = NULL;
-    ck_assert(ia_db_unparsed(db, &rows, &err) == IA_UNAVAILABLE);
+    ck_assert(ia_db_unparsed(db, info.fingerprint, &rows, &err) == IA_UNAVAILABLE);
     ck_assert_msg(strstr(err.msg, "timeout"), "%s", err.msg);
     ck_assert(ia_db_connected(db));
     ck_assert(ia_db_ping(db, NULL) == IA_OK);
@@ -227,7 +231,7 @@ START_TEST(every_call_without_a_connection_says_so)
     ck_assert(ia_db_heartbeat(db, "n", "{}", NULL) == IA_UNAVAILABLE);
     ck_assert(ia_db_connected_devices(db, ids, at, 1, NULL) == IA_UNAVAILABLE);
     ck_assert(ia_db_prune(db, 1, NULL) == IA_UNAVAILABLE);
-    ck_assert(ia_db_unparsed(db, &unparsed, NULL) == IA_UNAVAILABLE);
+    ck_assert(ia_db_unparsed(db, info.fingerprint, &unparsed, NULL) == IA_UNAVAILABLE);
     ck_assert(ia_db_event_tail(db, 0, &tail, NULL) == IA_UNAVAILABLE);
     ck_assert(ia_db_last_event(db, &last, NULL) == IA_UNAVAILABLE);
 }
