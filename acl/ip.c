@@ -76,3 +76,16 @@ enum ia_verdict ia_ip_check(const struct ia_ip_set *set, enum ia_ip_scope scope,
     }
     return decided(list->allows ? IA_DENY : IA_ALLOW, 0, rule_id);
 }
+
+static int64_t sooner(int64_t end, int64_t than, int64_t now)
+{
+    return end > now && end < than ? end : than;
+}
+
+int64_t ia_ip_next_end(const struct ia_ip_set *set, int64_t now)
+{
+    int64_t next = INT64_MAX;
+    for (size_t i = 1; i < set->n_prefixes; i++) /* prefix 0 is 'none' */
+        next = sooner(set->prefixes[i].deny_until, sooner(set->prefixes[i].allow_until, next, now), now);
+    return next;
+}

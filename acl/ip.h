@@ -44,3 +44,7 @@ void ia_ip_set_free(struct ia_ip_set *set);
  * once a rule exists.  Never allocates.  *rule_id (may be NULL) gets the deciding rule, 0 if none. */
 enum ia_verdict ia_ip_check(const struct ia_ip_set *set, enum ia_ip_scope scope, const char *key,
                             const struct ia_ip *addr, int64_t now, int64_t *rule_id);
+
+/* When the next rule expires after `now`: what ia_ip_check says may then change.  INT64_MAX: none does.  Looks at all
+ * of them. */
+int64_t ia_ip_next_end(const struct ia_ip_set *set, int64_t now);

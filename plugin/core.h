@@ -43,6 +43,8 @@ struct ia_core {
     bool sweeping;                       /* removing what the last walk did not find */
     bool walking;                        /* a round through the live sessions is under way */
     uint64_t walked_generation;          /* of the snapshot that the last round began under */
+    bool anew;                           /* it judges all of them: an address rule has expired */
+    int64_t rule_end;                    /* when the next one does, seconds since 1970 */
     int64_t first_end;                   /* of all live sessions, seconds since 1970: no round is due before it */
     int64_t waited_us;                   /* beyond 20 ms each, and not yet paid off … */
     int64_t waited_since_us;             /* … as of here */

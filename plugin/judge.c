@@ -108,7 +108,7 @@ static void take_turn(struct ia_core *core, struct ia_session *s, int64_t now)
 {
     if (s->condemned != IA_R_NONE)
         return;
-    if (s->judged != core->snapshot->generation)
+    if (core->anew || s->judged != core->snapshot->generation)
         ia_judge(core, s); /* also tells a token's end under the issuer's leeway of now */
     enum ia_reason end = end_of(s, now);
     if (end != IA_R_NONE)
@@ -117,14 +117,17 @@ static void take_turn(struct ia_core *core, struct ia_session *s, int64_t now)
         core->first_end = s->ends;
 }
 
-/* Is there a reason to look at every live session: another snapshot, or one whose end has come? */
+/* Is there a reason to look at every live session: another snapshot, or a rule or session whose end has come? */
 static bool round_due(struct ia_core *core, int64_t now)
 {
     if (core->walking)
         return true;
-    if (core->walked_generation == core->snapshot->generation && now < core->first_end)
+    bool same = core->walked_generation == core->snapshot->generation;
+    if (same && now < core->first_end && now < core->rule_end)
         return false;
     core->walking = true;
+    core->anew = now >= core->rule_end;
+    core->rule_end = ia_ip_next_end(core->snapshot->ips, now);
     core->walked_generation = core->snapshot->generation;
     core->first_end = INT64_MAX; /* found anew in this round */
     ia_sessions_walk_begin(core->sessions);

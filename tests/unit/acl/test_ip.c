@@ -180,6 +180,22 @@ START_TEST(expired_allow_does_not_open_the_list)
 }
 END_TEST
 
+START_TEST(next_end_is_of_the_rule_that_expires_first)
+{
+    struct ia_ip_set *set = built((struct ia_ip_rule[]){{1, false, "10.0.0.0/8", IA_IP_GLOBAL, NULL, 0},
+                                                        {2, true, "10.1.0.0/16", IA_IP_CA, "acme", NOW + 9},
+                                                        {3, true, "10.1.0.0/16", IA_IP_CA, "acme", NOW + 2},
+                                                        {4, false, "::/0", IA_IP_DEVICE, "dev", NOW + 5},
+                                                        {5, false, "10.3.0.0/16", IA_IP_ISSUER, "corp", NOW},
+                                                        {0}});
+    ck_assert_int_eq(ia_ip_next_end(set, NOW - 1), NOW);
+    ck_assert_int_eq(ia_ip_next_end(set, NOW), NOW + 5); /* rule 2 outlives rule 3, which has no say */
+    ck_assert_int_eq(ia_ip_next_end(set, NOW + 5), NOW + 9);
+    ck_assert_int_eq(ia_ip_next_end(set, NOW + 9), INT64_MAX);
+    ia_ip_set_free(set);
+}
+END_TEST
+
 START_TEST(scopes_and_keys_are_apart)
 {
     struct ia_ip_set *set = built((struct ia_ip_rule[]){{1, false, "10.0.0.0/8", IA_IP_CA, "acme", 0},
@@ -283,6 +299,7 @@ int main(void)
     tcase_add_test(c, each_family_has_its_own_default_route);
     tcase_add_test(c, expired_rule_falls_back_to_the_next_shorter);
     tcase_add_test(c, expired_allow_does_not_open_the_list);
+    tcase_add_test(c, next_end_is_of_the_rule_that_expires_first);
     tcase_add_test(c, scopes_and_keys_are_apart);
     tcase_add_loop_test(c, bad_network_closes_its_list_only, 0, (int)(sizeof bad_networks / sizeof bad_networks[0]));
     tcase_add_test(c, rule_without_its_key_closes_its_scope);

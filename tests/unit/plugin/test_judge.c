@@ -198,6 +198,31 @@ START_TEST(session_ends_with_its_certificate)
 }
 END_TEST
 
+/* By time alone: neither the worker nor the database has a part in it. */
+START_TEST(session_ends_with_the_address_rule_that_it_stands_on)
+{
+    int64_t until = MC_NOW + 60;
+    world_start_connected(&device, false);
+    allow_another_network();
+    world.ips[world.n_ips++] = (struct ia_ip_rule){.rule_id = 2,
+                                                   .allow = true,
+                                                   .network = "192.0.2.0/24",
+                                                   .scope = IA_IP_CA,
+                                                   .scope_key = "acme",
+                                                   .expires_at = until};
+    world_snapshot();
+    clock_advance_ms((until - ia_wall_s() - 1) * 1000);
+    world_tick();
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, 0);
+    clock_advance_ms(1250);
+    world_tick();
+    world_tick();
+    ck_assert_uint_eq(ended(IA_R_ADDRESS_DENIED), 1);
+    world_stop();
+}
+END_TEST
+
 START_TEST(session_ends_with_its_token)
 {
     world_start();
@@ -402,6 +427,7 @@ static void cases(TCase *c)
     tcase_add_test(c, deleted_certificate_ends_its_own_session_only);
     tcase_add_test(c, device_of_another_name_is_not_concerned);
     tcase_add_test(c, session_ends_with_its_certificate);
+    tcase_add_test(c, session_ends_with_the_address_rule_that_it_stands_on);
     tcase_add_test(c, session_ends_with_its_token);
     tcase_add_loop_test(c, app_is_judged_when_its_issuer_changes, 0, (int)(sizeof issuers / sizeof issuers[0]));
     tcase_add_test(c, app_goes_on_with_its_new_rights_when_the_mapping_changes);
