@@ -211,7 +211,6 @@ static enum ia_rc turn(struct ia_worker *w, struct ia_err *err)
     enum ia_rc rc = IA_OK;
     w->busy = false;
     ia_worker_take_notices(w);
-    ia_worker_expire(w);
     if (ia_worker_now_ms() >= w->next_reread_ms) {
         w->dirty = IA_LOAD_ALL;
         w->next_reread_ms = ia_worker_now_ms() + REREAD_MS;
@@ -234,7 +233,7 @@ static int64_t least(int64_t a, int64_t b)
 /* How long nothing is due. */
 static int idle_ms(const struct ia_worker *w)
 {
-    int64_t now = ia_worker_now_ms(), wait = IDLE_MS, end = ia_worker_next_end(w);
+    int64_t now = ia_worker_now_ms(), wait = IDLE_MS;
     for (size_t i = 0; i < IA_STEPS; i++)
         if (steps[i].due(w))
             wait = least(wait, w->not_before_ms[i] - now);
@@ -243,8 +242,6 @@ static int idle_ms(const struct ia_worker *w)
     int64_t keys = ia_refresh_wait_ms(w->refresh, now);
     if (keys >= 0)
         wait = least(wait, keys);
-    if (end != INT64_MAX)
-        wait = least(wait, end * 1000 - ia_wall_us() / 1000);
     return wait > 0 ? (int)wait : 0;
 }
 
@@ -279,17 +276,14 @@ static void pause_disconnected(struct ia_worker *w)
     int64_t until = ia_worker_now_ms() + ia_backoff_ms(w->attempts++, (uint32_t)ia_monotonic_us() * 2654435761u);
     while (!is_ending(w)) {
         ia_worker_refuse(w);
-        ia_worker_expire(w);
         ia_worker_fetch_keys(w);
         ia_worker_adopt_keys(w);
-        int64_t left = until - ia_worker_now_ms(), end = ia_worker_next_end(w);
+        int64_t left = until - ia_worker_now_ms();
         if (left <= 0)
             return;
         if (ia_fetcher_busy(w->fetcher))
             left = least(left, FETCH_STEP_MS);
-        if (end != INT64_MAX)
-            left = least(left, end * 1000 - ia_wall_us() / 1000);
-        if (ia_db_wait(w->db, left > 0 ? (int)left : 0, &ignored) != IA_OK)
+        if (ia_db_wait(w->db, (int)left, &ignored) != IA_OK)
             return;
     }
 }
@@ -350,7 +344,6 @@ static void worker_free(struct ia_worker *w)
     ia_outbox_free(w->outbox);
     ia_db_free(w->db);
     ia_worker_forget_changed(w);
-    free(w->ends);
     if (w->wake_fd >= 0)
         close(w->wake_fd);
     free(w);

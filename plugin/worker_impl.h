@@ -36,8 +36,6 @@ struct ia_worker {
     bool configured;             /* a snapshot has been sent */
     bool issuers_stale;          /* fetched keys changed: the issuers are built anew */
     struct ia_rows *issuer_rows; /* as last read: for keys that change while the database is away */
-    int64_t *ends;               /* when address rules expire, ascending, seconds since 1970 … */
-    size_t n_ends, ended;        /* … and how many of them have been acted upon */
 
     bool walking;                      /* through all devices … */
     int part;                          /* … of which this is the next part */
@@ -77,18 +75,13 @@ void ia_worker_say(struct ia_worker *w, int level, const char *text);
 /* Read what is dirty again and send a snapshot. */
 IA_MUST_USE enum ia_rc ia_worker_reload(struct ia_worker *w, struct ia_err *err);
 
-/* Address rules that have expired since the last call: live sessions are judged anew.  Needs no database. */
-void ia_worker_expire(struct ia_worker *w);
-
-/* Seconds since 1970 of the next such moment, INT64_MAX: none is known. */
-int64_t ia_worker_next_end(const struct ia_worker *w);
-
 /* Note what the notifications that have arrived made dirty. */
 void ia_worker_take_notices(struct ia_worker *w);
 
-/* Go on with fetching keys; never waits. */
 /* Build the issuers anew from the rows read last, without the database. */
 void ia_worker_adopt_keys(struct ia_worker *w);
+
+/* Go on with fetching keys; never waits. */
 void ia_worker_fetch_keys(struct ia_worker *w);
 void ia_worker_fetched(void *ctx, const struct ia_fetch_result *result);
 

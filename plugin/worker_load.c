@@ -77,53 +77,6 @@ static void send_snapshot(struct ia_worker *w, struct ia_snapshot *snapshot)
     w->configured = true;
 }
 
-static int by_time(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* Remember when the address rules expire: a live session may stand on one. */
-static enum ia_rc note_ends(struct ia_worker *w, const struct ia_rows *rows, struct ia_err *err)
-{
-    int64_t *ends = calloc(rows->n_ips + 1, sizeof *ends), now = ia_wall_s();
-    size_t n = 0;
-    if (!ends)
-        return ia_fail(err, IA_NOMEM, "out of memory");
-    for (size_t i = 0; i < rows->n_ips; i++)
-        if (rows->ips[i].expires_at > now)
-            ends[n++] = rows->ips[i].expires_at;
-    qsort(ends, n, sizeof *ends, by_time);
-    free(w->ends);
-    w->ends = ends;
-    w->n_ends = n;
-    w->ended = 0;
-    return IA_OK;
-}
-
-int64_t ia_worker_next_end(const struct ia_worker *w)
-{
-    return w->ended < w->n_ends ? w->ends[w->ended] : INT64_MAX;
-}
-
-void ia_worker_expire(struct ia_worker *w)
-{
-    static const struct ia_rows nothing;
-    const struct ia_problem_sink silent = {0};
-    struct ia_snapshot *same = NULL;
-    struct ia_err err = {0};
-    int64_t now = ia_wall_s();
-    if (ia_worker_next_end(w) > now)
-        return;
-    while (ia_worker_next_end(w) <= now)
-        w->ended++;
-    /* The same parts under a new generation: all sessions are judged anew, as of now. */
-    if (ia_builder_build(w->builder, 0, &nothing, w->refresh, now, &silent, &same, &err) == IA_OK)
-        send_snapshot(w, same);
-    else
-        w->dirty |= IA_LOAD_IPS;
-}
-
 static void ignore_issuer(void *ctx, const char *name, const char *problem)
 {
     (void)ctx, (void)name, (void)problem;
@@ -142,8 +95,6 @@ enum ia_rc ia_worker_reload(struct ia_worker *w, struct ia_err *err)
         return rc;
     if (what & IA_LOAD_ISSUERS)
         rc = configure_refresh(w, rows, err);
-    if (rc == IA_OK && (what & IA_LOAD_IPS))
-        rc = note_ends(w, rows, err);
     struct ia_snapshot *snapshot = NULL;
     if (rc == IA_OK)
         rc = ia_builder_build(w->builder, what, rows, w->refresh, ia_wall_s(), &sink, &snapshot, err);
