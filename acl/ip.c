@@ -17,6 +17,7 @@ void ia_ip_set_free(struct ia_ip_set *set)
     free(set->keys);
     free(set->prefixes);
     free(set->entries.at);
+    free(set->ends);
     free(set);
 }
 
@@ -77,15 +78,15 @@ enum ia_verdict ia_ip_check(const struct ia_ip_set *set, enum ia_ip_scope scope,
     return decided(list->allows ? IA_DENY : IA_ALLOW, 0, rule_id);
 }
 
-static int64_t sooner(int64_t end, int64_t than, int64_t now)
-{
-    return end > now && end < than ? end : than;
-}
-
 int64_t ia_ip_next_end(const struct ia_ip_set *set, int64_t now)
 {
-    int64_t next = INT64_MAX;
-    for (size_t i = 1; i < set->n_prefixes; i++) /* prefix 0 is 'none' */
-        next = sooner(set->prefixes[i].deny_until, sooner(set->prefixes[i].allow_until, next, now), now);
-    return next;
+    size_t low = 0, high = set->n_ends;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (set->ends[middle] > now)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low < set->n_ends ? set->ends[low] : INT64_MAX;
 }

@@ -200,6 +200,31 @@ static bool hash_lists(struct ia_ip_set *set)
     return true;
 }
 
+static int by_value(const void *a, const void *b)
+{
+    int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
+    return (left > right) - (left < right);
+}
+
+static void take_end(struct ia_ip_set *set, int64_t end)
+{
+    if (end != IA_IP_NEVER && end != INT64_MAX)
+        set->ends[set->n_ends++] = end;
+}
+
+static bool store_ends(struct ia_ip_set *set)
+{
+    set->ends = malloc(2 * set->n_prefixes * sizeof *set->ends);
+    if (!set->ends)
+        return false;
+    for (size_t i = 1; i < set->n_prefixes; i++) {
+        take_end(set, set->prefixes[i].allow_until);
+        take_end(set, set->prefixes[i].deny_until);
+    }
+    qsort(set->ends, set->n_ends, sizeof *set->ends, by_value);
+    return true;
+}
+
 static bool build(struct build *b, const struct ia_ip_rule *rules, size_t n)
 {
     struct ia_ip_set *set = b->set;
@@ -209,7 +234,7 @@ static bool build(struct build *b, const struct ia_ip_rule *rules, size_t n)
         return false;
     set->n_prefixes = 1; /* prefix 0 is 'none' */
     read_rows(b, rules, n);
-    return add_lists(b) && store_keys(set) && hash_lists(set);
+    return add_lists(b) && store_keys(set) && hash_lists(set) && store_ends(set);
 }
 
 enum ia_rc ia_ip_set_build(const struct ia_ip_rule *rules, size_t n, ia_ip_problem *problem, void *ctx,

@@ -26,6 +26,8 @@ struct ia_ip_set {
     struct ia_prefix *prefixes; /* from 1 on */
     size_t n_prefixes;
     struct ia_ip_entries entries;
+    int64_t *ends; /* when rules expire, in ascending order */
+    size_t n_ends;
     bool scope_bad[IA_IP_SCOPES]; /* a rule without its key: it could have been anybody's */
     int64_t scope_bad_rule[IA_IP_SCOPES];
 };
