@@ -15,6 +15,7 @@
 
 #define IA_TAIL_OVERLAP    65536 /* event ids that may still come after the last: transactions commit out of order */
 #define IA_CHANGED_IDS_MAX 1000  /* changed devices read one by one; more: all are read again */
+#define IA_LOCKED_CAS      8
 #define IA_TROUBLES_MAX    16
 #define IA_STEPS           7
 
@@ -52,9 +53,12 @@ struct ia_worker {
     unsigned attempts; /* to connect, since a connection last proved sound */
     int64_t connected_ms;
     bool was_up;
-    bool busy;                           /* a statement was refused for now, with the connection sound */
-    int64_t not_before_ms[IA_STEPS];     /* then its step has to wait a little */
-    int64_t next_complaint_ms;           /* about a refused request */
+    bool busy;                       /* a statement was refused for now, with the connection sound */
+    int64_t not_before_ms[IA_STEPS]; /* then its step has to wait a little */
+    int64_t next_complaint_ms;       /* about a refused request */
+    struct {
+        int64_t ca_id, until_ms;
+    } locked[IA_LOCKED_CAS];             /* by ca_id modulo their number: CAs whose rows somebody else holds */
     char troubles[IA_TROUBLES_MAX][192]; /* told since all was well */
     size_t n_troubles;
 };

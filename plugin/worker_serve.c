@@ -8,6 +8,7 @@
 #define REQUESTS_A_TURN 64 /* then changes get their turn, so that a storm cannot hold back a revocation … */
 #define TURN_MS         50 /* … nor slow statements */
 #define COMPLAIN_MS     10000
+#define LOCKED_MS       1000 /* no further registration is tried on a CA's row that is locked */
 
 /* ---- answers */
 
@@ -42,8 +43,25 @@ static enum ia_rc look_up(struct ia_worker *w, const struct ia_request *request,
     return IA_OK;
 }
 
+/* An administrator's open transaction on one CA must not cost the newcomers of the others a lock's time-out for each of
+ * its own. */
+static bool is_locked(const struct ia_worker *w, int64_t ca_id)
+{
+    size_t at = (size_t)ca_id % IA_LOCKED_CAS;
+    return w->locked[at].ca_id == ca_id && ia_worker_now_ms() < w->locked[at].until_ms;
+}
+
+static void note_locked(struct ia_worker *w, int64_t ca_id)
+{
+    size_t at = (size_t)ca_id % IA_LOCKED_CAS;
+    w->locked[at].ca_id = ca_id;
+    w->locked[at].until_ms = ia_worker_now_ms() + LOCKED_MS;
+}
+
 static enum ia_rc register_device(struct ia_worker *w, const struct ia_request *request, struct ia_err *err)
 {
+    if (is_locked(w, request->ca_id))
+        return ia_fail(err, IA_UNAVAILABLE, "the CA's row is locked by another transaction");
     struct ia_registration what = {.info = &request->info,
                                    .device_id = request->name,
                                    .ca_id = request->ca_id,
@@ -51,6 +69,8 @@ static enum ia_rc register_device(struct ia_worker *w, const struct ia_request *
                                    .address = request->address[0] ? request->address : NULL};
     struct ia_registered *done = NULL;
     enum ia_rc rc = ia_db_register(w->db, &what, &done, err);
+    if (rc == IA_UNAVAILABLE && ia_db_connected(w->db))
+        note_locked(w, request->ca_id);
     if (rc != IA_OK)
         return rc;
     bool fresh = strcmp(done->outcome, "registered") == 0;

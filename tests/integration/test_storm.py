@@ -4,6 +4,7 @@ too small.
 The number of sessions is IOT_AUTH_SESSIONS (default 2000; the contract speaks of 10000, which takes about a minute).
 """
 
+import contextlib
 import os
 import time
 
@@ -41,6 +42,24 @@ def open_all(swarm, group, broker, count, seconds=120):
     """Connects all of a group; those told to try again do."""
     port = broker.ports["device"]
     wait_until(lambda: swarm.open(group, port, PARALLEL) == count, seconds, "connection of %d" % count)
+
+
+# One authority's row that is locked
+
+
+def test_the_newcomers_of_an_authority_under_change_do_not_hold_up_those_of_others(site):
+    """Each of them cost the worker the time-out of its lock, one after the other."""
+    acme, other = site.fleet("acme"), site.fleet("other")
+    broker = site.broker()
+    with contextlib.closing(site.registry.database.admin()) as administrator:
+        administrator.autocommit = False
+        administrator.cursor().execute("UPDATE iot_auth.ca SET max_devices = 100 WHERE name = 'acme'")
+        waiting = [site.client(broker, acme.issue("sensor-%d" % n)) for n in range(40)]
+        results = site.connect_all(waiting)
+        assert 0 not in results
+        site.connect_within(2.0, broker, other.issue("newcomer"))
+        administrator.rollback()
+    site.connect_within(3.0, broker, acme.issue("sensor-1"))
 
 
 # Thousands of sessions
