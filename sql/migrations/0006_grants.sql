@@ -9,7 +9,8 @@ SELECT pg_advisory_xact_lock(5714620941378015095);
 
 REVOKE ALL ON SCHEMA iot_auth FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA iot_auth FROM PUBLIC;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA iot_auth FROM PUBLIC;
+-- From the two roles as well: what is granted below is all that they have, whatever these files granted before.
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA iot_auth FROM PUBLIC, iot_auth_admin, iot_auth_broker;
 GRANT USAGE ON SCHEMA iot_auth TO iot_auth_admin, iot_auth_broker;
 
 -- Administrators: the configuration, by functions or directly; events and nodes to read and to clear away.
@@ -23,13 +24,15 @@ GRANT DELETE ON iot_auth.event, iot_auth.node TO iot_auth_admin;
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA iot_auth TO iot_auth_admin;
 
 -- All that runs with the caller's rights: the functions of 0004, and the checks that triggers and constraints call.
--- Not the broker's.
+-- Not the broker's, and no trigger function: a trigger fires without this privilege, and whoever has it can hang the
+-- function on a table of his own, whose rows and types the SECURITY DEFINER ones would then take for ours.
 DO $$
 DECLARE
     f regprocedure;
 BEGIN
     FOR f IN SELECT p.oid FROM pg_proc p
-             WHERE p.pronamespace = 'iot_auth'::regnamespace AND p.proname !~ '^(broker|registration)_' LOOP
+             WHERE p.pronamespace = 'iot_auth'::regnamespace AND p.proname !~ '^(broker|registration)_'
+               AND NOT p.prosecdef AND p.prorettype <> 'trigger'::regtype LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO iot_auth_admin', f);
     END LOOP;
 END $$;

@@ -195,6 +195,35 @@ def test_the_administrator_cannot_act_as_the_broker_or_forge_events(admin, ca):
     assert "permission denied" in admin.refused("INSERT INTO iot_auth.event (kind) VALUES ('device/registered')")
 
 
+def executable_by_admin(root):
+    """Those functions of the owner's, SECURITY DEFINER or for triggers, that the administrator may execute."""
+    return root.all("""SELECT p.oid::regprocedure::text FROM pg_proc p
+                       WHERE p.pronamespace = 'iot_auth'::regnamespace AND (p.prosecdef OR p.prorettype = 'trigger'::regtype)
+                         AND has_function_privilege('iot_auth_admin', p.oid, 'EXECUTE')""")
+
+
+def test_the_administrator_executes_nothing_in_the_owners_name(root):
+    assert executable_by_admin(root) == []
+
+
+@pytest.mark.parametrize("function", ["device_status_events", "ca_status_events", "usage_forget", "notify_change"])
+def test_trigger_functions_cannot_be_hung_on_a_table_of_the_administrators(scratch, function):
+    """EXECUTE, which firing does not need, let an administrator put a SECURITY DEFINER trigger function on a temporary
+    table: events forged, and by a cast to json of a type of his own any code run as the owner."""
+    scratch.all("CREATE TEMP TABLE own (device_id text, ca_id bigint, status text, tenant text, name text)")
+    message = scratch.refused("CREATE TRIGGER t AFTER UPDATE ON own REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows"
+                              f" FOR EACH STATEMENT EXECUTE FUNCTION iot_auth.{function}()")
+    assert message == f"permission denied for function iot_auth.{function}"
+
+
+def test_applying_the_migrations_again_takes_back_what_they_no_longer_grant(database, root):
+    root.all("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA iot_auth TO iot_auth_admin, iot_auth_broker")
+    with contextlib.closing(database.superuser()) as connection:
+        pg.migrate(connection)
+    assert executable_by_admin(root) == []
+    assert not root.one("SELECT has_function_privilege('iot_auth_broker', 'iot_auth.create_role(text)', 'EXECUTE')")
+
+
 def test_a_stranger_gets_nowhere(database):
     database.query("DROP ROLE IF EXISTS stranger")
     database.query("CREATE ROLE stranger LOGIN")
