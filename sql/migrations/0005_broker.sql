@@ -14,18 +14,20 @@ SET LOCAL client_min_messages = warning;
 SELECT pg_advisory_xact_lock(5714620941378015095);
 
 -- One row for each certificate.  Look-ups in device_role and in attributes are behind a condition each: a million
--- devices that have neither are read in a second or two.  attrs: key, value, key, value ... of the scalar members.
+-- devices that have neither are read in a second or two.  attrs: key, value, key, value ... of the scalar members.  Of
+-- either list so many as make a device too large to be kept (jitr/device.c), and no more: past a million elements the
+-- answer could not be read at all, and one row would cut every broker off.
 CREATE OR REPLACE VIEW iot_auth.broker_device AS
 SELECT c.fingerprint, d.device_id, d.status AS device_status, c.status AS certificate_status,
        c.ca_id AS certificate_ca_id, d.ca_id AS device_ca_id, coalesce(d.tenant, a.tenant) AS tenant, c.not_after,
        CASE WHEN d.attributes <> '{}' THEN (
            SELECT array_agg(pair.word ORDER BY member.key, pair.position)
-           FROM jsonb_each(d.attributes) member
-           CROSS JOIN LATERAL (VALUES (1, member.key), (2, member.value #>> '{}')) pair(position, word)
-           WHERE jsonb_typeof(member.value) IN ('string', 'number', 'boolean')) END AS attrs,
+           FROM (SELECT * FROM jsonb_each(d.attributes)
+                 WHERE jsonb_typeof(value) IN ('string', 'number', 'boolean') LIMIT 65536) member
+           CROSS JOIN LATERAL (VALUES (1, member.key), (2, member.value #>> '{}')) pair(position, word)) END AS attrs,
        CASE WHEN (SELECT EXISTS (SELECT FROM iot_auth.device_role)) THEN (
-           SELECT array_agg(r.role ORDER BY r.role) FROM iot_auth.device_role r
-           WHERE r.device_id = d.device_id) END AS roles
+           SELECT array_agg(r.role ORDER BY r.role)
+           FROM (SELECT role FROM iot_auth.device_role WHERE device_id = d.device_id LIMIT 65536) r) END AS roles
 FROM iot_auth.device_certificate c
 JOIN iot_auth.device d ON d.device_id = c.device_id
 JOIN iot_auth.ca a ON a.ca_id = d.ca_id;

@@ -358,6 +358,23 @@ def test_a_device_that_grows_too_large_is_thrown_out_alone_also_across_a_restart
     again.wait_closed(SOON)
 
 
+def test_a_device_with_more_attributes_than_an_answer_holds_is_thrown_out_alone(site):
+    """The row could not be decoded: each broker dropped its connection, read it again, and heard of nothing any more."""
+    acme = site.fleet()
+    broker = site.broker()
+    grows, ends = [site.connect(broker, acme.issue(name)) for name in ("grows", "ends")]
+    mark = broker.mark()
+    site.registry.query("UPDATE iot_auth.device SET attributes = (SELECT jsonb_object_agg(i::text, 1) FROM generate_series(1, 600000) i)"
+                        " WHERE device_id = 'grows'")
+    grows.wait_closed(SOON)
+    site.registry.set_device_status(device_id="ends", status="INACTIVE")
+    ends.wait_closed(SOON)
+    assert "lost the database" not in broker.log(mark)
+    broker.restart()
+    assert site.try_connect(broker, acme.issue("grows")) != 0
+    site.connect(broker, acme.issue("stays"))
+
+
 def test_a_rule_that_cannot_be_compiled_silences_its_role_and_no_other(site):
     acme = site.fleet()
     site.role("broken", "ALLOW SUBSCRIBE,RECEIVE broken/#")

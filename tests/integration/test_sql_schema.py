@@ -381,6 +381,16 @@ def test_broker_device_tells_scalar_attributes_and_own_roles(admin, broker, ca):
                     ("d2", "PENDING", "ACTIVE", ca, ca, None, None, None, None)]
 
 
+def test_broker_device_tells_of_a_list_beyond_measure_only_that_it_is_too_large(root, broker, ca):
+    """jitr/device.c keeps 65,535 words, sql/codec.c reads a million; members that are no scalars use up none of them."""
+    root.all("INSERT INTO iot_auth.device (device_id, ca_id, attributes) SELECT 'd1', %s, jsonb_object_agg(i::text, 1)"
+             " || jsonb_object_agg('o' || i, '{}'::jsonb) FROM generate_series(1, 70000) i", ca)
+    root.all("INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id) VALUES (sha256('x'), 'd1', %s)", ca)
+    root.all("INSERT INTO iot_auth.role SELECT 'r' || i FROM generate_series(1, 70000) i")
+    root.all("INSERT INTO iot_auth.device_role SELECT 'd1', role FROM iot_auth.role")
+    assert broker.all("SELECT cardinality(attrs), cardinality(roles) FROM iot_auth.broker_device") == [(131072, 65536)]
+
+
 def test_a_device_without_a_tenant_has_that_of_its_ca(admin, broker):
     ca_id = admin.call("register_ca", ca_pem(), "t", tenant="tenant-1")
     for device_id, tenant in (("d1", None), ("d2", "own")):
