@@ -100,20 +100,22 @@ END $$;
 
 -- Templates and topic filters
 
--- A template as common/template.h reads it: literals and ${variables}, `variables` being a regular expression of the
--- known names.  A client id template may hold '/' and end in '*'.
+-- A template as common/template.h reads it: literals and ${variables}, `variables` being the known names, separated by
+-- spaces; claim.NAME stands for every claim.  A client id template may hold '/' and end in '*'.
 CREATE OR REPLACE FUNCTION iot_auth.template_problem(template text, client_id boolean, variables text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     rest text := CASE WHEN client_id THEN regexp_replace(template, '\*$', '') ELSE template END;
     unknown text := (SELECT m[1] FROM regexp_matches(template, '\$\{([^}]*)\}', 'g') m
-                     WHERE m[1] COLLATE "C" !~ ('^(' || variables || ')$') LIMIT 1);
+                     WHERE regexp_replace(m[1] COLLATE "C", '^claim\.[^+#/*${}]{1,128}$', 'claim.NAME')
+                           <> ALL (string_to_array(variables, ' ')) LIMIT 1);
     literals text := regexp_replace(rest, '\$\{[^}]*\}', '', 'g');
 BEGIN
     RETURN CASE
         WHEN template IS NULL THEN 'it is missing'
         WHEN octet_length(template) NOT BETWEEN 1 AND 512 THEN 'it must be 1 to 512 bytes long'
-        WHEN unknown IS NOT NULL THEN format('there is no variable ${%s} here', unknown)
+        WHEN unknown IS NOT NULL
+            THEN format('there is no variable ${%s} here, only %s', unknown, replace(variables, ' ', ', '))
         WHEN literals COLLATE "C" ~ '[\u0001-\u001f\u007f]' THEN 'it holds a control character'
         WHEN literals ~ '[${}]' THEN 'a variable is written ${name}, and $ { } have no other use'
         WHEN literals ~ '[+#]' THEN 'it holds one of + #'
@@ -137,10 +139,15 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION iot_auth.certificate_variables() RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN 'cert\.(cn|serial|fingerprint|subject\.(O|OU|serialNumber)|san\.(dns|uri))|ca|tenant';
+RETURN 'cert.cn cert.serial cert.fingerprint cert.subject.O cert.subject.OU cert.subject.serialNumber cert.san.dns '
+       'cert.san.uri ca tenant';
+
+-- Client ids are checked on every connect, when only the record of the device is at hand: jitr/profile.c.
+CREATE OR REPLACE FUNCTION iot_auth.client_id_variables() RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 'device_id ca tenant';
 
 CREATE OR REPLACE FUNCTION iot_auth.app_variables() RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN 'app_id|issuer|tenant|claim\.[^+#/*${}]{1,128}';
+RETURN 'app_id issuer tenant claim.NAME';
 
 -- A topic filter of a rule (MQTT 5 section 4.7), each ${variable} one whole level.
 CREATE OR REPLACE FUNCTION iot_auth.topic_filter_problem(filter text) RETURNS text
@@ -233,8 +240,7 @@ BEGIN
     IF problem IS NOT NULL THEN
         PERFORM iot_auth.fail(format('device_id_template ''%s'': %s', NEW.device_id_template, problem));
     END IF;
-    problem := iot_auth.client_id_templates_problem(NEW.client_id_templates,
-                                                    'device_id|' || iot_auth.certificate_variables());
+    problem := iot_auth.client_id_templates_problem(NEW.client_id_templates, iot_auth.client_id_variables());
     IF problem IS NOT NULL THEN
         PERFORM iot_auth.fail('client_id_templates: ' || problem);
     END IF;

@@ -109,8 +109,7 @@ BEGIN
     PERFORM iot_auth.require('device_id_template', register_ca.device_id_template,
         iot_auth.template_problem(register_ca.device_id_template, false, iot_auth.certificate_variables()));
     PERFORM iot_auth.require('client_id_templates', NULL,
-        iot_auth.client_id_templates_problem(register_ca.client_id_templates,
-                                             'device_id|' || iot_auth.certificate_variables()));
+        iot_auth.client_id_templates_problem(register_ca.client_id_templates, iot_auth.client_id_variables()));
     PERFORM iot_auth.require('tenant', register_ca.tenant,
         CASE WHEN register_ca.tenant IS NOT NULL THEN iot_auth.value_problem(register_ca.tenant) END);
     PERFORM iot_auth.require('max_devices', register_ca.max_devices::text,

@@ -256,6 +256,33 @@ def test_value_rule_edges(scratch, value, good):
     assert (scratch.one("SELECT iot_auth.value_problem(%s)", value) is None) == good
 
 
+# Templates: the variables that the plugin knows
+
+
+def named_in(file, begin, end, pattern):
+    """What the pattern captures between two lines of a source file."""
+    text = (pg.ROOT / file).read_text(encoding="utf-8")
+    return re.findall(pattern, text.partition(begin)[2].partition(end)[0])
+
+
+def test_templates_of_a_ca_may_use_the_variables_that_the_plugin_knows(scratch):
+    """SQL let certificate fields into client id templates; the plugin, which has none at hand there, refused the CA whole."""
+    compared = r'strcmp\(name, "([^"]+)"\)'
+    client_id = named_in("jitr/profile.c", "static bool client_id_variable_known(", "\n}", compared)
+    certificate = (named_in("jitr/profile.c", "static bool certificate_variable_known(", "\n}", compared)
+                   + named_in("x509/identity.c", "names[IA_ID_FIELDS] = {", "\n}", '= "([^"]+)"'))
+    assert sorted(scratch.one("SELECT iot_auth.client_id_variables()").split()) == sorted(client_id)
+    assert sorted(scratch.one("SELECT iot_auth.certificate_variables()").split()) == sorted(certificate)
+
+
+@pytest.mark.parametrize("variable, good", [
+    ("app_id", True), ("issuer", True), ("tenant", True), ("claim.sub", True), ("claim.ä b", True), ("claim.", False), ("claim.a/b", False),
+    ("claim." + "x" * 129, False), ("device_id", False), ("app_id issuer", False), ("", False)])
+def test_client_id_templates_of_an_issuer_may_use_claims(scratch, variable, good):
+    problem = scratch.one("SELECT iot_auth.template_problem('${' || %s || '}', true, iot_auth.app_variables())", variable)
+    assert problem == (None if good else f"there is no variable ${{{variable}}} here, only app_id, issuer, tenant, claim.NAME")
+
+
 # Direct writes are held to the same rules
 
 
@@ -279,6 +306,7 @@ def test_value_rule_edges(scratch, value, good):
     ("UPDATE iot_auth.ca SET device_id_template = '${cert.cn'", "variable is written"),
     ("UPDATE iot_auth.ca SET device_id_template = 'fixed'", "all certificates would be one device"),
     ("UPDATE iot_auth.ca SET client_id_templates = ARRAY['a*b']", "at the end only"),
+    ("UPDATE iot_auth.ca SET client_id_templates = ARRAY['${cert.cn}']", "no variable ${cert.cn} here, only device_id, ca, tenant"),
     ("UPDATE iot_auth.ca SET client_id_templates = '{}'", "templates_not_empty"),
     ("UPDATE iot_auth.ca SET max_devices = -1", "not_negative"),
     ("UPDATE iot_auth.ca SET tenant = 'x'", "has devices"),
