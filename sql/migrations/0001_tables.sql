@@ -287,6 +287,12 @@ CREATE TABLE IF NOT EXISTS iot_auth.oauth_issuer (
     CONSTRAINT issuer_jwks_url_is_http CHECK (jwks_url COLLATE "C" ~ '^https?://[^[:space:][:cntrl:]]+$')
 );
 
+-- Apart, so that it reaches tables made without it: there the keys in the row were the ones in use.
+UPDATE iot_auth.oauth_issuer SET jwks_url = NULL WHERE num_nonnulls(jwks, jwks_url) > 1;
+ALTER TABLE iot_auth.oauth_issuer
+    DROP CONSTRAINT IF EXISTS issuer_keys_from_one_place,
+    ADD CONSTRAINT issuer_keys_from_one_place CHECK (num_nonnulls(jwks, jwks_url) < 2);
+
 CREATE TABLE IF NOT EXISTS iot_auth.scope_role (
     issuer_name text COLLATE "C" NOT NULL REFERENCES iot_auth.oauth_issuer (name) ON DELETE CASCADE,
     scope       text COLLATE "C" NOT NULL,

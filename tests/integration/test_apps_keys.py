@@ -301,10 +301,10 @@ def test_a_row_with_another_url_forgets_the_old_keys(site, provider):
     client.wait_closed(SOON)
 
 
-def test_keys_in_the_row_come_before_a_url(site, provider):
+def test_keys_in_the_row_take_the_place_of_a_url(site, provider):
     """And no one is asked."""
-    corp = Issuer().register(site, RULES)
-    corp.set(site, jwks_url=provider.url())
+    corp = Issuer().register(site, RULES, jwks_url=provider.url())
+    corp.set(site, jwks=json.dumps(corp.jwks()), jwks_url=None)
     broker = trusting(site)
     app(site, broker, corp.token())
     assert provider.requests == []

@@ -73,6 +73,16 @@ def test_applying_the_migrations_again_changes_nothing(database, admin, ca):
     assert database.query("SELECT role FROM iot_auth.role") == []  # the seed does not come back
 
 
+def test_applying_the_migrations_again_leaves_an_issuer_one_source_of_keys(database, root):
+    root.all("ALTER TABLE iot_auth.oauth_issuer DROP CONSTRAINT issuer_keys_from_one_place")
+    root.all("INSERT INTO iot_auth.oauth_issuer (name, issuer, audience, jwks, jwks_url)"
+             """ VALUES ('a', 'x', '{a}', '{"keys": [{"kty": "EC"}]}', 'https://x')""")
+    with contextlib.closing(database.superuser()) as connection:
+        pg.migrate(connection)
+    assert root.all("SELECT jwks IS NOT NULL, jwks_url FROM iot_auth.oauth_issuer") == [(True, None)]
+    assert "issuer_keys_from_one_place" in root.refused("UPDATE iot_auth.oauth_issuer SET jwks_url = 'https://x'")
+
+
 def test_each_migration_bumps_the_version(database):
     versions = [row[0] for row in database.query("SELECT version FROM iot_auth.schema_version ORDER BY version")]
     assert versions == [int(path.name[:4]) for path in pg.migrations()]
@@ -328,6 +338,7 @@ def test_client_id_templates_of_an_issuer_may_use_claims(scratch, variable, good
     ("INSERT INTO iot_auth.oauth_issuer (name, issuer, audience, algorithms) VALUES ('a', 'https://x', '{a}', '{HS256}')", "algorithms_known"),
     ("INSERT INTO iot_auth.oauth_issuer (name, issuer, audience, algorithms) VALUES ('a', 'https://x', '{a}', '{none}')", "algorithms_known"),
     ("INSERT INTO iot_auth.oauth_issuer (name, issuer, audience) VALUES ('a', 'http://x', '{a}')", "neither jwks nor jwks_url"),
+    ("INSERT INTO iot_auth.oauth_issuer (name, issuer, audience, jwks, jwks_url) VALUES ('a', 'x', '{a}', '{}', 'https://x')", "issuer_keys_from_one_place"),
     ("INSERT INTO iot_auth.oauth_issuer (name, issuer, audience, jwks) VALUES ('a', 'x', '{a}', '{\"keys\":[{\"kty\":\"oct\"}]}')", "symmetric"),
 ])
 def test_a_direct_write_that_breaks_a_rule_is_refused(scratch, statement, why):
