@@ -81,7 +81,8 @@ BEGIN
     END IF;
 END $$;
 
--- Fill in NEW.fingerprint from NEW.pem, or see that it is the right one.  Argument: the PEM label.
+-- Fill in NEW.fingerprint from NEW.pem, or see that it is the right one; that of an earlier pem counts as left out.
+-- Argument: the PEM label.
 CREATE OR REPLACE FUNCTION iot_auth.fill_fingerprint() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -90,7 +91,9 @@ BEGIN
     IF decoded.problem IS NOT NULL THEN
         PERFORM iot_auth.fail(format('%s.pem: %s', TG_TABLE_NAME, decoded.problem));
     END IF;
-    NEW.fingerprint := coalesce(NEW.fingerprint, sha256(decoded.der));
+    IF NEW.fingerprint IS NULL OR TG_OP = 'UPDATE' AND NEW.pem <> OLD.pem AND NEW.fingerprint = OLD.fingerprint THEN
+        NEW.fingerprint := sha256(decoded.der);
+    END IF;
     IF NEW.fingerprint <> sha256(decoded.der) THEN
         PERFORM iot_auth.fail(format('%s.fingerprint is not the SHA-256 of the DER in pem', TG_TABLE_NAME),
                               'leave the fingerprint out, it is filled in');

@@ -373,6 +373,26 @@ def test_a_direct_insert_fills_in_fingerprints_and_defaults(admin):
     assert "not the SHA-256" in admin.refused("INSERT INTO iot_auth.ca (name, pem, fingerprint) VALUES ('x', %s, sha256('x'))", ca_pem())
 
 
+def test_a_new_pem_of_a_crl_brings_its_fingerprint_along(admin):
+    """It was refused with the hint to leave out the fingerprint, which had been left out."""
+    root = pki.root()
+    admin.call("register_ca", root.pem, "acme")
+    first, second = root.crl(), root.crl(root.issue("d1"))
+    admin.call("add_crl", "acme", first)
+    old = admin.one("SELECT fingerprint FROM iot_auth.crl")
+    admin.all("UPDATE iot_auth.crl SET pem = %s", second)
+    assert admin.one("SELECT fingerprint FROM iot_auth.crl") != old
+    assert "has this CRL already" in admin.call_refused("add_crl", "acme", second)
+    assert "not the SHA-256" in admin.refused("UPDATE iot_auth.crl SET fingerprint = %s", old)
+    assert "not the SHA-256" in admin.refused("UPDATE iot_auth.crl SET pem = %s, fingerprint = sha256('x')", first)
+
+
+def test_another_pem_of_a_certificate_is_refused(admin, ca):
+    admin.call("register_device", "d1", ca_pem(), "acme")
+    assert "never change" in admin.refused("UPDATE iot_auth.device_certificate SET pem = %s", ca_pem())
+    admin.all("UPDATE iot_auth.device_certificate SET pem = pem || E'\\n'")
+
+
 def test_deleting_a_device_deletes_its_certificates_and_role_grants(admin, ca):
     admin.call("register_device", "d1", ca_pem(), "acme")
     admin.call("grant_device_role", "d1", "device")
