@@ -167,7 +167,8 @@ CREATE OR REPLACE TRIGGER status_events AFTER UPDATE ON iot_auth.ca
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION iot_auth.ca_status_events();
 
--- The number of devices of a CA with max_devices has changed by other hands than register's: see ca_usage in 0001.
+-- The number of devices of a CA has changed by other hands than register's: see ca_usage in 0001.  Also of a CA without
+-- max_devices: the quota may be set, and counted, before this transaction commits.  broker_prune clears those away.
 
 CREATE OR REPLACE FUNCTION iot_auth.usage_stale() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -177,17 +178,16 @@ BEGIN
     END IF;
     IF TG_OP = 'INSERT' THEN
         INSERT INTO iot_auth.ca_usage_stale SELECT c.ca_id FROM iot_auth.ca c
-        WHERE c.max_devices IS NOT NULL AND c.ca_id IN (SELECT n.ca_id FROM new_rows n);
+        WHERE c.ca_id IN (SELECT n.ca_id FROM new_rows n);
     ELSIF TG_OP = 'DELETE' THEN
         INSERT INTO iot_auth.ca_usage_stale SELECT c.ca_id FROM iot_auth.ca c
-        WHERE c.max_devices IS NOT NULL AND c.ca_id IN (SELECT o.ca_id FROM old_rows o);
+        WHERE c.ca_id IN (SELECT o.ca_id FROM old_rows o);
     ELSIF TG_OP = 'UPDATE' THEN
         INSERT INTO iot_auth.ca_usage_stale SELECT c.ca_id FROM iot_auth.ca c
-        WHERE c.max_devices IS NOT NULL
-          AND c.ca_id IN (SELECT unnest(ARRAY[o.ca_id, n.ca_id]) FROM old_rows o JOIN new_rows n USING (device_id)
+        WHERE c.ca_id IN (SELECT unnest(ARRAY[o.ca_id, n.ca_id]) FROM old_rows o JOIN new_rows n USING (device_id)
                           WHERE o.ca_id <> n.ca_id);
     ELSE
-        INSERT INTO iot_auth.ca_usage_stale SELECT c.ca_id FROM iot_auth.ca c WHERE c.max_devices IS NOT NULL;
+        INSERT INTO iot_auth.ca_usage_stale SELECT c.ca_id FROM iot_auth.ca c;
     END IF;
     RETURN NULL;
 END $$;

@@ -333,7 +333,8 @@ END $$;
 
 -- Delete up to 50,000 of the events older than that, which is more than a node writes of strangers in an hour, and
 -- nodes that were not seen for as long.  Returns how many rows.  Never less than a day, so that no broker can wipe out
--- its traces.
+-- its traces.  And as many of the rows that tell registrations to count again where nothing is counted: who sets a quota
+-- later, counts what those speak of.
 CREATE OR REPLACE FUNCTION iot_auth.broker_prune(p_event_age interval) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -346,6 +347,9 @@ BEGIN
     GET DIAGNOSTICS events = ROW_COUNT;
     DELETE FROM iot_auth.node WHERE last_seen < cutoff;
     GET DIAGNOSTICS nodes = ROW_COUNT;
+    DELETE FROM iot_auth.ca_usage_stale WHERE ctid = ANY (ARRAY(
+        SELECT s.ctid FROM iot_auth.ca_usage_stale s JOIN iot_auth.ca c USING (ca_id) WHERE c.max_devices IS NULL
+        LIMIT 50000 FOR UPDATE OF s SKIP LOCKED));
     RETURN events + nodes;
 END $$;
 

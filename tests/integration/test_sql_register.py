@@ -342,6 +342,29 @@ def test_an_open_transaction_of_an_administrator_does_not_hold_up_registrations(
     assert register(broker, certificate(3), "d3", ca)["outcome"] == "quota_exceeded"
 
 
+def test_devices_loaded_before_there_was_a_quota_count_once_they_are_committed(database, admin, broker, ca):
+    """The load saw no quota and left no word; the quota was set, and a registration counted without the load: for ever."""
+    with contextlib.closing(database.admin()) as connection:
+        connection.autocommit = False
+        Cursor(connection).all("INSERT INTO iot_auth.device (device_id, ca_id) SELECT 'x' || i, %s FROM generate_series(1, 2) i", ca)
+        admin.all("UPDATE iot_auth.ca SET max_devices = 3")
+        assert register(broker, certificate(1), "d1", ca)["outcome"] == "registered"
+        connection.commit()
+    assert register(broker, certificate(2), "d2", ca)["outcome"] == "quota_exceeded"
+
+
+def test_pruning_leaves_the_word_that_a_quota_needs(admin, broker, ca):
+    """Only where there is no quota is nothing lost."""
+    other = admin.call("register_ca", ca_pem(), "other", auto_registration=True, max_devices=1)
+    assert register(broker, certificate(1), "d1", other)["outcome"] == "registered"
+    for ca_id in (ca, other):
+        admin.all("INSERT INTO iot_auth.device (device_id, ca_id) SELECT %s, %s", f"x{ca_id}", ca_id)
+    admin.all("DELETE FROM iot_auth.device WHERE ca_id = %s", other)
+    broker.all("SELECT iot_auth.broker_prune(NULL)")
+    assert admin.all("SELECT DISTINCT ca_id FROM iot_auth.ca_usage_stale") == [(other,)]
+    assert register(broker, certificate(2), "d2", other)["outcome"] == "registered"
+
+
 def test_a_waiting_change_of_the_ca_is_not_overtaken_by_new_registrations(database, admin, ca):
     """With row locks, a dozen brokers kept an administrator waiting for seconds: each new registration slipped in."""
     with cursor(database, pg.BROKER) as first, cursor(database, pg.BROKER) as second:
