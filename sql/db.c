@@ -11,7 +11,6 @@
     "attrs, roles"
 
 const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
-    [IA_S_PING] = {"ping", "SELECT 1", 0, {0}},
     [IA_S_CAS] = {"broker_ca",
                   "SELECT ca_id, name, pem, status, auto_registration, device_id_template, client_id_templates, "
                   "tenant, replaces, problem, roles FROM iot_auth.broker_ca",
@@ -42,11 +41,6 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                             "SELECT " DEVICE_COLUMNS " FROM iot_auth.broker_device WHERE device_id = ANY ($1)",
                             1,
                             {IA_PG_TEXT_ARRAY}},
-    [IA_S_DEVICE_PAGE] = {"device_page",
-                          "SELECT " DEVICE_COLUMNS " FROM iot_auth.broker_device WHERE fingerprint > $1 "
-                          "ORDER BY fingerprint LIMIT $2",
-                          2,
-                          {IA_PG_BYTEA, IA_PG_INT8}},
     [IA_S_REGISTER] = {"broker_register",
                        "SELECT outcome, detail, " DEVICE_COLUMNS
                        " FROM iot_auth.broker_register($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -86,7 +80,7 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                        2,
                        {IA_PG_BYTEA, IA_PG_INT8}},
     [IA_S_EVENT_TAIL] = {"event_tail",
-                         "SELECT event_id, kind, principal, ca_id, detail, at FROM iot_auth.broker_event "
+                         "SELECT event_id, kind, detail FROM iot_auth.broker_event "
                          "WHERE event_id > $1 ORDER BY event_id LIMIT 1000",
                          1,
                          {IA_PG_INT8}},
@@ -145,17 +139,4 @@ void ia_db_free(struct ia_db *db)
 bool ia_db_connected(const struct ia_db *db)
 {
     return db->conn != NULL;
-}
-
-const char *ia_db_peer(const struct ia_db *db)
-{
-    return db->peer;
-}
-
-enum ia_rc ia_db_ping(struct ia_db *db, struct ia_err *err)
-{
-    PGresult *result = NULL;
-    enum ia_rc rc = ia_db_run(db, IA_S_PING, NULL, &result, err);
-    PQclear(result);
-    return rc;
 }

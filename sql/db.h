@@ -46,12 +46,6 @@ IA_MUST_USE enum ia_rc ia_db_connect(struct ia_db *db, struct ia_err *err);
 void ia_db_disconnect(struct ia_db *db);
 bool ia_db_connected(const struct ia_db *db);
 
-/* "host:port" of the connection, "" when there is none.  Valid until the next connect. */
-const char *ia_db_peer(const struct ia_db *db);
-
-/* One round trip, so that a server that hangs is noticed. */
-IA_MUST_USE enum ia_rc ia_db_ping(struct ia_db *db, struct ia_err *err);
-
 /* Wait for a notification, the wake fd or `timeout_ms` (0: look only), whichever is first.  A wake-up that came during
  * an earlier call counts.  Without a connection it waits for the wake fd alone.  IA_UNAVAILABLE: the connection is
  * gone, or `stop` is set; IA_OK otherwise, also on time-out: look at ia_db_notification and your own queues. */

@@ -74,15 +74,6 @@ static bool decode_time_s(struct cell *c)
     return true;
 }
 
-static bool decode_time_us(struct cell *c)
-{
-    int64_t value;
-    if (!ia_pg_time_us(c->value, &value))
-        return false;
-    memcpy(c->field, &value, sizeof value);
-    return true;
-}
-
 static bool decode_word(struct cell *c)
 {
     int value = 0;
@@ -105,7 +96,6 @@ static const struct {
     [IA_COL_TEXTS] = {decode_texts, {IA_PG_TEXT_ARRAY}},
     [IA_COL_SHA256] = {decode_sha256, {IA_PG_BYTEA}},
     [IA_COL_TIME_S] = {decode_time_s, {IA_PG_TIMESTAMPTZ}},
-    [IA_COL_TIME_US] = {decode_time_us, {IA_PG_TIMESTAMPTZ}},
     [IA_COL_WORD] = {decode_word, {IA_PG_TEXT}},
 };
 

@@ -115,15 +115,6 @@ enum ia_rc ia_db_devices_by_id(struct ia_db *db, const char *const *ids, size_t 
     return load(db, IA_S_DEVICES_BY_ID, &p, out, err);
 }
 
-enum ia_rc ia_db_device_page(struct ia_db *db, const uint8_t *after, int limit, struct ia_device_rows **out,
-                             struct ia_err *err)
-{
-    struct ia_params p = {0};
-    ia_params_bytes(&p, after ? after : (const uint8_t *)"", after ? IA_FINGERPRINT_LEN : 0);
-    ia_params_int8(&p, limit);
-    return load(db, IA_S_DEVICE_PAGE, &p, out, err);
-}
-
 /* ---- registration ---- */
 
 struct answer {

@@ -44,13 +44,6 @@ IA_MUST_USE enum ia_rc ia_db_device_by_fingerprint(struct ia_db *db, const uint8
 IA_MUST_USE enum ia_rc ia_db_devices_by_id(struct ia_db *db, const char *const *ids, size_t n,
                                            struct ia_device_rows **out, struct ia_err *err);
 
-#define IA_DEVICE_PAGE 10000
-
-/* One page of all records: up to `limit` rows after fingerprint `after` (NULL: from the first) in the order of
- * fingerprints.  Fewer than `limit`: it was the last page.  To go on, pass the last row's fingerprint. */
-IA_MUST_USE enum ia_rc ia_db_device_page(struct ia_db *db, const uint8_t *after, int limit, struct ia_device_rows **out,
-                                         struct ia_err *err);
-
 #define IA_DEVICE_PARTS 2
 
 /* Called with IA_DEVICE_BATCH rows or (at the end) fewer, valid during the call only.  Anything but IA_OK ends the

@@ -28,13 +28,12 @@ struct ia_db {
     bool woken; /* the wake fd was read while a statement ran: the next ia_db_wait returns at once */
     PGconn *conn;
     PGnotify *notification; /* taken from libpq, not yet by the caller */
-    char peer[128];
+    char peer[128];         /* "host:port", "" without a connection */
 };
 
 /* ---- db.c ---- */
 
 enum ia_statement {
-    IA_S_PING,
     IA_S_CAS,
     IA_S_CRLS,
     IA_S_ROLES,
@@ -44,7 +43,6 @@ enum ia_statement {
     IA_S_SCOPES,
     IA_S_DEVICE_BY_FINGERPRINT,
     IA_S_DEVICES_BY_ID,
-    IA_S_DEVICE_PAGE,
     IA_S_REGISTER,
     IA_S_SET_CA_PARSED,
     IA_S_SET_CERTIFICATE_PARSED,
@@ -97,7 +95,6 @@ struct ia_params {
 };
 void ia_params_text(struct ia_params *p, const char *text); /* borrowed; may be NULL */
 void ia_params_bytes(struct ia_params *p, const uint8_t *bytes, size_t len);
-void ia_params_int4(struct ia_params *p, int32_t value);
 void ia_params_int8(struct ia_params *p, int64_t value);
 void ia_params_time_s(struct ia_params *p, int64_t seconds);         /* since 1970, 0: NULL */
 void ia_params_value(struct ia_params *p, struct ia_pg_value value); /* an encoded array; .bytes NULL: out of memory */
@@ -136,15 +133,14 @@ IA_MUST_USE enum ia_rc ia_device_row_decode(const struct ia_pg_value values[IA_D
 /* ---- decode.c ---- */
 
 enum ia_column_kind {
-    IA_COL_INT64,   /* int64_t; NULL: 0 */
-    IA_COL_INT,     /* int; NULL: 0 */
-    IA_COL_BOOL,    /* bool */
-    IA_COL_TEXT,    /* const char * into the result; NULL: NULL */
-    IA_COL_TEXTS,   /* struct ia_texts in the arena; NULL: empty */
-    IA_COL_SHA256,  /* uint8_t[32] */
-    IA_COL_TIME_S,  /* int64_t seconds since 1970; NULL: 0 */
-    IA_COL_TIME_US, /* int64_t microseconds since 1970 */
-    IA_COL_WORD,    /* int: the value of a word in `words`, 0 for any other text */
+    IA_COL_INT64,  /* int64_t; NULL: 0 */
+    IA_COL_INT,    /* int; NULL: 0 */
+    IA_COL_BOOL,   /* bool */
+    IA_COL_TEXT,   /* const char * into the result; NULL: NULL */
+    IA_COL_TEXTS,  /* struct ia_texts in the arena; NULL: empty */
+    IA_COL_SHA256, /* uint8_t[32] */
+    IA_COL_TIME_S, /* int64_t seconds since 1970; NULL: 0 */
+    IA_COL_WORD,   /* int: the value of a word in `words`, 0 for any other text */
 };
 
 struct ia_word {

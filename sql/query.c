@@ -30,12 +30,6 @@ void ia_params_bytes(struct ia_params *p, const uint8_t *bytes, size_t len)
     put(p, bytes, len);
 }
 
-void ia_params_int4(struct ia_params *p, int32_t value)
-{
-    ia_pg_put_int4(p->fixed[p->n], value);
-    put(p, p->fixed[p->n], 4);
-}
-
 void ia_params_int8(struct ia_params *p, int64_t value)
 {
     ia_pg_put_int8(p->fixed[p->n], value);

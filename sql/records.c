@@ -115,12 +115,9 @@ static const struct ia_columns unparsed_columns = {2, sizeof(struct ia_unparsed_
 static const struct ia_column tail_list[] = {
     {"event_id", IA_COL_INT64, offsetof(struct ia_tail_row, event_id), false, NULL},
     {"kind", IA_COL_TEXT, offsetof(struct ia_tail_row, kind), false, NULL},
-    {"principal", IA_COL_TEXT, offsetof(struct ia_tail_row, principal), true, NULL},
-    {"ca_id", IA_COL_INT64, offsetof(struct ia_tail_row, ca_id), true, NULL},
     {"detail", IA_COL_TEXT, offsetof(struct ia_tail_row, detail), true, NULL},
-    {"at", IA_COL_TIME_US, offsetof(struct ia_tail_row, at_us), false, NULL},
 };
-static const struct ia_columns tail_columns = {6, sizeof(struct ia_tail_row), tail_list};
+static const struct ia_columns tail_columns = {3, sizeof(struct ia_tail_row), tail_list};
 
 static const struct ia_column last_list[] = {{"max", IA_COL_INT64, 0, false, NULL}};
 static const struct ia_columns last_columns = {1, sizeof(int64_t), last_list};

@@ -68,10 +68,7 @@ void ia_unparsed_rows_free(struct ia_unparsed_rows *rows);
 struct ia_tail_row {
     int64_t event_id;
     const char *kind;
-    const char *principal; /* or NULL */
-    int64_t ca_id;         /* 0: none */
-    const char *detail;    /* JSON text, or NULL */
-    int64_t at_us;         /* microseconds since 1970 */
+    const char *detail; /* JSON text, or NULL */
 };
 struct ia_tail_rows {
     const struct ia_tail_row *rows;

@@ -2,6 +2,7 @@
 #include "pg_kit.h"
 
 #include "sql/private.h"
+#include "sql/records.h"
 
 #include <arpa/inet.h>
 #include <check.h>
@@ -99,6 +100,12 @@ struct ia_db *kit_connected(struct kit *kit)
     struct ia_db *db = kit_db(kit, "");
     ck_assert_msg(ia_db_connect(db, &err) == IA_OK, "%s", err.msg);
     return db;
+}
+
+enum ia_rc kit_ping(struct ia_db *db, struct ia_err *err)
+{
+    int64_t event_id;
+    return ia_db_last_event(db, &event_id, err);
 }
 
 pid_t kit_backend(struct ia_db *db)

@@ -31,6 +31,9 @@ struct ia_db *kit_db(struct kit *kit, const char *options);
 /* The same, connected as the broker's role. */
 struct ia_db *kit_connected(struct kit *kit);
 
+/* A statement that asks for little: what comes of it. */
+enum ia_rc kit_ping(struct ia_db *db, struct ia_err *err);
+
 /* The process id of the server process behind `db`. */
 pid_t kit_backend(struct ia_db *db);
 

@@ -45,14 +45,14 @@ static void assert_refused(const char *options, enum ia_rc rc, const char *words
 START_TEST(connection_is_usable_and_named)
 {
     struct ia_db *db = kit_connected(&kit);
-    ck_assert(ia_db_ping(db, NULL) == IA_OK);
-    ck_assert_ptr_nonnull(strstr(ia_db_peer(db), ":5432"));
+    ck_assert(kit_ping(db, NULL) == IA_OK);
+    ck_assert_ptr_nonnull(strstr(db->peer, ":5432"));
     ck_assert_str_eq(kit_value(&kit, "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
                                      "'mosquitto-iot-auth test-node'"),
                      "1");
     ia_db_disconnect(db);
-    ck_assert_str_eq(ia_db_peer(db), "");
-    ck_assert(ia_db_ping(db, NULL) == IA_UNAVAILABLE);
+    ck_assert_str_eq(db->peer, "");
+    ck_assert(kit_ping(db, NULL) == IA_UNAVAILABLE);
     ck_assert(ia_db_connect(db, NULL) == IA_OK);
     ia_db_free(db);
 }
@@ -191,7 +191,7 @@ START_TEST(next_host_takes_over_from_a_strange_one)
     struct ia_err err = {0};
     struct ia_db *db = kit_db(&kit, options);
     ck_assert_msg(ia_db_connect(db, &err) == IA_OK, "%s: %s", strange[_i].label, err.msg);
-    ck_assert_ptr_nonnull(strstr(ia_db_peer(db), getenv("PGHOST")));
+    ck_assert_ptr_nonnull(strstr(db->peer, getenv("PGHOST")));
     ia_db_free(db);
 }
 END_TEST
@@ -257,8 +257,8 @@ START_TEST(notification_during_a_statement_is_kept)
     static struct ia_notice n;
     struct ia_db *db = kit_connected(&kit);
     kit_run(&kit, "NOTIFY iot_auth, 'role'");
-    ck_assert(ia_db_ping(db, NULL) == IA_OK);
-    ck_assert(ia_db_ping(db, NULL) == IA_OK);
+    ck_assert(kit_ping(db, NULL) == IA_OK);
+    ck_assert(kit_ping(db, NULL) == IA_OK);
     ck_assert_int_lt(timed_wait(db, 5000, IA_OK), 2000);
     ck_assert(ia_db_notification(db, &n));
     ck_assert(n.topic == IA_NOTICE_ROLE && n.all);
@@ -330,7 +330,7 @@ START_TEST(wake_up_during_a_statement_ends_the_next_wait_once)
     uint64_t one = 1;
     struct ia_db *db = kit_connected(&kit);
     ck_assert(write(kit.wake_fd, &one, sizeof one) == sizeof one);
-    ck_assert(ia_db_ping(db, NULL) == IA_OK);
+    ck_assert(kit_ping(db, NULL) == IA_OK);
     ck_assert_int_lt(timed_wait(db, 5000, IA_OK), 2000);
     ck_assert_int_ge(timed_wait(db, 60, IA_OK), 59);
     ia_db_free(db);
@@ -344,7 +344,7 @@ START_TEST(stop_ends_wait_at_once)
     kit_later(&later);
     ck_assert_int_lt(timed_wait(db, 5000, IA_UNAVAILABLE), 2000);
     kit_join(&later);
-    ck_assert(ia_db_ping(db, NULL) == IA_UNAVAILABLE);
+    ck_assert(kit_ping(db, NULL) == IA_UNAVAILABLE);
     ia_db_free(db);
 }
 END_TEST
@@ -371,7 +371,7 @@ START_TEST(connection_ended_by_the_server_is_noticed_by_a_statement)
     struct ia_db *db = kit_connected(&kit);
     snprintf(sql, sizeof sql, "SELECT pg_terminate_backend(%d, 5000)", (int)kit_backend(db));
     kit_run(&kit, sql);
-    ck_assert(ia_db_ping(db, &err) == IA_UNAVAILABLE);
+    ck_assert(kit_ping(db, &err) == IA_UNAVAILABLE);
     ck_assert(!ia_db_connected(db));
     ck_assert_ptr_null(strpbrk(err.msg, "\n\t"));
     ia_db_free(db);
@@ -385,7 +385,7 @@ START_TEST(hung_server_is_given_up_at_the_deadline)
     pid_t backend = kit_backend(db);
     ck_assert_int_eq(kill(backend, SIGSTOP), 0);
     int64_t start = kit_now_ms();
-    enum ia_rc rc = ia_db_ping(db, &err);
+    enum ia_rc rc = kit_ping(db, &err);
     int64_t took = kit_now_ms() - start;
     kill(backend, SIGCONT);
     ck_assert(rc == IA_UNAVAILABLE);
@@ -406,7 +406,7 @@ START_TEST(stop_ends_a_statement_of_a_hung_server_at_once)
     ck_assert_int_eq(kill(backend, SIGSTOP), 0);
     kit_later(&later);
     int64_t start = kit_now_ms();
-    enum ia_rc rc = ia_db_ping(db, NULL);
+    enum ia_rc rc = kit_ping(db, NULL);
     ia_db_free(db);
     int64_t took = kit_now_ms() - start;
     kill(backend, SIGCONT);
@@ -426,7 +426,7 @@ START_TEST(killed_server_process_is_noticed_and_the_server_found_again)
         ck_assert_msg(kit_now_ms() < end && err.rc == IA_UNAVAILABLE, "%s", err.msg);
         ck_assert(ia_db_wait(db, 50, NULL) == IA_OK);
     }
-    ck_assert(ia_db_ping(db, NULL) == IA_OK);
+    ck_assert(kit_ping(db, NULL) == IA_OK);
     ia_db_free(db);
     PQreset(kit.admin); /* the server has ended all others too */
 }

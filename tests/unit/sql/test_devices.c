@@ -1,4 +1,4 @@
-/* Device records: look-up, pages, registration, against a real PostgreSQL (with_postgres.sh). */
+/* Device records: look-up, parts, registration, against a real PostgreSQL (with_postgres.sh). */
 #include "pg_kit.h"
 #include "sql/devices.h"
 
@@ -120,31 +120,6 @@ START_TEST(unknown_statuses_read_as_inactive)
 }
 END_TEST
 
-START_TEST(pages_hold_every_row_once_in_order)
-{
-    uint8_t after[32], last[32] = {0};
-    size_t seen = 0, n;
-    bool first = true;
-    kit_run(&kit, "INSERT INTO iot_auth.device (device_id, ca_id) SELECT 'p-' || i, 1 FROM generate_series(1, 2500) i");
-    kit_run(&kit, "INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id, serial) "
-                  "SELECT sha256(i::text::bytea), 'p-' || i, 1, '01' FROM generate_series(1, 2500) i");
-    do {
-        struct ia_device_rows *rows = NULL;
-        ck_assert(ia_db_device_page(db, first ? NULL : after, 1000, &rows, NULL) == IA_OK);
-        n = rows->n;
-        for (size_t i = 0; i < n; i++) {
-            ck_assert(seen + i == 0 || memcmp(rows->rows[i].fingerprint, last, 32) > 0);
-            memcpy(last, rows->rows[i].fingerprint, 32);
-        }
-        memcpy(after, last, 32);
-        seen += n;
-        first = false;
-        ia_device_rows_free(rows);
-    } while (n == 1000);
-    ck_assert_uint_eq(seen, 2500);
-}
-END_TEST
-
 /* What a reading by parts has seen. */
 struct seen {
     size_t rows, batches, active, with_role, with_attr;
@@ -187,7 +162,7 @@ START_TEST(parts_hold_every_row_once)
         size_t before = seen.rows;
         ck_assert_msg(ia_db_device_part(db, part, see, &seen, &err) == IA_OK, "%s", err.msg);
         ck_assert_uint_gt(seen.rows - before, 4000);
-        ck_assert(ia_db_ping(db, NULL) == IA_OK);
+        ck_assert(kit_ping(db, NULL) == IA_OK);
     }
     ck_assert_uint_eq(seen.rows, 20003);
     ck_assert_uint_eq(seen.active, 20002);
@@ -257,15 +232,6 @@ START_TEST(stream_of_a_locked_table_is_refused_and_keeps_the_connection)
     kit_run(&kit, "COMMIT");
     ck_assert(ia_db_device_part(db, 0, see, &seen, NULL) == IA_OK);
     ck_assert_uint_gt(seen.batches, 0);
-}
-END_TEST
-
-START_TEST(empty_registry_is_one_empty_page)
-{
-    struct ia_device_rows *rows = NULL;
-    ck_assert(ia_db_device_page(db, NULL, 1000, &rows, NULL) == IA_OK);
-    ck_assert_uint_eq(rows->n, 0);
-    ia_device_rows_free(rows);
 }
 END_TEST
 
@@ -343,7 +309,7 @@ START_TEST(refused_statement_keeps_the_connection)
     ck_assert(ia_db_register(db, &what, &out, &err) == IA_FORMAT);
     ck_assert_ptr_null(out);
     ck_assert(ia_db_connected(db));
-    ck_assert(ia_db_ping(db, NULL) == IA_OK);
+    ck_assert(kit_ping(db, NULL) == IA_OK);
 }
 END_TEST
 
@@ -373,8 +339,6 @@ int main(void)
     tcase_add_test(c, unknown_certificate_gives_no_row);
     tcase_add_test(c, devices_are_found_by_id);
     tcase_add_test(c, unknown_statuses_read_as_inactive);
-    tcase_add_test(c, pages_hold_every_row_once_in_order);
-    tcase_add_test(c, empty_registry_is_one_empty_page);
     tcase_add_test(c, parts_hold_every_row_once);
     tcase_add_test(c, empty_registry_has_empty_parts);
     tcase_add_test(c, reading_that_its_caller_ends_drops_the_connection);

@@ -160,13 +160,11 @@ START_TEST(tail_gives_status_changes_in_order_once)
     ck_assert(ia_db_event_tail(db, last, &rows, NULL) == IA_OK);
     ck_assert_uint_eq(rows->n, 2);
     ck_assert_str_eq(rows->rows[0].kind, "device/status");
-    ck_assert_str_eq(rows->rows[0].principal, "d-1");
+    ck_assert_ptr_nonnull(strstr(rows->rows[0].detail, "\"d-1\""));
     ck_assert_ptr_nonnull(strstr(rows->rows[0].detail, "\"INACTIVE\""));
     ck_assert_str_eq(rows->rows[1].kind, "ca/status");
-    ck_assert_ptr_null(rows->rows[1].principal);
-    ck_assert_int_eq(rows->rows[1].ca_id, 1);
+    ck_assert_ptr_null(strstr(rows->rows[1].detail, "\"device_id\""));
     ck_assert_int_gt(rows->rows[1].event_id, rows->rows[0].event_id);
-    ck_assert_int_gt(rows->rows[0].at_us, 1700000000000000);
     int64_t newest = rows->rows[1].event_id;
     ia_tail_rows_free(rows);
     ck_assert(ia_db_last_event(db, &last, NULL) == IA_OK);
