@@ -94,6 +94,16 @@ def free_port():
             return port
 
 
+def has_ipv6():
+    """Can a socket be bound to ::1 here?"""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def wait_until(condition, timeout=5.0, what="condition"):
     """The first true value of condition(), which is asked again and again; AssertionError past the time-out."""
     end = time.monotonic() + timeout * PATIENCE
@@ -133,12 +143,14 @@ class Broker:
         listener_lines=None,
         head_lines=(),
         global_anonymous=True,
+        addresses=None,
     ):
         """`server`: the listeners' credential, `trust`: the PEM file of the CA that the listeners' `cafile` names.
 
         `options`: plugin options; a value may hold {device} and the like for a listener's port.
         `listener_lines`: more lines for a listener, by its name.  `lines`: more lines at the end.
         `head_lines`: lines before all others.  `global_anonymous`: whether to say `allow_anonymous false` for all.
+        `addresses`: what a listener is bound to, by its name; '' is all of IPv4 and IPv6.
         """
         self.kind = kind
         self.version = version(kind)
@@ -157,12 +169,13 @@ class Broker:
         self._head_lines = head_lines
         self._global_anonymous = global_anonymous
         self._listener_lines = listener_lines or {}
+        self._addresses = addresses or {}
 
     # Configuration
 
     def _listener(self, listener, port):
         lines = LISTENER_LINES[listener]
-        text = "listener %d 127.0.0.1\n" % port
+        text = "listener %d %s\n" % (port, self._addresses.get(listener, "127.0.0.1"))
         if listener not in WITHOUT_TLS:
             chain, key = self._server.files(self.folder)
             text += "certfile %s\nkeyfile %s\n" % (chain, key)

@@ -53,7 +53,7 @@ class Client:
     """Paho's client with a thread of its own that never reconnects by itself."""
 
     def __init__(self, port, client_id="", context=None, protocol=V311, clean=True, username=None, password=None,
-                 will=None, session_expiry=None, websockets=False, keepalive=60):
+                 will=None, session_expiry=None, websockets=False, keepalive=60, host="127.0.0.1"):
         """`will`: a dict of topic, payload, qos, retain and, for MQTT 5, delay."""
         options = {} if protocol == V5 else {"clean_session": clean}
         self.client_id = client_id
@@ -61,6 +61,7 @@ class Client:
         self.result = None
         self.session_present = None
         self.messages = queue.Queue()
+        self._host = host
         self._port = port
         self._clean = clean
         self._keepalive = keepalive
@@ -119,7 +120,7 @@ class Client:
         self._known.clear()
         self._ended.clear()
         try:
-            self.paho.connect("127.0.0.1", self._port, self._keepalive, **options)
+            self.paho.connect(self._host, self._port, self._keepalive, **options)
         except OSError:
             self.result = CLOSED
             self._ended.set()
@@ -220,7 +221,7 @@ class Client:
 
 # The bare client
 
-CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK = 1, 2, 3, 4, 8, 9
+CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, SUBSCRIBE, SUBACK = 1, 2, 3, 4, 5, 8, 9
 UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT, AUTH = 10, 11, 12, 13, 14, 15
 
 

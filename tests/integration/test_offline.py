@@ -108,14 +108,20 @@ def test_a_right_that_went_while_the_broker_was_down_delivers_nothing(site):
 
 
 def test_a_device_revoked_while_it_slept_gets_nothing(site):
+    """It cannot come back and see, so what waits for whom is read from the file that the broker leaves."""
     fleet, broker, eyes = start(site)
     device = fleet.issue("sensor-1")
     fall_asleep(site, broker, device, OWN + "#")
+    fall_asleep(site, broker, fleet.issue("sensor-2"), "devices/sensor-2/#")
     site.registry.set_device_status(device_id="sensor-1", status="REVOKED")
     site.assert_refused_soon("device_revoked", broker, device, clean=False)
     with site.connect(broker, eyes) as writer:
         writer.publish(OWN + "in", "too late")
-    assert site.try_connect(broker, device, clean=False) != 0
+        writer.publish("devices/sensor-2/in", "of another")
+    broker.stop()
+    waiting = (broker.folder / "mosquitto.db").read_bytes()
+    assert b"of another" in waiting
+    assert b"too late" not in waiting
 
 
 @pytest.mark.parametrize("protocol", [4, V5])
