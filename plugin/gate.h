@@ -1,11 +1,13 @@
 /* The TLS gate: takes the check of client certificate chains over from Mosquitto, which knows files only.
  *
- * OpenSSL tells us of each SSL_CTX made after ia_gate_open (ex_data `new` callback); on those of listeners three hooks
- * are set. ClientHello   an address that the GLOBAL lists deny is turned away before any key operation; no resumption
- * is offered, so that every connect is verified as things are now (and saves the cost of tickets) verify        leaf
- * and whatever the client sent → chain to a registered CA; the result is hung on the leaf as plain data, where
- * BASIC_AUTH finds it On a port that is not the gate's all stays as Mosquitto has it, and a certificate seen there is
- * no credential.
+ * OpenSSL tells us of each SSL_CTX made after ia_gate_open (ex_data `new` callback); on those of listeners hooks are
+ * set:
+ * - ClientHello: an address that the GLOBAL lists deny is turned away before any key operation; no resumption is
+ * offered, so that every connect is verified as things are now (and saves the cost of tickets).
+ * - verify: leaf and whatever the client sent → chain to a registered CA; the result is hung on the leaf as plain data,
+ *   where BASIC_AUTH finds it.
+ *
+ * On a port that is not the gate's all stays as Mosquitto has it, and a certificate seen there is no credential.
  *
  * The callbacks outlive the plugin (OpenSSL keeps the pointers; the library is linked -z nodelete): ia_gate_close makes
  * them deny.  Broker thread only. */

@@ -3,6 +3,7 @@
 #include "plugin/snapshot.h"
 
 #include "common/str.h"
+#include "plugin/gone_roles.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,14 +21,11 @@ struct parsed {
     UT_hash_handle hh;
 };
 
-#define GONE_ROLES_MAX 4096
-
 struct ia_builder {
     struct parsed *certs, *crls;
     struct ia_snapshot last; /* the parts built last; NULL before the first build */
     uint64_t round;
-    char **gone; /* roles that were dropped, the oldest first */
-    size_t n_gone;
+    struct ia_gone_roles gone;
 };
 
 void ia_snapshot_free(struct ia_snapshot *snapshot)
@@ -79,9 +77,7 @@ void ia_builder_free(struct ia_builder *builder)
     ia_policy_free(builder->last.policy);
     ia_ip_set_free(builder->last.ips);
     ia_issuer_set_free(builder->last.issuers);
-    for (size_t i = 0; i < builder->n_gone; i++)
-        free(builder->gone[i]);
-    free(builder->gone);
+    ia_gone_roles_clear(&builder->gone);
     free(builder);
 }
 
@@ -309,68 +305,15 @@ static void note_rule(void *ctx, int64_t rule_id, const char *text)
             notes->texts[i] = strdup(text);
 }
 
-/* ---- dropped roles */
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static bool is_among(const char *const *sorted, size_t n, const char *name)
-{
-    return bsearch(&name, sorted, n, sizeof *sorted, by_text) != NULL;
-}
-
-static void forget_oldest(struct ia_builder *b)
-{
-    free(b->gone[0]);
-    memmove(b->gone, b->gone + 1, --b->n_gone * sizeof *b->gone);
-}
-
-static bool note_gone(struct ia_builder *b, const char *name)
-{
-    for (size_t i = 0; i < b->n_gone; i++)
-        if (strcmp(b->gone[i], name) == 0)
-            return true;
-    if (!b->gone)
-        b->gone = calloc(GONE_ROLES_MAX, sizeof *b->gone);
-    char *copy = strdup(name);
-    if (!b->gone || !copy) {
-        free(copy);
-        return false;
-    }
-    if (b->n_gone == GONE_ROLES_MAX)
-        forget_oldest(b);
-    b->gone[b->n_gone++] = copy;
-    return true;
-}
-
-/* All roles of `rows` in roles[0..*n), which has room, and behind them those that were there before.  A device's row
- * names its roles until it is read again, for which the snapshot does not wait: to be without its other rights until
- * then, only because one role was dropped, would cost it messages.  A dropped role has no rules, and so has nothing to
- * deny either; one that was never known denies all. */
-static bool list_roles(struct ia_builder *b, const struct ia_rows *rows, const char **roles, size_t *n)
-{
-    const char *name;
-    memcpy(roles, rows->roles, rows->n_roles * sizeof *roles);
-    qsort(roles, rows->n_roles, sizeof *roles, by_text);
-    for (size_t i = 0; b->last.policy && (name = ia_policy_role_name(b->last.policy, i)) != NULL; i++)
-        if (!is_among(roles, rows->n_roles, name) && !note_gone(b, name))
-            return false;
-    *n = rows->n_roles;
-    for (size_t i = 0; i < b->n_gone; i++)
-        if (!is_among(roles, rows->n_roles, b->gone[i])) /* it may be there again */
-            roles[(*n)++] = b->gone[i];
-    return true;
-}
-
 static enum ia_rc build_policy(struct ia_builder *b, const struct ia_rows *rows, const struct ia_problem_sink *sink,
                                struct ia_snapshot *fresh, struct ia_err *err)
 {
     struct rule_notes notes = {.rows = rows, .texts = calloc(rows->n_rules + 1, sizeof(char *))};
-    ia_autofree const char **roles = malloc((rows->n_roles + GONE_ROLES_MAX) * sizeof *roles);
-    size_t n_roles = 0;
-    if (!notes.texts || !roles || !list_roles(b, rows, roles, &n_roles)) {
+    ia_autofree const char **roles = malloc((rows->n_roles + IA_GONE_ROLES_MAX) * sizeof *roles);
+    size_t n_roles = rows->n_roles;
+    if (roles && n_roles)
+        memcpy(roles, rows->roles, n_roles * sizeof *roles);
+    if (!notes.texts || !roles || !ia_gone_roles_add(&b->gone, b->last.policy, roles, &n_roles)) {
         free(notes.texts);
         return ia_fail(err, IA_NOMEM, "out of memory");
     }
