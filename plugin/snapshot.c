@@ -415,6 +415,11 @@ static enum ia_rc build_issuers(const struct ia_rows *rows, const struct ia_refr
     return rc;
 }
 
+bool ia_builder_knows_role(const struct ia_builder *builder, const char *role)
+{
+    return builder->last.policy && ia_policy_role(builder->last.policy, role);
+}
+
 /* Take over the parts that were built anew. */
 static void keep(struct ia_builder *b, const struct ia_snapshot *fresh)
 {

@@ -39,6 +39,9 @@ struct ia_builder; /* the worker's: parsed certificates and the parts built last
 struct ia_builder *ia_builder_new(void);
 void ia_builder_free(struct ia_builder *builder);
 
+/* Does the snapshot built last have that role? */
+bool ia_builder_knows_role(const struct ia_builder *builder, const char *role);
+
 /* Build a snapshot from the parts that `rows` holds (`what`: set of enum ia_load, CAs and CRLs together) and, for the
  * others, those built before.  `refresh` has the keys of issuers whose jwks come by URL.  IA_NOMEM is the only failure.
  * The caller owns *out. */

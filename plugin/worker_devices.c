@@ -56,12 +56,35 @@ static bool take_ids(struct ia_worker *w, struct ia_reply *reply)
     return true;
 }
 
+static bool has_unknown_role(const struct ia_worker *w, const struct ia_device_rows *rows)
+{
+    for (size_t i = 0; i < rows->n; i++)
+        for (size_t k = 0; k < rows->rows[i].roles.n; k++)
+            if (!ia_builder_knows_role(w->builder, rows->rows[i].roles.items[k]))
+                return true;
+    return false;
+}
+
+/* A role was made and granted since the policy was read.  A device is not told of it before the snapshot that has it:
+ * until then it would be denied everything.  Tried once, so that nothing can hold a revocation back. */
+static bool roles_first(struct ia_worker *w, const struct ia_device_rows *rows)
+{
+    w->roles_read = !w->roles_read && has_unknown_role(w, rows);
+    if (w->roles_read)
+        w->dirty |= IA_LOAD_POLICY;
+    return w->roles_read;
+}
+
 enum ia_rc ia_worker_read_changed(struct ia_worker *w, struct ia_err *err)
 {
     struct ia_device_rows *rows = NULL;
     enum ia_rc rc = ia_db_devices_by_id(w->db, (const char *const *)w->changed, w->n_changed, &rows, err);
     if (rc != IA_OK)
         return rc;
+    if (roles_first(w, rows)) {
+        ia_device_rows_free(rows);
+        return IA_OK; /* the ids stay: they are read again */
+    }
     struct ia_reply *reply = records(IA_REPLY_DEVICES, rows);
     ia_device_rows_free(rows);
     if (!reply || !take_ids(w, reply)) {

@@ -43,6 +43,7 @@ struct ia_worker {
     bool walk_again;                   /* all devices may have changed: once more from the beginning */
     char *changed[IA_CHANGED_IDS_MAX]; /* ids of devices to read again */
     size_t n_changed;
+    bool roles_read; /* the policy was read again for their sake */
 
     int64_t events_from;                /* status events after this id are to be published, INT64_MAX: none */
     int64_t last_event;                 /* the highest id published, -1: not yet known */

@@ -224,6 +224,33 @@ START_TEST(device_is_registered_found_and_followed)
 }
 END_TEST
 
+/* However it came to be there, here without a notification: the snapshot that has it comes before its holder's record.
+ */
+START_TEST(new_role_comes_before_those_who_hold_it)
+{
+    int64_t ca_id = register_ca();
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    ask(IA_REQUEST_REGISTER, &info, ca_id, "dev-1");
+    await(IA_REPLY_ANSWER);
+    kit_run(&kit, "ALTER TABLE iot_auth.role DISABLE TRIGGER USER");
+    kit_run(&kit, "INSERT INTO iot_auth.role (role) VALUES ('fresh')");
+    kit_run(&kit, "SELECT iot_auth.grant_device_role('dev-1', 'fresh')");
+    bool has_role = false;
+    for (struct ia_reply *reply; (reply = ia_worker_reply(worker, PATIENCE_US)) != NULL; ia_reply_free(reply)) {
+        if (reply->kind == IA_REPLY_SNAPSHOT)
+            has_role = ia_policy_role(reply->snapshot->policy, "fresh") != NULL;
+        if (reply->kind == IA_REPLY_DEVICES && ia_device_role(reply->devices[0], NULL)) {
+            ck_assert(has_role);
+            ia_reply_free(reply);
+            break;
+        }
+    }
+    ck_assert(has_role);
+    stop_in_time();
+}
+END_TEST
+
 START_TEST(refused_registration_has_the_registrys_reason)
 {
     int64_t ca_id = register_ca();
@@ -386,6 +413,7 @@ static void add_cases(Suite *s)
     tcase_add_checked_fixture(with, set_up, tear_down);
     tcase_add_test(with, worker_begins_with_snapshot_state_and_all_devices);
     tcase_add_test(with, device_is_registered_found_and_followed);
+    tcase_add_test(with, new_role_comes_before_those_who_hold_it);
     tcase_add_test(with, refused_registration_has_the_registrys_reason);
     tcase_add_test(with, change_of_configuration_brings_a_snapshot);
     tcase_add_test(with, events_are_written_also_those_of_the_last_moment);
