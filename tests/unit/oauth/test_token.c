@@ -163,7 +163,8 @@ START_TEST(signature_is_judged_before_the_claims)
 {
     struct ia_issuer_set *set = fixture_one(fixture_spec());
     char *token = fixture_token("{\"iss\":\"" ISS "\",\"aud\":\"x\",\"exp\":1}");
-    token[strlen(token) - 10] ^= 1;
+    char *at = &token[strlen(token) - 10];
+    *at = *at == 'A' ? 'B' : 'A'; /* still base64url */
     ck_assert_int_eq(fixture_verify(set, token, NULL, NULL), IA_R_TOKEN_SIGNATURE);
     free(token);
     ia_issuer_set_free(set);
