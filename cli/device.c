@@ -147,14 +147,15 @@ static void clear(struct registry *r)
 
 /* ---- who asks ---- */
 
-static enum ia_reason reason_of(const struct holder *h, int64_t now)
+static enum ia_reason reason_of(const struct registry *r, const struct holder *h, int64_t now)
 {
     if (!h->ca || !h->ca->active)
         return IA_R_CA_INACTIVE;
     struct ia_device *device = ia_device_new(h->row);
     if (!device)
         return IA_R_INTERNAL;
-    enum ia_reason reason = ia_decide_device(device, &h->row->certificate_ca_id, 1, h->row->device_id, now);
+    enum ia_reason reason =
+        ia_decide_device(device, r->profiles, &h->row->certificate_ca_id, 1, h->row->device_id, now);
     ia_device_free(device);
     return reason;
 }
@@ -175,7 +176,7 @@ static struct holder choose(const struct registry *r, int64_t now)
     for (size_t i = 0; i < r->devices->n; i++) {
         struct holder h = {.row = &r->devices->rows[i]};
         h.ca = ia_profile_find(r->profiles, h.row->certificate_ca_id);
-        h.reason = reason_of(&h, now);
+        h.reason = reason_of(r, &h, now);
         if (!best.row || better(&h, &best))
             best = h;
     }

@@ -97,19 +97,20 @@ static enum ia_reason of_device(enum ia_device_status status)
     return IA_R_DEVICE_REVOKED;
 }
 
-static bool is_among(int64_t ca_id, const int64_t *cas, size_t n)
+/* The certificate is the very one that was registered, so no CA can pass for another here. */
+static bool fits_one(const struct ia_profile_set *profiles, int64_t ca_id, const int64_t *cas, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (cas[i] == ca_id)
+        if (ia_profile_in_line(profiles, ca_id, cas[i]))
             return true;
     return false;
 }
 
-enum ia_reason ia_decide_device(const struct ia_device *device, const int64_t *cas, size_t n, const char *device_id,
-                                int64_t now)
+enum ia_reason ia_decide_device(const struct ia_device *device, const struct ia_profile_set *profiles,
+                                const int64_t *cas, size_t n, const char *device_id, int64_t now)
 {
     /* The certificate was registered under another name or CA: rows were edited, or the CA's template changed. */
-    if (strcmp(ia_device_id(device), device_id) != 0 || !is_among(device->certificate_ca_id, cas, n))
+    if (strcmp(ia_device_id(device), device_id) != 0 || !fits_one(profiles, device->certificate_ca_id, cas, n))
         return IA_R_DEVICE_CONFLICT;
     enum ia_reason reason = device->too_large ? IA_R_INTERNAL : of_device(device->status);
     if (reason == IA_R_NONE)

@@ -20,7 +20,7 @@ bool ia_decide_client_id(const struct ia_profile *profile, const char *device_id
 
 /* May this device be connected at `now`, having come with a certificate that names `device_id`, with the registered CAs
  * cas[0..n) on and above its chain?  The record must be of that device, and its certificate have been registered under
- * one of those: not always the nearest, for a CA may have been renewed with the same key since, or one further down
- * have been registered too. */
-enum ia_reason ia_decide_device(const struct ia_device *device, const int64_t *cas, size_t n, const char *device_id,
-                                int64_t now);
+ * one of those, or one in line of succession with it: not always the nearest, for a CA may have been renewed since,
+ * with the same key or above an intermediate that stays, or one further down have been registered too. */
+enum ia_reason ia_decide_device(const struct ia_device *device, const struct ia_profile_set *profiles,
+                                const int64_t *cas, size_t n, const char *device_id, int64_t now);

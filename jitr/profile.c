@@ -156,6 +156,23 @@ const struct ia_profile *ia_profile_find(const struct ia_profile_set *set, int64
     return bsearch(&key, set->list, set->n, sizeof key, by_ca_id);
 }
 
+/* The registry refuses a circle of CAs; one that slipped in must not hold up the broker. */
+static bool succeeds(const struct ia_profile_set *set, int64_t successor, int64_t predecessor)
+{
+    const struct ia_profile *p = ia_profile_find(set, successor);
+    for (size_t steps = 0; p && p->replaces && steps < set->n; steps++) {
+        if (p->replaces == predecessor)
+            return true;
+        p = ia_profile_find(set, p->replaces);
+    }
+    return false;
+}
+
+bool ia_profile_in_line(const struct ia_profile_set *set, int64_t a, int64_t b)
+{
+    return a == b || succeeds(set, a, b) || succeeds(set, b, a);
+}
+
 size_t ia_profile_count(const struct ia_profile_set *set)
 {
     return set->n;

@@ -40,4 +40,8 @@ void ia_profile_set_fingerprint(struct ia_profile_set *set, int64_t ca_id, const
 
 /* The CA of that id, or NULL: borrowed from the set. */
 const struct ia_profile *ia_profile_find(const struct ia_profile_set *set, int64_t ca_id);
+
+/* Are both the same CA, or does one replace the other, directly or through others in between? */
+bool ia_profile_in_line(const struct ia_profile_set *set, int64_t a, int64_t b);
+
 size_t ia_profile_count(const struct ia_profile_set *set);

@@ -141,7 +141,7 @@ static enum ia_reason decide_record(struct ia_connect *c)
         return reason;
     c->device = ia_device_ref(device);
     c->attempt.device = c->device;
-    reason = ia_decide_device(c->device, c->chain.cas, c->chain.n_cas, c->device_id, c->now);
+    reason = ia_decide_device(c->device, snapshot(c)->profiles, c->chain.cas, c->chain.n_cas, c->device_id, c->now);
     if (reason == IA_R_INTERNAL)
         return ia_connect_refuse(c, reason, "the device has more roles and attributes than are kept (60000 bytes)");
     if (reason != IA_R_NONE)

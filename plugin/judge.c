@@ -27,7 +27,8 @@ static enum ia_reason judge_certificate(const struct ia_core *core, struct ia_se
         if (!ca || !address_admitted(core, s, IA_IP_CA, ca->name, now))
             return ca ? IA_R_ADDRESS_DENIED : IA_R_CA_INACTIVE;
     }
-    reason = ia_decide_device(s->device, s->chain->cas, s->chain->n_cas, ia_device_id(s->device), now);
+    reason =
+        ia_decide_device(s->device, snapshot->profiles, s->chain->cas, s->chain->n_cas, ia_device_id(s->device), now);
     if (reason != IA_R_NONE)
         return reason;
     if (!address_admitted(core, s, IA_IP_DEVICE, ia_device_id(s->device), now))
@@ -162,7 +163,8 @@ enum ia_reason ia_judge_ended(struct ia_core *core, const struct ia_session *ses
     if (chain)
         reason = ia_chain_recheck(core->snapshot->cas, session->chain, now);
     if (reason == IA_R_NONE && chain && session->device)
-        reason = ia_decide_device(session->device, chain->cas, chain->n_cas, ia_device_id(session->device), now);
+        reason = ia_decide_device(session->device, core->snapshot->profiles, chain->cas, chain->n_cas,
+                                  ia_device_id(session->device), now);
     if (reason == IA_R_NONE && session->token)
         reason = ia_token_recheck(core->snapshot->issuers, session->token, now, &ends, &why);
     return reason;

@@ -255,6 +255,34 @@ def test_a_fleet_outlives_the_registration_of_its_intermediate(site):
     site.connect(broker, device)
 
 
+def test_a_fleet_outlives_the_renewal_of_its_root(site):
+    """The root has a new key; the intermediate, and all that it has issued, goes on below it, under a new certificate."""
+    old, new = pki.root("acme"), pki.root("acme 2")
+    site.register(old, "acme")
+    site.register(new, "acme-2", replaces="acme")
+    line = old.intermediate("line 7")
+    moved = line.recertified_by(new)
+    before, after = line.issue("sensor-1"), moved.issue("sensor-2")
+    broker = site.broker()
+    site.connect(broker, before).disconnect()
+    site.connect(broker, after).disconnect()
+    broker.restart()  # it remembers the chains that it has verified
+    site.connect(broker, before.beside_with(moved))
+    site.connect(broker, after.beside_with(line))  # a device that has not been given the new one
+
+
+def test_an_intermediate_below_an_unrelated_root_is_a_conflict(site):
+    old, other = pki.root("acme"), pki.root("other")
+    site.register(old, "acme")
+    site.register(other, "other")
+    line = old.intermediate("line 7")
+    device = line.issue("sensor-1")
+    broker = site.broker()
+    site.connect(broker, device).disconnect()
+    broker.restart()
+    site.assert_refused("device_conflict", broker, device.beside_with(line.recertified_by(other)))
+
+
 # Revocation lists
 
 

@@ -130,6 +130,9 @@ static const struct {
     {"certificate revoked", IA_DEVICE_ACTIVE, IA_CERT_REVOKED, 1, 2000, "pump-1", IA_R_CERTIFICATE_REVOKED},
     {"expired", IA_DEVICE_ACTIVE, IA_CERT_ACTIVE, 1, 999, "pump-1", IA_R_CERTIFICATE_EXPIRED},
     {"of a CA above, or the CA renewed", IA_DEVICE_ACTIVE, IA_CERT_ACTIVE, 7, 2000, "pump-1", IA_R_NONE},
+    {"of the one that it replaces", IA_DEVICE_ACTIVE, IA_CERT_ACTIVE, 3, 2000, "pump-1", IA_R_NONE},
+    {"of one that replaces it", IA_DEVICE_ACTIVE, IA_CERT_ACTIVE, 8, 2000, "pump-1", IA_R_NONE},
+    {"of one that replaces the same", IA_DEVICE_ACTIVE, IA_CERT_ACTIVE, 9, 2000, "pump-1", IA_R_DEVICE_CONFLICT},
     {"another CA's certificate", IA_DEVICE_ACTIVE, IA_CERT_ACTIVE, 2, 2000, "pump-1", IA_R_DEVICE_CONFLICT},
     {"another device's certificate", IA_DEVICE_ACTIVE, IA_CERT_ACTIVE, 1, 2000, "pump-2", IA_R_DEVICE_CONFLICT},
 };
@@ -141,11 +144,19 @@ START_TEST(record_decides_as_listed)
                                 .certificate_status = records[_i].certificate,
                                 .certificate_ca_id = records[_i].ca_id,
                                 .not_after = records[_i].not_after};
+    static const struct ia_ca_row line[] = {
+        {.ca_id = 1, .name = "acme", .device_id_template = "${cert.cn}", .replaces = 3},
+        {.ca_id = 8, .name = "acme-next", .device_id_template = "${cert.cn}", .replaces = 1},
+        {.ca_id = 9, .name = "acme-other", .device_id_template = "${cert.cn}", .replaces = 3},
+    };
     static const int64_t cas[] = {1, 7};
+    struct ia_profile_set *set = NULL;
+    ck_assert_int_eq(ia_profile_set_build(line, 3, note, NULL, &set, NULL), IA_OK);
     struct ia_device *d = ia_device_new(&row);
-    ck_assert_msg(ia_decide_device(d, cas, 2, "pump-1", 1000) == records[_i].reason, "%s", records[_i].label);
-    ck_assert_int_eq(ia_decide_device(d, cas, 0, "pump-1", 1000), IA_R_DEVICE_CONFLICT);
+    ck_assert_msg(ia_decide_device(d, set, cas, 2, "pump-1", 1000) == records[_i].reason, "%s", records[_i].label);
+    ck_assert_int_eq(ia_decide_device(d, set, cas, 0, "pump-1", 1000), IA_R_DEVICE_CONFLICT);
     ia_device_free(d);
+    ia_profile_set_free(set);
 }
 END_TEST
 

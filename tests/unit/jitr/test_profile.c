@@ -105,6 +105,36 @@ START_TEST(profile_outlives_its_rows)
 }
 END_TEST
 
+static const struct {
+    int64_t a, b;
+    bool in_line;
+} lines[] = {
+    {1, 1, true},   {5, 5, true},   /* itself, also where it is not there */
+    {2, 1, true},   {1, 2, true},   /* directly, either way */
+    {3, 1, true},   {1, 3, true},   /* through 2 */
+    {4, 2, false},  {2, 4, false},  /* both replace 1 */
+    {1, 0, false},  {0, 1, false},  /* 'none' is no CA */
+    {6, 5, true},   {5, 6, true},   /* the predecessor admits nobody */
+    {10, 11, true}, {11, 10, true}, /* a circle … */
+    {10, 1, false}, {1, 10, false}, /* … which ends */
+    {12, 11, true}, {12, 1, false}, /* into a circle */
+};
+
+START_TEST(line_of_succession_is_as_listed)
+{
+    static const int64_t replaced[][2] = {{1, 0}, {2, 1}, {3, 2}, {4, 1}, {6, 5}, {10, 11}, {11, 10}, {12, 10}};
+    struct ia_ca_row rows[8];
+    for (size_t i = 0; i < 8; i++) {
+        rows[i] = row(replaced[i][0], "acme");
+        rows[i].replaces = replaced[i][1];
+    }
+    struct ia_profile_set *set = build(rows, 8);
+    ck_assert_msg(ia_profile_in_line(set, lines[_i].a, lines[_i].b) == lines[_i].in_line, "%lld, %lld",
+                  (long long)lines[_i].a, (long long)lines[_i].b);
+    ia_profile_set_free(set);
+}
+END_TEST
+
 START_TEST(profiles_are_found_whatever_the_order_of_rows)
 {
     struct ia_ca_row rows[] = {row(30, "c"), row(10, "a"), row(20, "b")};
@@ -217,6 +247,7 @@ int main(void)
     TCase *c = tcase_create("profile");
     tcase_add_test(c, profile_holds_what_the_row_says);
     tcase_add_test(c, profile_outlives_its_rows);
+    tcase_add_loop_test(c, line_of_succession_is_as_listed, 0, sizeof lines / sizeof lines[0]);
     tcase_add_test(c, profiles_are_found_whatever_the_order_of_rows);
     tcase_add_loop_test(c, profile_with_bad_template_is_left_out_and_told_once, 0, (int)(sizeof bad / sizeof bad[0]));
     tcase_add_test(c, profile_gets_its_fingerprint_and_unknown_cas_none);
