@@ -192,6 +192,8 @@ static void apply_page(struct ia_core *core, struct ia_reply *reply)
 static void begin_resync(struct ia_core *core)
 {
     core->seen++;
+    if (core->seen == core->walked_seen) /* 255 came to no end: what the earliest of them found counts as found later */
+        core->walked_seen++;
     core->sweeping = false;
 }
 
@@ -199,6 +201,7 @@ static void begin_resync(struct ia_core *core)
 static void end_resync(struct ia_core *core)
 {
     core->resynced = true;
+    core->walked_seen = core->seen;
     ia_sessions_each(core->sessions, condemn_unseen, core);
     core->sweeping = true; /* in slices, from TICK */
     ia_device_cache_sweep_begin(core->devices);

@@ -38,7 +38,8 @@ struct ia_core {
     struct ia_counters counters;
     bool db_up;
     int64_t db_contact_s;                /* wall clock of the last answer */
-    uint8_t seen;                        /* mark of the present walk through all devices */
+    uint8_t seen;                        /* mark of the present walk through all devices, or of the last */
+    uint8_t walked_seen;                 /* mark of the last that came to its end */
     bool resynced;                       /* all devices have been read at least once */
     bool sweeping;                       /* removing what the last walk did not find */
     bool walking;                        /* a round through the live sessions is under way */

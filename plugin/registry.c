@@ -44,11 +44,12 @@ static void asked(struct ia_pending *p, bool registering)
 }
 
 /* The record in memory.  One that the last walk through all devices did not find is gone, also where the sweep has yet
- * to come by. */
+ * to come by, or the next walk has called it off. */
 static struct ia_device *recall(struct ia_core *core, const uint8_t *fingerprint)
 {
     struct ia_device *device = ia_device_cache_find(core->devices, fingerprint);
-    if (!device || !core->sweeping || device->seen == core->seen)
+    uint8_t walks = (uint8_t)(core->seen - core->walked_seen);
+    if (!device || (uint8_t)(core->seen - device->seen) <= walks)
         return device;
     ia_device_cache_remove(core->devices, fingerprint);
     return NULL;

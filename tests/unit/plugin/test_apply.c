@@ -118,6 +118,39 @@ START_TEST(deleted_device_is_unknown_before_the_sweep_has_come_by)
 }
 END_TEST
 
+/* The next walk begins before the sweep has come by, and calls it off. */
+START_TEST(deleted_device_stays_unknown_while_the_next_walk_is_under_way)
+{
+    world_start_connected(&device, false);
+    begin();
+    end();
+    begin();
+    ia_apply(world.core);
+    size_t asked = worker_asked(IA_REQUEST_REGISTER);
+    struct mosquitto again = world_client("dev-1", "plain_leaf");
+    ck_assert_int_ne(world_connect(&again), MOSQ_ERR_SUCCESS);
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_REGISTER), asked + 1);
+    world_stop();
+}
+END_TEST
+
+/* The connection is lost again and again, each time in the middle of the walk. */
+START_TEST(walks_that_come_to_no_end_make_nobody_unknown)
+{
+    world_start_connected(&device, false);
+    begin();
+    world_dev1_is(IA_DEVICE_ACTIVE); /* found by the first of them */
+    for (int i = 0; i < 600; i++) {  /* the mark is one byte */
+        begin();
+        ia_apply(world.core);
+        struct mosquitto again = world_client("dev-1", "plain_leaf");
+        ck_assert_int_eq(world_connect(&again), MOSQ_ERR_SUCCESS);
+        world_disconnect(&again);
+    }
+    world_stop();
+}
+END_TEST
+
 START_TEST(walk_that_finds_all_as_it_was_changes_nothing)
 {
     struct ia_device_row row = world_device("plain_leaf", "dev-1");
@@ -234,6 +267,8 @@ static void cases(TCase *c)
     tcase_add_test(c, session_is_judged_also_when_its_record_cannot_be_kept);
     tcase_add_test(c, walk_makes_good_what_was_missed);
     tcase_add_test(c, deleted_device_is_unknown_before_the_sweep_has_come_by);
+    tcase_add_test(c, deleted_device_stays_unknown_while_the_next_walk_is_under_way);
+    tcase_add_test(c, walks_that_come_to_no_end_make_nobody_unknown);
     tcase_add_test(c, walk_that_finds_all_as_it_was_changes_nothing);
     tcase_add_test(c, walk_brings_a_changed_record_to_its_session);
     tcase_add_test(c, walk_with_a_full_cache_still_judges_who_is_connected);
