@@ -15,7 +15,7 @@
 
 #define IA_TAIL_OVERLAP    65536 /* event ids that may still come after the last: transactions commit out of order */
 #define IA_CHANGED_IDS_MAX 1000  /* changed devices read one by one; more: all are read again */
-#define IA_LOCKED_CAS      8
+#define IA_LOCKED_CAS      64
 #define IA_TROUBLES_MAX    16
 #define IA_STEPS           7
 

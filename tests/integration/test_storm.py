@@ -62,6 +62,20 @@ def test_the_newcomers_of_an_authority_under_change_do_not_hold_up_those_of_othe
     site.connect_within(3.0, broker, acme.issue("sensor-1"))
 
 
+def test_many_authorities_under_change_do_not_hold_up_the_newcomers_of_others(site):
+    """One open transaction on all of them: each was tried again every second, which left the worker no time."""
+    fleets, other = [site.fleet("acme-%d" % n) for n in range(8)], site.fleet("other")
+    broker = site.broker()
+    with contextlib.closing(site.registry.database.admin()) as administrator:
+        administrator.autocommit = False
+        administrator.cursor().execute("UPDATE iot_auth.ca SET max_devices = 100 WHERE name <> 'other'")
+        waiting = [site.client(broker, fleet.issue("s-%d-%d" % (n, i))) for i in range(20) for n, fleet in enumerate(fleets)]
+        assert 0 not in site.connect_all(waiting)
+        site.connect_within(6.0, broker, other.issue("newcomer"))
+        administrator.rollback()
+    site.connect_within(10.0, broker, fleets[0].issue("s-0-0"))
+
+
 # Thousands of sessions
 
 
