@@ -224,9 +224,10 @@ static int answer(enum ia_verdict verdict, const struct ia_rule *rule)
     if (rule)
         printf(" rule %" PRId64 " of role %s: %s %s\n", rule->rule_id, rule->role, rule->allow ? "ALLOW" : "DENY",
                rule->topic_filter);
+    else if (verdict == IA_NO_MATCH)
+        puts(" no rule allows it");
     else
-        puts(verdict == IA_NO_MATCH ? " no rule allows it"
-                                    : " the topic is not valid, a role is broken, or it has too many roles");
+        printf(" the topic is not valid, a role is broken, or it has more than %d roles\n", IA_SUBJECT_ROLES_MAX);
     return allowed ? IA_EXIT_ALLOW : IA_EXIT_DENY;
 }
 

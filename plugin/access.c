@@ -96,11 +96,13 @@ static void tell_denial(struct ia_core *core, struct ia_session *s, const struct
         a.ca = ia_profile_find(core->snapshot->profiles, s->ca_id);
     int n = snprintf(a.detail, sizeof a.detail, "%s %.100s: ", verb(access->action), access->topic);
     if (n > 0 && (size_t)n < sizeof a.detail) {
-        const char *broken = s->binding.broken ? "a role is missing, or it has too many" : "no rule allows it";
+        size_t left = sizeof a.detail - (size_t)n;
         if (rule_id)
-            (void)snprintf(a.detail + n, sizeof a.detail - (size_t)n, "rule %lld", (long long)rule_id);
+            (void)snprintf(a.detail + n, left, "rule %lld", (long long)rule_id);
+        else if (s->binding.broken)
+            (void)snprintf(a.detail + n, left, "a role is missing, or it has more than %d", IA_SUBJECT_ROLES_MAX);
         else
-            (void)snprintf(a.detail + n, sizeof a.detail - (size_t)n, "%s", broken);
+            (void)snprintf(a.detail + n, left, "no rule allows it");
     }
     ia_report_denied(core, &a);
 }
