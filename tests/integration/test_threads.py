@@ -3,7 +3,10 @@
 import os
 import pathlib
 
+import pytest
+
 import pg
+from broker import VALGRIND
 
 STANDARD = 3  # descriptors of stdin, stdout and stderr
 
@@ -24,6 +27,7 @@ def tables(broker):
     return open_files(tasks / str(broker.process.pid)), open_files(worker)
 
 
+@pytest.mark.skipif(VALGRIND, reason="valgrind keeps files of its own in every table")
 def test_the_worker_shares_no_file_with_the_broker_but_what_wakes_it(site):
     """A shared table would cost the broker 5 % of its CPU, and keep a rotated log's disk space."""
     acme = site.fleet()
