@@ -15,8 +15,8 @@ struct ia_ip {
     uint8_t addr[16];
 };
 
-/* Parse what the broker calls a client's address, zone index (`%eth0`) included.  Sets valid = false on anything else.
- */
+/* Parse what the broker calls a client's address, zone index (`%eth0`) included.  Sets valid = false on anything
+ * else. */
 struct ia_ip ia_ip_parse(const char *text);
 
 /* One row of ip_rule (borrowed texts). */

@@ -3,8 +3,7 @@
  *   bare       EVP_DigestVerify alone, with a key that was parsed before: what no verifier can do without
  *   first      ia_token_verify: form, JSON, issuer, key, signature, claims
  *   repeated   ia_token_cache_verify of a token that passed before
- *   libjwt     jwt_decode, which parses the key each time (it knows neither PS256 nor EdDSA)
- */
+ *   libjwt     jwt_decode, which parses the key each time (it knows neither PS256 nor EdDSA) */
 #include "bench.h"
 #include "oauth/token_cache.h"
 #include "tests/unit/oauth/mint.h"

@@ -1,5 +1,5 @@
-/* Decisions about a device from its certificate's chain, its CA's profile and its record alone: no clock, no database.
- */
+/* Decisions about a device from its certificate's chain, its CA's profile and its record alone: no clock, no
+ * database. */
 #pragma once
 
 #include "common/reason.h"

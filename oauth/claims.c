@@ -72,8 +72,7 @@ static bool read_texts(const json_t *value, struct ia_slice *out, size_t max, si
     }
     if (!json_is_array(value) || json_array_size(value) > max)
         return false;
-    json_array_foreach(value, i, entry)
-    {
+    json_array_foreach(value, i, entry) {
         if (!json_is_string(entry))
             return false;
         out[(*n)++] = slice_of(entry);
@@ -195,8 +194,7 @@ static void read_claims(const json_t *payload, struct ia_claims *out)
 {
     const char *name;
     json_t *value;
-    json_object_foreach((json_t *)payload, name, value)
-    {
+    json_object_foreach((json_t *)payload, name, value) {
         if (out->n_claims == IA_CLAIMS_MAX)
             return;
         if (keep_claim(name, value, &out->claims[out->n_claims]))

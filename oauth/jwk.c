@@ -185,8 +185,7 @@ static bool key_ops_verify(const json_t *ops)
 {
     size_t i;
     json_t *op;
-    json_array_foreach(ops, i, op)
-    {
+    json_array_foreach(ops, i, op) {
         if (json_is_string(op) && strcmp(json_string_value(op), "verify") == 0)
             return true;
     }

@@ -41,8 +41,7 @@ static bool parse_keys(const json_t *array, const struct report *report, struct 
     size_t i;
     json_t *json;
     char wrong[IA_JWK_TEXT_MAX];
-    json_array_foreach(array, i, json)
-    {
+    json_array_foreach(array, i, json) {
         switch (ia_jwk_parse(json, &jwks->keys[jwks->n], wrong)) {
         case IA_JWK_OK:
             jwks->n++;

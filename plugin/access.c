@@ -196,8 +196,8 @@ static bool check_record(void *ctx, struct ia_device *device)
     return !o->allowed;
 }
 
-/* An ended session: a device by what memory says now, or (evicted since) said then; an app by the scopes that it had.
- */
+/* An ended session: a device by what memory says now, or (evicted since) said then; an app by the scopes that it
+ * had. */
 static bool check_ended(struct ia_core *core, struct ia_session *s, const struct ia_access *access)
 {
     if (s->kind == IA_SESSION_STRANGER || is_final(s))

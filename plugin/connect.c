@@ -222,8 +222,8 @@ static enum ia_reason decide_token(struct ia_connect *c)
     return ia_connect_refuse(c, reason, why.detail);
 }
 
-/* An app: the token decides who it is; a certificate beside it must be an ACTIVE device's, and the token bound to it.
- */
+/* An app: the token decides who it is; a certificate beside it must be an ACTIVE device's, and the token bound to
+ * it. */
 static enum ia_reason decide_app(struct ia_connect *c)
 {
     c->attempt.app = true;

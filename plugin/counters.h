@@ -17,7 +17,7 @@ struct ia_counters {
     uint64_t events_dropped;         /* sampled away, or no room */
 };
 
-/* Call fn with the topic below $SYS/broker/iot-auth/ and the value of each counter that is not 0, or is always shown.
- */
+/* Call fn with the topic below $SYS/broker/iot-auth/ and the value of each counter that is not 0, or is always
+ * shown. */
 typedef void ia_counter_fn(void *ctx, const char *name, int64_t value);
 void ia_counters_each(const struct ia_counters *counters, ia_counter_fn *fn, void *ctx);

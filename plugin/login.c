@@ -169,8 +169,8 @@ static bool is_reauthentication(struct ia_core *core, struct mosquitto *client, 
 
 /* ---- other clients */
 
-/* Leave the client to the next plugin or the password file, unless it would take over what belongs to a device or app.
- */
+/* Leave the client to the next plugin or the password file, unless it would take over what belongs to a device or
+ * app. */
 static int hand_on(struct ia_connect *c)
 {
     const struct ia_session *ended = ia_session_find(c->core->sessions, c->client);

@@ -17,8 +17,8 @@ void ia_mosq_init(void);
 /* Is this Mosquitto 2.1 or newer? */
 bool ia_mosq_is_21(void);
 
-/* The context that Mosquitto has under that client id (2.1), or NULL: there is none, or it is 2.0 and cannot be asked.
- */
+/* The context that Mosquitto has under that client id (2.1), or NULL: there is none, or it is 2.0 and cannot be
+ * asked. */
 struct mosquitto *ia_mosq_client(const char *client_id);
 
 /* Has this client a connection, as far as can be seen from its context? */

@@ -10,8 +10,8 @@ struct ia_outbox;
 struct ia_outbox *ia_outbox_new(const char *node_name); /* borrows the name; NULL: out of memory */
 void ia_outbox_free(struct ia_outbox *outbox);
 
-/* Queue one row.  When memory or room lacks, it is dropped and counted: nothing depends on these rows for a decision.
- */
+/* Queue one row.  When memory or room lacks, it is dropped and counted: nothing depends on these rows for a
+ * decision. */
 void ia_outbox_ca(struct ia_outbox *outbox, int64_t ca_id, const struct ia_cert_info *info, const char *problem);
 void ia_outbox_rule(struct ia_outbox *outbox, int64_t rule_id, const char *problem);
 void ia_outbox_issuer(struct ia_outbox *outbox, const char *name, const char *problem);

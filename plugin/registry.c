@@ -195,8 +195,7 @@ void ia_registry_ask_by_name(struct ia_core *core, const char *device_id)
 void ia_registry_clear(struct ia_core *core)
 {
     struct ia_pending *p, *next;
-    HASH_ITER(hh, core->pending, p, next)
-    {
+    HASH_ITER(hh, core->pending, p, next) {
         HASH_DEL(core->pending, p);
         free(p);
     }
@@ -206,8 +205,7 @@ void ia_registry_tidy(struct ia_core *core)
 {
     struct ia_pending *p, *next;
     int64_t now = ia_monotonic_us();
-    HASH_ITER(hh, core->pending, p, next)
-    {
+    HASH_ITER(hh, core->pending, p, next) {
         if (now - p->at_us < (p->answered ? NEGATIVE_US : UNANSWERED_US))
             continue;
         HASH_DEL(core->pending, p);

@@ -158,7 +158,7 @@ void ia_sessions_free(struct ia_sessions *sessions)
         return;
     struct ia_session *s, *next;
     HASH_ITER(hh, sessions->by_client, s, next)
-    forget(sessions, s);
+        forget(sessions, s);
     free(sessions);
 }
 
@@ -285,8 +285,8 @@ struct ia_session *ia_session_owner(const struct ia_sessions *sessions, const ch
     if (!o)
         return NULL;
     DL_FOREACH2(o->sessions, s, next_owned)
-    if (s->live)
-        return s;
+        if (s->live)
+            return s;
     return o->sessions;
 }
 
@@ -304,7 +304,7 @@ void ia_sessions_of_device(struct ia_sessions *sessions, const char *device_id, 
     if (!f)
         return;
     DL_FOREACH_SAFE2(f->sessions, s, next, next_same)
-    fn(ctx, s);
+        fn(ctx, s);
 }
 
 void ia_sessions_each(struct ia_sessions *sessions, ia_session_fn *fn, void *ctx)

@@ -57,8 +57,7 @@ static void parsed_free(struct parsed *p)
 static void prune(struct parsed **table, uint64_t round)
 {
     struct parsed *p, *next;
-    HASH_ITER(hh, *table, p, next)
-    {
+    HASH_ITER(hh, *table, p, next) {
         if (p->round == round)
             continue;
         HASH_DEL(*table, p);

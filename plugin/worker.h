@@ -1,6 +1,6 @@
 /* The worker: the one thread that owns the connection to PostgreSQL and the fetching of keys.  It takes requests from
- * the broker thread and answers in order; it listens for changes, reads again what changed and sends whole snapshots.
- */
+ * the broker thread and answers in order; it listens for changes, reads again what changed and sends whole
+ * snapshots. */
 #pragma once
 
 #include "common/error.h"

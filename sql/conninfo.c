@@ -9,8 +9,8 @@
 
 #define CONNECT_TIMEOUT_MAX_S 60
 
-/* What is set unless the user did.  A peer that has gone silent is noticed within 25 s also where no call is waiting.
- */
+/* What is set unless the user did.  A peer that has gone silent is noticed within 25 s also where no call is
+ * waiting. */
 static const struct {
     const char *keyword, *value;
 } defaults[] = {

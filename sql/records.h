@@ -44,8 +44,8 @@ IA_MUST_USE enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const
 IA_MUST_USE enum ia_rc ia_db_connected_devices(struct ia_db *db, const char *const *ids, const int64_t *at_us, size_t n,
                                                struct ia_err *err);
 
-/* Remove events (and nodes not seen) older than `age_s` seconds, at least a day; some thousands a call: call it often.
- */
+/* Remove events (and nodes not seen) older than `age_s` seconds, at least a day; some thousands a call: call it
+ * often. */
 IA_MUST_USE enum ia_rc ia_db_prune(struct ia_db *db, int64_t age_s, struct ia_err *err);
 
 #define IA_UNPARSED_PAGE 1000

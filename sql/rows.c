@@ -302,8 +302,8 @@ static enum ia_rc receive_all(struct ia_db *db, unsigned what, struct loaded *l,
     return rc == IA_OK ? ia_db_pipeline_end(db, deadline, err) : rc;
 }
 
-/* A statement was refused (a table is locked, say): end the pipeline and the transaction, and the connection goes on.
- */
+/* A statement was refused (a table is locked, say): end the pipeline and the transaction, and the connection goes
+ * on. */
 static void give_up(struct ia_db *db)
 {
     int64_t deadline = ia_db_now_ms() + db->query_timeout_ms;

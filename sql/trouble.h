@@ -26,8 +26,8 @@ struct ia_trouble {
 /* Judge an SQLSTATE ("" or NULL: none was given) of a connection or statement that failed. */
 struct ia_trouble ia_trouble_of_state(const char *sqlstate);
 
-/* Judge the message of a connection attempt made with PQERRORS_VERBOSE: by the SQLSTATE in it, else by libpq's words.
- */
+/* Judge the message of a connection attempt made with PQERRORS_VERBOSE: by the SQLSTATE in it, else by libpq's
+ * words. */
 struct ia_trouble ia_trouble_of_message(const char *message);
 
 /* The core of such a message in out[size]: first line, without the part before 'failed:', severity, SQLSTATE and

@@ -1,5 +1,5 @@
-/* The registered CAs of one snapshot, ACTIVE or not, with parents and CRLs.  Built once by the worker, then read-only.
- */
+/* The registered CAs of one snapshot, ACTIVE or not, with parents and CRLs.  Built once by the worker, then
+ * read-only. */
 #pragma once
 
 #include "common/error.h"

@@ -36,6 +36,6 @@ X509 *ia_cert_x509(const struct ia_cert *cert);
 IA_MUST_USE enum ia_rc ia_cert_info_read(X509 *x509, struct ia_cert_info *out, struct ia_err *err);
 
 /* May this certificate act as a registered CA at `now`?  basicConstraints CA, keyCertSign where key usage is present,
- * version 3, security level 2 key and signature, within validity.  Otherwise IA_FORMAT with the cause for `ca.problem`.
- */
+ * version 3, security level 2 key and signature, within validity.  Otherwise IA_FORMAT with the cause for
+ * `ca.problem`. */
 IA_MUST_USE enum ia_rc ia_cert_check_ca(const struct ia_cert *cert, int64_t now, struct ia_err *err);

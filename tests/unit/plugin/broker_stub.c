@@ -120,8 +120,8 @@ static size_t first_kept(void)
     return broker.n_published > BROKER_PUBLISHED_MAX ? broker.n_published - BROKER_PUBLISHED_MAX : 0;
 }
 
-/* --- what only 2.1 has: looked up by name ---------------------------------------------------------------------------
- */
+/* --- what only 2.1 has: looked up by name
+ * --------------------------------------------------------------------------- */
 
 static struct mosquitto *find_client(const char *client_id)
 {
@@ -143,8 +143,8 @@ void *__wrap_dlsym(void *handle, const char *name)
     return symbol;
 }
 
-/* --------------------------------------------------------------------------------------------------------------------
- */
+/*
+-------------------------------------------------------------------------------------------------------------------- */
 
 size_t broker_published(const char *topic)
 {

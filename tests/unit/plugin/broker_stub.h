@@ -1,5 +1,5 @@
-/* A broker that does what it is told: Mosquitto's functions that the plugin calls, over a `struct mosquitto` of ours.
- */
+/* A broker that does what it is told: Mosquitto's functions that the plugin calls, over a `struct mosquitto` of
+ * ours. */
 #pragma once
 
 #include <mosquitto.h>

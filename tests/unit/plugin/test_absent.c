@@ -10,8 +10,8 @@
 
 static struct mosquitto device;
 
-/* --- gone -----------------------------------------------------------------------------------------------------------
- */
+/* --- gone
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static void leave(void)
 {
@@ -189,8 +189,8 @@ START_TEST(disconnect_without_an_id_is_harmless)
 }
 END_TEST
 
-/* --- restored after a restart, or a context on the stack ------------------------------------------------------------
- */
+/* --- restored after a restart, or a context on the stack
+ * ------------------------------------------------------------ */
 
 static struct mosquitto restored(const char *username)
 {

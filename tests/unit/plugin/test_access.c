@@ -10,8 +10,8 @@
 
 static struct mosquitto device;
 
-/* --- connected ------------------------------------------------------------------------------------------------------
- */
+/* --- connected
+ * ------------------------------------------------------------------------------------------------------ */
 
 static const struct {
     int access;
@@ -108,8 +108,8 @@ START_TEST(role_of_its_own_takes_effect_on_the_next_check)
 }
 END_TEST
 
-/* The topic that was allowed last is remembered: not beyond the rules or roles that allowed it, nor for another topic.
- */
+/* The topic that was allowed last is remembered: not beyond the rules or roles that allowed it, nor for another
+ * topic. */
 START_TEST(remembered_topic_is_forgotten_with_the_right_to_it)
 {
     static const char *const roles[] = {"reader"};
@@ -223,8 +223,8 @@ START_TEST(binding_that_needs_more_roles_than_fit_denies)
 }
 END_TEST
 
-/* --- condemned, not yet kicked --------------------------------------------------------------------------------------
- */
+/* --- condemned, not yet kicked
+ * -------------------------------------------------------------------------------------- */
 
 static const struct {
     enum ia_device_status status;

@@ -12,8 +12,8 @@ static uint64_t ended(enum ia_reason reason)
     return world.core->counters.ended[reason];
 }
 
-/* --- order ----------------------------------------------------------------------------------------------------------
- */
+/* --- order
+ * ---------------------------------------------------------------------------------------------------------- */
 
 /* What was read before the revocation is applied before it, so nothing can bring the device back. */
 START_TEST(replies_are_applied_in_their_order)
@@ -55,8 +55,8 @@ START_TEST(session_is_judged_also_when_its_record_cannot_be_kept)
 }
 END_TEST
 
-/* --- the walk through all devices -----------------------------------------------------------------------------------
- */
+/* --- the walk through all devices
+ * ----------------------------------------------------------------------------------- */
 
 static void page(const struct ia_device_row *rows, size_t n)
 {
@@ -211,8 +211,8 @@ START_TEST(walk_with_a_full_cache_still_judges_who_is_connected)
 }
 END_TEST
 
-/* --- the rest of what the worker sends ------------------------------------------------------------------------------
- */
+/* --- the rest of what the worker sends
+ * ------------------------------------------------------------------------------ */
 
 START_TEST(log_lines_and_events_of_the_worker_are_passed_on)
 {

@@ -115,8 +115,8 @@ START_TEST(password_that_is_no_token_is_no_credential)
 }
 END_TEST
 
-/* --- a certificate beside the token ---------------------------------------------------------------------------------
- */
+/* --- a certificate beside the token
+ * --------------------------------------------------------------------------------- */
 
 static char *bound_token(const char *cert)
 {
@@ -221,8 +221,8 @@ START_TEST(bound_token_of_a_device_that_is_not_active_is_refused)
 }
 END_TEST
 
-/* --- extended authentication ----------------------------------------------------------------------------------------
- */
+/* --- extended authentication
+ * ---------------------------------------------------------------------------------------- */
 
 START_TEST(ext_auth_makes_the_same_session)
 {

@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-/* --- client ids and their owners ------------------------------------------------------------------------------------
- */
+/* --- client ids and their owners
+ * ------------------------------------------------------------------------------------ */
 
 /* Two devices whose CA lets them use any client id: dev-1 (plain_leaf) and dev-2 (leaf_of_root). */
 static void start_with_two(void)

@@ -33,8 +33,8 @@ START_TEST(known_device_is_in_without_a_query)
 }
 END_TEST
 
-/* --- the registry ---------------------------------------------------------------------------------------------------
- */
+/* --- the registry
+ * --------------------------------------------------------------------------------------------------- */
 
 static struct ia_device_row newcomer;
 
@@ -159,8 +159,8 @@ START_TEST(device_is_let_in_by_its_record_alone)
 }
 END_TEST
 
-/* --- what comes before the registry ---------------------------------------------------------------------------------
- */
+/* --- what comes before the registry
+ * --------------------------------------------------------------------------------- */
 
 static void deny(enum ia_ip_scope scope, const char *key)
 {
@@ -327,8 +327,8 @@ START_TEST(certificate_expired_since_the_handshake_is_refused)
 }
 END_TEST
 
-/* Where Mosquitto believes a WebSocket client's header, only the gate knows the address: that of a certificate's TLS.
- */
+/* Where Mosquitto believes a WebSocket client's header, only the gate knows the address: that of a certificate's
+ * TLS. */
 START_TEST(websocket_has_the_address_of_its_handshake_or_none)
 {
     static const struct {
@@ -372,8 +372,8 @@ START_TEST(device_address_rule_refuses_with_the_rule_in_the_event)
 }
 END_TEST
 
-/* --- not ready ------------------------------------------------------------------------------------------------------
- */
+/* --- not ready
+ * ------------------------------------------------------------------------------------------------------ */
 
 START_TEST(no_snapshot_refuses_all_as_retryable)
 {

@@ -15,8 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* --- the clock, and verifications counted ---------------------------------------------------------------------------
- */
+/* --- the clock, and verifications counted
+ * --------------------------------------------------------------------------- */
 
 int64_t __wrap_ia_wall_s(void);
 void __real_ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, int64_t now,
@@ -38,8 +38,8 @@ void __wrap_ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X5
     __real_ia_chain_verify(set, leaf, sent, now, out);
 }
 
-/* --- the gate's questions -------------------------------------------------------------------------------------------
- */
+/* --- the gate's questions
+ * ------------------------------------------------------------------------------------------- */
 
 static struct ia_snapshot *snapshot;
 static struct ia_options options;
@@ -103,8 +103,8 @@ static void tear_down(void)
     snapshot = NULL;
 }
 
-/* --- handshakes -----------------------------------------------------------------------------------------------------
- */
+/* --- handshakes
+ * ----------------------------------------------------------------------------------------------------- */
 
 /* A listener's context as Mosquitto makes it. */
 static SSL_CTX *listener(int verify_mode)
@@ -243,8 +243,8 @@ static bool connects(const char *leaf, const char *key, const char *inter, enum 
     return done;
 }
 
-/* --- the gate -------------------------------------------------------------------------------------------------------
- */
+/* --- the gate
+ * ------------------------------------------------------------------------------------------------------- */
 
 START_TEST(good_chain_is_hung_on_the_leaf)
 {
@@ -348,8 +348,8 @@ START_TEST(denied_address_is_turned_away_before_any_cryptography)
 }
 END_TEST
 
-/* --- ports ----------------------------------------------------------------------------------------------------------
- */
+/* --- ports
+ * ---------------------------------------------------------------------------------------------------------- */
 
 START_TEST(port_that_is_named_is_the_gates)
 {
@@ -392,8 +392,8 @@ START_TEST(port_that_is_not_named_is_left_to_its_cafile)
 }
 END_TEST
 
-/* --- resumption -----------------------------------------------------------------------------------------------------
- */
+/* --- resumption
+ * ----------------------------------------------------------------------------------------------------- */
 
 /* Every connect is to be verified as things are now. */
 START_TEST(nothing_is_given_to_resume_with)
@@ -438,8 +438,8 @@ START_TEST(old_session_gets_a_full_handshake)
 }
 END_TEST
 
-/* --- memory of chains -----------------------------------------------------------------------------------------------
- */
+/* --- memory of chains
+ * ----------------------------------------------------------------------------------------------- */
 
 START_TEST(leaf_is_verified_once_under_a_set_of_cas)
 {
@@ -483,8 +483,8 @@ START_TEST(copy_of_a_leaf_has_no_result)
 }
 END_TEST
 
-/* --- what is left alone ---------------------------------------------------------------------------------------------
- */
+/* --- what is left alone
+ * --------------------------------------------------------------------------------------------- */
 
 START_TEST(client_contexts_are_not_listeners)
 {

@@ -12,8 +12,8 @@ static uint64_t ended(enum ia_reason reason)
     return world.core->counters.ended[reason];
 }
 
-/* --- changes of configuration ---------------------------------------------------------------------------------------
- */
+/* --- changes of configuration
+ * --------------------------------------------------------------------------------------- */
 
 static void nothing(void)
 {
@@ -102,8 +102,8 @@ START_TEST(session_is_judged_when_the_configuration_changes)
 }
 END_TEST
 
-/* --- changes of the device ------------------------------------------------------------------------------------------
- */
+/* --- changes of the device
+ * ------------------------------------------------------------------------------------------ */
 
 static const struct {
     enum ia_device_status device;
@@ -181,8 +181,8 @@ START_TEST(device_of_another_name_is_not_concerned)
 }
 END_TEST
 
-/* --- ends -----------------------------------------------------------------------------------------------------------
- */
+/* --- ends
+ * ----------------------------------------------------------------------------------------------------------- */
 
 START_TEST(session_ends_with_its_certificate)
 {
@@ -288,8 +288,8 @@ START_TEST(app_goes_on_with_its_new_rights_when_the_mapping_changes)
 }
 END_TEST
 
-/* --- kicking --------------------------------------------------------------------------------------------------------
- */
+/* --- kicking
+ * -------------------------------------------------------------------------------------------------------- */
 
 /* A websocket closes a little later: it is not kicked again meanwhile. */
 START_TEST(session_is_kicked_once)

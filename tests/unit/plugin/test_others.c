@@ -2,8 +2,8 @@
 #include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
 
-/* --- other_clients --------------------------------------------------------------------------------------------------
- */
+/* --- other_clients
+ * -------------------------------------------------------------------------------------------------- */
 
 START_TEST(others_are_handed_on_where_that_is_wanted)
 {

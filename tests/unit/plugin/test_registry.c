@@ -111,8 +111,8 @@ START_TEST(device_on_ten_connections_is_asked_for_once)
 }
 END_TEST
 
-/* --- refusals by the registry ---------------------------------------------------------------------------------------
- */
+/* --- refusals by the registry
+ * --------------------------------------------------------------------------------------- */
 
 static void refuses_one(void)
 {
@@ -162,8 +162,8 @@ START_TEST(answer_without_record_and_reason_is_internal)
 }
 END_TEST
 
-/* --- looking up ahead -----------------------------------------------------------------------------------------------
- */
+/* --- looking up ahead
+ * ----------------------------------------------------------------------------------------------- */
 
 START_TEST(prefetch_brings_the_record_before_connect)
 {
@@ -221,8 +221,8 @@ START_TEST(negative_lookup_still_registers)
 }
 END_TEST
 
-/* --- too much at once -----------------------------------------------------------------------------------------------
- */
+/* --- too much at once
+ * ----------------------------------------------------------------------------------------------- */
 
 START_TEST(full_queue_refuses_and_asks_again_later)
 {

@@ -12,8 +12,8 @@
 
 static struct ia_builder *builder;
 
-/* --- rows -----------------------------------------------------------------------------------------------------------
- */
+/* --- rows
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static const char *const client_ids[] = {"${device_id}"}, *const device_role[] = {"device"};
 static const char *const role_names[] = {"device", "reader"};
@@ -80,8 +80,8 @@ static struct ia_issuer_row *add_issuer(const char *name, const char *url)
     return row;
 }
 
-/* --- what is told ---------------------------------------------------------------------------------------------------
- */
+/* --- what is told
+ * --------------------------------------------------------------------------------------------------- */
 
 static char told[4096]; /* "ca 1: text\n" …, '-' for no problem (any longer) */
 
@@ -123,8 +123,8 @@ static void tell_note(void *ctx, const char *text)
     tell("note", "-", text);
 }
 
-/* --- parsing is counted ---------------------------------------------------------------------------------------------
- */
+/* --- parsing is counted
+ * --------------------------------------------------------------------------------------------- */
 
 static size_t n_parsed;
 
@@ -145,8 +145,8 @@ enum ia_rc __wrap_ia_crl_parse_pem(const char *pem, struct ia_crl **out, struct 
     return __real_ia_crl_parse_pem(pem, out, err);
 }
 
-/* --------------------------------------------------------------------------------------------------------------------
- */
+/*
+-------------------------------------------------------------------------------------------------------------------- */
 
 static void set_up(void)
 {
@@ -295,8 +295,8 @@ START_TEST(mended_ca_has_its_problem_taken_back)
 }
 END_TEST
 
-/* --- CRLs -----------------------------------------------------------------------------------------------------------
- */
+/* --- CRLs
+ * ----------------------------------------------------------------------------------------------------------- */
 
 START_TEST(crls_belong_to_their_ca_whatever_the_order_of_rows)
 {
@@ -328,8 +328,8 @@ START_TEST(bad_crl_is_told_and_loses_neither_its_ca_nor_the_good_one)
 }
 END_TEST
 
-/* --- rules, addresses, issuers --------------------------------------------------------------------------------------
- */
+/* --- rules, addresses, issuers
+ * -------------------------------------------------------------------------------------- */
 
 static enum ia_verdict may_publish(const struct ia_snapshot *s, const char *role, const char *topic)
 {
@@ -391,8 +391,8 @@ START_TEST(bad_issuer_is_told_and_spares_the_others)
 }
 END_TEST
 
-/* --- building again -------------------------------------------------------------------------------------------------
- */
+/* --- building again
+ * ------------------------------------------------------------------------------------------------- */
 
 START_TEST(part_that_was_not_read_is_the_one_before)
 {
@@ -499,8 +499,8 @@ START_TEST(bad_certificate_is_not_parsed_again_either)
 }
 END_TEST
 
-/* --- memory ---------------------------------------------------------------------------------------------------------
- */
+/* --- memory
+ * --------------------------------------------------------------------------------------------------------- */
 
 static long countdown = -1; /* the allocation that fails, counted from now; below 0: none */
 

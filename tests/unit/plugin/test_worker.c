@@ -68,8 +68,8 @@ static void ask(enum ia_request_kind kind, const struct ia_cert_info *info, int6
     ck_assert(ia_worker_ask(worker, request));
 }
 
-/* --- no database ----------------------------------------------------------------------------------------------------
- */
+/* --- no database
+ * ---------------------------------------------------------------------------------------------------- */
 
 static const char *const nowhere[] = {
     "host=/nonexistent dbname=x",
@@ -106,8 +106,8 @@ START_TEST(worker_stops_at_once_whatever_it_is_doing)
 }
 END_TEST
 
-/* --- a database -----------------------------------------------------------------------------------------------------
- */
+/* --- a database
+ * ----------------------------------------------------------------------------------------------------- */
 
 enum ia_rc __real_ia_db_load(struct ia_db *db, unsigned what, struct ia_rows **out, struct ia_err *err);
 enum ia_rc __wrap_ia_db_load(struct ia_db *db, unsigned what, struct ia_rows **out, struct ia_err *err);
@@ -224,8 +224,8 @@ START_TEST(device_is_registered_found_and_followed)
 }
 END_TEST
 
-/* However it came to be there, here without a notification: the snapshot that has it comes before its holder's record.
- */
+/* However it came to be there, here without a notification: the snapshot that has it comes before its holder's
+ * record. */
 START_TEST(new_role_comes_before_those_who_hold_it)
 {
     int64_t ca_id = register_ca();

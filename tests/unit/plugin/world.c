@@ -17,8 +17,8 @@ int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *options, int 
 struct world world;
 static struct ia_builder *builder;
 
-/* --- configuration --------------------------------------------------------------------------------------------------
- */
+/* --- configuration
+ * -------------------------------------------------------------------------------------------------- */
 
 /* PEM texts made once, so that rows can borrow them. */
 static const char *pem_of(const char *cert)
@@ -159,8 +159,8 @@ void world_database(bool up)
     worker_reply(state_reply(up));
 }
 
-/* --- start and stop -------------------------------------------------------------------------------------------------
- */
+/* --- start and stop
+ * ------------------------------------------------------------------------------------------------- */
 
 static void start(const char *option, const char *value)
 {
@@ -205,8 +205,8 @@ void world_stop(void)
     builder = NULL;
 }
 
-/* --- devices --------------------------------------------------------------------------------------------------------
- */
+/* --- devices
+ * -------------------------------------------------------------------------------------------------------- */
 
 struct ia_device_row world_device(const char *cert, const char *id)
 {
@@ -251,8 +251,8 @@ void world_answer(const char *cert, bool registering, const struct ia_device_row
     worker_reply(reply);
 }
 
-/* --- clients --------------------------------------------------------------------------------------------------------
- */
+/* --- clients
+ * -------------------------------------------------------------------------------------------------------- */
 
 struct mosquitto world_client(const char *id, const char *cert)
 {
@@ -358,8 +358,8 @@ const char *world_token(const char *app, const char *scope, int lifetime_s)
     ck_abort_msg("too many tokens");
 }
 
-/* --- dev-1 ----------------------------------------------------------------------------------------------------------
- */
+/* --- dev-1
+ * ---------------------------------------------------------------------------------------------------------- */
 
 void world_dev1_is(enum ia_device_status status)
 {
