@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 # One image for the whole stack of docker-compose.yml: the broker with the plugin, and the scripts that set it up.
 # Built by way of the Debian package.  No keys, no passwords: they are made in volumes at the first start.
 

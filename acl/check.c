@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "acl/policy_impl.h"
 
 #include "common/str.h"

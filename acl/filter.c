@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "acl/levels.h"
 
 #include "common/str.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* IP allow/deny lists of one snapshot: path-compressed prefix tries.  Built once, then read-only: any thread. */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "acl/ip_set.h"
 
 #include "common/str.h"

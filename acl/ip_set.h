@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What an IP set is made of.  Internal to acl/: ip_build.c builds it, ip.c decides by it. */
 #pragma once
 

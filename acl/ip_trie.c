@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "acl/ip_trie.h"
 
 #include <stdlib.h>

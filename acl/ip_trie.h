@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Prefixes of one snapshot's IP lists and the level-compressed tries over them.  Internal to acl/.
  *
  * All addresses are 128 bits, IPv4 as ::ffff:0:0/96, but IPv4 and IPv6 have a trie each: `::/0` is about IPv6 only.  An

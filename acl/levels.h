@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* A topic name or topic filter cut into its levels, each hashed once.  Internal to acl/. */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Topic policy of one snapshot: roles compiled to topic tries.  Built once, then read-only, so safe from any thread. */
 #pragma once
 

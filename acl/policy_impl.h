@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What a policy is made of.  Internal to acl/: policy.c builds it, check.c decides by it. */
 #pragma once
 

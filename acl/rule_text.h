@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Rules as lines of text: `ALLOW|DENY ACTION[,ACTION…] FILTER [max_qos=0|1|2] [retain=yes|no]`. */
 #pragma once
 

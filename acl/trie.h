@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The topic tries of a policy: one root a role, all nodes in one array.  Internal to acl/.
  *
  * A node stands for the levels that lead to it.  Its edges: one '+', a list of variables, and literals, which are found

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What one permission check costs, with 20 rules in the role and with 100,000.
  *
  * The large role is the small one and 99,980 more.  'own topic' is what a device does all day: a rule with its id;

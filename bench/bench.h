@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Timing for the benchmarks. */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What one address look-up costs, with ten prefixes in the list and with 100,000.
  *
  * 'one address' is asked for again and again; 'many' are 4096 addresses in turn, so that memory counts as well. */

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What a token costs at connect, four figures side by side for each algorithm:
  *
  *   bare       EVP_DigestVerify alone, with a key that was parsed before: what no verifier can do without

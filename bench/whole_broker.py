@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: ISC
 """What the plugin costs a whole broker, in CPU time of its process: with it and without it, on the same listener.
 
   bench/whole_broker.py connect [--connects N]   one mTLS connect of a known device

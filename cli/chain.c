@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* iot-auth-check chain: would this certificate be admitted under these registered CAs? */
 #include "x509/chain.h"
 #include "cli/cli.h"

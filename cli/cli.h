@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* iot-auth-check: the plugin's decisions without a broker.  Each sub-command is one file and one row in main.c. */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* iot-auth-check device: would this device be allowed that, and by which rule?  Answers from the registry, with the
  * code of the plugin: statuses of device, certificate and CA, roles, variables, rules.  What depends on a connection is
  * not looked at: the chain with the CAs above and their CRLs, and addresses. */

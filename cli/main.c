@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* iot-auth-check: finds the sub-command. */
 #include "cli/cli.h"
 

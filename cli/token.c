@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* iot-auth-check token: would this access token (or with --signature-only this JWS) be accepted with these keys? */
 #include "oauth/token.h"
 #include "cli/cli.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* iot-auth-check topic: what would these rules decide? */
 #include "acl/policy.h"
 #include "acl/rule_text.h"

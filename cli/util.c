@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "cli/util.h"
 
 #include "cli/cli.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What the sub-commands share: reading files, times and saying what is wrong. */
 #pragma once
 

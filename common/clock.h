@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Time.  Deciding code takes `now` as an argument; only plugin/ and the worker ask the clock. */
 #pragma once
 

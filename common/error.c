@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "common/error.h"
 
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Errors and verdicts, shared by all folders.
  *
  * An error says that something could not be done; a verdict says what was decided.  They are never mixed: a library

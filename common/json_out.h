@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Writes one flat JSON object (RFC 8259) into a buffer of the caller's: events, counters, log lines.  Never allocates.
  * (Reading JSON is jansson's work, in oauth/.) */
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "common/queue.h"
 
 #include "common/clock.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* A bounded first-in-first-out queue between two threads.  Intrusive: what travels begins with a `struct ia_link`, so
  * that pushing never allocates.  The mutex is held for a few instructions only; nobody waits for a peer's work under
  * it. */

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The whole vocabulary of refusals, in logs, events and counters.  Users match on these names: they do not change. */
 #pragma once
 

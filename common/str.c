@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "common/str.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Strings and the one rule for values that come from outside. */
 #pragma once
 

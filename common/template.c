@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "common/template.h"
 
 #include "common/str.h"

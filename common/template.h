@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Templates with `${variables}`: device ids, client ids.  Parsed before anything is filled in; filled-in text is never
  * expanded again, so a value that reads `${x}` or `*` stays what it is. */
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Two open-addressing tables of pointers over the same records: one hashed by fingerprint (which is a SHA-256 already,
  * so its first bytes serve), one by device id.  Linear probing with backward-shift deletion: no tombstones, so look-ups
  * stay short however many devices came and went.  16 bytes a record at the default load. */

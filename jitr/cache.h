@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The device cache: fingerprint → record, and device id → its records.  Owned by the broker thread alone, so no locks.
  * Bounded; a record that was not looked at for longest makes room (second chance). */
 #pragma once

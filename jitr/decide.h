@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Decisions about a device from its certificate's chain, its CA's profile and its record alone: no clock, no
  * database. */
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* One device certificate of the registry, as the broker remembers it: certificate row, device row and the roles that
  * the device has of its own, in one block of memory (about 100 bytes for a plain device, so that a million fit in 150
  * MB).

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What the registry says of each CA, besides its certificate: who may register, under which ids, with which roles. Part
  * of a snapshot: built once by the worker, then read-only. */
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "oauth/alg.h"
 
 #include <string.h>

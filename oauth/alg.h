@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The signature algorithms of JWS (RFC 7518 section 3, RFC 8037) that may be used.  HMAC and `none` are not among them:
  * with them whoever can check a token could make one. */
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "oauth/base64url.h"
 
 /* Value of each character plus one; 0 where it is none. */

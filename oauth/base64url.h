@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* base64url without padding (RFC 7515 section 2, RFC 4648 section 5), one spelling for each value. */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "oauth/bearer.h"
 
 #include <string.h>

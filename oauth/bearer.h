@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The token inside the authentication data of MQTT 5 enhanced authentication, method OAUTHBEARER: either the client
  * response of RFC 7628 section 3.1 (`n,,^Aauth=Bearer TOKEN^A^A`) or the bare token. */
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "oauth/claims.h"
 
 #include "common/str.h"

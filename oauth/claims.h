@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What the payload of a token says, judged by its issuer's row (RFC 7519 section 4, RFC 9068 section 4).  Internal to
  * oauth/. */
 #pragma once

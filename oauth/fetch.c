@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* A fetch is a job of one to three requests, one after the other on the same easy handle: the metadata where there is
  * no jwks_url, then the key set.  libcurl's multi interface runs all jobs; nothing here waits. */
 #include "oauth/fetch.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Fetching JWK sets over HTTPS without blocking: the worker thread calls ia_fetcher_run between its other work.
  *
  * What a provider may make us do is limited: https only (plain http for loopback, or with insecure_http), certificate

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "oauth/fetch_url.h"
 
 #include "oauth/json.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* URLs that may be fetched, and where an issuer's metadata lies.  Internal to oauth/. */
 #pragma once
 

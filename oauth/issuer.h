@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The registered token issuers of one snapshot, with parsed keys.  Built once, then immutable: any thread. */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "oauth/issuer_set.h"
 
 #include "common/str.h"

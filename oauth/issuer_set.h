@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The inside of an issuer set.  Internal to oauth/. */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "oauth/json.h"
 
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* JSON from outside, read strictly by jansson.  Internal to oauth/. */
 #pragma once
 

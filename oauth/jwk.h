@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* One JSON Web Key (RFC 7517 section 4, 7518 section 6, 8037 section 2).  Internal to oauth/. */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* JWK sets (RFC 7517, 7518 section 6, 8037): the public keys of an issuer, parsed once.  Immutable after parsing, so
  * safe from any thread. */
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* JWS compact serialization (RFC 7515 section 7.1), split and decoded strictly.  Nothing here is believed yet: that
  * takes ia_signature_verify with a key of the right issuer. */
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* When the keys of which issuer are fetched, and what is kept of them.  No clock and no network of its own: times are
  * monotonic milliseconds.  One thread (the worker).
  *

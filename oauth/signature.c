@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Checking the signature of a JWS with a key that was parsed before. */
 #include "oauth/jwk.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "oauth/token.h"
 
 #include "oauth/claims.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Access tokens (RFC 9068, 8725, 8705): verified against the registered issuers, and judged anew when those change. */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* A table of slots, allocated once.  Each slot in use hangs in the chain of its hash bucket and in one list by use; the
  * tail of that list is the next to go.  Links are slot numbers, NONE ends them. */
 #include "oauth/token_cache.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Tokens that were verified before, so that a storm of reconnects costs a hash each.  Keyed by the token's SHA-256,
  * never by the token; holds only tokens that passed.  Bounded: the one that was not used longest goes first.
  * One thread (the broker's) owns it. */

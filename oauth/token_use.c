@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What a verified token is good for under the issuers of now. */
 #include "oauth/issuer_set.h"
 #include "oauth/token.h"

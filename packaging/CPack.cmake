@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 # The Debian package: `cpack -G DEB` in a build folder.  dpkg-shlibdeps reads the libraries' versions off the binaries.
 
 set(IA_SHARE ${CMAKE_INSTALL_DATADIR}/mosquitto-iot-auth)

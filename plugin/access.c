@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* ACL_CHECK: may this client do that?  Asked for each message, each subscription and each delivery; also for clients
  * that are not connected (queues, wills, retained messages), of whom Mosquitto has only an id and a username. */
 #include "plugin/core.h"

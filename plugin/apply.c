@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Applies what the worker sends, in order.  May run inside any callback: it only marks sessions, TICK kicks them. */
 #include "plugin/core.h"
 #include "plugin/mosq.h"

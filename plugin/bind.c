@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Roles and variables of a session, looked up once per snapshot. */
 #include "plugin/core.h"
 

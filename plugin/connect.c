@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "plugin/connect.h"
 #include "plugin/gate.h"
 #include "plugin/mosq.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* One connection under decision: who is it, and may it be here?  All checks that need no database come first, so that
  * nobody waits, is registered or parks on another's client id who would be refused anyway. */
 #pragma once

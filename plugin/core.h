@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The plugin's state, and what its parts say to one another.  Everything here belongs to the broker thread. */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Counters: published under $SYS/broker/iot-auth/ and kept in iot_auth.node.  Broker thread. */
 #pragma once
 

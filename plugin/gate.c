@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "plugin/gate.h"
 
 #include "common/clock.h"

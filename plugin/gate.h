@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The TLS gate: takes the check of client certificate chains over from Mosquitto, which knows files only.
  *
  * OpenSSL tells us of each SSL_CTX made after ia_gate_open (ex_data `new` callback); on those of listeners hooks are

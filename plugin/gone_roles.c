@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "plugin/gone_roles.h"
 
 #include <stdlib.h>

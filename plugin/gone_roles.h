@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Roles that were dropped.  A device's record names its roles until it is read again, for which the snapshot without
  * the role does not wait: to be without its other rights until then, only because one role was dropped, would cost it
  * messages.  So a dropped role stays in the policy, without rules: it has nothing to deny either.  One that was never

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Live sessions: are they still allowed to be there?  Judged when the configuration changes, when their device does,
  * and when their end comes; kicked from TICK only, in slices, so that ten thousand at once delay nobody. */
 #include "jitr/decide.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* BASIC_AUTH and extended authentication: Mosquitto's questions, and the sessions that begin with the answers. */
 #include "plugin/connect.h"
 #include "plugin/mosq.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "plugin/message.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What travels between the broker thread and the worker.  Requests copy all that they need, because the client may be
  * gone when they are answered.  Replies come back through one queue, so snapshots, answers and changed devices are
  * applied in the order in which the worker read them: a look-up read before a revocation can never be cached after

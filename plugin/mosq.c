@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "plugin/mosq.h"
 
 #include <dlfcn.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What differs between Mosquitto 2.0 and 2.1, and the one place where decisions become MOSQ_ERR_*.  One binary serves
  * both: what only 2.1 has is found with dlsym. */
 #pragma once

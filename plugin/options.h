@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The plugin's options (`plugin_opt_…` in mosquitto.conf): one table, checked as a whole before anything starts. */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "plugin/outbox.h"
 
 #include "common/clock.h"

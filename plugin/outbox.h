@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What the worker has yet to write to the database: parsed columns, problems, events, last connects, counters. Survives
  * a lost connection; bounded, the oldest goes first.  Worker thread. */
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The plugin's entry points, and the callbacks that only keep house. */
 #include "plugin/core.h"
 #include "plugin/gate.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "plugin/registry.h"
 
 #include <stdio.h>

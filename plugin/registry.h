@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Asking the registry for a device that is not in the cache: bounded in time, and in how much it may hold up others. */
 #pragma once
 

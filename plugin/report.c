@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "plugin/report.h"
 
 #include "common/json_out.h"

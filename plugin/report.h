@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What is told of a decision: one log line, a counter, an event row.  Broker thread. */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "plugin/session.h"
 
 #include <mosquitto_broker.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Who is behind each connection.  Keyed by Mosquitto's context pointer, because one client id can have two connections
  * for a moment (take-over) and a refused connection has none.
  *

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Builds snapshots.  Parsing a certificate costs as much as verifying one, so parsed CAs and CRLs are kept from build
  * to build, by row id and text: adding one CA to ten thousand parses one. */
 #include "plugin/snapshot.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The snapshot: all configuration that decisions need, immutable.  The worker builds it from rows; the broker thread
  * adopts it and gives it back to be freed.  Parts that did not change are shared with the snapshot before by reference;
  * no pointer leads from one part into another. */

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "plugin/waker.h"
 
 #include <pthread.h>

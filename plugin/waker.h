@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Wakes the broker's loop.  Mosquitto 2.0 comes to TICK after network events or 100 ms, whichever is first: too slow
  * for ending ten thousand sessions in slices, or for a change that should be felt at once.  SIGURG, which is ignored by
  * default and which nothing here uses, interrupts epoll_wait; every other system call is restarted (SA_RESTART).  2.1

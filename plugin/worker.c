@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The life of the worker:
  *
  *   connect (LISTEN is committed by then) → read all configuration → snapshot → walk all devices

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The worker: the one thread that owns the connection to PostgreSQL and the fetching of keys.  It takes requests from
  * the broker thread and answers in order; it listens for changes, reads again what changed and sends whole
  * snapshots. */

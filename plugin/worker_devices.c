@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Device records: those that a notification names, and the walk through all of them.  The walk is a stream in a few
  * parts: each holds the connection for as long as it lasts, and everything else has its turn in between. */
 #include "plugin/worker_impl.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The worker's parts, for plugin/worker*.c alone.  All of it is the worker thread's, but for the queues, the flags and
  * wake_fd.  So are its files: the two threads have a table of descriptors each. */
 #pragma once

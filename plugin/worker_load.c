@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Configuration: read again what changed, build a snapshot, say what is wrong with which row. */
 #include "plugin/worker_impl.h"
 

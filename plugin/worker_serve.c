@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Requests of the broker thread: answered in order, bounded in each turn. */
 #include "plugin/worker_impl.h"
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 # Sourced by scripts that need a bare Debian 12: a root file system made by debootstrap, kept as a tar file.
 # shellcheck shell=bash
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 # Sourced by the other scripts: what they need of Debian 12, and how it gets there.
 # shellcheck shell=bash
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "sql/arena.h"
 
 #include <stdalign.h>

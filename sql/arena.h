@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Memory that is freed together: the decoded rows of one answer. */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "sql/backoff.h"
 
 #define DOUBLINGS 6 /* beyond these the maximum is reached */

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "sql/codec.h"
 
 #include <limits.h>

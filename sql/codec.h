@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* PostgreSQL's binary formats.  Decoders take a value as it came over the wire, check type and length, and never read
  * past `len`; false: malformed. */
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Making a connection fit for use: the hosts in turn; on each, session settings, 'is it a primary', LISTEN, schema
  * version, prepared statements, in two round trips behind the log-in. */
 #include "sql/private.h"

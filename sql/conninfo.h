@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The connection string, taken apart once: which hosts to try, with which options. */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The registry as a stream: COPY in binary, decoded row by row from libpq's buffers, which stay until their batch has
  * been handed over.  One CopyData message holds one row; the first has the file header before it. */
 #include "sql/copy.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The binary format of COPY, message by message.  Both functions take anything and never read past `len`. */
 #pragma once
 

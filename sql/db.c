@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Every statement that the broker side runs, in one table; the views and functions stand in sql/migrations.  All names
  * are qualified, and search_path is pg_catalog (sql/connect.c), so that nobody can slip in an operator of his own. */
 #include "sql/db.h"

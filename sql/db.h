@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The connection to PostgreSQL.  Only this folder includes libpq.
  *
  * One thread owns a `struct ia_db`.  Everything runs on non-blocking sockets: each call waits in poll() for the server

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Answers to rows, by tables of columns. */
 #include "sql/private.h"
 #include "x509/cert.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Device records in the database: look-up, preload, registration. */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Waiting.  The one place where the thread sleeps: poll() on the server's socket and the wake fd. */
 #include "sql/private.h"
 #include "sql/trouble.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Notifications on channel `iot_auth`: hints to read again, never data.  Any database role can send one, so the parser
  * takes anything: what it does not understand means 'everything may have changed'. */
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Inside sql/ only: the connection and how statements are run on it.
  *
  *   db.c       the table of statements, life of a struct ia_db

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Running prepared statements.  Parameters and answers are binary. */
 #include "sql/private.h"
 #include "sql/trouble.h"

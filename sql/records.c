@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "sql/records.h"
 
 #include "sql/private.h"

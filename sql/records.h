@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What a broker writes to the database (parsed columns, problems, events, its heartbeat) and the tail of the events. */
 #pragma once
 

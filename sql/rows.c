@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "sql/rows.h"
 
 #include "sql/private.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The configuration of a broker, read from the database: CAs, CRLs, roles, rules, address rules, issuers, scopes. */
 #pragma once
 

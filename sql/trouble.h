@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What went wrong, in the words of an administrator: one line, no password. */
 #pragma once
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: ISC
 # The rules of the code that no compiler checks.  Prints file:line for each breach; exits 1 if there is any.
 #
 #   tests/lint.sh [FOLDER]     (default: this checkout)

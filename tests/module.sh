@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: ISC
 # What Mosquitto loads: exports its three entry points and nothing else (2.0 loads plugins with RTLD_GLOBAL), lacks none of
 # our own functions (a shared module links without them), is never unmapped (OpenSSL keeps pointers to its callbacks), and
 # has its relocations read-only.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Building a set: what can be known of a CA before any device comes is worked out here, once, by the worker.
  *
  * In this order: the CAs and whether each may be one; their CRLs in force, checked with their keys; the registered

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "x509/ca_set.h"
 
 #include "x509/internal.h"

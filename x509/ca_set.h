@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The registered CAs of one snapshot, ACTIVE or not, with parents and CRLs.  Built once by the worker, then
  * read-only. */
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "x509/cert.h"
 
 #include "common/str.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* One parsed X.509 certificate (RFC 5280) of the registry: immutable, reference-counted, any thread. */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Chain verification: path.c finds the certificates, OpenSSL judges them (signatures, times, constraints, purpose,
  * strength), and what the registry knows of the CAs is added: statuses, parents, twins, CRLs.
  *

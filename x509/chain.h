@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Chain verification against the registered CAs (RFC 5280 section 6, with partial chains). */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Four-way set-associative: a fingerprint has four places, and the one used longest ago gives way.  Fingerprints are
  * SHA-256 of certificates that registered CAs signed, so they spread evenly without a hash of our own. */
 #include "x509/chain_cache.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Leaves verified before, under the same CA set, by fingerprint: a hash costs 5 µs where a verification costs 200.
  * For one thread; bounded, and it allocates nothing after it was made. */
 #pragma once

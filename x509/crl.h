@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* One certificate revocation list (RFC 5280 section 5): immutable, reference-counted, any thread. */
 #pragma once
 

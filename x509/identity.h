@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What a certificate says of its holder: the variables of device id templates. */
 #pragma once
 

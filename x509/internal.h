@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What the files of x509/ share among themselves; nobody else includes this. */
 #pragma once
 

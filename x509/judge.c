@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What the registry says of a chain: every certificate of it above the leaf that is a registered CA, by its bytes or as
  * a twin (the same subject and key, re-certified), counts with its status; where it is the very certificate, all
  * registered CAs above it count as well.  Needs only the plain data of a chain, so that a chain that was good is

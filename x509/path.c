@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Which certificates lead from the leaf to the nearest registered CA?
  *
  * OpenSSL takes one issuer of a name and fails if it was the wrong one; here every candidate counts and the signature

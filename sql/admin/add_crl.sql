@@ -3,6 +3,8 @@
 --   psql -v ca_name=acme -v crl_file=acme.crl.pem -f sql/admin/add_crl.sql
 --
 -- crl_file                      PEM, read by psql
+--
+-- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
 \set QUIET on

@@ -6,6 +6,8 @@
 -- actions                       out of PUBLISH, SUBSCRIBE, RECEIVE, separated by commas
 -- topic_filter                  with + and #, and ${variables} that stand for one level each
 -- max_qos, allow_retain         limits of an ALLOW of PUBLISH (default 2 and true: none)
+--
+-- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
 \set QUIET on

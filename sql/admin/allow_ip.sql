@@ -6,6 +6,8 @@
 -- network                       an address, or a network in CIDR notation
 -- scope, scope_key              GLOBAL (default, no key), CA (its name), DEVICE (its id) or ISSUER (its name)
 -- expires_at                    default: never
+--
+-- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
 \set QUIET on

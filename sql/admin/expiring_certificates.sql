@@ -3,6 +3,8 @@
 --   psql -v days=30 -f sql/admin/expiring_certificates.sql
 --
 -- days                          how far ahead (default 30)
+--
+-- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
 \set QUIET on

@@ -4,6 +4,8 @@
 --   psql -v device_id=sensor-17 -v role=meter -f sql/admin/grant_role.sql
 --
 -- revoke                        true: take it away (default false)
+--
+-- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
 \set QUIET on

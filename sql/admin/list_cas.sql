@@ -1,6 +1,8 @@
 -- List the certificate authorities, how many devices they have, and what is wrong with them.
 --
 --   psql -f sql/admin/list_cas.sql
+--
+-- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
 \set QUIET on

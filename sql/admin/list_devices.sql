@@ -6,6 +6,8 @@
 -- ca_name, status, tenant       only those (default: all)
 -- like                          only ids like this pattern; % stands for anything
 -- max                           how many rows (default 100)
+--
+-- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
 \set QUIET on

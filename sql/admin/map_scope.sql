@@ -3,6 +3,8 @@
 --   psql -v issuer_name=corp -v scope=telemetry:read -v role=reader -f sql/admin/map_scope.sql
 --
 -- unmap                         true: take it away (default false)
+--
+-- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
 \set QUIET on

@@ -12,6 +12,8 @@
 -- tenant                        default: none
 -- max_devices, max_registrations_per_minute      quotas of auto-registration (default: none)
 -- replaces                      name of the CA that this one succeeds: its devices may come with certificates of this
+--
+-- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
 \set QUIET on

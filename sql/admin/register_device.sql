@@ -5,6 +5,8 @@
 -- pem_file                      the certificate of the device, PEM, read by psql
 -- status                        PENDING, ACTIVE (default), INACTIVE or REVOKED; a device that exists keeps its own
 -- attributes                    a JSON object (default {}); its scalar members are the variables ${attr.NAME}
+--
+-- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
 \set QUIET on

@@ -12,6 +12,8 @@
 -- token_types                   accepted typ values (default at+jwt,JWT)
 -- leeway_s                      default 30
 -- tenant                        default: none
+--
+-- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
 \set QUIET on

@@ -4,6 +4,8 @@
 --   psql -v fingerprint=$fingerprint -f sql/admin/revoke_certificate.sql
 --
 -- fingerprint                   SHA-256 of the certificate, hexadecimal, with or without colons
+--
+-- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
 \set QUIET on

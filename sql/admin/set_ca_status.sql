@@ -3,6 +3,8 @@
 --   psql -v name=acme -v status=INACTIVE -f sql/admin/set_ca_status.sql
 --
 -- status                        ACTIVE, INACTIVE, or REVOKED, which is final
+--
+-- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
 \set QUIET on

@@ -3,6 +3,8 @@
 --   psql -v device_id=sensor-17 -v status=ACTIVE -f sql/admin/set_device_status.sql
 --
 -- status                        PENDING, ACTIVE, INACTIVE, or REVOKED, which is final
+--
+-- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
 \set QUIET on

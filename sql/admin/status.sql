@@ -1,6 +1,8 @@
 -- The state of the registry: brokers, devices, what is wrong, what happened in the last hour.
 --
 --   psql -f sql/admin/status.sql
+--
+-- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
 \set QUIET on

@@ -5,6 +5,8 @@
 -- who                           device id, app id, client id, fingerprint (hexadecimal) or address
 -- hours                         how far back (default 24)
 -- max                           how many rows (default 20)
+--
+-- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
 \set QUIET on

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: ISC
 -- Schema iot_auth: roles, value rules, tables.
 --
 -- Apply sql/migrations/*.sql in name order, as a superuser or as a database owner with CREATEROLE; applying them again

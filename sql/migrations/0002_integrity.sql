@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: ISC
 -- Rules that need the old row, other rows or a parser: triggers, so that writing to the tables directly is as good as
 -- calling the functions of 0004, which share the checks below.
 

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: ISC
 -- Changes reach brokers: NOTIFY on channel iot_auth, from statement-level triggers on every table that matters, so that
 -- it makes no difference who writes, and how.
 --

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: ISC
 -- The functions for administrators.  They run with the caller's own rights (those of iot_auth_admin are granted in
 -- 0006) and do nothing that writing to the tables could not: what they add is the check of every argument before
 -- anything is written, and an error that says in one line what is wrong; its hint says how to mend it.

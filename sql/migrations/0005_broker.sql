@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: ISC
 -- What brokers (role iot_auth_broker) read and call; sql/db.c holds the statements.
 --
 -- Registration: broker_register decides everything again in one transaction and one round trip, because what the broker

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: ISC
 -- Who may do what, and what a fresh schema holds.
 --
 -- PostgreSQL lets PUBLIC execute every new function: a later migration that adds one must end with the same REVOKE.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* A leaf as it comes from the network (DER), and the same bytes as PEM of the registry: everything that reads a
  * certificate must end in a decision, leave nothing in OpenSSL's error queue, and say only what is fit to be said. */
 #include "common/str.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* A CRL of the registry as PEM text: parsed or refused, and never more than that. */
 #include "x509/crl.h"
 

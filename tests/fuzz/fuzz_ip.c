@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* An address and a list of networks, both hostile: lines of text, the first is the address.  A network that is taken
  * must hold what it says, and one that is not must close its list. */
 #include "acl/ip.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* A token as it comes from the network, and the payload of one whose signature is good: whatever it says, it must end
  * in a decision, keep to its bounds, and pass only with every value valid.  What begins with a brace is a payload. */
 #include "common/str.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Rules and a topic, both hostile: lines of text, the first is the topic, the others are rules as iot-auth-check reads
  * them.  Whatever they say, building and deciding must end, and the decisions must agree with one another:
  * - a topic without wildcards gets the same answer for SUBSCRIBE as for RECEIVE under rules that are about both,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Apps for the tests: issuers with keys of any kind, tokens as crooked as a test wants, MQTT 5's enhanced
 authentication, and a server for key sets.
 

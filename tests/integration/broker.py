@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """A real Mosquitto on loopback, with ports and files of its own.
 
 Which Mosquitto: 'host' is the machine's, 'trixie' and 'sid' are those of newer Debian releases in the folders that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """MQTT clients for the tests: Paho's, and a bare one for what Paho cannot or will not send.
 
 Both tell the outcome of a CONNECT as one value: 0, the return code (3.1.1) or reason code (5) of a refusal, or CLOSED

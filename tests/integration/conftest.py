@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Fixtures of the integration tests.  `site` is the one that most use: a registry, a PKI, brokers and clients."""
 
 import os

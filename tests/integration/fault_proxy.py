@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """A TCP proxy between a broker and PostgreSQL that can fail in the ways in which networks do.
 
     proxy = FaultProxy(server.host, server.port)

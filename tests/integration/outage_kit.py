@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """What the outage tests share: a PostgreSQL of their own behind a fault proxy, a broker that uses it, and a live session
 that measures how long the broker keeps it waiting."""
 

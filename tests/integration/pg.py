@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """A private PostgreSQL for tests: own data directory, own socket, a free port on loopback, trust authentication.
 
     with Server() as server:

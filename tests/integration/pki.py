@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Certificates for the tests, made in memory: authorities, their twins, devices fit and unfit, revocation lists.
 
 Nothing here is checked for sense: an authority signs whatever a test asks of it, so that hostile certificates are as

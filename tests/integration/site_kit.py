@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """One test's world: a registry, brokers that use it, the devices' PKI and the clients that connect."""
 
 import json

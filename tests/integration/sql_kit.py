@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """What the SQL tests share: a registry with a CA, certificates, and ways to ask for a refusal."""
 
 import contextlib

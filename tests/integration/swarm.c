@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Thousands of MQTT devices with TLS client certificates in one process, for the tests (tests/integration/swarm.py).
  *
  * Commands come on stdin, one a line; each is answered by one line on stdout, which begins with "ok" or "error". Groups

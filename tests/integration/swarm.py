@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Many devices in one process (swarm.c): sessions by the thousand, and how long the broker keeps one waiting.
 
     swarm = Swarm(folder)

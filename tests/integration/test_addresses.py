@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """IP lists: which scopes count, in which order, and when an entry ends."""
 
 import datetime

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Apps whose right to be here has ended: what they may do until they are kicked, and that they are found at all."""
 
 import pytest

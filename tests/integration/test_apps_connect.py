@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Apps connect with an access token: where it may come, by whom it may be made, and under which names."""
 
 import itertools

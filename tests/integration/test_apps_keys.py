@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Issuers whose keys come by URL: over HTTPS, kept when the provider fails, and never fetched too often."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """How long an app's session lasts: to the end of its token, and not beyond its issuer, its key or its address."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """End to end with an identity provider that nobody here wrote: oidc-provider, run by Node.js."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """What refuses an app: the same checks, with the same reasons, whichever way its token comes."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """What an app may do: the roles of its scopes, filled in with its variables, as they are now."""
 
 import json

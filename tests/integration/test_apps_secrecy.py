@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """A token is a password: neither it nor a part of it is written anywhere."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Which certificate chains are admitted, and with which reason the others are refused."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Every kind of change takes effect on every connected broker within a second, and only for those whom it concerns.
 
 Changes on a single broker, and what they look like to the client, are in test_live.py.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """iot-auth-check chain: certificates of python3-cryptography, an implementation that is not ours."""
 
 import datetime

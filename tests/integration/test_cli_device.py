@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """iot-auth-check device: the rights of a registered device, asked of the database alone."""
 
 import hashlib

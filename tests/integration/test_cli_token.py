@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """iot-auth-check token: tokens of python3-jwt, an implementation that is not ours, good ones and hostile ones."""
 
 import base64

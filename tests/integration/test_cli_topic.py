@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """iot-auth-check topic: rules in a file, the decision, the deciding rule."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """scripts/demo: every step of it does what it says, and nothing is left behind."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Events as MQTT messages: what a console or a provisioning service hears, and when."""
 
 import contextlib

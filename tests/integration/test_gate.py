@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """The TLS gate: which listeners it guards, what a hostile peer can do there, and that nothing slips by."""
 
 import os

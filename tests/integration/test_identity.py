@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Who a device is: what its certificate says, and which client ids it may use."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """The test kit itself, on brokers without the plugin: what its other users take for granted."""
 
 import threading

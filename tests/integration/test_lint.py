@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """tests/lint.sh finds what it is there to find."""
 
 import pathlib

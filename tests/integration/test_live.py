@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Changes in SQL reach the running broker within a second, and only those whom they concern notice."""
 
 import base64

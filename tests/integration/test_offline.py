@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Sessions that outlive their connection: nothing promised is lost, nothing forbidden is delivered."""
 
 import pytest

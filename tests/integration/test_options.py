@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Plugin options: a bad one stops the broker with a message that names it."""
 
 import pytest

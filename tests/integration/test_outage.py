@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """PostgreSQL goes away in every way there is; brokers go on from memory, and make good what they missed."""
 
 import contextlib

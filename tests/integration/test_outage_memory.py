@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """What a broker does without a database: at its start, from memory, and with what it has to tell."""
 
 import datetime

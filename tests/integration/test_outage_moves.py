@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Databases that are slow, that come and go, and that move to another host."""
 
 import contextlib

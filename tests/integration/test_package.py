@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """The Debian package in a bare Debian 12: installed by apt, run once, removed.
 
 Slow (half a minute; two more the first time, when debootstrap makes the base).  Needs root and Debian's mirror.

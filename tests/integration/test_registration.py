@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Just-in-time registration: who appears in the registry, when, and who does not."""
 
 import contextlib

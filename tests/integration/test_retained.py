@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Retained messages with check_retain_source true (the default): the broker asks again whether the publisher may."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """SIGHUP makes the broker call BASIC_AUTH again for everybody, connected or not: nobody may lose or gain by it."""
 
 import signal

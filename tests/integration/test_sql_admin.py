@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """The functions for administrators: what each accepts, and what each refuses, with one line that says why."""
 
 import base64

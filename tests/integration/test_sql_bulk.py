@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Many rows in one statement: 100,000 in the normal run, IOT_AUTH_BULK_ROWS=1000000 for the promise itself.
 
 Bounds are wide, for busy machines; they catch what is not proportional to the rows, or costs a function call for each."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """docs/administration.md: every example on the page runs, in its order, as it stands."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """What brokers are told: every change that matters, whoever makes it and however, and nothing else."""
 
 import contextlib

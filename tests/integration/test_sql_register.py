@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Registration by one function: what it refuses, and that it holds under concurrency."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """The schema by itself: migrations, roles and privileges, and rules that hold for direct writes too."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """sql/admin/*.sql: each does what its header says, prints a table, and answers bad input with one line and a failure."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Many at once: thousands of sessions that end together, registrations while everything is being killed, caches that are
 too small.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Clients that never passed this plugin, and those that it hands on to the password file (`other_clients defer`).
 
 Mosquitto says little of them: a pointer that may have been another client's, an address that stays when the client is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """A CONNECT with a connected client's id: the new one inherits the session, so it must be the same device."""
 
 import pytest

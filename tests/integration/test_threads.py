@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """What the broker's thread and the plugin's worker share, and what they do not."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """What a device may publish, subscribe to and receive on a real broker."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """docs/tutorial.md does what it says: every command on the page is executed, and what it shows is what is printed.
 
 The page is run as it stands, by an ordinary user in an empty folder.  Only the settings are this machine's (paths of the build,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Listeners with `protocol websockets`, where the broker was built with them."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """Wills are checked and published after the connection has ended: rights outlive it, but not a revocation."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: ISC
 """An identity provider for the tests: keys of its own, and tokens made by python3-jwt."""
 
 import base64

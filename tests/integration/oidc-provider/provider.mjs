@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 // oidc-provider with one confidential client that gets JWT access tokens by the client-credentials grant.
 // What a test wants to change comes as arguments, so that it can start the provider again with other keys.
 //

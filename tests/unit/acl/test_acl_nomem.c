@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Fail the n-th allocation of a build until one succeeds: no leak (under ASan), no half-built result, and the same
  * decisions once there is memory. */
 #include "acl/ip.h"

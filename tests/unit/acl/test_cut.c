@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The memory of the topic before: an answer is always that of the topic which is asked about. */
 #include "acl/policy.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "acl/ip.h"
 
 #include <check.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* IP look-ups against a linear scan, over random lists that are crowded on purpose: few different bits, so that
  * prefixes nest, repeat and lie next to one another, and rules that are over or not yet. */
 #include "acl/ip.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What the text tables (*.cases) cannot say: bad rules and whom they close, bounds, roles, references. */
 #include "acl/policy.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Policy decisions as text tables: every *.cases file beside this source is read; README.md there says how to write
  * them. A failure prints file, line and text of the row. */
 #include "acl/rule_text.h"

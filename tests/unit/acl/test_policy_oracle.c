@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Topic matching and containment against slow oracles, over all filters and topics of a few levels.
  *
  * A filter is turned into the set of all topics that it matches, by an oracle that reads like the text of MQTT 5

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "acl/rule_text.h"
 
 #include <check.h>

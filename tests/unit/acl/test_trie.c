@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What only a collision of hashes shows: an edge is taken when its text and its parent fit, never for its hash alone.
  * Topics come from the network, so somebody can look for colliding ones. */
 #include "acl/trie.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "common/clock.h"
 
 #include <check.h>

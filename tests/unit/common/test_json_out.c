@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "common/json_out.h"
 
 #include <check.h>

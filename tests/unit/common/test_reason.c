@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "common/reason.h"
 
 #include <check.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "jitr/cache.h"
 
 #include <check.h>

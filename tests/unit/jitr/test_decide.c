@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "jitr/decide.h"
 
 #include <check.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "jitr/device.h"
 
 #include <check.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Test helper: an issuer row that is fine, to be bent by each case, and tokens for it. */
 #pragma once
 

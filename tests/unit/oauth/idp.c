@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "idp.h"
 
 #include "mint.h"

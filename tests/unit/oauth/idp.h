@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Test helper: an HTTP server on 127.0.0.1, plain or TLS, that answers from a list. */
 #pragma once
 

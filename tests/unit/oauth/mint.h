@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Test helper: keys, JWK sets and tokens made by OpenSSL, apart from the code under test. */
 #pragma once
 

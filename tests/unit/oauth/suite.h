@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The same main() for every suite of this folder. */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "oauth/base64url.h"
 
 #include "suite.h"

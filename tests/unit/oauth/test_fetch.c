@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "oauth/fetch.h"
 
 #include "idp.h"

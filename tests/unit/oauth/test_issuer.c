@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "oauth/issuer.h"
 
 #include "fixture.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Every allocation of oauth/ fails once: nothing leaks, nothing is admitted, and the next attempt works. */
 #include "fixture.h"
 #include "mint.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "oauth/refresh.h"
 
 #include "idp.h"

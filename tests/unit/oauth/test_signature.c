@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "oauth/jwks.h"
 
 #include "mint.h"

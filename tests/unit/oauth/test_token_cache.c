@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "oauth/token_cache.h"
 
 #include "fixture.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "tests/unit/plugin/broker_stub.h"
 
 #include <check.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* A broker that does what it is told: Mosquitto's functions that the plugin calls, over a `struct mosquitto` of
  * ours. */
 #pragma once

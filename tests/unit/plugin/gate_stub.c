@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "tests/unit/plugin/gate_stub.h"
 
 #include "common/clock.h"

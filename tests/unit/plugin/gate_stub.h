@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The gate's results without TLS: the test says what was made of a leaf. */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The end of each suite: run what `cases` adds. */
 #pragma once
 

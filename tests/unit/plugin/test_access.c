@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* ACL_CHECK: connected clients, and those that are about to be kicked. */
 #include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What the worker sends, in its order: records, the walk through all devices, snapshots, and what is passed on. */
 #include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* BASIC_AUTH and extended authentication with tokens. */
 
 #include "tests/unit/oauth/mint.h"

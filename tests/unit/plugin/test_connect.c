@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* BASIC_AUTH for devices: what is asked, in which order, and what the broker and the registry get to know. */
 #include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "plugin/counters.h"
 
 #include "tests/unit/plugin/suite.h"

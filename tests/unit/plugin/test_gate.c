@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The TLS gate in real handshakes over loopback: what it hangs on a leaf, what it refuses and with which alert, and
  * what it leaves alone. */
 #include "plugin/gate.h"

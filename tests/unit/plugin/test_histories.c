@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Random histories of connects, take-overs, kicks, reloads, reused pointers and changes in the registry, against a
  * simple model of the broker.  What must hold in each: nobody but a connected client is kicked, a client id passes from
  * one device to itself only, who has no right writes nowhere, and who lost it is gone after the next TICK. */

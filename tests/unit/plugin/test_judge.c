@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Live sessions when things change: who has to go, who stays, and what the worker's replies do in their order. */
 #include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What is answered to the broker.  Built three times: as on Mosquitto 2.0, and with the functions by which 2.1 and
  * Debian 12's 2.0.11 are known. */
 #include "plugin/mosq.h"

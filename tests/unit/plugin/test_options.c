@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "plugin/options.h"
 
 #include "tests/unit/plugin/suite.h"

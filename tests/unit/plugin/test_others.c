@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Clients with neither certificate nor token, under other_clients defer. */
 #include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What waits to be written: in order, bounded, and no row in the way of another.  The database is a double that does
  * what a test tells it to. */
 #include "plugin/outbox.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The plugin's start and end. */
 #include "plugin/mosq.h"
 #include "tests/unit/plugin/suite.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Asking the registry: once, for a bounded time, and never at the expense of the live sessions. */
 #include "plugin/registry.h"
 #include "tests/unit/plugin/suite.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What log, events and counters tell of decisions: enough, once, and nothing forged. */
 #include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"

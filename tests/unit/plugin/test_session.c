@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "plugin/session.h"
 
 #include "tests/unit/plugin/broker_stub.h"

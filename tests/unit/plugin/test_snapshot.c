@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Snapshots from rows: a bad row is told and leaves the others alone; what did not change is neither built nor parsed
  * again. */
 #include "plugin/snapshot.h"

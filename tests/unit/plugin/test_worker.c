@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The worker's thread and the broker's, between them a real PostgreSQL (under with_postgres.sh), or none. */
 #include "plugin/worker.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "tests/unit/plugin/worker_stub.h"
 
 #include "common/clock.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* A worker without a thread, in place of plugin/worker.c: keeps the requests for the test to look at, and hands out the
  * replies that the test has put down.  Time is the test's too: waiting moves the clock. */
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "tests/unit/plugin/world.h"
 
 #include "common/clock.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* The plugin, whole, between a broker and a worker that do what the test says: configuration as rows, devices as
  * records, clients as contexts.  One world a test (check forks).
  *

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* For the suites that run under with_postgres.sh: databases of their own, an administrator's hand, strange hosts. */
 #pragma once
 

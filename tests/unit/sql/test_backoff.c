@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "sql/backoff.h"
 
 #include <check.h>

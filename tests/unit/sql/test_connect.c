@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Connecting, waiting and losing the connection, against a real PostgreSQL (with_postgres.sh). */
 #include "pg_kit.h"
 #include "sql/private.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "sql/conninfo.h"
 
 #include <check.h>

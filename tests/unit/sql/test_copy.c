@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "sql/copy.h"
 
 #include <check.h>

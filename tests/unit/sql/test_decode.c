@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Answers as a hostile or broken server could give them, made with libpq's own calls. */
 #include "sql/private.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Device records: look-up, parts, registration, against a real PostgreSQL (with_postgres.sh). */
 #include "pg_kit.h"
 #include "sql/devices.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "sql/notice.h"
 
 #include <check.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* What a broker writes, and the tail of the events, against a real PostgreSQL (with_postgres.sh). */
 #include "pg_kit.h"
 #include "sql/private.h"

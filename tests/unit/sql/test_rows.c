@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Reading the configuration, against a real PostgreSQL (with_postgres.sh). */
 #include "pg_kit.h"
 #include "sql/rows.h"

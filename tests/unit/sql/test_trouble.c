@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "sql/trouble.h"
 
 #include <check.h>

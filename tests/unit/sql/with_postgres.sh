@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: ISC
 # Run a command beside a private PostgreSQL:   with_postgres.sh COMMAND [ARGUMENT…]
 #
 # The server listens on a Unix socket in a directory of its own only (no port can be taken), has the migrations applied

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "tests/unit/x509/make_cert.h"
 
 #include <openssl/err.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Certificates and CRLs for tests, made in memory from short descriptions.  Whatever fails aborts the test. */
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* A small world of certificates by name, for table-driven suites: see pki.c for who signed whom. */
 #pragma once
 

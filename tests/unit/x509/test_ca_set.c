@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "tests/unit/x509/make_cert.h"
 #include "tests/unit/x509/pki.h"
 #include "x509/ca_set.h"

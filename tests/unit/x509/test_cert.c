@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "common/str.h"
 #include "tests/unit/x509/make_cert.h"
 #include "tests/unit/x509/pki.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 #include "x509/chain_cache.h"
 
 #include <check.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: ISC
 /* Memory runs out at each allocation in turn: whatever was decided without it must not be an acceptance that would not
  * have been one. */
 #include "tests/unit/x509/make_cert.h"
