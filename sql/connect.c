@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 /* Making a connection fit for use: the hosts in turn; on each, session settings, 'is it a primary', LISTEN, schema
  * version, prepared statements, in two round trips behind the log-in. */
+#include "sql/pg_error.h"
 #include "sql/private.h"
-#include "sql/trouble.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 
 /* One try at one host: what it came to. */
 struct attempt {
-    enum ia_trouble_rank rank;
+    enum ia_pg_error_rank rank;
     struct ia_err err;
 };
 
@@ -28,7 +28,7 @@ static void set_peer(struct ia_db *db)
     snprintf(db->peer, sizeof db->peer, "%.100s:%.8s", host ? host : "", port ? port : "");
 }
 
-static enum ia_rc attempt_failed(struct attempt *a, enum ia_trouble_rank rank, enum ia_rc rc)
+static enum ia_rc attempt_failed(struct attempt *a, enum ia_pg_error_rank rank, enum ia_rc rc)
 {
     a->rank = rank;
     return rc;
@@ -38,12 +38,12 @@ static enum ia_rc attempt_failed(struct attempt *a, enum ia_trouble_rank rank, e
 static enum ia_rc login_failed(struct ia_db *db, struct attempt *a)
 {
     const char *message = PQerrorMessage(db->conn);
-    struct ia_trouble trouble = ia_trouble_of_message(message);
+    struct ia_pg_error error = ia_pg_error_of_message(message);
     char text[112];
-    ia_trouble_text(message, PQpass(db->conn), text, sizeof text);
-    enum ia_rc rc = ia_fail(&a->err, trouble.rc, "PostgreSQL at %s: %s: %s", db->peer, trouble.what, text);
+    ia_pg_error_text(message, PQpass(db->conn), text, sizeof text);
+    enum ia_rc rc = ia_fail(&a->err, error.rc, "PostgreSQL at %s: %s: %s", db->peer, error.what, text);
     ia_db_disconnect(db);
-    return attempt_failed(a, trouble.rank, rc);
+    return attempt_failed(a, error.rank, rc);
 }
 
 static enum ia_rc login_timed_out(struct ia_db *db, struct attempt *a)
@@ -109,7 +109,7 @@ static bool send_sql(struct ia_db *db, const char *sql, int n_params, const char
 static enum ia_rc skip(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
 {
     PGresult *result = NULL;
-    enum ia_rc rc = ia_db_next(db, deadline_ms, name, &result, err);
+    enum ia_rc rc = ia_db_next_result(db, deadline_ms, name, &result, err);
     PQclear(result);
     return rc;
 }
@@ -154,7 +154,7 @@ static enum ia_rc set_up_session(struct ia_db *db, int64_t deadline_ms, bool *re
     if (rc == IA_OK)
         rc = skip(db, deadline_ms, "set search_path", err);
     if (rc == IA_OK)
-        rc = ia_db_next(db, deadline_ms, "session settings", &result, err);
+        rc = ia_db_next_result(db, deadline_ms, "session settings", &result, err);
     if (rc == IA_OK) {
         *read_only = read_bool(result, 0);
         rc = ia_db_pipeline_end(db, deadline_ms, err);
@@ -166,7 +166,7 @@ static enum ia_rc set_up_session(struct ia_db *db, int64_t deadline_ms, bool *re
 static enum ia_rc check_version(struct ia_db *db, int64_t deadline_ms, struct ia_err *err)
 {
     PGresult *result = NULL;
-    enum ia_rc rc = ia_db_next(db, deadline_ms, "schema version", &result, err);
+    enum ia_rc rc = ia_db_next_result(db, deadline_ms, "schema version", &result, err);
     if (rc != IA_OK)
         return rc;
     struct ia_pg_value v = {(const uint8_t *)PQgetvalue(result, 0, 0), (size_t)PQgetlength(result, 0, 0)};
@@ -217,7 +217,7 @@ static enum ia_rc set_up(struct ia_db *db, struct attempt *a)
     } else {
         if (rc == IA_OK)
             rc = prepare(db, deadline, &a->err);
-        a->rank = rc == IA_USAGE ? IA_RANK_HUMAN : IA_RANK_TIMEOUT;
+        a->rank = rc == IA_USAGE ? IA_RANK_NEEDS_ADMIN : IA_RANK_TIMEOUT;
     }
     if (rc != IA_OK)
         ia_db_disconnect(db);

@@ -118,7 +118,7 @@ static enum ia_rc read_messages(struct stream *s, struct ia_err *err)
         if (len == -2)
             return ia_db_lost(s->db, err);
         if (len == 0)
-            rc = ia_db_more(s->db, deadline, "device stream", err);
+            rc = ia_db_read_more(s->db, deadline, "device stream", err);
         else
             rc = take_message(s, message, (size_t)len, err);
         if (rc == IA_OK && s->n_messages == IA_DEVICE_BATCH)

@@ -12,7 +12,7 @@
 #pragma once
 
 #include "common/error.h"
-#include "sql/notice.h"
+#include "sql/notification.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -53,4 +53,4 @@ bool ia_db_connected(const struct ia_db *db);
 IA_MUST_USE enum ia_rc ia_db_wait(struct ia_db *db, int timeout_ms, struct ia_err *err);
 
 /* Take the next notification that has arrived; false: none.  Does not wait. */
-bool ia_db_notification(struct ia_db *db, struct ia_notice *out);
+bool ia_db_notification(struct ia_db *db, struct ia_notification *out);

@@ -78,7 +78,7 @@ static enum ia_rc load(struct ia_db *db, enum ia_statement which, struct ia_para
         return ia_fail(err, IA_NOMEM, "out of memory");
     }
     struct ia_decoded decoded = {0};
-    enum ia_rc rc = ia_db_run(db, which, params, &l->result, err);
+    enum ia_rc rc = ia_db_query(db, which, params, &l->result, err);
     ia_params_clear(params);
     if (rc == IA_OK)
         rc = decode(l->result, 0, &l->arena, &decoded, err);
@@ -174,7 +174,7 @@ enum ia_rc ia_db_register(struct ia_db *db, const struct ia_registration *what, 
         return ia_fail(err, IA_NOMEM, "out of memory");
     struct ia_params p = {0};
     add_registration(&p, what);
-    enum ia_rc rc = ia_db_run(db, IA_S_REGISTER, &p, &r->result, err);
+    enum ia_rc rc = ia_db_query(db, IA_S_REGISTER, &p, &r->result, err);
     ia_params_clear(&p);
     if (rc == IA_OK)
         rc = decode_registered(r, err);

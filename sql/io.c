@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* Waiting.  The one place where the thread sleeps: poll() on the server's socket and the wake fd. */
+#include "sql/pg_error.h"
 #include "sql/private.h"
-#include "sql/trouble.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -91,7 +91,7 @@ void ia_db_disconnect(struct ia_db *db)
 enum ia_rc ia_db_lost(struct ia_db *db, struct ia_err *err)
 {
     char text[128];
-    ia_trouble_text(PQerrorMessage(db->conn), PQpass(db->conn), text, sizeof text);
+    ia_pg_error_text(PQerrorMessage(db->conn), PQpass(db->conn), text, sizeof text);
     enum ia_rc rc = ia_fail(err, IA_UNAVAILABLE, "PostgreSQL at %s: connection lost: %s", db->peer, text);
     ia_db_disconnect(db);
     return rc;
@@ -142,11 +142,11 @@ enum ia_rc ia_db_wait(struct ia_db *db, int timeout_ms, struct ia_err *err)
     return IA_OK;
 }
 
-bool ia_db_notification(struct ia_db *db, struct ia_notice *out)
+bool ia_db_notification(struct ia_db *db, struct ia_notification *out)
 {
     if (!db->conn || !notified(db))
         return false;
-    ia_notice_parse(db->notification->extra ? db->notification->extra : "", out);
+    ia_notification_parse(db->notification->extra ? db->notification->extra : "", out);
     PQfreemem(db->notification);
     db->notification = NULL;
     return true;

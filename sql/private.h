@@ -103,22 +103,22 @@ void ia_params_clear(struct ia_params *p);
 
 /* Run one statement within the query timeout.  On IA_OK the caller owns *out (PQclear), which holds rows in binary.
  * `params` NULL: it has none. */
-IA_MUST_USE enum ia_rc ia_db_run(struct ia_db *db, enum ia_statement which, struct ia_params *params, PGresult **out,
-                                 struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_db_query(struct ia_db *db, enum ia_statement which, struct ia_params *params, PGresult **out,
+                                   struct ia_err *err);
 
 /* The same where no rows are of interest; takes the parameters away (ia_params_clear) in any case. */
-IA_MUST_USE enum ia_rc ia_db_do(struct ia_db *db, enum ia_statement which, struct ia_params *params,
-                                struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_db_exec(struct ia_db *db, enum ia_statement which, struct ia_params *params,
+                                  struct ia_err *err);
 
-/* Pipelines: begin, send any number of times, sync, then ia_db_next once for each that was sent, then end.  When one is
+/* Pipelines: begin, send any number of times, sync, then ia_db_next_result once for each that was sent, then end.  When one is
  * refused the server skips the others: end at once.  The connection is dropped on any other failure. */
 IA_MUST_USE enum ia_rc ia_db_pipeline_begin(struct ia_db *db, struct ia_err *err);
-IA_MUST_USE enum ia_rc ia_db_next(struct ia_db *db, int64_t deadline_ms, const char *name, PGresult **out,
-                                  struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_db_next_result(struct ia_db *db, int64_t deadline_ms, const char *name, PGresult **out,
+                                         struct ia_err *err);
 IA_MUST_USE enum ia_rc ia_db_pipeline_end(struct ia_db *db, int64_t deadline_ms, struct ia_err *err);
 
 /* Wait once for the server to send more, and read it.  The connection is dropped on any failure. */
-IA_MUST_USE enum ia_rc ia_db_more(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_db_read_more(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err);
 
 /* The next result within the query timeout: must be of that status; or there must be none left. */
 IA_MUST_USE enum ia_rc ia_db_expect(struct ia_db *db, const char *name, ExecStatusType status, struct ia_err *err);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* Running prepared statements.  Parameters and answers are binary. */
+#include "sql/pg_error.h"
 #include "sql/private.h"
-#include "sql/trouble.h"
 
 #include <limits.h>
 #include <poll.h>
@@ -110,7 +110,7 @@ static enum ia_rc get_result(struct ia_db *db, int64_t deadline_ms, const char *
     return rc;
 }
 
-enum ia_rc ia_db_more(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
+enum ia_rc ia_db_read_more(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
 {
     enum ia_rc rc = flush(db, deadline_ms, name, err);
     return rc == IA_OK ? wait_socket(db, POLLIN, deadline_ms, name, err) : rc;
@@ -121,12 +121,12 @@ static enum ia_rc refused(struct ia_db *db, const char *name, const PGresult *re
 {
     if (PQstatus(db->conn) == CONNECTION_BAD)
         return ia_db_lost(db, err);
-    struct ia_trouble trouble = ia_trouble_of_state(PQresultErrorField(result, PG_DIAG_SQLSTATE));
+    struct ia_pg_error error = ia_pg_error_of_state(PQresultErrorField(result, PG_DIAG_SQLSTATE));
     const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     char text[96];
-    ia_trouble_text(primary ? primary : "", PQpass(db->conn), text, sizeof text);
-    enum ia_rc rc = ia_fail(err, trouble.rc, "PostgreSQL at %s: %s: %s: %s", db->peer, trouble.what, name, text);
-    if (trouble.lost)
+    ia_pg_error_text(primary ? primary : "", PQpass(db->conn), text, sizeof text);
+    enum ia_rc rc = ia_fail(err, error.rc, "PostgreSQL at %s: %s: %s: %s", db->peer, error.what, name, text);
+    if (error.lost)
         ia_db_disconnect(db);
     return rc;
 }
@@ -149,7 +149,8 @@ static enum ia_rc drain(struct ia_db *db, int64_t deadline_ms, const char *name,
     }
 }
 
-enum ia_rc ia_db_next(struct ia_db *db, int64_t deadline_ms, const char *name, PGresult **out, struct ia_err *err)
+enum ia_rc ia_db_next_result(struct ia_db *db, int64_t deadline_ms, const char *name, PGresult **out,
+                             struct ia_err *err)
 {
     PGresult *result = NULL;
     enum ia_rc rc = get_result(db, deadline_ms, name, &result, err);
@@ -191,8 +192,8 @@ static enum ia_rc check_ready(struct ia_db *db, const struct ia_params *params, 
     return IA_OK;
 }
 
-enum ia_rc ia_db_run(struct ia_db *db, enum ia_statement which, struct ia_params *params, PGresult **out,
-                     struct ia_err *err)
+enum ia_rc ia_db_query(struct ia_db *db, enum ia_statement which, struct ia_params *params, PGresult **out,
+                       struct ia_err *err)
 {
     static struct ia_params none;
     const struct ia_params *p = params ? params : &none;
@@ -203,13 +204,13 @@ enum ia_rc ia_db_run(struct ia_db *db, enum ia_statement which, struct ia_params
         return rc;
     if (!PQsendQueryPrepared(db->conn, name, p->n, p->values, p->lengths, all_binary, 1))
         return ia_db_lost(db, err);
-    return ia_db_next(db, deadline, name, out, err);
+    return ia_db_next_result(db, deadline, name, out, err);
 }
 
-enum ia_rc ia_db_do(struct ia_db *db, enum ia_statement which, struct ia_params *params, struct ia_err *err)
+enum ia_rc ia_db_exec(struct ia_db *db, enum ia_statement which, struct ia_params *params, struct ia_err *err)
 {
     PGresult *result = NULL;
-    enum ia_rc rc = ia_db_run(db, which, params, &result, err);
+    enum ia_rc rc = ia_db_query(db, which, params, &result, err);
     ia_params_clear(params);
     PQclear(result);
     return rc;

@@ -14,7 +14,7 @@ enum ia_rc ia_db_set_ca_parsed(struct ia_db *db, int64_t ca_id, const struct ia_
     ia_params_time_s(&p, info ? info->not_before : 0);
     ia_params_time_s(&p, info ? info->not_after : 0);
     ia_params_text(&p, problem);
-    return ia_db_do(db, IA_S_SET_CA_PARSED, &p, err);
+    return ia_db_exec(db, IA_S_SET_CA_PARSED, &p, err);
 }
 
 enum ia_rc ia_db_set_certificate_parsed(struct ia_db *db, const struct ia_cert_info *info, struct ia_err *err)
@@ -25,7 +25,7 @@ enum ia_rc ia_db_set_certificate_parsed(struct ia_db *db, const struct ia_cert_i
     ia_params_text(&p, info->subject);
     ia_params_time_s(&p, info->not_before);
     ia_params_time_s(&p, info->not_after);
-    return ia_db_do(db, IA_S_SET_CERTIFICATE_PARSED, &p, err);
+    return ia_db_exec(db, IA_S_SET_CERTIFICATE_PARSED, &p, err);
 }
 
 enum ia_rc ia_db_set_rule_problem(struct ia_db *db, int64_t rule_id, const char *problem, struct ia_err *err)
@@ -33,7 +33,7 @@ enum ia_rc ia_db_set_rule_problem(struct ia_db *db, int64_t rule_id, const char 
     struct ia_params p = {0};
     ia_params_int8(&p, rule_id);
     ia_params_text(&p, problem);
-    return ia_db_do(db, IA_S_SET_RULE_PROBLEM, &p, err);
+    return ia_db_exec(db, IA_S_SET_RULE_PROBLEM, &p, err);
 }
 
 enum ia_rc ia_db_set_issuer_problem(struct ia_db *db, const char *name, const char *problem, struct ia_err *err)
@@ -41,7 +41,7 @@ enum ia_rc ia_db_set_issuer_problem(struct ia_db *db, const char *name, const ch
     struct ia_params p = {0};
     ia_params_text(&p, name);
     ia_params_text(&p, problem);
-    return ia_db_do(db, IA_S_SET_ISSUER_PROBLEM, &p, err);
+    return ia_db_exec(db, IA_S_SET_ISSUER_PROBLEM, &p, err);
 }
 
 /* One column of events as text[], by the offset of its field. */
@@ -78,7 +78,7 @@ enum ia_rc ia_db_write_events(struct ia_db *db, const char *node, const struct i
     add_text_column(&p, events, n, offsetof(struct ia_event_row, address));
     add_text_column(&p, events, n, offsetof(struct ia_event_row, reason));
     add_text_column(&p, events, n, offsetof(struct ia_event_row, detail));
-    return ia_db_do(db, IA_S_WRITE_EVENTS, &p, err);
+    return ia_db_exec(db, IA_S_WRITE_EVENTS, &p, err);
 }
 
 enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const char *counters, struct ia_err *err)
@@ -86,7 +86,7 @@ enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const char *count
     struct ia_params p = {0};
     ia_params_text(&p, node);
     ia_params_text(&p, counters);
-    return ia_db_do(db, IA_S_HEARTBEAT, &p, err);
+    return ia_db_exec(db, IA_S_HEARTBEAT, &p, err);
 }
 
 enum ia_rc ia_db_connected_devices(struct ia_db *db, const char *const *ids, const int64_t *at_us, size_t n,
@@ -95,14 +95,14 @@ enum ia_rc ia_db_connected_devices(struct ia_db *db, const char *const *ids, con
     struct ia_params p = {0};
     ia_params_value(&p, ia_pg_text_array(&p.arena, ids, n));
     ia_params_value(&p, ia_pg_time_us_array(&p.arena, at_us, n));
-    return ia_db_do(db, IA_S_CONNECTED, &p, err);
+    return ia_db_exec(db, IA_S_CONNECTED, &p, err);
 }
 
 enum ia_rc ia_db_prune(struct ia_db *db, int64_t age_s, struct ia_err *err)
 {
     struct ia_params p = {0};
     ia_params_int8(&p, age_s);
-    return ia_db_do(db, IA_S_PRUNE, &p, err);
+    return ia_db_exec(db, IA_S_PRUNE, &p, err);
 }
 
 /* ---- reading ---- */
@@ -149,7 +149,7 @@ static enum ia_rc load(struct ia_db *db, enum ia_statement which, struct ia_para
     struct loaded *l = calloc(1, sizeof *l);
     if (!l)
         return ia_fail(err, IA_NOMEM, "out of memory");
-    enum ia_rc rc = ia_db_run(db, which, params, &l->result, err);
+    enum ia_rc rc = ia_db_query(db, which, params, &l->result, err);
     if (rc == IA_OK)
         rc = ia_db_decode(l->result, 0, columns, &l->arena, decoded, err);
     if (rc == IA_OK)

@@ -286,7 +286,7 @@ static bool send_all(struct ia_db *db, unsigned what)
 static enum ia_rc skip(struct ia_db *db, int64_t deadline, const char *name, struct ia_err *err)
 {
     PGresult *result = NULL;
-    enum ia_rc rc = ia_db_next(db, deadline, name, &result, err);
+    enum ia_rc rc = ia_db_next_result(db, deadline, name, &result, err);
     PQclear(result);
     return rc;
 }
@@ -297,7 +297,7 @@ static enum ia_rc receive_all(struct ia_db *db, unsigned what, struct loaded *l,
     enum ia_rc rc = skip(db, deadline, "BEGIN", err);
     for (size_t i = 0; rc == IA_OK && i < PARTS; i++)
         if (what & parts[i].part)
-            rc = ia_db_next(db, deadline, ia_statements[parts[i].statement].name, &l->results[i], err);
+            rc = ia_db_next_result(db, deadline, ia_statements[parts[i].statement].name, &l->results[i], err);
     if (rc == IA_OK)
         rc = skip(db, deadline, "COMMIT", err);
     return rc == IA_OK ? ia_db_pipeline_end(db, deadline, err) : rc;

@@ -240,13 +240,13 @@ static int64_t timed_wait(struct ia_db *db, int timeout_ms, enum ia_rc rc)
 
 START_TEST(wait_ends_with_a_notification)
 {
-    static struct ia_notice n;
+    static struct ia_notification n;
     struct ia_db *db = kit_connected(&kit);
     ck_assert(!ia_db_notification(db, &n));
     kit_run(&kit, "NOTIFY iot_auth, E'ca\\n17\\n18'");
     ck_assert_int_lt(timed_wait(db, 5000, IA_OK), 2000);
     ck_assert(ia_db_notification(db, &n));
-    ck_assert(n.topic == IA_NOTICE_CA && n.n_keys == 2 && !n.all);
+    ck_assert(n.topic == IA_NOTIFICATION_CA && n.n_keys == 2 && !n.all);
     ck_assert_str_eq(n.keys[1], "18");
     ck_assert(!ia_db_notification(db, &n));
     ia_db_free(db);
@@ -255,21 +255,21 @@ END_TEST
 
 START_TEST(notification_during_a_statement_is_kept)
 {
-    static struct ia_notice n;
+    static struct ia_notification n;
     struct ia_db *db = kit_connected(&kit);
     kit_run(&kit, "NOTIFY iot_auth, 'role'");
     ck_assert(kit_ping(db, NULL) == IA_OK);
     ck_assert(kit_ping(db, NULL) == IA_OK);
     ck_assert_int_lt(timed_wait(db, 5000, IA_OK), 2000);
     ck_assert(ia_db_notification(db, &n));
-    ck_assert(n.topic == IA_NOTICE_ROLE && n.all);
+    ck_assert(n.topic == IA_NOTIFICATION_ROLE && n.all);
     ia_db_free(db);
 }
 END_TEST
 
 START_TEST(hostile_notifications_are_hints_only)
 {
-    static struct ia_notice n;
+    static struct ia_notification n;
     struct ia_db *db = kit_connected(&kit);
     kit_run(&kit, "NOTIFY iot_auth");
     kit_run(&kit, "NOTIFY iot_auth, 'drop table'");
@@ -279,19 +279,19 @@ START_TEST(hostile_notifications_are_hints_only)
             timed_wait(db, 5000, IA_OK);
         ck_assert(n.all && n.n_keys == 0);
     }
-    ck_assert(n.topic == IA_NOTICE_DEVICE);
+    ck_assert(n.topic == IA_NOTIFICATION_DEVICE);
     ia_db_free(db);
 }
 END_TEST
 
 START_TEST(change_committed_after_connect_is_notified)
 {
-    static struct ia_notice n;
+    static struct ia_notification n;
     struct ia_db *db = kit_connected(&kit);
     kit_run(&kit, "INSERT INTO iot_auth.role (role) VALUES ('meter')");
     timed_wait(db, 5000, IA_OK);
     ck_assert(ia_db_notification(db, &n));
-    ck_assert(n.topic == IA_NOTICE_ROLE && n.n_keys == 1);
+    ck_assert(n.topic == IA_NOTIFICATION_ROLE && n.n_keys == 1);
     ck_assert_str_eq(n.keys[0], "meter");
     ia_db_free(db);
 }
