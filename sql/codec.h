@@ -3,8 +3,8 @@
  * past `len`; false: malformed. */
 #pragma once
 
+#include "common/texts.h"
 #include "sql/arena.h"
-#include "sql/rows.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -105,15 +105,6 @@ static bool send_sql(struct ia_db *db, const char *sql, int n_params, const char
     return PQsendQueryParams(db->conn, sql, n_params, NULL, params, NULL, NULL, 1);
 }
 
-/* A result of a pipeline that is only looked at for success. */
-static enum ia_rc skip(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
-{
-    PGresult *result = NULL;
-    enum ia_rc rc = ia_db_next_result(db, deadline_ms, name, &result, err);
-    PQclear(result);
-    return rc;
-}
-
 static bool read_bool(const PGresult *result, int column)
 {
     struct ia_pg_value v = {(const uint8_t *)PQgetvalue(result, 0, column), (size_t)PQgetlength(result, 0, column)};
@@ -152,7 +143,7 @@ static enum ia_rc set_up_session(struct ia_db *db, int64_t deadline_ms, bool *re
     if (rc == IA_OK)
         rc = send_settings(db, err);
     if (rc == IA_OK)
-        rc = skip(db, deadline_ms, "set search_path", err);
+        rc = ia_db_skip_result(db, deadline_ms, "set search_path", err);
     if (rc == IA_OK)
         rc = ia_db_next_result(db, deadline_ms, "session settings", &result, err);
     if (rc == IA_OK) {
@@ -192,17 +183,17 @@ static enum ia_rc send_preparations(struct ia_db *db, struct ia_err *err)
     return sent && PQpipelineSync(db->conn) ? IA_OK : ia_db_lost(db, err);
 }
 
-static enum ia_rc prepare(struct ia_db *db, int64_t deadline_ms, struct ia_err *err)
+static enum ia_rc prepare_statements(struct ia_db *db, int64_t deadline_ms, struct ia_err *err)
 {
     enum ia_rc rc = ia_db_pipeline_begin(db, err);
     if (rc == IA_OK)
         rc = send_preparations(db, err);
     if (rc == IA_OK)
-        rc = skip(db, deadline_ms, "LISTEN", err);
+        rc = ia_db_skip_result(db, deadline_ms, "LISTEN", err);
     if (rc == IA_OK)
         rc = check_version(db, deadline_ms, err);
     for (size_t i = 0; rc == IA_OK && i < IA_STATEMENTS; i++)
-        rc = skip(db, deadline_ms, ia_statements[i].name, err);
+        rc = ia_db_skip_result(db, deadline_ms, ia_statements[i].name, err);
     return rc == IA_OK ? ia_db_pipeline_end(db, deadline_ms, err) : rc;
 }
 
@@ -216,7 +207,7 @@ static enum ia_rc set_up(struct ia_db *db, struct attempt *a)
         rc = ia_fail(&a->err, IA_UNAVAILABLE, "PostgreSQL at %s: read-only: needed is the primary", db->peer);
     } else {
         if (rc == IA_OK)
-            rc = prepare(db, deadline, &a->err);
+            rc = prepare_statements(db, deadline, &a->err);
         a->rank = rc == IA_USAGE ? IA_RANK_NEEDS_ADMIN : IA_RANK_TIMEOUT;
     }
     if (rc != IA_OK)

@@ -6,7 +6,8 @@
  *   connect.c  hosts in turn, session settings, LISTEN, preparing
  *   query.c    running prepared statements, one or several in one round trip
  *   decode.c   answers to rows, by tables of columns
- *   copy.c     the registry as a stream */
+ *   copy.c     the registry as a stream
+ *   pg_error.c the diagnosis of an error of the server or of libpq */
 #pragma once
 
 #include "common/error.h"
@@ -115,6 +116,8 @@ IA_MUST_USE enum ia_rc ia_db_exec(struct ia_db *db, enum ia_statement which, str
 IA_MUST_USE enum ia_rc ia_db_pipeline_begin(struct ia_db *db, struct ia_err *err);
 IA_MUST_USE enum ia_rc ia_db_next_result(struct ia_db *db, int64_t deadline_ms, const char *name, PGresult **out,
                                          struct ia_err *err);
+/* The same where only success matters. */
+IA_MUST_USE enum ia_rc ia_db_skip_result(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err);
 IA_MUST_USE enum ia_rc ia_db_pipeline_end(struct ia_db *db, int64_t deadline_ms, struct ia_err *err);
 
 /* Wait once for the server to send more, and read it.  The connection is dropped on any failure. */
@@ -141,12 +144,13 @@ enum ia_column_kind {
     IA_COL_TEXTS,  /* struct ia_texts in the arena; NULL: empty */
     IA_COL_SHA256, /* uint8_t[32] */
     IA_COL_TIME_S, /* int64_t seconds since 1970; NULL: 0 */
-    IA_COL_WORD,   /* int: the value of a word in `words`, 0 for any other text */
+    IA_COL_ACTIVE, /* bool: is the word ACTIVE? */
+    IA_COL_WORD,   /* an enumeration: the value of a word in `words`, 0 for any other text */
 };
 
 struct ia_word {
     const char *text; /* NULL ends the list */
-    int value;
+    unsigned value;
 };
 
 struct ia_column {
@@ -157,11 +161,41 @@ struct ia_column {
     const struct ia_word *words;
 };
 
+/* Rows of a table of columns: the column that fills `member` of a row of type `row`, NOT_NULL or NULLABLE.  The kind
+ * follows from the member's type, so that a table that does not fit its struct does not compile. */
+enum { NOT_NULL = false, NULLABLE = true };
+#define IA_MEMBER(row, member) (&((row *)0)->member)
+#define IA_COLUMN_OF(row, member, kind, nullable, words)                                                               \
+    {                                                                                                                  \
+#member, kind, offsetof(row, member), nullable, words                                                          \
+    }
+#define IA_COLUMN(row, member, nullable)                                                                               \
+    IA_COLUMN_OF(row, member,                                                                                          \
+                 _Generic(IA_MEMBER(row, member),                                                                      \
+                     int64_t *: IA_COL_INT64,                                                                          \
+                     int *: IA_COL_INT,                                                                                \
+                     bool *: IA_COL_BOOL,                                                                              \
+                     const char **: IA_COL_TEXT,                                                                       \
+                     struct ia_texts *: IA_COL_TEXTS,                                                                  \
+                     uint8_t(*)[IA_FINGERPRINT_LEN]: IA_COL_SHA256),                                                   \
+                 nullable, NULL)
+#define IA_COLUMN_TIME(row, member, nullable)                                                                          \
+    IA_COLUMN_OF(row, member, _Generic(IA_MEMBER(row, member), int64_t * : IA_COL_TIME_S), nullable, NULL)
+#define IA_COLUMN_WORD(row, member, words)                                                                             \
+    IA_COLUMN_OF(row, member, _Generic(IA_MEMBER(row, member), unsigned * : IA_COL_WORD), NOT_NULL, words)
+
+#define IA_COLUMN_ACTIVE(row, member)                                                                                  \
+    IA_COLUMN_OF(row, member, _Generic(IA_MEMBER(row, member), bool * : IA_COL_ACTIVE), NOT_NULL, NULL)
+
 struct ia_columns {
     size_t n;
     size_t row_size;
     const struct ia_column *list;
 };
+#define IA_COLUMNS(table, row)                                                                                         \
+    {                                                                                                                  \
+        sizeof(table) / sizeof((table)[0]), sizeof(row), table                                                         \
+    }
 
 /* The rows of an answer and the memory they stand on. */
 struct ia_decoded {

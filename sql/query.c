@@ -11,7 +11,7 @@
 
 static const int all_binary[IA_PARAMS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
 
-static void put(struct ia_params *p, const void *value, size_t len)
+static void put_param(struct ia_params *p, const void *value, size_t len)
 {
     if (len > INT_MAX || p->n == IA_PARAMS_MAX) {
         p->nomem = true;
@@ -23,37 +23,37 @@ static void put(struct ia_params *p, const void *value, size_t len)
 
 void ia_params_text(struct ia_params *p, const char *text)
 {
-    put(p, text, text ? strlen(text) : 0);
+    put_param(p, text, text ? strlen(text) : 0);
 }
 
 void ia_params_bytes(struct ia_params *p, const uint8_t *bytes, size_t len)
 {
-    put(p, bytes, len);
+    put_param(p, bytes, len);
 }
 
 void ia_params_int8(struct ia_params *p, int64_t value)
 {
     ia_pg_put_int8(p->fixed[p->n], value);
-    put(p, p->fixed[p->n], 8);
+    put_param(p, p->fixed[p->n], 8);
 }
 
 void ia_params_time_s(struct ia_params *p, int64_t seconds)
 {
     if (seconds == 0) {
-        put(p, NULL, 0);
+        put_param(p, NULL, 0);
         return;
     }
     int64_t us;
     if (__builtin_mul_overflow(seconds, 1000000, &us))
         us = seconds < 0 ? INT64_MIN : INT64_MAX;
     ia_pg_put_time_us(p->fixed[p->n], us);
-    put(p, p->fixed[p->n], 8);
+    put_param(p, p->fixed[p->n], 8);
 }
 
 void ia_params_value(struct ia_params *p, struct ia_pg_value value)
 {
     p->nomem |= !value.bytes;
-    put(p, value.bytes, value.len);
+    put_param(p, value.bytes, value.len);
 }
 
 void ia_params_clear(struct ia_params *p)
@@ -165,6 +165,14 @@ enum ia_rc ia_db_next_result(struct ia_db *db, int64_t deadline_ms, const char *
         *out = result;
     else
         PQclear(result);
+    return rc;
+}
+
+enum ia_rc ia_db_skip_result(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
+{
+    PGresult *result = NULL;
+    enum ia_rc rc = ia_db_next_result(db, deadline_ms, name, &result, err);
+    PQclear(result);
     return rc;
 }
 

@@ -108,23 +108,26 @@ enum ia_rc ia_db_prune(struct ia_db *db, int64_t age_s, struct ia_err *err)
 /* ---- reading ---- */
 
 static const struct ia_column unparsed_list[] = {
-    {"fingerprint", IA_COL_SHA256, offsetof(struct ia_unparsed_row, fingerprint), false, NULL},
-    {"pem", IA_COL_TEXT, offsetof(struct ia_unparsed_row, pem), false, NULL},
+    IA_COLUMN(struct ia_unparsed_row, fingerprint, NOT_NULL),
+    IA_COLUMN(struct ia_unparsed_row, pem, NOT_NULL),
 };
-static const struct ia_columns unparsed_columns = {2, sizeof(struct ia_unparsed_row), unparsed_list};
+static const struct ia_columns unparsed_columns = IA_COLUMNS(unparsed_list, struct ia_unparsed_row);
 
 static const struct ia_column tail_list[] = {
-    {"event_id", IA_COL_INT64, offsetof(struct ia_tail_row, event_id), false, NULL},
-    {"kind", IA_COL_TEXT, offsetof(struct ia_tail_row, kind), false, NULL},
-    {"detail", IA_COL_TEXT, offsetof(struct ia_tail_row, detail), true, NULL},
+    IA_COLUMN(struct ia_tail_row, event_id, NOT_NULL),
+    IA_COLUMN(struct ia_tail_row, kind, NOT_NULL),
+    IA_COLUMN(struct ia_tail_row, detail, NULLABLE),
 };
-static const struct ia_columns tail_columns = {3, sizeof(struct ia_tail_row), tail_list};
+static const struct ia_columns tail_columns = IA_COLUMNS(tail_list, struct ia_tail_row);
 
-static const struct ia_column last_list[] = {{"max", IA_COL_INT64, 0, false, NULL}};
-static const struct ia_columns last_columns = {1, sizeof(int64_t), last_list};
+struct last_row {
+    int64_t event_id;
+};
+static const struct ia_column last_list[] = {IA_COLUMN(struct last_row, event_id, NOT_NULL)};
+static const struct ia_columns last_columns = IA_COLUMNS(last_list, struct last_row);
 
 /* What is handed out is the first member; the rest is the memory that it stands on. */
-struct loaded {
+struct loaded_records {
     union {
         struct ia_unparsed_rows unparsed;
         struct ia_tail_rows tail;
@@ -133,7 +136,7 @@ struct loaded {
     PGresult *result;
 };
 
-static void free_loaded(struct loaded *l)
+static void free_records(struct loaded_records *l)
 {
     if (!l)
         return;
@@ -142,11 +145,11 @@ static void free_loaded(struct loaded *l)
     free(l);
 }
 
-static enum ia_rc load(struct ia_db *db, enum ia_statement which, struct ia_params *params,
-                       const struct ia_columns *columns, struct ia_decoded *decoded, struct loaded **out,
-                       struct ia_err *err)
+static enum ia_rc load_records(struct ia_db *db, enum ia_statement which, struct ia_params *params,
+                               const struct ia_columns *columns, struct ia_decoded *decoded,
+                               struct loaded_records **out, struct ia_err *err)
 {
-    struct loaded *l = calloc(1, sizeof *l);
+    struct loaded_records *l = calloc(1, sizeof *l);
     if (!l)
         return ia_fail(err, IA_NOMEM, "out of memory");
     enum ia_rc rc = ia_db_query(db, which, params, &l->result, err);
@@ -155,7 +158,7 @@ static enum ia_rc load(struct ia_db *db, enum ia_statement which, struct ia_para
     if (rc == IA_OK)
         *out = l;
     else
-        free_loaded(l);
+        free_records(l);
     return rc;
 }
 
@@ -163,11 +166,11 @@ enum ia_rc ia_db_unparsed(struct ia_db *db, const uint8_t after[IA_FINGERPRINT_L
                           struct ia_err *err)
 {
     struct ia_decoded decoded;
-    struct loaded *l = NULL;
+    struct loaded_records *l = NULL;
     struct ia_params p = {0};
     ia_params_bytes(&p, after, IA_FINGERPRINT_LEN);
     ia_params_int8(&p, IA_UNPARSED_PAGE);
-    enum ia_rc rc = load(db, IA_S_UNPARSED, &p, &unparsed_columns, &decoded, &l, err);
+    enum ia_rc rc = load_records(db, IA_S_UNPARSED, &p, &unparsed_columns, &decoded, &l, err);
     if (rc != IA_OK)
         return rc;
     l->pub.unparsed = (struct ia_unparsed_rows){.rows = decoded.rows, .n = decoded.n};
@@ -177,16 +180,16 @@ enum ia_rc ia_db_unparsed(struct ia_db *db, const uint8_t after[IA_FINGERPRINT_L
 
 void ia_unparsed_rows_free(struct ia_unparsed_rows *rows)
 {
-    free_loaded((struct loaded *)rows);
+    free_records((struct loaded_records *)rows);
 }
 
 enum ia_rc ia_db_event_tail(struct ia_db *db, int64_t after_event_id, struct ia_tail_rows **out, struct ia_err *err)
 {
     struct ia_decoded decoded;
-    struct loaded *l = NULL;
+    struct loaded_records *l = NULL;
     struct ia_params p = {0};
     ia_params_int8(&p, after_event_id);
-    enum ia_rc rc = load(db, IA_S_EVENT_TAIL, &p, &tail_columns, &decoded, &l, err);
+    enum ia_rc rc = load_records(db, IA_S_EVENT_TAIL, &p, &tail_columns, &decoded, &l, err);
     if (rc != IA_OK)
         return rc;
     l->pub.tail = (struct ia_tail_rows){.rows = decoded.rows, .n = decoded.n};
@@ -196,18 +199,18 @@ enum ia_rc ia_db_event_tail(struct ia_db *db, int64_t after_event_id, struct ia_
 
 void ia_tail_rows_free(struct ia_tail_rows *rows)
 {
-    free_loaded((struct loaded *)rows);
+    free_records((struct loaded_records *)rows);
 }
 
 enum ia_rc ia_db_last_event(struct ia_db *db, int64_t *event_id, struct ia_err *err)
 {
     struct ia_decoded decoded;
-    struct loaded *l = NULL;
-    enum ia_rc rc = load(db, IA_S_LAST_EVENT, NULL, &last_columns, &decoded, &l, err);
+    struct loaded_records *l = NULL;
+    enum ia_rc rc = load_records(db, IA_S_LAST_EVENT, NULL, &last_columns, &decoded, &l, err);
     if (rc != IA_OK)
         return rc;
     if (decoded.n == 1)
-        *event_id = *(const int64_t *)decoded.rows;
-    free_loaded(l);
+        *event_id = ((const struct last_row *)decoded.rows)->event_id;
+    free_records(l);
     return decoded.n == 1 ? IA_OK : ia_fail(err, IA_FORMAT, "PostgreSQL: last_event gave %zu rows", decoded.n);
 }
