@@ -2,14 +2,14 @@
 /* The plugin's state, and what its parts say to one another.  Everything here belongs to the broker thread. */
 #pragma once
 
+#include "access/snapshot.h"
 #include "common/clock.h"
-#include "jitr/cache.h"
+#include "jitr/device_cache.h"
 #include "oauth/token_cache.h"
+#include "plugin/clients.h"
 #include "plugin/counters.h"
 #include "plugin/options.h"
-#include "plugin/session.h"
-#include "plugin/snapshot.h"
-#include "plugin/worker.h"
+#include "worker/worker.h"
 
 #include <mosquitto_broker.h>
 #include <mosquitto_plugin.h>

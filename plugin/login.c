@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* BASIC_AUTH and extended authentication: Mosquitto's questions, and the sessions that begin with the answers. */
-#include "plugin/connect.h"
-#include "plugin/mosq.h"
+#include "plugin/admit.h"
+#include "plugin/mosquitto_compat.h"
 
 #include "oauth/bearer.h"
 

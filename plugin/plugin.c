@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: ISC
 /* The plugin's entry points, and the callbacks that only keep house. */
 #include "plugin/core.h"
-#include "plugin/gate.h"
-#include "plugin/mosq.h"
-#include "plugin/registry.h"
+#include "plugin/mosquitto_compat.h"
+#include "plugin/registration_wait.h"
 #include "plugin/report.h"
-#include "plugin/waker.h"
+#include "plugin/tls_gate.h"
+#include "worker/waker.h"
 
 #include <stdlib.h>
 #include <string.h>
