@@ -29,10 +29,10 @@ static bool is_event_topic(const struct ia_core *core, const char *topic)
     return strncmp(topic, prefix, n) == 0 && (topic[n] == '/' || topic[n] == '\0');
 }
 
-static struct ia_who who_is(const struct ia_core *core, const struct ia_session *s)
+static struct ia_rights_holder who_is(const struct ia_core *core, const struct ia_session *s)
 {
-    return (struct ia_who){
-        .profile = s->ca_id ? ia_profile_find(core->snapshot->profiles, s->ca_id) : NULL,
+    return (struct ia_rights_holder){
+        .ca = s->ca_id ? ia_profile_find(core->snapshot->profiles, s->ca_id) : NULL,
         .device = s->device,
         .token = s->token,
         .client_id = s->client_id,
@@ -41,10 +41,10 @@ static struct ia_who who_is(const struct ia_core *core, const struct ia_session 
 
 static void bind_session(const struct ia_core *core, struct ia_session *s)
 {
-    if (s->binding.generation == core->snapshot->generation)
+    if (s->rights.generation == core->snapshot->generation)
         return;
-    struct ia_who who = who_is(core, s);
-    ia_bind(core, &who, false, &s->binding);
+    struct ia_rights_holder who = who_is(core, s);
+    ia_rights_resolve(&s->rights, core->snapshot, &who);
     s->published.known = s->received.known = false; /* decided by the roles of before */
 }
 
@@ -87,7 +87,7 @@ static void tell_denial(struct ia_core *core, struct ia_session *s, const struct
         return;
     s->denials_told |= access->action;
     int64_t rule_id = 0;
-    (void)ia_bound_check(core, &s->binding, access, &rule_id);
+    (void)ia_rights_check(&s->rights, core->snapshot, access, &rule_id);
     struct ia_attempt a = {.client = s->client,
                            .client_id = s->client_id,
                            .address = s->address,
@@ -100,7 +100,7 @@ static void tell_denial(struct ia_core *core, struct ia_session *s, const struct
         size_t left = sizeof a.detail - (size_t)n;
         if (rule_id)
             (void)snprintf(a.detail + n, left, "rule %lld", (long long)rule_id);
-        else if (s->binding.broken)
+        else if (s->rights.broken)
             (void)snprintf(a.detail + n, left, "a role is missing, or it has more than %d", IA_SUBJECT_ROLES_MAX);
         else
             (void)snprintf(a.detail + n, left, "no rule allows it");
@@ -124,13 +124,13 @@ static bool check_condemned(const struct ia_core *core, const struct ia_session 
         return false;
     if (access->action == IA_SUBSCRIBE && core->kicking == s)
         return true;
-    return ia_bound_check(core, &s->binding, access, NULL) == IA_ALLOW;
+    return ia_rights_check(&s->rights, core->snapshot, access, NULL) == IA_ALLOW;
 }
 
 static bool check_rights(const struct ia_core *core, struct ia_session *s, const struct ia_access *access)
 {
     bind_session(core, s);
-    return ia_bound_check(core, &s->binding, access, NULL) == IA_ALLOW;
+    return ia_rights_check(&s->rights, core->snapshot, access, NULL) == IA_ALLOW;
 }
 
 static bool check_live(struct ia_core *core, struct ia_session *s, const struct ia_access *access)
@@ -143,7 +143,7 @@ static bool check_live(struct ia_core *core, struct ia_session *s, const struct 
     struct ia_memo *memo = memo_of(s, access->action);
     if (is_remembered(memo, access))
         return true;
-    if (ia_bound_check(core, &s->binding, access, NULL) == IA_ALLOW) {
+    if (ia_rights_check(&s->rights, core->snapshot, access, NULL) == IA_ALLOW) {
         remember(memo, access);
         return true;
     }
@@ -191,9 +191,9 @@ static bool check_record(void *ctx, struct ia_device *device)
     bool is_good = device->status == IA_DEVICE_ACTIVE && device->certificate_status == IA_CERT_ACTIVE;
     if (o->access->action == IA_PUBLISH && (!is_good || !profile || !profile->active))
         return true;
-    struct ia_who who = {.profile = profile, .device = device, .client_id = o->client_id};
-    ia_bind(o->core, &who, true, &o->core->scratch);
-    o->allowed |= ia_bound_check(o->core, &o->core->scratch, o->access, NULL) == IA_ALLOW;
+    struct ia_rights_holder who = {.ca = profile, .device = device, .client_id = o->client_id};
+    ia_rights_resolve(&o->core->scratch, o->core->snapshot, &who);
+    o->allowed |= ia_rights_check(&o->core->scratch, o->core->snapshot, o->access, NULL) == IA_ALLOW;
     return !o->allowed;
 }
 

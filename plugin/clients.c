@@ -120,7 +120,7 @@ static void session_clear(struct ia_session *s)
     free(s->chain);
     free(s->client_id);
     free(s->username);
-    free(s->binding.slots);
+    ia_rights_clear(&s->rights);
     free(s);
 }
 

@@ -8,7 +8,7 @@
  * that is not connected and has the same id.  Broker thread only. */
 #pragma once
 
-#include "access/snapshot.h"
+#include "access/rights.h"
 #include "acl/ip.h"
 #include "jitr/device.h"
 #include "oauth/token.h"
@@ -27,14 +27,6 @@ enum ia_session_kind {
     IA_SESSION_APP,
 };
 
-/* Roles and variables looked up in one policy. */
-struct ia_binding {
-    uint64_t generation; /* of the snapshot, 0: none yet */
-    bool broken;         /* a role is missing, or memory: denies everything */
-    size_t n_roles, room;
-    const void **slots; /* the roles, then the values of the policy's variables */
-};
-
 #define IA_MEMO_TOPIC_MAX 100 /* bytes of a topic that is remembered */
 #define IA_MEMO_MISSES    8   /* every so many other topics one takes its place */
 
@@ -42,7 +34,7 @@ struct ia_fellows; /* the sessions of one device's certificates */
 
 /* A topic that was allowed lately, for one action: most clients use the same one again and again. */
 struct ia_memo {
-    bool known; /* under the present binding */
+    bool known; /* under the present rights */
     bool retain;
     uint8_t qos;
     uint8_t missed; /* how many were allowed that were not the one remembered */
@@ -79,7 +71,7 @@ struct ia_session {
     struct ia_session *prev_owned, *next_owned;
     unsigned denials_told; /* set of enum ia_action that an event has been written for */
     bool by_ext_auth;      /* its token came by extended authentication, not as the password */
-    struct ia_binding binding;
+    struct ia_rights rights;
     struct ia_memo published, received;
     UT_hash_handle hh;
     bool passing; /* ended, and in the list of those to be forgotten by ia_sessions_tidy */

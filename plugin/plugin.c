@@ -182,7 +182,7 @@ static void core_free(struct ia_core *core)
     ia_token_cache_free(core->tokens);
     ia_snapshot_free(core->snapshot);
     ia_registry_clear(core);
-    free(core->scratch.slots);
+    ia_rights_clear(&core->scratch);
     if (!stopped)
         return; /* the worker may still read the options: they end with the process */
     ia_options_clear(&core->options);

@@ -25,7 +25,7 @@ static void take_record(void *ctx, struct ia_session *session)
         session->device = ia_device_ref(device);
     }
     session->gone = session->unlisted = false;
-    session->binding.generation = 0; /* roles and attributes may be others */
+    session->rights.generation = 0; /* roles and attributes may be others */
 }
 
 /* Put a record into the cache and under the sessions that it concerns; those hear of it also when there is no memory to

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static struct ia_binding binding;
+static struct ia_rights rights;
 
 static struct ia_device *device_with(struct ia_texts roles, struct ia_texts attrs, const char *tenant)
 {
@@ -32,22 +32,21 @@ static void rule(int64_t rule_id, const char *role, bool allow, const char *filt
 /* May that device, of CA 1 and with that client id, publish there?  Bound anew. */
 static enum ia_verdict may(const struct ia_device *device, const char *client_id, const char *topic)
 {
-    struct ia_who who = {
-        .profile = ia_profile_find(world.core->snapshot->profiles, 1), .device = device, .client_id = client_id};
+    struct ia_rights_holder who = {
+        .ca = ia_profile_find(world.core->snapshot->profiles, 1), .device = device, .client_id = client_id};
     struct ia_access access = {.action = IA_PUBLISH, .topic = topic};
-    ia_bind(world.core, &who, true, &binding);
-    return ia_bound_check(world.core, &binding, &access, NULL);
+    ia_rights_resolve(&rights, world.core->snapshot, &who);
+    return ia_rights_check(&rights, world.core->snapshot, &access, NULL);
 }
 
 static void stop(struct ia_device *device)
 {
     ia_device_free(device);
-    free(binding.slots);
-    binding = (struct ia_binding){0};
+    ia_rights_clear(&rights);
     world_stop();
 }
 
-START_TEST(binding_has_the_roles_of_ca_and_device)
+START_TEST(rights_has_the_roles_of_ca_and_device)
 {
     static const char *const own[] = {"extra", "device"}; /* one of them twice over */
     world_rows();
@@ -57,7 +56,7 @@ START_TEST(binding_has_the_roles_of_ca_and_device)
     struct ia_device *device = device_with((struct ia_texts){own, 2}, (struct ia_texts){0}, NULL);
     ck_assert_int_eq(may(device, "c", "extra/x"), IA_ALLOW);
     ck_assert_int_eq(may(device, "c", "devices/dev-1/x"), IA_ALLOW);
-    ck_assert_uint_eq(binding.n_roles, 2);
+    ck_assert_uint_eq(rights.n_roles, 2);
     ck_assert_int_eq(may(device, "c", "other"), IA_NO_MATCH);
     stop(device);
 }
@@ -70,7 +69,7 @@ START_TEST(role_that_is_not_there_denies_all)
     world_start();
     struct ia_device *device = device_with((struct ia_texts){own, 1}, (struct ia_texts){0}, NULL);
     ck_assert_int_eq(may(device, "c", "devices/dev-1/x"), IA_DENY);
-    ck_assert(binding.broken);
+    ck_assert(rights.broken);
     stop(device);
 }
 END_TEST
@@ -150,35 +149,35 @@ START_TEST(client_id_that_is_no_value_counts_as_unset)
 }
 END_TEST
 
-START_TEST(binding_is_made_once_a_snapshot)
+START_TEST(rights_of_another_snapshot_deny)
 {
     world_start();
     struct ia_device *device = device_with((struct ia_texts){0}, (struct ia_texts){0}, NULL);
-    struct ia_who who = {.profile = ia_profile_find(world.core->snapshot->profiles, 1), .device = device};
+    struct ia_rights_holder who = {.ca = ia_profile_find(world.core->snapshot->profiles, 1), .device = device};
     struct ia_access access = {.action = IA_PUBLISH, .topic = "devices/dev-1/x"};
-    ia_bind(world.core, &who, false, &binding);
-    ck_assert_uint_eq(binding.generation, world.core->snapshot->generation);
-    who.device = NULL; /* not looked at: it is bound already */
-    ia_bind(world.core, &who, false, &binding);
-    ck_assert_int_eq(ia_bound_check(world.core, &binding, &access, NULL), IA_ALLOW);
+    ck_assert_int_eq(ia_rights_check(&rights, world.core->snapshot, &access, NULL), IA_DENY);
+    ia_rights_resolve(&rights, world.core->snapshot, &who);
+    ck_assert_uint_eq(rights.generation, world.core->snapshot->generation);
+    ck_assert_int_eq(ia_rights_check(&rights, world.core->snapshot, &access, NULL), IA_ALLOW);
     world_snapshot();
     ia_apply(world.core);
-    who.profile = ia_profile_find(world.core->snapshot->profiles, 1);
-    ia_bind(world.core, &who, false, &binding);
-    ck_assert_int_eq(ia_bound_check(world.core, &binding, &access, NULL), IA_NO_MATCH);
+    ck_assert_int_eq(ia_rights_check(&rights, world.core->snapshot, &access, NULL), IA_DENY);
+    who.ca = ia_profile_find(world.core->snapshot->profiles, 1);
+    ia_rights_resolve(&rights, world.core->snapshot, &who);
+    ck_assert_int_eq(ia_rights_check(&rights, world.core->snapshot, &access, NULL), IA_ALLOW);
     stop(device);
 }
 END_TEST
 
 static void cases(TCase *c)
 {
-    tcase_add_test(c, binding_has_the_roles_of_ca_and_device);
+    tcase_add_test(c, rights_has_the_roles_of_ca_and_device);
     tcase_add_test(c, role_that_is_not_there_denies_all);
     tcase_add_test(c, no_role_allows_nothing);
     tcase_add_loop_test(c, variable_is_its_value_or_unset, 0, (int)(sizeof variables / sizeof variables[0]));
     tcase_add_test(c, unset_variable_in_a_deny_denies);
     tcase_add_test(c, client_id_that_is_no_value_counts_as_unset);
-    tcase_add_test(c, binding_is_made_once_a_snapshot);
+    tcase_add_test(c, rights_of_another_snapshot_deny);
 }
 
 int main(void)
