@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* Making a connection fit for use: the hosts in turn; on each, session settings, 'is it a primary', LISTEN, schema
+/* Setting up a connection: the hosts in turn; on each, session settings, 'is it a primary', LISTEN, schema
  * version, prepared statements, in two round trips behind the log-in. */
 #include "sql/pg_error.h"
 #include "sql/private.h"
@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* One try at one host: what it came to. */
-struct attempt {
+/* The outcome of one attempt at one host. */
+struct ia_host_attempt {
     enum ia_pg_error_rank rank;
     struct ia_err err;
 };
@@ -28,14 +28,14 @@ static void set_peer(struct ia_db *db)
     snprintf(db->peer, sizeof db->peer, "%.100s:%.8s", host ? host : "", port ? port : "");
 }
 
-static enum ia_rc attempt_failed(struct attempt *a, enum ia_pg_error_rank rank, enum ia_rc rc)
+static enum ia_rc attempt_failed(struct ia_host_attempt *a, enum ia_pg_error_rank rank, enum ia_rc rc)
 {
     a->rank = rank;
     return rc;
 }
 
 /* Say why the log-in failed, and drop the connection. */
-static enum ia_rc login_failed(struct ia_db *db, struct attempt *a)
+static enum ia_rc login_failed(struct ia_db *db, struct ia_host_attempt *a)
 {
     const char *message = PQerrorMessage(db->conn);
     struct ia_pg_error error = ia_pg_error_of_message(message);
@@ -46,7 +46,7 @@ static enum ia_rc login_failed(struct ia_db *db, struct attempt *a)
     return attempt_failed(a, error.rank, rc);
 }
 
-static enum ia_rc login_timed_out(struct ia_db *db, struct attempt *a)
+static enum ia_rc login_timed_out(struct ia_db *db, struct ia_host_attempt *a)
 {
     enum ia_rc rc = ia_fail(&a->err, IA_UNAVAILABLE, "PostgreSQL at %s: timeout: no answer to connect", db->peer);
     ia_db_disconnect(db);
@@ -56,7 +56,8 @@ static enum ia_rc login_timed_out(struct ia_db *db, struct attempt *a)
 /* One step of the log-in: wait for what libpq asked for, let it go on.  Each step may take connect_timeout_ms, so that
  * a silent host is left soon while one that answers slowly gets its time.  A name may have several addresses: where the
  * first swallows the SYN, libpq goes on to the next once its socket fails, so let it fail. */
-static enum ia_rc login_step(struct ia_db *db, PostgresPollingStatusType *state, int64_t deadline_ms, struct attempt *a)
+static enum ia_rc login_step(struct ia_db *db, PostgresPollingStatusType *state, int64_t deadline_ms,
+                             struct ia_host_attempt *a)
 {
     int64_t step = ia_db_now_ms() + db->connect_timeout_ms;
     short events = *state == PGRES_POLLING_READING ? POLLIN : POLLOUT;
@@ -79,7 +80,7 @@ static enum ia_rc login_step(struct ia_db *db, PostgresPollingStatusType *state,
     return swallowed ? login_timed_out(db, a) : login_failed(db, a);
 }
 
-static enum ia_rc login(struct ia_db *db, size_t host, int64_t deadline_ms, struct attempt *a)
+static enum ia_rc login(struct ia_db *db, size_t host, int64_t deadline_ms, struct ia_host_attempt *a)
 {
     const char *keywords[IA_CONN_OPTIONS + 4], *values[IA_CONN_OPTIONS + 4];
     ia_conninfo_params(&db->info, host, keywords, values);
@@ -166,9 +167,10 @@ static enum ia_rc check_version(struct ia_db *db, int64_t deadline_ms, struct ia
     PQclear(result);
     if (read && version >= IA_DB_SCHEMA_VERSION)
         return IA_OK;
-    return ia_fail(err, IA_USAGE,
-                   "PostgreSQL at %s: schema iot_auth is of version %d, needed is %d: apply sql/migrations", db->peer,
-                   (int)version, IA_DB_SCHEMA_VERSION);
+    return ia_fail(
+        err, IA_USAGE,
+        "PostgreSQL at %s: schema iot_auth is at version %d, but version %d or newer is required: apply sql/migrations",
+        db->peer, (int)version, IA_DB_SCHEMA_VERSION);
 }
 
 /* LISTEN is committed by the sync, before anything is read. */
@@ -197,14 +199,15 @@ static enum ia_rc prepare_statements(struct ia_db *db, int64_t deadline_ms, stru
     return rc == IA_OK ? ia_db_pipeline_end(db, deadline_ms, err) : rc;
 }
 
-static enum ia_rc set_up(struct ia_db *db, struct attempt *a)
+static enum ia_rc set_up(struct ia_db *db, struct ia_host_attempt *a)
 {
     int64_t deadline = ia_db_now_ms() + db->query_timeout_ms;
     bool read_only = false;
     enum ia_rc rc = set_up_session(db, deadline, &read_only, &a->err);
     if (rc == IA_OK && read_only) {
         a->rank = IA_RANK_READ_ONLY;
-        rc = ia_fail(&a->err, IA_UNAVAILABLE, "PostgreSQL at %s: read-only: needed is the primary", db->peer);
+        rc = ia_fail(&a->err, IA_UNAVAILABLE, "PostgreSQL at %s: server is read-only; the primary is required",
+                     db->peer);
     } else {
         if (rc == IA_OK)
             rc = prepare_statements(db, deadline, &a->err);
@@ -215,7 +218,7 @@ static enum ia_rc set_up(struct ia_db *db, struct attempt *a)
     return rc;
 }
 
-static enum ia_rc try_host(struct ia_db *db, size_t host, struct attempt *a)
+static enum ia_rc try_host(struct ia_db *db, size_t host, struct ia_host_attempt *a)
 {
     enum ia_rc rc = login(db, host, ia_db_now_ms() + db->query_timeout_ms, a);
     return rc == IA_OK ? set_up(db, a) : rc;
@@ -223,10 +226,10 @@ static enum ia_rc try_host(struct ia_db *db, size_t host, struct attempt *a)
 
 enum ia_rc ia_db_connect(struct ia_db *db, struct ia_err *err)
 {
-    struct attempt worst = {0};
+    struct ia_host_attempt worst = {0};
     ia_db_disconnect(db);
     for (size_t i = 0; i < db->info.n_hosts; i++) {
-        struct attempt a = {0};
+        struct ia_host_attempt a = {0};
         if (try_host(db, i, &a) == IA_OK)
             return IA_OK;
         if (i == 0 || a.rank > worst.rank)

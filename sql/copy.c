@@ -46,7 +46,7 @@ bool ia_copy_row(uint8_t *bytes, size_t len, struct ia_pg_value *values, size_t 
         if (len - at < 4)
             return false;
         int32_t size = get_int(bytes + at, 4);
-        bytes[at] = '\0'; /* ends the text before it; its own purpose is served */
+        bytes[at] = '\0'; /* NUL-terminate the previous text field; this length word has been read */
         at += 4;
         if (size < -1 || (size > 0 && (size_t)size > len - at))
             return false;

@@ -83,7 +83,7 @@ void ia_db_disconnect(struct ia_db *db)
 {
     PQfreemem(db->notification);
     db->notification = NULL;
-    PQfinish(db->conn); /* the socket is non-blocking: the farewell goes out or does not */
+    PQfinish(db->conn); /* the socket is non-blocking: the Terminate message is sent or is not */
     db->conn = NULL;
     db->peer[0] = '\0';
 }
@@ -136,7 +136,7 @@ enum ia_rc ia_db_wait(struct ia_db *db, int timeout_ms, struct ia_err *err)
             return rc;
         if (readable && !PQconsumeInput(db->conn))
             return ia_db_lost(db, err);
-        /* What came need not be a notification: a notice, a parameter's new value, half a message. */
+        /* What arrived need not be a notification: a NOTICE, a parameter's new value, part of a message. */
     } while (!db->woken && readable && !notified(db));
     db->woken = false;
     return IA_OK;

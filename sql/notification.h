@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* Notifications on channel `iot_auth`: hints to read again, never data.  Any database role can send one, so the parser
- * takes anything: what it does not understand means 'everything may have changed'. */
+/* Notifications (NOTIFY) on channel `iot_auth`: hints to read again, never data.  Any database role can send one, so the
+ * parser takes anything: a payload that it does not know means 'everything may have changed'. */
 #pragma once
 
 #include <stdbool.h>

@@ -4,7 +4,7 @@
 #include <ctype.h>
 #include <string.h>
 
-/* By SQLSTATE or its class; the first row that fits decides.  `lost`: a new connection may find things better. */
+/* By SQLSTATE or its class; the first row that fits decides.  `lost`: another connection may succeed. */
 static const struct {
     const char *prefix;
     struct ia_pg_error error;
@@ -19,8 +19,8 @@ static const struct {
     {"40", {IA_RANK_BUSY, "conflict with another transaction", IA_UNAVAILABLE, false}},
     {"25006", {IA_RANK_READ_ONLY, "read-only", IA_UNAVAILABLE, true}},
     {"08", {IA_RANK_UNREACHABLE, "connection lost", IA_UNAVAILABLE, true}},
-    {"0A000", {IA_RANK_BUSY, "statement must be prepared anew", IA_UNAVAILABLE, true}},
-    {"26000", {IA_RANK_BUSY, "statement must be prepared anew", IA_UNAVAILABLE, true}},
+    {"0A000", {IA_RANK_BUSY, "statement must be prepared again", IA_UNAVAILABLE, true}},
+    {"26000", {IA_RANK_BUSY, "statement must be prepared again", IA_UNAVAILABLE, true}},
     {"42501", {IA_RANK_NEEDS_ADMIN, "permission denied (grant iot_auth_broker to the role)", IA_USAGE, false}},
     {"42", {IA_RANK_NEEDS_ADMIN, "schema iot_auth missing or old (apply sql/migrations)", IA_USAGE, false}},
     {"3F000", {IA_RANK_NEEDS_ADMIN, "schema iot_auth missing or old (apply sql/migrations)", IA_USAGE, false}},
@@ -29,7 +29,7 @@ static const struct {
     {"", {IA_RANK_NEEDS_ADMIN, "refused", IA_FORMAT, false}},
 };
 
-/* libpq's own words, where no server spoke. */
+/* libpq's own words, where no server answered. */
 static const struct {
     const char *words;
     struct ia_pg_error error;
@@ -77,7 +77,7 @@ static const char *find_sqlstate(const char *message)
     return NULL;
 }
 
-/* What is left to read of a message: behind the SQLSTATE, else behind `failed: `. */
+/* The part of a message that says what happened: behind the SQLSTATE, else behind `failed: `. */
 static const char *core_of(const char *message)
 {
     const char *state = find_sqlstate(message);

@@ -7,7 +7,7 @@
 #include <poll.h>
 #include <string.h>
 
-#define GRACE_MS 500 /* for the server to say that its statement_timeout is over: that keeps the connection */
+#define GRACE_MS 500 /* for the server to report its statement_timeout, which keeps the connection */
 
 static const int all_binary[IA_PARAMS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
 
@@ -62,7 +62,7 @@ void ia_params_clear(struct ia_params *p)
     p->n = 0;
 }
 
-/* The server, or a statement, took too long: what becomes of it is unknown, so the connection goes. */
+/* The server, or a statement, took too long: its outcome is unknown, so the connection is dropped. */
 static enum ia_rc timed_out(struct ia_db *db, const char *name, struct ia_err *err)
 {
     enum ia_rc rc = ia_fail(err, IA_UNAVAILABLE, "PostgreSQL at %s: timeout: no answer to %s", db->peer, name);
@@ -116,8 +116,8 @@ enum ia_rc ia_db_read_more(struct ia_db *db, int64_t deadline_ms, const char *na
     return rc == IA_OK ? wait_socket(db, POLLIN, deadline_ms, name, err) : rc;
 }
 
-/* Turn the server's refusal into an error.  A connection that another one may better is dropped. */
-static enum ia_rc refused(struct ia_db *db, const char *name, const PGresult *result, struct ia_err *err)
+/* Turn the server's refusal into an error.  The connection is dropped where another one may succeed. */
+static enum ia_rc statement_refused(struct ia_db *db, const char *name, const PGresult *result, struct ia_err *err)
 {
     if (PQstatus(db->conn) == CONNECTION_BAD)
         return ia_db_lost(db, err);
@@ -160,7 +160,7 @@ enum ia_rc ia_db_next_result(struct ia_db *db, int64_t deadline_ms, const char *
         return ia_db_lost(db, err);
     rc = drain(db, deadline_ms, name, err);
     if (rc == IA_OK && !succeeded(result))
-        rc = refused(db, name, result, err);
+        rc = statement_refused(db, name, result, err);
     if (rc == IA_OK)
         *out = result;
     else
@@ -181,7 +181,7 @@ enum ia_rc ia_db_expect(struct ia_db *db, const char *name, ExecStatusType statu
     PGresult *result = NULL;
     enum ia_rc rc = get_result(db, ia_db_now_ms() + db->query_timeout_ms, name, &result, err);
     if (rc == IA_OK && (!result || PQresultStatus(result) != status))
-        rc = result ? refused(db, name, result, err) : ia_db_lost(db, err);
+        rc = result ? statement_refused(db, name, result, err) : ia_db_lost(db, err);
     PQclear(result);
     return rc;
 }
