@@ -92,7 +92,7 @@ static bool take_chain(struct ia_connect *c)
 
 static enum ia_reason decide_chain(struct ia_connect *c)
 {
-    c->attempt.ca = ia_profile_find(snapshot(c)->profiles, c->chain.ca_id);
+    c->attempt.ca = ia_ca_settings_find(snapshot(c)->ca_settings, c->chain.ca_id);
     c->attempt.ca_id = c->chain.ca_id;
     if (c->chain.reason != IA_R_NONE)
         return ia_connect_refuse(c, c->chain.reason, c->chain.detail);
@@ -121,7 +121,7 @@ static enum ia_reason decide_identity(struct ia_connect *c)
 static enum ia_reason decide_ca_addresses(struct ia_connect *c)
 {
     for (size_t i = 0; i < c->chain.n_cas; i++) {
-        const struct ia_profile *ca = ia_profile_find(snapshot(c)->profiles, c->chain.cas[i]);
+        const struct ia_ca_settings *ca = ia_ca_settings_find(snapshot(c)->ca_settings, c->chain.cas[i]);
         if (!ca)
             return ia_connect_refuse(c, IA_R_CA_INACTIVE, "a CA above it cannot be used: see iot_auth.ca.problem");
         if (!admitted(c, IA_IP_CA, ca->name))
@@ -137,12 +137,12 @@ static enum ia_reason decide_record(struct ia_connect *c)
     struct ia_device *device = NULL;
     enum ia_reason reason = ia_registry_find(c->core, &who, &device, c->attempt.detail, sizeof c->attempt.detail);
     /* Waiting may have brought a new snapshot: borrowed pointers are of the old one. */
-    c->attempt.ca = ia_profile_find(snapshot(c)->profiles, c->chain.ca_id);
+    c->attempt.ca = ia_ca_settings_find(snapshot(c)->ca_settings, c->chain.ca_id);
     if (reason != IA_R_NONE)
         return reason;
     c->device = ia_device_ref(device);
     c->attempt.device = c->device;
-    reason = ia_decide_device(c->device, snapshot(c)->profiles, c->chain.cas, c->chain.n_cas, c->device_id, c->now);
+    reason = ia_decide_device(c->device, snapshot(c)->ca_settings, c->chain.cas, c->chain.n_cas, c->device_id, c->now);
     if (reason == IA_R_INTERNAL)
         return ia_connect_refuse(c, reason, "the device has more roles and attributes than are kept (60000 bytes)");
     if (reason != IA_R_NONE)

@@ -230,7 +230,7 @@ static void adopt(struct ia_core *core, struct ia_reply *reply)
     core->snapshot = reply->snapshot;
     reply->snapshot = NULL;
     if (!old)
-        ia_log(MOSQ_LOG_NOTICE, "ready: %zu CAs registered", ia_profile_count(core->snapshot->profiles));
+        ia_log(MOSQ_LOG_NOTICE, "ready: %zu CAs registered", ia_ca_settings_count(core->snapshot->ca_settings));
     retire(core, old);
 }
 

@@ -2,6 +2,7 @@
 #include "plugin/report.h"
 
 #include "common/json_out.h"
+#include "common/rfc3339.h"
 #include "plugin/mosquitto_compat.h"
 
 #include <inttypes.h>
@@ -194,7 +195,7 @@ void ia_report_ended(struct ia_core *core, const struct ia_session *session, enu
     if (session->device && !a.app)
         a.fingerprint = session->device->fingerprint;
     if (session->ca_id && core->snapshot)
-        a.ca = ia_profile_find(core->snapshot->profiles, session->ca_id);
+        a.ca = ia_ca_settings_find(core->snapshot->ca_settings, session->ca_id);
     core->counters.ended[reason]++;
     log_decision(core, &a, "ended", reason);
     if (session->username)
@@ -211,8 +212,8 @@ void ia_report_denied(struct ia_core *core, const struct ia_attempt *attempt)
 void ia_report_registered(struct ia_core *core, const struct ia_device *device)
 {
     char text[EVENT_JSON_MAX], hex[2 * IA_FINGERPRINT_LEN + 1], at[IA_RFC3339_SIZE];
-    const struct ia_profile *ca =
-        core->snapshot ? ia_profile_find(core->snapshot->profiles, device->certificate_ca_id) : NULL;
+    const struct ia_ca_settings *ca =
+        core->snapshot ? ia_ca_settings_find(core->snapshot->ca_settings, device->certificate_ca_id) : NULL;
     core->counters.registrations++;
     ia_hex(device->fingerprint, IA_FINGERPRINT_LEN, hex);
     struct ia_json_out j;

@@ -20,21 +20,21 @@ static enum ia_reason judge_certificate(const struct ia_core *core, struct ia_se
     enum ia_reason reason = ia_chain_recheck(snapshot->cas, s->chain, now);
     if (reason != IA_R_NONE)
         return reason;
-    const struct ia_profile *profile = ia_profile_find(snapshot->profiles, s->chain->ca_id);
-    if (!profile || !profile->active)
+    const struct ia_ca_settings *settings = ia_ca_settings_find(snapshot->ca_settings, s->chain->ca_id);
+    if (!settings || !settings->active)
         return IA_R_CA_INACTIVE;
     for (size_t i = 0; i < s->chain->n_cas; i++) {
-        const struct ia_profile *ca = ia_profile_find(snapshot->profiles, s->chain->cas[i]);
+        const struct ia_ca_settings *ca = ia_ca_settings_find(snapshot->ca_settings, s->chain->cas[i]);
         if (!ca || !address_admitted(core, s, IA_IP_CA, ca->name, now))
             return ca ? IA_R_ADDRESS_DENIED : IA_R_CA_INACTIVE;
     }
-    reason =
-        ia_decide_device(s->device, snapshot->profiles, s->chain->cas, s->chain->n_cas, ia_device_id(s->device), now);
+    reason = ia_decide_device(s->device, snapshot->ca_settings, s->chain->cas, s->chain->n_cas, ia_device_id(s->device),
+                              now);
     if (reason != IA_R_NONE)
         return reason;
     if (!address_admitted(core, s, IA_IP_DEVICE, ia_device_id(s->device), now))
         return IA_R_ADDRESS_DENIED;
-    if (s->kind == IA_SESSION_DEVICE && !ia_decide_client_id(profile, ia_device_id(s->device), s->client_id))
+    if (s->kind == IA_SESSION_DEVICE && !ia_decide_client_id(settings, ia_device_id(s->device), s->client_id))
         return IA_R_RIGHTS_CHANGED;
     return IA_R_NONE;
 }
@@ -164,7 +164,7 @@ enum ia_reason ia_judge_ended(struct ia_core *core, const struct ia_session *ses
     if (chain)
         reason = ia_chain_recheck(core->snapshot->cas, session->chain, now);
     if (reason == IA_R_NONE && chain && session->device)
-        reason = ia_decide_device(session->device, core->snapshot->profiles, chain->cas, chain->n_cas,
+        reason = ia_decide_device(session->device, core->snapshot->ca_settings, chain->cas, chain->n_cas,
                                   ia_device_id(session->device), now);
     if (reason == IA_R_NONE && session->token)
         reason = ia_token_recheck(core->snapshot->issuers, session->token, now, &ends, &why);

@@ -273,8 +273,8 @@ START_TEST(change_of_configuration_brings_a_snapshot)
     await(IA_REPLY_RESYNC_END);
     int64_t ca_id = register_ca();
     struct ia_reply *reply = next(IA_REPLY_SNAPSHOT);
-    ck_assert(reply && ia_profile_find(reply->snapshot->profiles, ca_id));
-    ck_assert_str_eq(ia_profile_find(reply->snapshot->profiles, ca_id)->name, "acme");
+    ck_assert(reply && ia_ca_settings_find(reply->snapshot->ca_settings, ca_id));
+    ck_assert_str_eq(ia_ca_settings_find(reply->snapshot->ca_settings, ca_id)->name, "acme");
     ask(IA_REQUEST_RETIRE, NULL, 0, "");
     ia_reply_free(reply);
     stop_in_time();
