@@ -15,7 +15,7 @@ struct ia_host_attempt {
     struct ia_err err;
 };
 
-static void silent(void *ctx, const PGresult *result)
+static void ignore_notice(void *ctx, const PGresult *result)
 {
     (void)ctx;
     (void)result;
@@ -59,7 +59,7 @@ static enum ia_rc login_timed_out(struct ia_db *db, struct ia_host_attempt *a)
 static enum ia_rc login_step(struct ia_db *db, PostgresPollingStatusType *state, int64_t deadline_ms,
                              struct ia_host_attempt *a)
 {
-    int64_t step = ia_db_now_ms() + db->connect_timeout_ms;
+    int64_t step = ia_monotonic_ms() + db->connect_timeout_ms;
     short events = *state == PGRES_POLLING_READING ? POLLIN : POLLOUT;
     bool ready = false;
     enum ia_rc rc =
@@ -68,7 +68,7 @@ static enum ia_rc login_step(struct ia_db *db, PostgresPollingStatusType *state,
         ia_db_disconnect(db);
         return attempt_failed(a, IA_RANK_NONE, rc);
     }
-    bool swallowed = !ready && PQstatus(db->conn) == CONNECTION_STARTED && ia_db_now_ms() < deadline_ms;
+    bool swallowed = !ready && PQstatus(db->conn) == CONNECTION_STARTED && ia_monotonic_ms() < deadline_ms;
     if (!ready && !swallowed)
         return login_timed_out(db, a);
     if (swallowed)
@@ -80,7 +80,7 @@ static enum ia_rc login_step(struct ia_db *db, PostgresPollingStatusType *state,
     return swallowed ? login_timed_out(db, a) : login_failed(db, a);
 }
 
-static enum ia_rc login(struct ia_db *db, size_t host, int64_t deadline_ms, struct ia_host_attempt *a)
+static enum ia_rc login_host(struct ia_db *db, size_t host, int64_t deadline_ms, struct ia_host_attempt *a)
 {
     const char *keywords[IA_CONN_OPTIONS + 4], *values[IA_CONN_OPTIONS + 4];
     ia_conninfo_params(&db->info, host, keywords, values);
@@ -88,7 +88,7 @@ static enum ia_rc login(struct ia_db *db, size_t host, int64_t deadline_ms, stru
     if (!db->conn)
         return ia_fail(&a->err, IA_NOMEM, "out of memory");
     set_peer(db);
-    PQsetNoticeReceiver(db->conn, silent, NULL);
+    PQsetNoticeReceiver(db->conn, ignore_notice, NULL);
     PQsetErrorVerbosity(db->conn, PQERRORS_VERBOSE); /* for the SQLSTATE: words may be translated */
     if (PQstatus(db->conn) == CONNECTION_BAD)
         return login_failed(db, a);
@@ -199,9 +199,9 @@ static enum ia_rc prepare_statements(struct ia_db *db, int64_t deadline_ms, stru
     return rc == IA_OK ? ia_db_pipeline_end(db, deadline_ms, err) : rc;
 }
 
-static enum ia_rc set_up(struct ia_db *db, struct ia_host_attempt *a)
+static enum ia_rc set_up_host(struct ia_db *db, struct ia_host_attempt *a)
 {
-    int64_t deadline = ia_db_now_ms() + db->query_timeout_ms;
+    int64_t deadline = ia_monotonic_ms() + db->query_timeout_ms;
     bool read_only = false;
     enum ia_rc rc = set_up_session(db, deadline, &read_only, &a->err);
     if (rc == IA_OK && read_only) {
@@ -220,8 +220,8 @@ static enum ia_rc set_up(struct ia_db *db, struct ia_host_attempt *a)
 
 static enum ia_rc try_host(struct ia_db *db, size_t host, struct ia_host_attempt *a)
 {
-    enum ia_rc rc = login(db, host, ia_db_now_ms() + db->query_timeout_ms, a);
-    return rc == IA_OK ? set_up(db, a) : rc;
+    enum ia_rc rc = login_host(db, host, ia_monotonic_ms() + db->query_timeout_ms, a);
+    return rc == IA_OK ? set_up_host(db, a) : rc;
 }
 
 enum ia_rc ia_db_connect(struct ia_db *db, struct ia_err *err)

@@ -207,7 +207,7 @@ static char *probe_message(const char *const *keywords, const char *const *value
 }
 
 /* Words (sslmode and the like) are libpq's to know; a list of ours would refuse those of a newer libpq.  It checks all
- * of them before it opens a socket: where its message does not begin as it does without the options,
+ * of them before it opens a socket: where its message starts differently than without the options,
  * it has refused one.  (With prefer-standby it tries the host twice, and says so twice.) */
 static enum ia_rc check_words(const struct ia_conninfo *info, struct ia_err *err)
 {

@@ -108,7 +108,7 @@ static enum ia_rc take_message(struct stream *s, char *message, size_t len, stru
 /* Read messages until the server has sent all.  libpq ends each with a NUL, which the last text of a row needs. */
 static enum ia_rc read_messages(struct stream *s, struct ia_err *err)
 {
-    int64_t deadline = ia_db_now_ms() + s->db->query_timeout_ms;
+    int64_t deadline = ia_monotonic_ms() + s->db->query_timeout_ms;
     for (;;) {
         char *message = NULL;
         enum ia_rc rc;
@@ -125,7 +125,7 @@ static enum ia_rc read_messages(struct stream *s, struct ia_err *err)
             rc = give_batch(s, err);
         if (rc != IA_OK)
             return rc;
-        deadline = ia_db_now_ms() + s->db->query_timeout_ms;
+        deadline = ia_monotonic_ms() + s->db->query_timeout_ms;
     }
 }
 

@@ -10,6 +10,7 @@
  *   pg_error.c the diagnosis of an error of the server or of libpq */
 #pragma once
 
+#include "common/clock.h"
 #include "common/error.h"
 #include "sql/arena.h"
 #include "sql/codec.h"
@@ -72,10 +73,7 @@ extern const char *const ia_device_parts[IA_DEVICE_PARTS];
 
 /* ---- io.c ---- */
 
-/* Milliseconds of the monotonic clock; deadlines are on it. */
-int64_t ia_db_now_ms(void);
-
-/* Wait for any of poll()'s `events` on `fd` (-1: none) until `deadline_ms`.  IA_OK with *ready (may be NULL) saying
+/* Wait for any of poll()'s `events` on `fd` (-1: none) until `deadline_ms` (ia_monotonic_ms).  IA_OK with *ready (may be NULL) saying
  * whether it came; a wake-up sets db->woken and does not end the wait.  IA_UNAVAILABLE when `stop` is set. */
 IA_MUST_USE enum ia_rc ia_db_poll(struct ia_db *db, int fd, short events, int64_t deadline_ms, bool *ready,
                                   struct ia_err *err);

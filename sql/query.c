@@ -63,7 +63,7 @@ void ia_params_clear(struct ia_params *p)
 }
 
 /* The server, or a statement, took too long: its outcome is unknown, so the connection is dropped. */
-static enum ia_rc timed_out(struct ia_db *db, const char *name, struct ia_err *err)
+static enum ia_rc statement_timed_out(struct ia_db *db, const char *name, struct ia_err *err)
 {
     enum ia_rc rc = ia_fail(err, IA_UNAVAILABLE, "PostgreSQL at %s: timeout: no answer to %s", db->peer, name);
     ia_db_disconnect(db);
@@ -80,11 +80,11 @@ static enum ia_rc wait_socket(struct ia_db *db, short events, int64_t deadline_m
         return rc;
     }
     if (!ready)
-        return timed_out(db, name, err);
+        return statement_timed_out(db, name, err);
     return PQconsumeInput(db->conn) ? IA_OK : ia_db_lost(db, err);
 }
 
-static enum ia_rc flush(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
+static enum ia_rc flush_output(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
 {
     for (;;) {
         int more = PQflush(db->conn);
@@ -102,7 +102,7 @@ static enum ia_rc flush(struct ia_db *db, int64_t deadline_ms, const char *name,
 static enum ia_rc get_result(struct ia_db *db, int64_t deadline_ms, const char *name, PGresult **out,
                              struct ia_err *err)
 {
-    enum ia_rc rc = flush(db, deadline_ms, name, err);
+    enum ia_rc rc = flush_output(db, deadline_ms, name, err);
     while (rc == IA_OK && PQisBusy(db->conn))
         rc = wait_socket(db, POLLIN, deadline_ms, name, err);
     if (rc == IA_OK)
@@ -112,7 +112,7 @@ static enum ia_rc get_result(struct ia_db *db, int64_t deadline_ms, const char *
 
 enum ia_rc ia_db_read_more(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
 {
-    enum ia_rc rc = flush(db, deadline_ms, name, err);
+    enum ia_rc rc = flush_output(db, deadline_ms, name, err);
     return rc == IA_OK ? wait_socket(db, POLLIN, deadline_ms, name, err) : rc;
 }
 
@@ -131,14 +131,14 @@ static enum ia_rc statement_refused(struct ia_db *db, const char *name, const PG
     return rc;
 }
 
-static bool succeeded(const PGresult *result)
+static bool result_succeeded(const PGresult *result)
 {
     ExecStatusType status = PQresultStatus(result);
     return status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
 }
 
 /* Collect what follows the first result: nothing but NULL is expected. */
-static enum ia_rc drain(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
+static enum ia_rc drain_results(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
 {
     for (;;) {
         PGresult *more = NULL;
@@ -158,8 +158,8 @@ enum ia_rc ia_db_next_result(struct ia_db *db, int64_t deadline_ms, const char *
         return rc;
     if (!result)
         return ia_db_lost(db, err);
-    rc = drain(db, deadline_ms, name, err);
-    if (rc == IA_OK && !succeeded(result))
+    rc = drain_results(db, deadline_ms, name, err);
+    if (rc == IA_OK && !result_succeeded(result))
         rc = statement_refused(db, name, result, err);
     if (rc == IA_OK)
         *out = result;
@@ -179,7 +179,7 @@ enum ia_rc ia_db_skip_result(struct ia_db *db, int64_t deadline_ms, const char *
 enum ia_rc ia_db_expect(struct ia_db *db, const char *name, ExecStatusType status, struct ia_err *err)
 {
     PGresult *result = NULL;
-    enum ia_rc rc = get_result(db, ia_db_now_ms() + db->query_timeout_ms, name, &result, err);
+    enum ia_rc rc = get_result(db, ia_monotonic_ms() + db->query_timeout_ms, name, &result, err);
     if (rc == IA_OK && (!result || PQresultStatus(result) != status))
         rc = result ? statement_refused(db, name, result, err) : ia_db_lost(db, err);
     PQclear(result);
@@ -188,7 +188,7 @@ enum ia_rc ia_db_expect(struct ia_db *db, const char *name, ExecStatusType statu
 
 enum ia_rc ia_db_expect_end(struct ia_db *db, const char *name, struct ia_err *err)
 {
-    return drain(db, ia_db_now_ms() + db->query_timeout_ms, name, err);
+    return drain_results(db, ia_monotonic_ms() + db->query_timeout_ms, name, err);
 }
 
 static enum ia_rc check_ready(struct ia_db *db, const struct ia_params *params, struct ia_err *err)
@@ -206,7 +206,7 @@ enum ia_rc ia_db_query(struct ia_db *db, enum ia_statement which, struct ia_para
     static struct ia_params none;
     const struct ia_params *p = params ? params : &none;
     const char *name = ia_statements[which].name;
-    int64_t deadline = ia_db_now_ms() + db->query_timeout_ms + GRACE_MS;
+    int64_t deadline = ia_monotonic_ms() + db->query_timeout_ms + GRACE_MS;
     enum ia_rc rc = check_ready(db, params, err);
     if (rc != IA_OK)
         return rc;
@@ -241,7 +241,7 @@ enum ia_rc ia_db_pipeline_end(struct ia_db *db, int64_t deadline_ms, struct ia_e
         status = PQresultStatus(result);
         PQclear(result);
         if (rc == IA_OK && status == PGRES_PIPELINE_ABORTED)
-            rc = drain(db, deadline_ms, "sync", err);
+            rc = drain_results(db, deadline_ms, "sync", err);
         if (rc != IA_OK)
             return rc;
     } while (status == PGRES_PIPELINE_ABORTED);

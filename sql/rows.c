@@ -262,7 +262,7 @@ static bool send_all(struct ia_db *db, unsigned what)
 
 static enum ia_rc receive_all(struct ia_db *db, unsigned what, struct loaded_rows *l, struct ia_err *err)
 {
-    int64_t deadline = ia_db_now_ms() + db->query_timeout_ms;
+    int64_t deadline = ia_monotonic_ms() + db->query_timeout_ms;
     enum ia_rc rc = ia_db_skip_result(db, deadline, "BEGIN", err);
     for (size_t i = 0; rc == IA_OK && i < PARTS; i++)
         if (what & parts[i].part)
@@ -274,23 +274,23 @@ static enum ia_rc receive_all(struct ia_db *db, unsigned what, struct loaded_row
 
 /* A statement was refused (a table is locked, say): end the pipeline and the transaction, and the connection goes
  * on. */
-static void give_up(struct ia_db *db)
+static void end_refused_load(struct ia_db *db)
 {
-    int64_t deadline = ia_db_now_ms() + db->query_timeout_ms;
+    int64_t deadline = ia_monotonic_ms() + db->query_timeout_ms;
     if (ia_db_pipeline_end(db, deadline, NULL) != IA_OK ||
         PQsendQueryParams(db->conn, "ROLLBACK", 0, NULL, NULL, NULL, NULL, 1) != 1 ||
         ia_db_skip_result(db, deadline, "ROLLBACK", NULL) != IA_OK)
         ia_db_disconnect(db);
 }
 
-static enum ia_rc fetch(struct ia_db *db, unsigned what, struct loaded_rows *l, struct ia_err *err)
+static enum ia_rc fetch_parts(struct ia_db *db, unsigned what, struct loaded_rows *l, struct ia_err *err)
 {
     enum ia_rc rc = ia_db_pipeline_begin(db, err);
     if (rc != IA_OK)
         return rc;
     rc = send_all(db, what) ? receive_all(db, what, l, err) : ia_db_lost(db, err);
     if (rc != IA_OK && ia_db_connected(db))
-        give_up(db);
+        end_refused_load(db);
     return rc;
 }
 
@@ -299,7 +299,7 @@ enum ia_rc ia_db_load(struct ia_db *db, unsigned what, struct ia_rows **out, str
     struct loaded_rows *l = calloc(1, sizeof *l);
     if (!l)
         return ia_fail(err, IA_NOMEM, "out of memory");
-    enum ia_rc rc = fetch(db, what, l, err);
+    enum ia_rc rc = fetch_parts(db, what, l, err);
     for (size_t i = 0; rc == IA_OK && i < PARTS; i++)
         if (l->results[i])
             rc = decode_part(l, i, err);
