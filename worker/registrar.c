@@ -212,7 +212,7 @@ static void publish_once(struct ia_worker *w, const struct ia_tail_row *row)
 }
 
 /* Ids are given out before their transactions commit: one of a long transaction may be far below the last. */
-void ia_worker_events_noted(struct ia_worker *w, const struct ia_notice *n)
+void ia_worker_events_noted(struct ia_worker *w, const struct ia_notification *n)
 {
     int64_t from = n->all ? 0 : w->last_event;
     for (size_t i = 0; i < n->n_keys; i++) {

@@ -211,7 +211,7 @@ static enum ia_rc turn(struct ia_worker *w, struct ia_err *err)
     bool was_busy = w->busy;
     enum ia_rc rc = IA_OK;
     w->busy = false;
-    ia_worker_take_notices(w);
+    ia_worker_take_notifications(w);
     if (ia_worker_now_ms() >= w->next_reread_ms) {
         w->dirty = IA_LOAD_ALL;
         w->next_reread_ms = ia_worker_now_ms() + REREAD_MS;

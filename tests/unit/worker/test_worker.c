@@ -3,6 +3,7 @@
 #include "worker/worker.h"
 
 #include "common/clock.h"
+#include "sql/rows.h"
 #include "tests/unit/plugin/suite.h"
 #include "tests/unit/sql/pg_kit.h"
 #include "tests/unit/x509/make_cert.h"
