@@ -205,7 +205,7 @@ static void ask_for_keys(struct ia_core *core, const char *issuer)
     core->keys_asked[slot].at_us = now;
     struct ia_request *request = ia_request_new(IA_REQUEST_KEYS, NULL);
     if (request)
-        (void)snprintf(request->name, sizeof request->name, "%s", issuer);
+        (void)snprintf(request->issuer, sizeof request->issuer, "%s", issuer);
     (void)ia_worker_ask(core->worker, request);
 }
 

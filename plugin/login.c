@@ -17,8 +17,8 @@ static void tell_connected(struct ia_core *core, const struct ia_session *s)
 {
     struct ia_request *request = ia_request_new(IA_REQUEST_CONNECTED, NULL);
     if (request) {
-        (void)snprintf(request->name, sizeof request->name, "%s", ia_session_username(s));
-        request->at_us = ia_wall_us();
+        (void)snprintf(request->connected.device_id, sizeof request->connected.device_id, "%s", ia_session_username(s));
+        request->connected.at_us = ia_wall_us();
     }
     (void)ia_worker_ask(core->worker, request);
     struct ia_device *kept = ia_device_cache_find(core->devices, s->device->fingerprint);
