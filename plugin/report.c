@@ -2,6 +2,7 @@
 #include "plugin/report.h"
 
 #include "common/json_out.h"
+#include "common/rfc3339.h"
 #include "plugin/mosquitto_compat.h"
 
 #include <inttypes.h>
