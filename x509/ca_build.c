@@ -6,7 +6,7 @@
  * verdict over itself and all that stand above it, so that a connection only looks it up. */
 #include "x509/ca_set.h"
 
-#include "x509/internal.h"
+#include "x509/private.h"
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -54,7 +54,7 @@ static void keep_crl(struct ia_ca *ca, struct ia_crl *crl)
     for (size_t i = 0; i < ca->n_crls; i++) {
         if (!ia_crl_same_scope(ca->crls[i], crl))
             continue;
-        if (ia_crl_newer(crl, ca->crls[i])) {
+        if (ia_crl_is_newer(crl, ca->crls[i])) {
             ia_crl_free(ca->crls[i]);
             ca->crls[i] = ia_crl_ref(crl);
         }
@@ -129,7 +129,7 @@ static enum ia_rc find_parents(const struct build *b, struct ia_ca *ca)
 static void find_revoked(const struct ia_ca_set *set, struct ia_ca *ca)
 {
     for (size_t i = 0; i < ca->n_parents; i++)
-        ca->revoked = ca->revoked || ia_ca_set_revokes(set, ca->parents[i]->cert->subject_key, &ca->cert->serial);
+        ca->revoked = ca->revoked || ia_ca_set_revokes(set, ca->parents[i]->cert->name_key_hash, &ca->cert->serial);
 }
 
 static bool holds(struct ia_ca *const *cas, size_t n, const struct ia_ca *ca)
@@ -162,7 +162,8 @@ static size_t gather(struct ia_ca *ca, struct ia_ca *out[IA_CHAIN_MAX])
 static const struct ia_ca *find_inactive(const struct ia_ca_set *set, struct ia_ca *const *cas, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        for (struct ia_ca *t = ia_ca_set_first_twin(set, cas[i]->cert->subject_key); t; t = ia_ca_next_twin(t))
+        for (struct ia_ca *t = ia_ca_set_first_same_key(set, cas[i]->cert->name_key_hash); t;
+             t = ia_ca_next_same_key(t))
             if (!t->active)
                 return t;
     return NULL;

@@ -2,7 +2,7 @@
 #include "x509/cert.h"
 
 #include "common/str.h"
-#include "x509/internal.h"
+#include "x509/private.h"
 
 #include <ctype.h>
 #include <openssl/bn.h>
@@ -19,7 +19,7 @@
 #define SECURITY_BITS  112 /* OpenSSL's security level 2 */
 #define KEY_NUMBER_MAX (OPENSSL_RSA_MAX_MODULUS_BITS / 8)
 
-bool ia_x509_fingerprint(const X509 *x509, uint8_t out[IA_FINGERPRINT_LEN])
+bool ia_cert_fingerprint(const X509 *x509, uint8_t out[IA_FINGERPRINT_LEN])
 {
     unsigned len = 0;
     return X509_digest(x509, EVP_sha256(), out, &len) == 1 && len == IA_FINGERPRINT_LEN;
@@ -87,7 +87,7 @@ static bool key_octets(X509 *x509, uint8_t number[KEY_NUMBER_MAX], const uint8_t
     return *len > 0;
 }
 
-bool ia_x509_subject_key(X509 *x509, uint8_t out[32])
+bool ia_x509_name_key_hash(X509 *x509, uint8_t out[32])
 {
     const uint8_t *octets;
     size_t len;
@@ -153,7 +153,7 @@ static enum ia_rc read_info(X509 *x509, struct ia_cert_info *out, struct ia_err 
         return ia_fail(err, IA_FORMAT, "its validity is malformed");
     if (!subject_text(X509_get_subject_name(x509), out->subject))
         return ia_fail(err, IA_FORMAT, "its subject cannot be printed");
-    if (!ia_x509_fingerprint(x509, out->fingerprint))
+    if (!ia_cert_fingerprint(x509, out->fingerprint))
         return ia_fail(err, IA_CRYPTO, "its fingerprint cannot be computed");
     return IA_OK;
 }
@@ -256,7 +256,7 @@ static enum ia_rc fill(struct ia_cert *cert, struct ia_err *err)
     if (rc != IA_OK)
         return rc;
     if (!ia_x509_serial(X509_get0_serialNumber(cert->x509), &cert->serial) ||
-        !ia_x509_subject_key(cert->x509, cert->subject_key) ||
+        !ia_x509_name_key_hash(cert->x509, cert->name_key_hash) ||
         !ia_x509_name_hash(X509_get_subject_name(cert->x509), &cert->subject_hash) ||
         !ia_x509_name_hash(X509_get_issuer_name(cert->x509), &cert->issuer_hash))
         return ia_fail(err, IA_CRYPTO, "its names and key cannot be hashed");
@@ -380,13 +380,13 @@ enum ia_rc ia_cert_check_ca(const struct ia_cert *cert, int64_t now, struct ia_e
     return IA_OK;
 }
 
-bool ia_signed_memo_has(struct ia_signed_memo *memo, const struct ia_cert *issuer)
+bool ia_signature_memo_has(struct ia_signature_memo *memo, const struct ia_cert *issuer)
 {
     return atomic_load_explicit(&memo->state, memory_order_acquire) == 2 &&
            memcmp(memo->issuer, issuer->info.fingerprint, IA_FINGERPRINT_LEN) == 0;
 }
 
-void ia_signed_memo_keep(struct ia_signed_memo *memo, const struct ia_cert *issuer)
+void ia_signature_memo_keep(struct ia_signature_memo *memo, const struct ia_cert *issuer)
 {
     int empty = 0;
     if (!atomic_compare_exchange_strong(&memo->state, &empty, 1))
@@ -397,11 +397,11 @@ void ia_signed_memo_keep(struct ia_signed_memo *memo, const struct ia_cert *issu
 
 bool ia_cert_signed_by(struct ia_cert *cert, const struct ia_cert *issuer)
 {
-    if (ia_signed_memo_has(&cert->parent, issuer))
+    if (ia_signature_memo_has(&cert->parent, issuer))
         return true;
     EVP_PKEY *key = X509_get0_pubkey(issuer->x509);
     if (!key || X509_verify(cert->x509, key) != 1)
         return false;
-    ia_signed_memo_keep(&cert->parent, issuer);
+    ia_signature_memo_keep(&cert->parent, issuer);
     return true;
 }

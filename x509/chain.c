@@ -7,7 +7,7 @@
  * should be the one that helps; a chain with any complaint is refused. */
 #include "x509/chain.h"
 
-#include "x509/internal.h"
+#include "x509/private.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -213,13 +213,13 @@ static bool read_link(X509 *x509, struct ia_chain_link *link)
     bool ok = ia_x509_serial(X509_get0_serialNumber(x509), &serial);
     link->serial_len = serial.len;
     memcpy(link->serial, serial.octets, serial.len);
-    return ok && ia_x509_fingerprint(x509, link->fingerprint) && ia_x509_subject_key(x509, link->subject_key);
+    return ok && ia_cert_fingerprint(x509, link->fingerprint) && ia_x509_name_key_hash(x509, link->name_key_hash);
 }
 
 static void copy_link(const struct ia_cert *cert, struct ia_chain_link *link)
 {
     memcpy(link->fingerprint, cert->info.fingerprint, sizeof link->fingerprint);
-    memcpy(link->subject_key, cert->subject_key, sizeof link->subject_key);
+    memcpy(link->name_key_hash, cert->name_key_hash, sizeof link->name_key_hash);
     memcpy(link->serial, cert->serial.octets, cert->serial.len);
     link->serial_len = cert->serial.len;
 }
@@ -254,7 +254,7 @@ static bool read_links(const struct ia_path *path, struct ia_chain *out)
 /* The chain is authentic: who refuses it?  The administrator first, who disabled a CA; then OpenSSL; then the rest. */
 static void decide(const struct ia_ca_set *set, const struct run *run, struct ia_chain *out)
 {
-    struct ia_judgement verdict = ia_registry_judge(set, out);
+    struct ia_ca_finding verdict = ia_ca_status_check(set, out);
     const char *unfit = why_leaf_unfit(run->path->certs[0]);
     if (verdict.reason == IA_R_CA_INACTIVE)
         ia_chain_refuse(out, verdict.reason, X509_V_ERR_CERT_REJECTED, verdict.detail);

@@ -14,8 +14,8 @@
 /* What is kept of one certificate of a verified chain, so that it can be decided anew without the certificate. */
 struct ia_chain_link {
     uint8_t fingerprint[IA_FINGERPRINT_LEN];
-    uint8_t subject_key[32]; /* SHA-256 over subject name and public key: finds the twin of a disabled CA */
-    int64_t issuer_ca_id;    /* registered CA that signed it, 0 where its issuer is not registered */
+    uint8_t name_key_hash[32]; /* SHA-256 over subject name and public key: finds the twin of a disabled CA */
+    int64_t issuer_ca_id;      /* registered CA that signed it, 0 where its issuer is not registered */
     uint8_t serial[IA_SERIAL_MAX];
     uint8_t serial_len;
 };
@@ -56,4 +56,4 @@ void ia_chain_verify_strict(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X5
 
 /* Decide `chain`, good under an older set, anew under `set`: CA statuses (also of CAs registered since above it or as a
  * twin of a link), CRLs, validity.  Returns IA_R_NONE or the reason; *chain is not changed but for cas/n_cas. */
-enum ia_reason ia_chain_recheck(const struct ia_ca_set *set, struct ia_chain *chain, int64_t now);
+enum ia_reason ia_chain_revalidate(const struct ia_ca_set *set, struct ia_chain *chain, int64_t now);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "x509/crl.h"
 
-#include "x509/internal.h"
+#include "x509/private.h"
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -183,7 +183,7 @@ bool ia_crl_lists(const struct ia_crl *crl, const struct ia_serial *serial)
 }
 
 /* By CRL number (RFC 5280 5.2.3) where both have one, else by date. */
-bool ia_crl_newer(const struct ia_crl *a, const struct ia_crl *b)
+bool ia_crl_is_newer(const struct ia_crl *a, const struct ia_crl *b)
 {
     int order = a->number && b->number ? ASN1_INTEGER_cmp(a->number, b->number) : 0;
     return order != 0 ? order > 0 : a->this_update > b->this_update;
@@ -212,12 +212,12 @@ static bool signed_by(const struct ia_crl *crl, const struct ia_cert *issuer)
 
 bool ia_crl_signed_by(struct ia_crl *crl, const struct ia_cert *issuer)
 {
-    if (ia_signed_memo_has(&crl->issuer, issuer))
+    if (ia_signature_memo_has(&crl->issuer, issuer))
         return true;
     ERR_set_mark();
     bool is = signed_by(crl, issuer);
     ERR_pop_to_mark();
     if (is)
-        ia_signed_memo_keep(&crl->issuer, issuer);
+        ia_signature_memo_keep(&crl->issuer, issuer);
     return is;
 }

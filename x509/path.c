@@ -6,7 +6,7 @@
  * left to the verification.  Otherwise the search goes from the registered CAs downwards, one certificate further at a
  * time, so that a key is only ever used after a registered CA has vouched for it: a hostile chain cannot make the
  * broker compute with slow keys of its own choice, and what it can make it compute is bounded below. */
-#include "x509/internal.h"
+#include "x509/private.h"
 
 #include <openssl/x509v3.h>
 #include <string.h>

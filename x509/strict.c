@@ -2,7 +2,7 @@
 /* Strict revocation, for iot-auth-check: first what a broker would decide, then a second look by OpenSSL at the same
  * chain with all its means (delta lists, lists of other issuers), which refuses what it has no valid list for. */
 #include "x509/chain.h"
-#include "x509/internal.h"
+#include "x509/private.h"
 
 #include <openssl/err.h>
 #include <openssl/x509_vfy.h>

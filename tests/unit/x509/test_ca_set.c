@@ -105,7 +105,7 @@ START_TEST(chain_recheck_rows_decide_as_listed)
     ia_chain_verify(before, pki_cert(recheck_rows[_i].leaf), sent, MC_NOW, &chain);
     ck_assert_msg(chain.reason == IA_R_NONE, "%s: %s", label, chain.detail);
     ck_assert_int_eq(chain.not_after, MC_NOW + 365 * MC_DAY);
-    const char *reason = ia_reason_name(ia_chain_recheck(after, &chain, MC_NOW + recheck_rows[_i].later));
+    const char *reason = ia_reason_name(ia_chain_revalidate(after, &chain, MC_NOW + recheck_rows[_i].later));
     ck_assert_msg(strcmp(reason, recheck_rows[_i].reason) == 0, "%s: '%s'", label, reason);
     cas_text(&chain, cas);
     if (recheck_rows[_i].cas)
@@ -121,9 +121,9 @@ START_TEST(chain_that_was_refused_stays_refused)
     struct ia_ca_set *set = pki_set("root", MC_NOW);
     struct ia_chain chain;
     ia_chain_verify(set, pki_cert("server_leaf"), NULL, MC_NOW, &chain);
-    ck_assert_int_eq(ia_chain_recheck(set, &chain, MC_NOW), IA_R_CERTIFICATE_UNFIT);
+    ck_assert_int_eq(ia_chain_revalidate(set, &chain, MC_NOW), IA_R_CERTIFICATE_UNFIT);
     chain = (struct ia_chain){0};
-    ck_assert_int_eq(ia_chain_recheck(set, &chain, MC_NOW), IA_R_CA_UNKNOWN);
+    ck_assert_int_eq(ia_chain_revalidate(set, &chain, MC_NOW), IA_R_CA_UNKNOWN);
     ia_ca_set_free(set);
 }
 END_TEST
@@ -226,7 +226,7 @@ static void *verify_often(void *set)
     long good = 0;
     for (int i = 0; i < 100; i++) {
         ia_chain_verify(set, pki_cert("leaf"), NULL, MC_NOW, &chain);
-        good += chain.reason == IA_R_NONE && ia_chain_recheck(set, &chain, MC_NOW) == IA_R_NONE;
+        good += chain.reason == IA_R_NONE && ia_chain_revalidate(set, &chain, MC_NOW) == IA_R_NONE;
     }
     return (void *)good;
 }

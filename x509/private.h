@@ -13,7 +13,7 @@
 
 /* A signature that was found good once: whether a key signed a certificate never changes, so a set that is built anew
  * from the same parsed certificates need not ask again.  Written once: 0 empty, 1 being written, 2 set. */
-struct ia_signed_memo {
+struct ia_signature_memo {
     atomic_int state;
     uint8_t issuer[IA_FINGERPRINT_LEN];
 };
@@ -29,10 +29,10 @@ struct ia_cert {
     X509 *x509;
     struct ia_cert_info info;
     struct ia_serial serial;
-    uint8_t subject_key[32];
+    uint8_t name_key_hash[32];
     uint32_t subject_hash; /* of the canonical subject name */
     uint32_t issuer_hash;
-    struct ia_signed_memo parent;
+    struct ia_signature_memo parent;
 };
 
 struct ia_crl {
@@ -44,7 +44,7 @@ struct ia_crl {
     const char *unusable;      /* static text, or NULL */
     struct ia_serial *revoked; /* sorted */
     size_t n_revoked;
-    struct ia_signed_memo issuer;
+    struct ia_signature_memo issuer;
 };
 
 /* One registered CA in a set. */
@@ -79,9 +79,9 @@ struct ia_ca_set {
 };
 
 /* cert.c: the pieces that are also read of certificates from the network. */
-bool ia_x509_fingerprint(const X509 *x509, uint8_t out[IA_FINGERPRINT_LEN]);
+bool ia_cert_fingerprint(const X509 *x509, uint8_t out[IA_FINGERPRINT_LEN]);
 bool ia_x509_name_hash(const X509_NAME *name, uint32_t *out);
-bool ia_x509_subject_key(X509 *x509, uint8_t out[32]);
+bool ia_x509_name_key_hash(X509 *x509, uint8_t out[32]);
 bool ia_x509_serial(const ASN1_INTEGER *number, struct ia_serial *out); /* false: none, or longer than 20 octets */
 bool ia_x509_time(const ASN1_TIME *time, int64_t *out);
 
@@ -102,15 +102,15 @@ IA_MUST_USE enum ia_rc ia_pem_read(const char *pem, const struct ia_pem_kind *ki
 /* ia_cert_check_ca without the validity. */
 IA_MUST_USE enum ia_rc ia_cert_check_ca_form(const struct ia_cert *cert, struct ia_err *err);
 
-bool ia_signed_memo_has(struct ia_signed_memo *memo, const struct ia_cert *issuer);
-void ia_signed_memo_keep(struct ia_signed_memo *memo, const struct ia_cert *issuer);
+bool ia_signature_memo_has(struct ia_signature_memo *memo, const struct ia_cert *issuer);
+void ia_signature_memo_keep(struct ia_signature_memo *memo, const struct ia_cert *issuer);
 
 /* Did the key of `issuer` sign it?  Remembers a yes, as ia_crl_signed_by does. */
 bool ia_cert_signed_by(struct ia_cert *cert, const struct ia_cert *issuer);
 
 /* crl.c */
 bool ia_crl_lists(const struct ia_crl *crl, const struct ia_serial *serial);
-bool ia_crl_newer(const struct ia_crl *a, const struct ia_crl *b);
+bool ia_crl_is_newer(const struct ia_crl *a, const struct ia_crl *b);
 bool ia_crl_same_scope(const struct ia_crl *a, const struct ia_crl *b);
 
 /* ca_set.c */
@@ -124,11 +124,11 @@ size_t ia_ca_set_issuers(const struct ia_ca_set *set, X509 *x509, uint32_t issue
                          struct ia_ca *out[IA_ISSUERS_MAX]);
 
 /* The first CA with that subject and key (an active one and a disabled one may share both), and the next. */
-struct ia_ca *ia_ca_set_first_twin(const struct ia_ca_set *set, const uint8_t subject_key[32]);
-struct ia_ca *ia_ca_next_twin(const struct ia_ca *twin);
+struct ia_ca *ia_ca_set_first_same_key(const struct ia_ca_set *set, const uint8_t name_key_hash[32]);
+struct ia_ca *ia_ca_next_same_key(const struct ia_ca *twin);
 
 /* Does the key of a CA with that subject and key list the serial number, by whichever twin the CRL was registered? */
-bool ia_ca_set_revokes(const struct ia_ca_set *set, const uint8_t subject_key[32], const struct ia_serial *serial);
+bool ia_ca_set_revokes(const struct ia_ca_set *set, const uint8_t name_key_hash[32], const struct ia_serial *serial);
 
 /* chain.c: the store that every verification under a set uses, and how a refusal is written down. */
 X509_STORE *ia_chain_store_new(void);
@@ -145,9 +145,9 @@ struct ia_path {
 void ia_path_find(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, int64_t now, struct ia_path *out);
 
 /* judge.c: what the registry says of a chain whose links and ca_id are filled in; fills in cas and n_cas. */
-struct ia_judgement {
+struct ia_ca_finding {
     enum ia_reason reason;
     int x509_error;
     char detail[96];
 };
-struct ia_judgement ia_registry_judge(const struct ia_ca_set *set, struct ia_chain *chain);
+struct ia_ca_finding ia_ca_status_check(const struct ia_ca_set *set, struct ia_chain *chain);
