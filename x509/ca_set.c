@@ -134,7 +134,7 @@ bool ia_ca_set_revokes(const struct ia_ca_set *set, const uint8_t name_key_hash[
 
 struct ia_ca_set *ia_ca_set_ref(struct ia_ca_set *set)
 {
-    atomic_fetch_add_explicit(&set->refs, 1, memory_order_relaxed);
+    ia_ref_take(&set->refs);
     return set;
 }
 
@@ -149,7 +149,7 @@ static void clear(struct ia_ca *ca)
 
 void ia_ca_set_free(struct ia_ca_set *set)
 {
-    if (!set || atomic_fetch_sub_explicit(&set->refs, 1, memory_order_acq_rel) != 1)
+    if (!set || !ia_ref_drop(&set->refs))
         return;
     for (size_t i = 0; i < set->n; i++)
         clear(&set->cas[i]);

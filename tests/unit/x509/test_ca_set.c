@@ -20,9 +20,9 @@ static const struct {
     const char *label, *registered, *problems;
 } problem_rows[] = {
     {"nothing to tell", "root inter+revokes_leaf", ""},
-    {"expired", "old_root root", "1: it expired at 2027-01-15T07:59:59Z\n"},
-    {"no CA", "root leaf", "2: it is not a CA: basicConstraints does not say so\n"},
-    {"disabled ones too", "-old_root", "1: it expired at 2027-01-15T07:59:59Z\n"},
+    {"expired", "old_root root", "1: expired at 2027-01-15T07:59:59Z\n"},
+    {"no CA", "root leaf", "2: not a CA: basicConstraints does not say CA:TRUE\n"},
+    {"disabled ones too", "-old_root", "1: expired at 2027-01-15T07:59:59Z\n"},
     {"stale CRL", "inter+stale", "1: CRL: it is past its nextUpdate; it goes on being used\n"},
     {"stale, but not in force", "inter+stale+newer_empty", ""},
     {"CRL of the future", "inter+early", "1: CRL: its thisUpdate is in the future; it is used nevertheless\n"},
@@ -160,7 +160,8 @@ static struct ia_ca_set *build_namesakes(struct namesakes *them)
         them->specs[i] =
             (struct ia_ca_spec){.ca_id = (int64_t)i + 1, .active = true, .cert = registered(them->x509[i])};
     }
-    ck_assert(ia_ca_set_build(them->specs, them->n, MC_NOW, NULL, NULL, &set, NULL) == IA_OK);
+    const struct ia_ca_set_input input = {.cas = them->specs, .n = them->n, .now = MC_NOW};
+    ck_assert(ia_ca_set_build(&input, &set, NULL) == IA_OK);
     return set;
 }
 
