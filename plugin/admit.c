@@ -81,7 +81,7 @@ static bool take_chain(struct ia_connect *c)
     uint64_t generation = 0;
     if (ia_gate_result(c->leaf, &c->chain, &generation) == IA_LEAF_VERIFIED) {
         if (c->chain.reason == IA_R_NONE && generation != snapshot(c)->ca_generation)
-            c->chain.reason = ia_chain_recheck(snapshot(c)->cas, &c->chain, c->now);
+            c->chain.reason = ia_chain_revalidate(snapshot(c)->cas, &c->chain, c->now);
         return true;
     }
     if (!verifies_alone(c->core))

@@ -17,7 +17,7 @@ static bool address_admitted(const struct ia_core *core, const struct ia_session
 static enum ia_reason judge_certificate(const struct ia_core *core, struct ia_session *s, int64_t now)
 {
     const struct ia_snapshot *snapshot = core->snapshot;
-    enum ia_reason reason = ia_chain_recheck(snapshot->cas, s->chain, now);
+    enum ia_reason reason = ia_chain_revalidate(snapshot->cas, s->chain, now);
     if (reason != IA_R_NONE)
         return reason;
     const struct ia_ca_settings *settings = ia_ca_settings_find(snapshot->ca_settings, s->chain->ca_id);
@@ -162,7 +162,7 @@ enum ia_reason ia_judge_ended(struct ia_core *core, const struct ia_session *ses
     enum ia_reason reason = IA_R_NONE;
     const struct ia_chain *chain = session->chain;
     if (chain)
-        reason = ia_chain_recheck(core->snapshot->cas, session->chain, now);
+        reason = ia_chain_revalidate(core->snapshot->cas, session->chain, now);
     if (reason == IA_R_NONE && chain && session->device)
         reason = ia_decide_device(session->device, core->snapshot->ca_settings, chain->cas, chain->n_cas,
                                   ia_device_id(session->device), now);
