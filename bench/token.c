@@ -67,7 +67,7 @@ static void run_first(void *ctx, size_t calls)
     struct figures *f = ctx;
     for (size_t i = 0; i < calls; i++) {
         struct ia_token *token;
-        struct ia_token_why why;
+        struct ia_token_refusal why;
         bench_need(ia_token_verify(f->set, f->token, f->len, NOW, NULL, &token, &why) == IA_R_NONE, "first");
         ia_token_free(token);
     }
@@ -78,7 +78,7 @@ static void run_repeated(void *ctx, size_t calls)
     struct figures *f = ctx;
     for (size_t i = 0; i < calls; i++) {
         struct ia_token *token;
-        struct ia_token_why why;
+        struct ia_token_refusal why;
         bench_need(ia_token_cache_verify(f->cache, f->set, f->token, f->len, NOW, NULL, &token, &why) == IA_R_NONE,
                    "repeated");
         ia_token_free(token);

@@ -231,7 +231,7 @@ static int run_token(struct inputs *in)
     struct ia_err err = {0};
     struct ia_issuer_set *set = NULL;
     struct ia_token *token = NULL;
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     if (build_set(in, &set, &err) != IA_OK)
         return ia_cli_complain("token", "%s", err.msg);
     enum ia_reason reason = ia_token_verify(set, in->token, in->token_len, in->at, NULL, &token, &why);

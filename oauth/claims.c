@@ -16,7 +16,7 @@ static enum ia_reason refuse(char detail[IA_DETAIL_MAX], enum ia_reason reason, 
     return reason;
 }
 
-int64_t ia_claims_end(int64_t exp, const struct ia_issuer *issuer)
+int64_t ia_claims_expiry(int64_t exp, const struct ia_issuer *issuer)
 {
     return exp + issuer->leeway_s;
 }
@@ -49,7 +49,7 @@ static enum ia_reason judge_times(const json_t *payload, const struct ia_issuer 
     if (iat && !json_is_number(iat))
         return refuse(detail, IA_R_TOKEN_CLAIMS, "iat is no number");
     out->not_before = nbf ? from - issuer->leeway_s : INT64_MIN;
-    if (now >= ia_claims_end(out->exp, issuer))
+    if (now >= ia_claims_expiry(out->exp, issuer))
         return refuse(detail, IA_R_TOKEN_EXPIRED, "exp and leeway are over");
     if (now < out->not_before)
         return refuse(detail, IA_R_TOKEN_NOT_YET_VALID, "nbf is yet to come, also with leeway");
@@ -203,8 +203,8 @@ static void read_claims(const json_t *payload, struct ia_claims *out)
     }
 }
 
-enum ia_reason ia_claims_judge(const json_t *payload, const struct ia_issuer *issuer, int64_t now,
-                               struct ia_claims *out, char detail[IA_DETAIL_MAX])
+enum ia_reason ia_claims_validate(const json_t *payload, const struct ia_issuer *issuer, int64_t now,
+                                  struct ia_claims *out, char detail[IA_DETAIL_MAX])
 {
     out->n_audience = out->n_scopes = out->n_claims = 0;
     out->bound = false;

@@ -34,8 +34,8 @@ struct ia_claims {
 };
 
 /* Read and judge `payload`, whose signature is good, at time `now`.  IA_R_NONE, or the reason and `detail`. */
-enum ia_reason ia_claims_judge(const json_t *payload, const struct ia_issuer *issuer, int64_t now,
-                               struct ia_claims *out, char detail[IA_DETAIL_MAX]);
+enum ia_reason ia_claims_validate(const json_t *payload, const struct ia_issuer *issuer, int64_t now,
+                                  struct ia_claims *out, char detail[IA_DETAIL_MAX]);
 
 /* exp plus leeway, the first second at which the token is no good any more. */
-int64_t ia_claims_end(int64_t exp, const struct ia_issuer *issuer);
+int64_t ia_claims_expiry(int64_t exp, const struct ia_issuer *issuer);

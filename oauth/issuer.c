@@ -83,7 +83,7 @@ static const char *without_application(const char *typ)
     return strncasecmp(typ, "application/", 12) == 0 ? typ + 12 : typ;
 }
 
-bool ia_issuer_takes_type(const struct ia_issuer *issuer, const char *typ)
+bool ia_issuer_accepts_type(const struct ia_issuer *issuer, const char *typ)
 {
     const char *wanted = without_application(*typ ? typ : "JWT");
     for (size_t i = 0; i < issuer->token_types.n; i++)

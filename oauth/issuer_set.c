@@ -115,7 +115,7 @@ bool ia_issuer_set_admits(const struct ia_issuer_set *set, const char *principal
 {
     static const char prefix[] = "app:";
     char name[IA_VALUE_MAX + 1];
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     if (strncmp(principal, prefix, sizeof prefix - 1) != 0)
         return false;
     const char *text = principal + sizeof prefix - 1;

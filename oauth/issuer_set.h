@@ -61,7 +61,7 @@ bool ia_texts_have(const struct ia_texts *texts, const char *text);
 
 /* Is `typ` ("" when the token has none, which counts as JWT) one of the issuer's token types?  Case does not count, nor
  * does a leading `application/` (RFC 7515 section 4.1.9). */
-bool ia_issuer_takes_type(const struct ia_issuer *issuer, const char *typ);
+bool ia_issuer_accepts_type(const struct ia_issuer *issuer, const char *typ);
 
 /* IA_R_NONE, or issuer_inactive: the row is not ACTIVE, or unfit. */
-enum ia_reason ia_issuer_admits(const struct ia_issuer *issuer, struct ia_token_why *why);
+enum ia_reason ia_issuer_admits(const struct ia_issuer *issuer, struct ia_token_refusal *why);

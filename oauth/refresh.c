@@ -119,7 +119,7 @@ static int64_t earliest(const struct entry *e, int64_t now_ms)
     return e->started_ms + IA_REFRESH_GAP_MS;
 }
 
-void ia_refresh_want(struct ia_refresh *refresh, const char *name, int64_t now_ms)
+void ia_refresh_request(struct ia_refresh *refresh, const char *name, int64_t now_ms)
 {
     struct entry *e = find(refresh, name);
     if (e && earliest(e, now_ms) < e->due_ms)
@@ -213,7 +213,7 @@ static bool keep(struct entry *e, const struct ia_fetch_result *result, int64_t 
     return true;
 }
 
-bool ia_refresh_take(struct ia_refresh *refresh, const struct ia_fetch_result *result, int64_t now_ms)
+bool ia_refresh_accept(struct ia_refresh *refresh, const struct ia_fetch_result *result, int64_t now_ms)
 {
     struct ia_err err = {0};
     struct entry *e = find(refresh, result->name);

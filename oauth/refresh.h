@@ -34,7 +34,7 @@ IA_MUST_USE enum ia_rc ia_refresh_configure(struct ia_refresh *refresh, const st
                                             size_t n, int64_t now_ms, struct ia_err *err);
 
 /* A token named an unknown kid of that issuer (its name; one that is not listed is ignored). */
-void ia_refresh_want(struct ia_refresh *refresh, const char *name, int64_t now_ms);
+void ia_refresh_request(struct ia_refresh *refresh, const char *name, int64_t now_ms);
 
 /* Start what is due on `fetcher`.  A fetch that cannot be started counts as failed. */
 void ia_refresh_run(struct ia_refresh *refresh, struct ia_fetcher *fetcher, int64_t now_ms);
@@ -43,7 +43,7 @@ void ia_refresh_run(struct ia_refresh *refresh, struct ia_fetcher *fetcher, int6
 int64_t ia_refresh_wait_ms(const struct ia_refresh *refresh, int64_t now_ms);
 
 /* Take a result in.  True when the issuer's keys are other than before: build the issuer set anew. */
-bool ia_refresh_take(struct ia_refresh *refresh, const struct ia_fetch_result *result, int64_t now_ms);
+bool ia_refresh_accept(struct ia_refresh *refresh, const struct ia_fetch_result *result, int64_t now_ms);
 
 /* The keys to use for that issuer (last good text), or NULL; and what is wrong with fetching them, "" when nothing.
  * Borrowed until the next call that changes `refresh`. */

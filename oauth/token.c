@@ -115,7 +115,7 @@ static struct ia_token *make_token(const struct source *from)
     head.size = size;
     head.alg = from->jws->alg;
     head.exp = from->claims->exp;
-    head.ends = ia_claims_end(head.exp, from->issuer);
+    head.expires_at = ia_claims_expiry(head.exp, from->issuer);
     head.not_before = from->claims->not_before;
     head.bound = from->claims->bound;
     memcpy(head.key_id, from->key->key_id, sizeof head.key_id);
@@ -138,7 +138,7 @@ void ia_token_free(struct ia_token *token)
     free(token);
 }
 
-static enum ia_reason refuse(struct ia_token_why *why, enum ia_reason reason, const char *text)
+static enum ia_reason refuse(struct ia_token_refusal *why, enum ia_reason reason, const char *text)
 {
     snprintf(why->detail, sizeof why->detail, "%s", text);
     return reason;
@@ -146,7 +146,7 @@ static enum ia_reason refuse(struct ia_token_why *why, enum ia_reason reason, co
 
 /* The issuer that an unverified payload names: data to look up by, believed only when its key has signed. */
 static enum ia_reason find_issuer(const struct ia_issuer_set *set, const json_t *payload, const struct ia_issuer **out,
-                                  struct ia_token_why *why)
+                                  struct ia_token_refusal *why)
 {
     bool wrong;
     const char *iss = ia_json_text(payload, "iss", &wrong);
@@ -162,11 +162,11 @@ static enum ia_reason find_issuer(const struct ia_issuer_set *set, const json_t 
 
 /* What can be judged by the header alone: algorithm, type and key. */
 static enum ia_reason judge_header(const struct ia_issuer *issuer, const struct ia_jws *jws, const struct ia_jwk **key,
-                                   struct ia_token_why *why)
+                                   struct ia_token_refusal *why)
 {
     if (!(issuer->algorithms & 1u << jws->alg))
         return refuse(why, IA_R_TOKEN_ALGORITHM, "alg is none of the issuer's algorithms");
-    if (!ia_issuer_takes_type(issuer, jws->typ))
+    if (!ia_issuer_accepts_type(issuer, jws->typ))
         return refuse(why, IA_R_TOKEN_TYPE, "typ is none of the issuer's token types");
     if (!jws->has_kid)
         return refuse(why, IA_R_TOKEN_KEY_UNKNOWN, "the header has no kid");
@@ -179,7 +179,7 @@ static enum ia_reason judge_header(const struct ia_issuer *issuer, const struct 
 
 /* Judge a decoded token: signature first, then what it says. */
 static enum ia_reason judge(const struct ia_issuer_set *set, const struct ia_jws *jws, int64_t now,
-                            const uint8_t *cert_sha256, struct ia_token **out, struct ia_token_why *why)
+                            const uint8_t *cert_sha256, struct ia_token **out, struct ia_token_refusal *why)
 {
     struct ia_claims claims;
     struct source from = {.jws = jws, .claims = &claims};
@@ -192,13 +192,13 @@ static enum ia_reason judge(const struct ia_issuer_set *set, const struct ia_jws
     if (reason == IA_R_NONE)
         reason = ia_signature_verify(jws, from.key, why->detail);
     if (reason == IA_R_NONE)
-        reason = ia_claims_judge(payload, from.issuer, now, &claims, why->detail);
+        reason = ia_claims_validate(payload, from.issuer, now, &claims, why->detail);
     if (reason != IA_R_NONE)
         return reason;
     struct ia_token *token = make_token(&from);
     if (!token)
         return refuse(why, IA_R_INTERNAL, "out of memory");
-    reason = ia_token_binding(token, cert_sha256, why);
+    reason = ia_token_check_binding(token, cert_sha256, why);
     if (reason == IA_R_NONE)
         *out = token;
     else
@@ -207,10 +207,10 @@ static enum ia_reason judge(const struct ia_issuer_set *set, const struct ia_jws
 }
 
 enum ia_reason ia_token_verify(const struct ia_issuer_set *set, const char *text, size_t len, int64_t now,
-                               const uint8_t *cert_sha256, struct ia_token **out, struct ia_token_why *why)
+                               const uint8_t *cert_sha256, struct ia_token **out, struct ia_token_refusal *why)
 {
     struct ia_jws jws = {0};
-    *why = (struct ia_token_why){0};
+    *why = (struct ia_token_refusal){0};
     enum ia_reason reason = ia_jws_parse(text, len, &jws, why->detail);
     if (reason == IA_R_NONE)
         reason = judge(set, &jws, now, cert_sha256, out, why);

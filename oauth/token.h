@@ -38,7 +38,7 @@ struct ia_token {
     enum ia_alg alg;
     uint8_t key_id[IA_KEY_ID_LEN]; /* the key that signed it */
     int64_t exp;                   /* seconds since 1970 */
-    int64_t ends;                  /* exp plus the issuer's leeway: it may not be used from this second on */
+    int64_t expires_at;            /* exp plus the issuer's leeway: it may not be used from this second on */
     int64_t not_before;            /* nbf minus leeway, INT64_MIN without nbf */
     bool bound;                    /* to the certificate with that SHA-256 (RFC 8705) */
     uint8_t cert_sha256[IA_CERT_HASH_LEN];
@@ -52,7 +52,7 @@ struct ia_token {
 };
 
 /* Why a token was refused, for log and event; never a part of the token but its registered issuer and its kid. */
-struct ia_token_why {
+struct ia_token_refusal {
     char issuer[129]; /* name of the issuer, "" when it did not get that far */
     bool refresh;     /* token_key_unknown with a kid: fetching the issuer's keys again may mend it */
     char detail[IA_DETAIL_MAX];
@@ -63,7 +63,7 @@ struct ia_token_why {
  * `cnf`.  IA_R_NONE and *out, one reference owned by the caller; or the reason, and *why (always filled) says more.
  * Any thread. */
 enum ia_reason ia_token_verify(const struct ia_issuer_set *set, const char *text, size_t len, int64_t now,
-                               const uint8_t *cert_sha256, struct ia_token **out, struct ia_token_why *why);
+                               const uint8_t *cert_sha256, struct ia_token **out, struct ia_token_refusal *why);
 
 struct ia_token *ia_token_ref(struct ia_token *token);
 void ia_token_free(struct ia_token *token); /* gives one reference back; NULL is fine */
@@ -71,11 +71,12 @@ void ia_token_free(struct ia_token *token); /* gives one reference back; NULL is
 /* Does a token that was verified before still stand under `set`: issuer there and ACTIVE, the key still its own under
  * the same kid, algorithm, audience, type and app_id rule still fitting, not past its end?  IA_R_NONE and *ends (under
  * the leeway of now), or the reason and *why. */
-enum ia_reason ia_token_recheck(const struct ia_issuer_set *set, const struct ia_token *token, int64_t now,
-                                int64_t *ends, struct ia_token_why *why);
+enum ia_reason ia_token_revalidate(const struct ia_issuer_set *set, const struct ia_token *token, int64_t now,
+                                   int64_t *ends, struct ia_token_refusal *why);
 
 /* Is the token good for a client with this certificate (NULL: none)?  IA_R_NONE or IA_R_TOKEN_UNBOUND with detail. */
-enum ia_reason ia_token_binding(const struct ia_token *token, const uint8_t *cert_sha256, struct ia_token_why *why);
+enum ia_reason ia_token_check_binding(const struct ia_token *token, const uint8_t *cert_sha256,
+                                      struct ia_token_refusal *why);
 
 /* The roles that the scopes of `token` give it under `set`: distinct, sorted, borrowed from the set.  Writes the first
  * `max` and returns how many there are: never work with fewer, a role may deny. */
@@ -86,4 +87,4 @@ size_t ia_token_roles(const struct ia_issuer_set *set, const struct ia_token *to
 const char *ia_token_variable(const struct ia_issuer_set *set, const struct ia_token *token, const char *name);
 
 /* May a client with this token use `client_id`: does one of its issuer's templates fit? */
-bool ia_token_client_id_fits(const struct ia_issuer_set *set, const struct ia_token *token, const char *client_id);
+bool ia_token_allows_client_id(const struct ia_issuer_set *set, const struct ia_token *token, const char *client_id);

@@ -107,17 +107,18 @@ static void adopt(struct ia_token_cache *cache, struct ia_issuer_set *set)
 }
 
 /* Does what was verified then still stand at `now` under the set of now?  With another leeway it is made anew, so that
- * a token's own `ends` holds. */
+ * a token's own `expires_at` holds. */
 static bool stands(struct ia_token_cache *cache, struct slot *slot, int64_t now)
 {
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     int64_t ends;
     if (slot->epoch != cache->epoch) {
-        if (ia_token_recheck(cache->set, slot->token, now, &ends, &why) != IA_R_NONE || ends != slot->token->ends)
+        if (ia_token_revalidate(cache->set, slot->token, now, &ends, &why) != IA_R_NONE ||
+            ends != slot->token->expires_at)
             return false;
         slot->epoch = cache->epoch;
     }
-    return now < slot->token->ends && now >= slot->token->not_before;
+    return now < slot->token->expires_at && now >= slot->token->not_before;
 }
 
 /* The answer from memory; false when there is none, and the token is to be verified in full. */
@@ -138,7 +139,7 @@ static bool recall(struct ia_token_cache *cache, const uint8_t key[KEY_LEN], int
 
 enum ia_reason ia_token_cache_verify(struct ia_token_cache *cache, struct ia_issuer_set *set, const char *text,
                                      size_t len, int64_t now, const uint8_t *cert_sha256, struct ia_token **out,
-                                     struct ia_token_why *why)
+                                     struct ia_token_refusal *why)
 {
     uint8_t key[KEY_LEN];
     struct ia_token *token;
@@ -147,9 +148,9 @@ enum ia_reason ia_token_cache_verify(struct ia_token_cache *cache, struct ia_iss
     adopt(cache, set);
     if (recall(cache, key, now, &token)) {
         cache->hits++;
-        *why = (struct ia_token_why){0};
+        *why = (struct ia_token_refusal){0};
         snprintf(why->issuer, sizeof why->issuer, "%s", token->issuer);
-        enum ia_reason reason = ia_token_binding(token, cert_sha256, why);
+        enum ia_reason reason = ia_token_check_binding(token, cert_sha256, why);
         if (reason == IA_R_NONE)
             *out = ia_token_ref(token);
         return reason;

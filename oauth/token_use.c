@@ -7,13 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 
-static enum ia_reason refuse(struct ia_token_why *why, enum ia_reason reason, const char *text)
+static enum ia_reason refuse(struct ia_token_refusal *why, enum ia_reason reason, const char *text)
 {
     snprintf(why->detail, sizeof why->detail, "%s", text);
     return reason;
 }
 
-enum ia_reason ia_issuer_admits(const struct ia_issuer *issuer, struct ia_token_why *why)
+enum ia_reason ia_issuer_admits(const struct ia_issuer *issuer, struct ia_token_refusal *why)
 {
     if (!issuer->active)
         return refuse(why, IA_R_ISSUER_INACTIVE, "the issuer is not ACTIVE");
@@ -22,7 +22,8 @@ enum ia_reason ia_issuer_admits(const struct ia_issuer *issuer, struct ia_token_
     return IA_R_NONE;
 }
 
-enum ia_reason ia_token_binding(const struct ia_token *token, const uint8_t *cert_sha256, struct ia_token_why *why)
+enum ia_reason ia_token_check_binding(const struct ia_token *token, const uint8_t *cert_sha256,
+                                      struct ia_token_refusal *why)
 {
     if (!cert_sha256)
         return token->bound ? refuse(why, IA_R_TOKEN_UNBOUND, "bound to a certificate, and the client has none")
@@ -43,7 +44,7 @@ static bool audience_fits(const struct ia_issuer *issuer, const struct ia_token 
 }
 
 static enum ia_reason recheck_key(const struct ia_issuer *issuer, const struct ia_token *token,
-                                  struct ia_token_why *why)
+                                  struct ia_token_refusal *why)
 {
     const struct ia_jwk *key = ia_jwks_find(issuer->jwks, token->kid);
     if (!key || memcmp(key->key_id, token->key_id, IA_KEY_ID_LEN) != 0)
@@ -59,9 +60,9 @@ static bool same_text(const char *a, const char *b)
 }
 
 static enum ia_reason recheck_rules(const struct ia_issuer *issuer, const struct ia_token *token,
-                                    struct ia_token_why *why)
+                                    struct ia_token_refusal *why)
 {
-    if (!ia_issuer_takes_type(issuer, token->typ))
+    if (!ia_issuer_accepts_type(issuer, token->typ))
         return refuse(why, IA_R_TOKEN_TYPE, "its type is no longer admitted");
     if (!audience_fits(issuer, token))
         return refuse(why, IA_R_TOKEN_AUDIENCE, "its audience is no longer the issuer's");
@@ -70,10 +71,10 @@ static enum ia_reason recheck_rules(const struct ia_issuer *issuer, const struct
     return IA_R_NONE;
 }
 
-enum ia_reason ia_token_recheck(const struct ia_issuer_set *set, const struct ia_token *token, int64_t now,
-                                int64_t *ends, struct ia_token_why *why)
+enum ia_reason ia_token_revalidate(const struct ia_issuer_set *set, const struct ia_token *token, int64_t now,
+                                   int64_t *ends, struct ia_token_refusal *why)
 {
-    *why = (struct ia_token_why){0};
+    *why = (struct ia_token_refusal){0};
     snprintf(why->issuer, sizeof why->issuer, "%s", token->issuer);
     const struct ia_issuer *issuer = ia_issuer_by_name(set, token->issuer);
     if (!issuer || strcmp(issuer->issuer, token->iss) != 0)
@@ -151,7 +152,7 @@ static const char *look_up(void *ctx, const char *name, const char **why)
     return ia_token_variable(from->set, from->token, name);
 }
 
-bool ia_token_client_id_fits(const struct ia_issuer_set *set, const struct ia_token *token, const char *client_id)
+bool ia_token_allows_client_id(const struct ia_issuer_set *set, const struct ia_token *token, const char *client_id)
 {
     const struct ia_issuer *issuer = ia_issuer_by_name(set, token->issuer);
     struct variables from = {set, token};

@@ -211,7 +211,7 @@ static void ask_for_keys(struct ia_core *core, const char *issuer)
 
 static enum ia_reason decide_token(struct ia_connect *c)
 {
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     enum ia_reason reason = ia_token_cache_verify(c->core->tokens, snapshot(c)->issuers, c->token_text, c->token_len,
                                                   c->now, c->leaf ? c->info.fingerprint : NULL, &c->token, &why);
     if (reason == IA_R_NONE) {
@@ -234,7 +234,7 @@ static enum ia_reason decide_app(struct ia_connect *c)
         reason = decide_token(c);
     if (reason == IA_R_NONE && !admitted(c, IA_IP_ISSUER, c->token->issuer))
         reason = IA_R_ADDRESS_DENIED;
-    if (reason == IA_R_NONE && !ia_token_client_id_fits(snapshot(c)->issuers, c->token, c->attempt.client_id))
+    if (reason == IA_R_NONE && !ia_token_allows_client_id(snapshot(c)->issuers, c->token, c->attempt.client_id))
         reason = ia_connect_refuse(c, IA_R_CLIENT_ID_MISMATCH, "no client id template of the issuer fits");
     if (reason == IA_R_NONE)
         reason = decide_ownership(c, c->token->principal);

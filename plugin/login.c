@@ -53,7 +53,7 @@ static bool fill_session(struct ia_connect *c, struct ia_session *s)
     c->token = NULL;
     take_address(c, s);
     s->may_persist = may_persist(c->client);
-    s->ends = s->token ? s->token->ends : INT64_MAX;
+    s->ends = s->token ? s->token->expires_at : INT64_MAX;
     if (s->chain && s->chain->not_after < s->ends)
         s->ends = s->chain->not_after;
     s->judged = c->core->snapshot->generation;

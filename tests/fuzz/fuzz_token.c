@@ -49,7 +49,7 @@ static struct ia_issuer_set *issuers(void)
 static void from_the_network(const char *text, size_t len)
 {
     struct ia_token *token = NULL;
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     must(ia_token_verify(issuers(), text, len, NOW, NULL, &token, &why) != IA_R_NONE && !token);
     must(why.detail[0] && strlen(why.detail) < sizeof why.detail);
     const char *bare;
@@ -67,7 +67,7 @@ static void signed_payload(const void *text, size_t len)
     json_auto_t *payload = ia_json_load(text, len);
     if (!payload)
         return;
-    enum ia_reason reason = ia_claims_judge(payload, issuer, NOW, &claims, detail);
+    enum ia_reason reason = ia_claims_validate(payload, issuer, NOW, &claims, detail);
     must((reason == IA_R_NONE) == (detail[0] == '\0'));
     if (reason != IA_R_NONE)
         return;

@@ -65,10 +65,10 @@ char *fixture_token(const char *payload)
 }
 
 enum ia_reason fixture_verify(const struct ia_issuer_set *set, const char *token, struct ia_token **out,
-                              struct ia_token_why *why)
+                              struct ia_token_refusal *why)
 {
     struct ia_token *made = NULL;
-    struct ia_token_why own;
+    struct ia_token_refusal own;
     if (!why)
         why = &own;
     memset(why, 'x', sizeof *why); /* so that a field left unset is seen */

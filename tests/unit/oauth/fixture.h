@@ -25,4 +25,4 @@ char *fixture_token(const char *payload);
 
 /* Verify at NOW; *out may be NULL. */
 enum ia_reason fixture_verify(const struct ia_issuer_set *set, const char *token, struct ia_token **out,
-                              struct ia_token_why *why);
+                              struct ia_token_refusal *why);

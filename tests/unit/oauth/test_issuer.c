@@ -9,7 +9,7 @@
 
 #define GOOD "{" CLAIMS ",\"client_id\":\"a\"}"
 
-static enum ia_reason verify_good(const struct ia_issuer_set *set, struct ia_token_why *why)
+static enum ia_reason verify_good(const struct ia_issuer_set *set, struct ia_token_refusal *why)
 {
     char *token = fixture_token(GOOD);
     enum ia_reason reason = fixture_verify(set, token, NULL, why);
@@ -83,7 +83,7 @@ static const struct {
 START_TEST(wrong_row_admits_nobody_and_says_why)
 {
     struct ia_issuer_spec spec = fixture_spec();
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     rows[_i].bend(&spec);
     struct ia_issuer_set *set = fixture_one(spec);
     ck_assert_msg(strstr(fixture_problem(), rows[_i].problem), "%s: '%s'", rows[_i].label, fixture_problem());
@@ -113,7 +113,7 @@ END_TEST
 START_TEST(inactive_issuer_admits_nobody)
 {
     struct ia_issuer_spec spec = fixture_spec();
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     spec.active = false;
     struct ia_issuer_set *set = fixture_one(spec);
     ck_assert_str_eq(fixture_problem(), "");
@@ -126,7 +126,7 @@ END_TEST
 START_TEST(second_row_of_an_issuer_admits_nobody)
 {
     struct ia_issuer_spec specs[2] = {fixture_spec(), fixture_spec()};
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     specs[1].name = "again";
     struct ia_issuer_set *set = fixture_set(specs, 2);
     ck_assert_str_eq(fixture_problem(), "again: issuer: already registered as 'idp'");
@@ -159,7 +159,7 @@ END_TEST
 START_TEST(keys_that_do_not_parse_are_told)
 {
     struct ia_issuer_spec spec = fixture_spec();
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     spec.jwks = "<html>";
     struct ia_issuer_set *set = fixture_one(spec);
     ck_assert_ptr_nonnull(strstr(fixture_problem(), "JWK set: not one JSON object"));
@@ -172,7 +172,7 @@ END_TEST
 START_TEST(issuer_without_keys_yet_asks_for_them)
 {
     struct ia_issuer_spec spec = fixture_spec();
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     spec.jwks = NULL;
     struct ia_issuer_set *set = fixture_one(spec);
     ck_assert_str_eq(fixture_problem(), "");

@@ -105,7 +105,7 @@ static bool verify(void *ctx)
 {
     struct presented *p = ctx;
     struct ia_token *token = NULL;
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     enum ia_reason reason = ia_token_verify(p->set, p->token, strlen(p->token), NOW, NULL, &token, &why);
     disarm();
     ck_assert((reason == IA_R_NONE) == (token != NULL));
@@ -118,7 +118,7 @@ static bool verify_cached(void *ctx)
 {
     struct presented *p = ctx;
     struct ia_token *token = NULL;
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     enum ia_reason reason =
         ia_token_cache_verify(p->cache, p->set, p->token, strlen(p->token), NOW, NULL, &token, &why);
     disarm();

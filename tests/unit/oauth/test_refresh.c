@@ -22,7 +22,7 @@ static void on_done(void *ctx, const struct ia_fetch_result *result)
 {
     struct bench *b = ctx;
     b->taken++;
-    b->changed += ia_refresh_take(b->refresh, result, b->now);
+    b->changed += ia_refresh_accept(b->refresh, result, b->now);
 }
 
 static void settle(struct bench *b)
@@ -106,7 +106,7 @@ START_TEST(unknown_kids_cost_one_fetch_in_ten_seconds)
     step(&b);
     for (int ms = 0; ms < 30000; ms += 10) { /* a storm of attackers' tokens for half a minute */
         b.now += 10;
-        ia_refresh_want(b.refresh, "idp", b.now);
+        ia_refresh_request(b.refresh, "idp", b.now);
         step(&b);
     }
     ck_assert_uint_eq(idp_requests(b.idp, "/jwks"), 1 + 3);
@@ -122,7 +122,7 @@ START_TEST(unknown_kid_after_a_while_is_fetched_at_once)
     b.now += IA_REFRESH_GAP_MS;
     serve_keys(&b, IA_KEY_P256); /* the provider changed its keys */
     ck_assert_uint_eq(step(&b), 0);
-    ia_refresh_want(b.refresh, "idp", b.now);
+    ia_refresh_request(b.refresh, "idp", b.now);
     ck_assert_int_eq(ia_refresh_wait_ms(b.refresh, b.now), 0);
     ck_assert_uint_eq(step(&b), 1);
     ck_assert_uint_eq(b.changed, 2);
@@ -139,7 +139,7 @@ START_TEST(one_fetch_at_a_time)
     ck_assert_int_eq(ia_refresh_wait_ms(b.refresh, b.now), -1);
     for (int i = 0; i < 20; i++) {
         b.now += 1000;
-        ia_refresh_want(b.refresh, "idp", b.now);
+        ia_refresh_request(b.refresh, "idp", b.now);
         ia_refresh_run(b.refresh, b.fetcher, b.now);
         ck_assert_uint_eq(ia_fetcher_busy(b.fetcher), 1);
     }
@@ -237,7 +237,7 @@ START_TEST(source_that_is_gone_is_forgotten)
     configure(&b, NULL);
     ck_assert_ptr_null(ia_refresh_jwks(b.refresh, "idp"));
     ck_assert_str_eq(ia_refresh_problem(b.refresh, "idp"), "");
-    ia_refresh_want(b.refresh, "idp", b.now);
+    ia_refresh_request(b.refresh, "idp", b.now);
     ck_assert_int_eq(ia_refresh_wait_ms(b.refresh, b.now), -1);
     end(&b);
 }

@@ -97,7 +97,7 @@ static const struct {
 START_TEST(claim_rows_decide_as_listed)
 {
     struct ia_issuer_set *set = fixture_one(fixture_spec());
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     char *token = fixture_token(claims[_i].payload);
     enum ia_reason reason = fixture_verify(set, token, NULL, &why);
     ck_assert_msg(reason == claims[_i].reason, "%s: %s (%s)", claims[_i].label, ia_reason_name(reason), why.detail);
@@ -136,7 +136,7 @@ static const struct {
 START_TEST(header_rows_decide_as_listed)
 {
     struct ia_issuer_set *set = fixture_one(fixture_spec());
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     char *token = mint_token(mint_key(IA_KEY_ED25519, 0), IA_ALG_EDDSA, headers[_i].header, "{" CLAIMS ID "}");
     enum ia_reason reason = fixture_verify(set, token, NULL, &why);
     ck_assert_msg(reason == headers[_i].reason, "%s: %s (%s)", headers[_i].label, ia_reason_name(reason), why.detail);
@@ -222,7 +222,7 @@ START_TEST(binding_rows_decide_as_listed)
 {
     struct ia_issuer_set *set = fixture_one(fixture_spec());
     struct ia_token *made = NULL;
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     char *payload = mint_text("{" CLAIMS ID "%s}", bindings[_i].cnf), *token = fixture_token(payload);
     enum ia_reason reason =
         ia_token_verify(set, token, strlen(token), NOW, (const uint8_t *)bindings[_i].cert, &made, &why);
@@ -247,7 +247,7 @@ START_TEST(verified_token_holds_what_counts)
     ck_assert_str_eq(made->principal, "app:idp:dash");
     ck_assert_str_eq(made->kid, "k1");
     ck_assert_int_eq(made->exp, 1700000300);
-    ck_assert_int_eq(made->ends, 1700000330);
+    ck_assert_int_eq(made->expires_at, 1700000330);
     ck_assert_int_eq(made->not_before, 1699998970);
     ck_assert(!made->bound);
     ck_assert_uint_eq(made->n_scopes, 2);
@@ -275,7 +275,7 @@ START_TEST(refusal_never_quotes_the_token)
 {
     struct ia_issuer_set *set = fixture_one(fixture_spec());
     for (int i = 0; i < ROWS(claims); i++) {
-        struct ia_token_why why;
+        struct ia_token_refusal why;
         char *payload =
             mint_text("%.*s,\"secret\":\"hunter2\"}", (int)strlen(claims[i].payload) - 1, claims[i].payload);
         char *token = strlen(claims[i].payload) > 2 ? fixture_token(payload) : fixture_token("[]");
@@ -409,7 +409,7 @@ START_TEST(client_id_rows_decide_as_listed)
 {
     struct ia_issuer_set *set = fixture_one(fixture_spec());
     struct ia_token *made = good_token(set, "");
-    ck_assert_msg(ia_token_client_id_fits(set, made, client_ids[_i].client_id) == client_ids[_i].fits, "%s",
+    ck_assert_msg(ia_token_allows_client_id(set, made, client_ids[_i].client_id) == client_ids[_i].fits, "%s",
                   client_ids[_i].label);
     ia_token_free(made);
     ia_issuer_set_free(set);
@@ -425,9 +425,9 @@ START_TEST(client_id_template_with_tenant_and_claim)
     spec.n_client_id_templates = 1;
     struct ia_issuer_set *set = fixture_one(spec);
     struct ia_token *with = good_token(set, ",\"dept\":\"rd\""), *without = good_token(set, "");
-    ck_assert(ia_token_client_id_fits(set, with, "acme-rd-1"));
-    ck_assert(!ia_token_client_id_fits(set, with, "acme-hr-1"));
-    ck_assert(!ia_token_client_id_fits(set, without, "acme--1"));
+    ck_assert(ia_token_allows_client_id(set, with, "acme-rd-1"));
+    ck_assert(!ia_token_allows_client_id(set, with, "acme-hr-1"));
+    ck_assert(!ia_token_allows_client_id(set, without, "acme--1"));
     ck_assert_str_eq(ia_token_variable(set, with, "tenant"), "acme");
     ia_token_free(with);
     ia_token_free(without);
@@ -494,11 +494,11 @@ START_TEST(recheck_rows_decide_as_listed)
     struct ia_issuer_spec spec = fixture_spec();
     struct ia_issuer_set *set = fixture_one(spec);
     struct ia_token *made = good_token(set, "");
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     int64_t ends = 0;
     changes[_i].change(&spec);
     struct ia_issuer_set *newer = fixture_one(spec);
-    enum ia_reason reason = ia_token_recheck(newer, made, NOW, &ends, &why);
+    enum ia_reason reason = ia_token_revalidate(newer, made, NOW, &ends, &why);
     ck_assert_msg(reason == changes[_i].reason, "%s: %s", changes[_i].label, ia_reason_name(reason));
     ck_assert_msg(ends == (reason == IA_R_NONE ? 1700000330 : 0), "%s: ends", changes[_i].label);
     ia_token_free(made);
@@ -513,15 +513,15 @@ START_TEST(recheck_takes_the_leeway_of_now)
     struct ia_issuer_spec spec = fixture_spec();
     struct ia_issuer_set *set = fixture_one(spec);
     struct ia_token *made = good_token(set, "");
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     int64_t ends = 0;
-    ck_assert_int_eq(ia_token_recheck(set, made, 1700000329, &ends, &why), IA_R_NONE);
-    ck_assert_int_eq(ia_token_recheck(set, made, 1700000330, &ends, &why), IA_R_TOKEN_EXPIRED);
+    ck_assert_int_eq(ia_token_revalidate(set, made, 1700000329, &ends, &why), IA_R_NONE);
+    ck_assert_int_eq(ia_token_revalidate(set, made, 1700000330, &ends, &why), IA_R_TOKEN_EXPIRED);
     spec.leeway_s = 0;
     struct ia_issuer_set *newer = fixture_one(spec);
-    ck_assert_int_eq(ia_token_recheck(newer, made, 1700000299, &ends, &why), IA_R_NONE);
+    ck_assert_int_eq(ia_token_revalidate(newer, made, 1700000299, &ends, &why), IA_R_NONE);
     ck_assert_int_eq(ends, 1700000300);
-    ck_assert_int_eq(ia_token_recheck(newer, made, 1700000300, &ends, &why), IA_R_TOKEN_EXPIRED);
+    ck_assert_int_eq(ia_token_revalidate(newer, made, 1700000300, &ends, &why), IA_R_TOKEN_EXPIRED);
     ia_token_free(made);
     ia_issuer_set_free(set);
     ia_issuer_set_free(newer);
@@ -534,7 +534,7 @@ static void *verify_often(void *set)
     char *token = fixture_token("{" CLAIMS ID "}");
     for (int i = 0; i < 200; i++) {
         struct ia_token *made = NULL;
-        struct ia_token_why why;
+        struct ia_token_refusal why;
         struct ia_issuer_set *held = ia_issuer_set_ref(set);
         if (ia_token_verify(held, token, strlen(token), NOW, NULL, &made, &why) != IA_R_NONE)
             abort();
@@ -597,7 +597,7 @@ START_TEST(token_minted_by_libjwt_is_accepted)
     spec.algorithms = algorithms;
     spec.n_algorithms = 1;
     struct ia_issuer_set *set = fixture_one(spec);
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     ck_assert_msg(fixture_verify(set, token, NULL, &why) == IA_R_NONE, "%s: %s", minted[_i].alg, why.detail);
     free(token);
     free(jwks);

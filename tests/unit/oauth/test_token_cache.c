@@ -26,7 +26,7 @@ static enum ia_reason verify_at(struct ia_token_cache *cache, struct ia_issuer_s
                                 const void *cert, bool *hit)
 {
     struct ia_token *made = NULL;
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     uint64_t before = ia_token_cache_stats(cache).hits;
     enum ia_reason reason = ia_token_cache_verify(cache, set, token, strlen(token), now, cert, &made, &why);
     ck_assert((made != NULL) == (reason == IA_R_NONE));
@@ -155,14 +155,14 @@ START_TEST(token_of_another_leeway_is_made_anew)
     struct ia_issuer_set *set = fixture_one(spec);
     struct ia_token_cache *cache = cache_of(10);
     struct ia_token *made;
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     char *token = token_of(1);
     bool hit;
     verify_at(cache, set, token, NOW, NULL, &hit);
     spec.leeway_s = 5;
     struct ia_issuer_set *newer = fixture_one(spec);
     ck_assert_int_eq(ia_token_cache_verify(cache, newer, token, strlen(token), NOW, NULL, &made, &why), IA_R_NONE);
-    ck_assert_int_eq(made->ends, 1700000305);
+    ck_assert_int_eq(made->expires_at, 1700000305);
     ia_token_free(made);
     ia_token_cache_free(cache);
     free(token);
