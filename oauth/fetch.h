@@ -8,7 +8,6 @@
 
 #include "common/error.h"
 
-#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -51,11 +50,10 @@ IA_MUST_USE enum ia_rc ia_fetch_url_check(const char *url, bool insecure_http, s
 IA_MUST_USE enum ia_rc ia_fetcher_start(struct ia_fetcher *fetcher, const char *name, const char *issuer,
                                         const char *jwks_url, struct ia_err *err);
 
-/* Go on with what is in flight; never blocks.  To be called when ia_fetcher_poll returned, or at least every 50 ms
- * while ia_fetcher_busy. */
+/* Progress all transfers; never blocks.  Call it whenever ia_fetcher_fd is readable; more often is harmless. */
 void ia_fetcher_run(struct ia_fetcher *fetcher);
 size_t ia_fetcher_busy(const struct ia_fetcher *fetcher); /* fetches in flight */
 
-/* Wait for the fetcher's sockets and for fds[0..n) together, at most timeout_ms; sets revents.  With nothing in flight
- * it is poll(2) on fds. */
-void ia_fetcher_poll(struct ia_fetcher *fetcher, struct pollfd *fds, unsigned n, int timeout_ms);
+/* The one descriptor to poll for reading: readable when ia_fetcher_run has something to do, time-outs included.  -1
+ * before the first fetch, then the same until ia_fetcher_free. */
+int ia_fetcher_fd(const struct ia_fetcher *fetcher);

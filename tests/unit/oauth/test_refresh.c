@@ -25,20 +25,12 @@ static void on_done(void *ctx, const struct ia_fetch_result *result)
     b->changed += ia_refresh_accept(b->refresh, result, b->now);
 }
 
-static void settle(struct bench *b)
-{
-    while (ia_fetcher_busy(b->fetcher)) {
-        ia_fetcher_poll(b->fetcher, NULL, 0, 1000);
-        ia_fetcher_run(b->fetcher);
-    }
-}
-
 /* Start what is due and see it through; how many fetches that were. */
 static unsigned step(struct bench *b)
 {
     unsigned before = b->taken;
     ia_refresh_run(b->refresh, b->fetcher, b->now);
-    settle(b);
+    idp_finish_fetches(b->fetcher);
     return b->taken - before;
 }
 
@@ -143,7 +135,7 @@ START_TEST(one_fetch_at_a_time)
         ia_refresh_run(b.refresh, b.fetcher, b.now);
         ck_assert_uint_eq(ia_fetcher_busy(b.fetcher), 1);
     }
-    settle(&b);
+    idp_finish_fetches(b.fetcher);
     ck_assert_uint_eq(b.taken, 1);
     end(&b);
 }
@@ -219,7 +211,7 @@ START_TEST(other_url_drops_the_old_keys_and_an_answer_under_way)
     configure(&b, other);
     ck_assert_ptr_null(ia_refresh_jwks(b.refresh, "idp"));
     ia_refresh_run(b.refresh, b.fetcher, b.now); /* the old fetch is still under way */
-    settle(&b);
+    idp_finish_fetches(b.fetcher);
     ck_assert_ptr_null(ia_refresh_jwks(b.refresh, "idp"));
     b.now += ia_refresh_wait_ms(b.refresh, b.now);
     ck_assert_uint_eq(step(&b), 1);
