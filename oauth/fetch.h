@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: ISC
-/* Fetching JWK sets over HTTPS without blocking: the worker thread calls ia_fetcher_run between its other work.
+/* Fetches JWK sets over HTTPS without blocking: the worker thread calls ia_fetcher_run between its other work.
  *
- * What a provider may make us do is limited: https only (plain http for loopback, or with insecure_http), certificate
+ * What a provider can make the broker do is limited: https only (plain http for loopback, or with insecure_http), certificate
  * and host name always verified, no proxy and no .netrc from the environment, at most 3 redirects and those to https
- * only, 256 KiB, IA_FETCH_TIMEOUT_MS a request.  Freeing the fetcher drops what is in flight at once. */
+ * only, 256 KiB, IA_FETCH_TIMEOUT_MS a request.  Freeing the fetcher aborts what is in flight at once. */
 #pragma once
 
 #include "common/error.h"
@@ -24,13 +24,13 @@ struct ia_fetch_options {
     bool insecure_http;  /* plain http beyond loopback as well */
 };
 
-/* What came of one fetch; borrowed for the call. */
+/* The result of one fetch; borrowed for the call. */
 struct ia_fetch_result {
     const char *name; /* as given to ia_fetcher_start */
     const char *body; /* the JWK set's text, NUL-terminated; NULL when it failed */
     size_t body_len;
     int max_age_s;       /* from Cache-Control, within the bounds above */
-    const char *problem; /* one line, "" when fine */
+    const char *problem; /* one line, "" for none */
 };
 typedef void ia_fetch_done(void *ctx, const struct ia_fetch_result *result);
 
@@ -41,7 +41,7 @@ IA_MUST_USE enum ia_rc ia_fetcher_new(const struct ia_fetch_options *options, ia
                                       struct ia_fetcher **out, struct ia_err *err);
 void ia_fetcher_free(struct ia_fetcher *fetcher); /* never waits */
 
-/* May that URL be fetched?  IA_USAGE with what is wrong: not https, credentials in it, no host … */
+/* May that URL be fetched?  IA_USAGE and why not: not https, credentials in it, no host … */
 IA_MUST_USE enum ia_rc ia_fetch_url_check(const char *url, bool insecure_http, struct ia_err *err);
 
 /* Begin a fetch for the issuer row `name`: from `jwks_url`, or when that is NULL by discovery from `issuer`

@@ -143,10 +143,10 @@ START_TEST(answer_other_than_200_is_no_key_set)
 {
     struct idp *idp = idp_start(false);
     struct ia_fetcher *fetcher = fetcher_of(NULL, false);
-    char *at = url(idp, "http", "127.0.0.1", "/gone");
+    char *at = url(idp, "http", "127.0.0.1", "/missing");
     fetch(fetcher, "x", at);
     ck_assert(!got.good);
-    ck_assert_ptr_nonnull(strstr(got.problem, "/gone: HTTP status 404"));
+    ck_assert_ptr_nonnull(strstr(got.problem, "/missing: HTTP status 404"));
     ia_fetcher_free(fetcher);
     free(at);
     idp_stop(idp);
@@ -334,7 +334,7 @@ START_TEST(discovery_rows_decide_as_listed)
     idp_serve_body(idp, "/keys", "Cache-Control: max-age=100\r\n", SET);
     fetch(fetcher, issuer, NULL);
     ck_assert_msg(got.good == discoveries[_i].found, "%s: %s", discoveries[_i].label, got.problem);
-    if (!got.good) /* both places are told */
+    if (!got.good) /* the problem names both places */
         ck_assert_msg(strstr(got.problem, oidc) && strstr(got.problem, rfc8414), "%s: %s", discoveries[_i].label,
                       got.problem);
     else

@@ -86,7 +86,7 @@ START_TEST(new_source_is_fetched_at_once_and_by_max_age)
     ck_assert_uint_eq(step(&b), 0);
     b.now += 1;
     ck_assert_uint_eq(step(&b), 1);
-    ck_assert_uint_eq(b.changed, 1); /* the same keys: nothing to build anew */
+    ck_assert_uint_eq(b.changed, 1); /* the same keys: nothing to rebuild */
     end(&b);
 }
 END_TEST
@@ -141,16 +141,16 @@ START_TEST(one_fetch_at_a_time)
 }
 END_TEST
 
-/* What a provider may answer when it is broken. */
-static const char *const rubbish[] = {"<html>maintenance</html>", "{}", "{\"keys\":[]}", "",
-                                      "{\"keys\":[{\"kty\":\"oct\",\"kid\":\"k1\",\"k\":\"AA\"}]}"};
+/* Answers of a provider that is out of order. */
+static const char *const no_key_set[] = {"<html>maintenance</html>", "{}", "{\"keys\":[]}", "",
+                                         "{\"keys\":[{\"kty\":\"oct\",\"kid\":\"k1\",\"k\":\"AA\"}]}"};
 
-START_TEST(rubbish_leaves_the_last_good_set)
+START_TEST(other_answers_leave_the_last_good_set)
 {
     struct bench b = begin();
     connect_fetcher(&b);
     step(&b);
-    idp_serve_body(b.idp, "/jwks", "", rubbish[_i]);
+    idp_serve_body(b.idp, "/jwks", "", no_key_set[_i]);
     b.now += 600000;
     ck_assert_uint_eq(step(&b), 1);
     ck_assert_uint_eq(b.changed, 1);
@@ -164,7 +164,7 @@ START_TEST(rubbish_leaves_the_last_good_set)
 }
 END_TEST
 
-START_TEST(failures_are_retried_ever_more_seldom)
+START_TEST(failures_are_retried_less_and_less_often)
 {
     struct bench b = begin();
     connect_fetcher(&b);
@@ -221,7 +221,7 @@ START_TEST(other_url_drops_the_old_keys_and_an_answer_under_way)
 }
 END_TEST
 
-START_TEST(source_that_is_gone_is_forgotten)
+START_TEST(removed_source_is_forgotten)
 {
     struct bench b = begin();
     connect_fetcher(&b);
@@ -267,11 +267,11 @@ int main(void)
     tcase_add_test(c, unknown_kids_cost_one_fetch_in_ten_seconds);
     tcase_add_test(c, unknown_kid_after_a_while_is_fetched_at_once);
     tcase_add_test(c, one_fetch_at_a_time);
-    tcase_add_loop_test(c, rubbish_leaves_the_last_good_set, 0, ROWS(rubbish));
-    tcase_add_test(c, failures_are_retried_ever_more_seldom);
+    tcase_add_loop_test(c, other_answers_leave_the_last_good_set, 0, ROWS(no_key_set));
+    tcase_add_test(c, failures_are_retried_less_and_less_often);
     tcase_add_test(c, url_that_may_not_be_fetched_is_a_problem);
     tcase_add_test(c, other_url_drops_the_old_keys_and_an_answer_under_way);
-    tcase_add_test(c, source_that_is_gone_is_forgotten);
+    tcase_add_test(c, removed_source_is_forgotten);
     tcase_add_test(c, more_sources_than_fit_at_once_are_all_fetched);
     suite_add_tcase(s, c);
     return run_suite(s);
