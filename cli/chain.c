@@ -3,6 +3,7 @@
 #include "x509/chain.h"
 #include "cli/cli.h"
 #include "cli/util.h"
+#include "common/rfc3339.h"
 #include "common/str.h"
 #include "x509/ca_set.h"
 #include "x509/identity.h"
@@ -95,7 +96,7 @@ static enum ia_rc add_option(struct inputs *in, int option, const char *value, s
     case 'r':
         return add_file(&in->crls, value, parse_crl, err);
     case 't':
-        return ia_cli_parse_time(value, &in->at, err);
+        return ia_rfc3339_parse(value, &in->at, err);
     default:
         return ia_fail(err, IA_USAGE, "unknown option, or one without its value");
     }

@@ -3,6 +3,7 @@
 #include "oauth/token.h"
 #include "cli/cli.h"
 #include "cli/util.h"
+#include "common/rfc3339.h"
 #include "common/str.h"
 
 #include <getopt.h>
@@ -65,7 +66,7 @@ static enum ia_rc add_option(struct inputs *in, int option, const char *value, i
     case 't':
         *last = 0;
         if (option == 't')
-            return ia_cli_parse_time(value, &in->at, err);
+            return ia_rfc3339_parse(value, &in->at, err);
         *(option == 'j' ? &in->jwks_file : &in->issuer) = value;
         return IA_OK;
     case 's':

@@ -2,7 +2,8 @@
 #include "plugin/report.h"
 
 #include "common/json_out.h"
-#include "plugin/mosq.h"
+#include "common/rfc3339.h"
+#include "plugin/mosquitto_compat.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -68,7 +69,7 @@ static void describe(struct ia_json_out *j, const struct ia_core *core, const st
         ia_json_out_text(j, "reason", ia_reason_name(reason));
     if (a->detail[0])
         ia_json_out_text(j, "detail", a->detail);
-    ia_json_out_text(j, "node", core->options.node_name);
+    ia_json_out_text(j, "node", core->options.worker.node_name);
     ia_json_out_text(j, "at", ia_rfc3339(at_us, at));
 }
 
@@ -194,7 +195,7 @@ void ia_report_ended(struct ia_core *core, const struct ia_session *session, enu
     if (session->device && !a.app)
         a.fingerprint = session->device->fingerprint;
     if (session->ca_id && core->snapshot)
-        a.ca = ia_profile_find(core->snapshot->profiles, session->ca_id);
+        a.ca = ia_ca_settings_find(core->snapshot->ca_settings, session->ca_id);
     core->counters.ended[reason]++;
     log_decision(core, &a, "ended", reason);
     if (session->username)
@@ -220,8 +221,8 @@ static const char *status_name(enum ia_device_status status)
 void ia_report_registered(struct ia_core *core, const struct ia_device *device)
 {
     char text[EVENT_JSON_MAX], hex[2 * IA_FINGERPRINT_LEN + 1], at[IA_RFC3339_SIZE];
-    const struct ia_profile *ca =
-        core->snapshot ? ia_profile_find(core->snapshot->profiles, device->certificate_ca_id) : NULL;
+    const struct ia_ca_settings *ca =
+        core->snapshot ? ia_ca_settings_find(core->snapshot->ca_settings, device->certificate_ca_id) : NULL;
     core->counters.registrations++;
     ia_hex(device->fingerprint, IA_FINGERPRINT_LEN, hex);
     struct ia_json_out j;
@@ -232,7 +233,7 @@ void ia_report_registered(struct ia_core *core, const struct ia_device *device)
     ia_json_out_text(&j, "ca_fingerprint", ca ? ca->fingerprint_hex : NULL);
     ia_json_out_text(&j, "status", status_name(device->status));
     ia_json_out_text(&j, "tenant", ia_device_tenant(device));
-    ia_json_out_text(&j, "node", core->options.node_name);
+    ia_json_out_text(&j, "node", core->options.worker.node_name);
     ia_json_out_text(&j, "at", ia_rfc3339(ia_wall_us(), at));
     const char *json = ia_json_out_end(&j);
     if (json)

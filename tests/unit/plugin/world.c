@@ -3,6 +3,7 @@
 
 #include "common/clock.h"
 #include "tests/unit/oauth/mint.h"
+#include "worker/snapshot_builder.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -116,7 +117,7 @@ static void no_note(void *ctx, const char *text)
 static struct ia_reply *snapshot_reply(void)
 {
     static const char *const no_problems[WORLD_ROWS];
-    const struct ia_problem_sink sink = {
+    const struct ia_row_problem_sink sink = {
         .ca = no_ca_problem, .rule = no_rule_problem, .issuer = no_issuer_problem, .note = no_note};
     const struct ia_rows rows = {.cas = world.cas,
                                  .n_cas = world.n_cas,
