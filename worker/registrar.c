@@ -100,7 +100,7 @@ static enum ia_rc serve(struct ia_worker *w, struct ia_request *request, struct 
             ia_worker_device_changed(w, request->device_id);
         return IA_OK;
     case IA_REQUEST_KEYS:
-        ia_refresh_want(w->refresh, request->issuer, ia_worker_now_ms());
+        ia_refresh_request(w->refresh, request->issuer, ia_worker_now_ms());
         return IA_OK;
     default:
         return IA_OK;
@@ -179,7 +179,7 @@ void ia_worker_refuse(struct ia_worker *w)
         if (request->kind == IA_REQUEST_LOOKUP || request->kind == IA_REQUEST_REGISTER)
             answer(w, request, IA_R_REGISTRY_UNAVAILABLE, "the database is not connected", NULL, false);
         if (request->kind == IA_REQUEST_KEYS)
-            ia_refresh_want(w->refresh, request->issuer, ia_worker_now_ms());
+            ia_refresh_request(w->refresh, request->issuer, ia_worker_now_ms());
         ia_request_free(request);
     }
 }

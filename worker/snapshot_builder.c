@@ -389,7 +389,8 @@ static enum ia_rc build_issuers(const struct ia_rows *rows, const struct ia_refr
             specs[i] = issuer_spec(&rows->issuers[i], refresh);
             collect_scopes(rows, rows->issuers[i].name, scopes, &used, &specs[i]);
         }
-        rc = ia_issuer_set_build(specs, rows->n_issuers, note_issuer, &notes, &fresh->issuers, err);
+        const struct ia_issuer_report report = {.problem = note_issuer, .ctx = &notes};
+        rc = ia_issuer_set_build(specs, rows->n_issuers, &report, &fresh->issuers, err);
     } else {
         (void)ia_fail(err, IA_NOMEM, "out of memory");
     }
