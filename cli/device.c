@@ -268,7 +268,7 @@ static enum ia_rc judge(const struct question *q, const struct registry *r, cons
     ia_autofree const char **values = calloc(n_values + 1, sizeof *values);
     ia_autofree const struct ia_role **roles = calloc(h->ca->n_roles + h->row->roles.n + 1, sizeof *roles);
     if (!values || !roles)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     for (size_t i = 0; i < n_values; i++)
         values[i] = variable(q, h, variables[i]);
     for (size_t i = 0; i < h->ca->n_roles; i++)

@@ -124,7 +124,7 @@ static enum ia_rc read_rules(struct inputs *in, struct ia_err *err)
     rules->lines = calloc(most, sizeof *rules->lines);
     in->copies = strdup(in->text);
     if (!rules->at || !rules->lines || !in->copies)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     cut_lines(in->copies, rules->lines);
     char *rest = in->text;
     for (int64_t line = 1; rest; line++) {

@@ -20,7 +20,7 @@ enum ia_rc ia_cli_read_stream(FILE *in, const char *name, size_t max, char **out
             size += READ_STEP;
             char *grown = realloc(text, size);
             if (!grown)
-                return ia_fail(err, IA_NOMEM, "%s: out of memory", name);
+                return ia_fail(err, IA_NOMEM, "%s: " IA_NOMEM_TEXT, name);
             text = grown;
         }
         size_t got = fread(text + used, 1, size - used - 1, in);

@@ -76,7 +76,7 @@ enum ia_rc ia_template_parse(const char *text, bool allow_wildcard, bool (*known
     /* Each literal gains a NUL; a variable loses three bytes and gains one. */
     struct ia_template *t = calloc(1, sizeof *t + len + IA_TEMPLATE_PARTS + 1);
     if (!t)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     char *to = t->text;
     const char *wrong = NULL;
     for (const char *p = text; *p && !wrong;) {

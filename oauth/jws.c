@@ -108,7 +108,7 @@ enum ia_reason ia_jws_parse(const char *text, size_t len, struct ia_jws *out, ch
     jws.block_len = IA_BASE64URL_BYTES(len) + 2; /* header and payload are decoded one after the other */
     jws.block = malloc(jws.block_len);
     if (!jws.block)
-        return refuse(detail, IA_R_INTERNAL, "out of memory");
+        return refuse(detail, IA_R_INTERNAL, IA_NOMEM_TEXT);
     enum ia_reason reason = decode(&parts, &jws, detail);
     if (reason == IA_R_NONE)
         *out = jws;

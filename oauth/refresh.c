@@ -102,7 +102,7 @@ enum ia_rc ia_refresh_configure(struct ia_refresh *refresh, const struct ia_refr
         made++;
     if (!entries || made < n) {
         free_entries(entries, entries ? made + 1 : 0); /* the half-made one as well */
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     keep_known(refresh, entries, n);
     free_entries(refresh->entries, refresh->n);
@@ -205,7 +205,7 @@ static bool keep(struct entry *e, const struct ia_fetch_result *result, int64_t 
         return false;
     char *copy = strdup(result->body);
     if (!copy) {
-        fail(e, "out of memory", now_ms);
+        fail(e, IA_NOMEM_TEXT, now_ms);
         return false;
     }
     free(e->jwks);

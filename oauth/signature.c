@@ -96,7 +96,7 @@ static enum ia_reason verify_ecdsa(const struct ia_jws *jws, const struct ia_jwk
         return refuse(detail, IA_R_TOKEN_SIGNATURE, "the signature is not of its curve's size");
     size_t len = ecdsa_der(jws->signature, n, der);
     if (len == 0)
-        return refuse(detail, IA_R_INTERNAL, "out of memory");
+        return refuse(detail, IA_R_INTERNAL, IA_NOMEM_TEXT);
     return verify(jws, key, der, len, detail);
 }
 

@@ -197,7 +197,7 @@ static enum ia_reason judge(const struct ia_issuer_set *set, const struct ia_jws
         return reason;
     struct ia_token *token = make_token(&from);
     if (!token)
-        return refuse(why, IA_R_INTERNAL, "out of memory");
+        return refuse(why, IA_R_INTERNAL, IA_NOMEM_TEXT);
     reason = ia_token_binding(token, cert_sha256, why);
     if (reason == IA_R_NONE)
         *out = token;

@@ -151,7 +151,7 @@ static enum ia_rc make_parts(struct ia_core *core, struct ia_err *err)
     core->sessions = ia_sessions_new();
     core->cut = ia_cut_new();
     if (!core->devices || !core->sessions || !core->cut)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     return ia_token_cache_new(TOKENS_REMEMBERED, &core->tokens, err);
 }
 

@@ -41,7 +41,7 @@ static enum ia_rc add(struct ia_conninfo *info, const char *keyword, const char 
     if (!k || !v) {
         free(k);
         free(v);
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     info->keywords[info->n] = k;
     info->values[info->n++] = v;
@@ -109,7 +109,7 @@ static enum ia_rc split_hosts(struct ia_conninfo *info, const char *host, const 
         info->hosts[i].hostaddr = hostaddr ? list_item(hostaddr, i, &nomem) : NULL;
         info->hosts[i].port = list_item_for(port, i, &nomem);
     }
-    return nomem ? ia_fail(err, IA_NOMEM, "out of memory") : IA_OK;
+    return nomem ? ia_nomem(err) : IA_OK;
 }
 
 static const char *option_value(const PQconninfoOption *options, const char *keyword)

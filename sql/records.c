@@ -148,7 +148,7 @@ static enum ia_rc load(struct ia_db *db, enum ia_statement which, struct ia_para
 {
     struct loaded *l = calloc(1, sizeof *l);
     if (!l)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     enum ia_rc rc = ia_db_run(db, which, params, &l->result, err);
     if (rc == IA_OK)
         rc = ia_db_decode(l->result, 0, columns, &l->arena, decoded, err);

@@ -268,7 +268,7 @@ static enum ia_rc decode(struct loaded *l, size_t part, struct ia_err *err)
     enum ia_rc rc = ia_db_decode(l->results[part], 0, &parts[part].columns, &l->arena, &decoded, err);
     if (rc != IA_OK)
         return rc;
-    return parts[part].take(l, &decoded) ? IA_OK : ia_fail(err, IA_NOMEM, "out of memory");
+    return parts[part].take(l, &decoded) ? IA_OK : ia_nomem(err);
 }
 
 /* One transaction that sees one moment, in one round trip. */
@@ -329,7 +329,7 @@ enum ia_rc ia_db_load(struct ia_db *db, unsigned what, struct ia_rows **out, str
 {
     struct loaded *l = calloc(1, sizeof *l);
     if (!l)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     enum ia_rc rc = fetch(db, what, l, err);
     for (size_t i = 0; rc == IA_OK && i < PARTS; i++)
         if (l->results[i])

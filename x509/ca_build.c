@@ -232,7 +232,7 @@ enum ia_rc ia_ca_set_build(const struct ia_ca_spec *specs, size_t n, int64_t now
 {
     struct build b = {.set = calloc(1, sizeof *b.set), .now = now, .problem = problem, .ctx = ctx};
     if (!b.set)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     atomic_init(&b.set->refs, 1);
     ERR_set_mark();
     errno = 0;
@@ -240,7 +240,7 @@ enum ia_rc ia_ca_set_build(const struct ia_ca_spec *specs, size_t n, int64_t now
     ERR_pop_to_mark();
     if (rc != IA_OK || ia_memory_ran_out()) {
         ia_ca_set_free(b.set);
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     *out = b.set;
     return IA_OK;

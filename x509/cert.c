@@ -219,7 +219,7 @@ enum ia_rc ia_pem_read(const char *pem, const struct ia_pem_kind *kind, unsigned
         return ia_fail(err, IA_FORMAT, "it is longer than %zu bytes", kind->max);
     BIO *bio = BIO_new_mem_buf(pem, (int)size);
     if (!bio)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     enum ia_rc rc = read_block(bio, kind, der, len, err);
     BIO_free(bio);
     return rc;
@@ -267,14 +267,14 @@ static enum ia_rc parse(const char *pem, struct ia_cert **out, struct ia_err *er
 {
     struct ia_cert *cert = calloc(1, sizeof *cert);
     if (!cert)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     atomic_init(&cert->refs, 1);
     errno = 0;
     enum ia_rc rc = parse_x509(pem, &cert->x509, err);
     if (rc == IA_OK)
         rc = fill(cert, err);
     if (ia_memory_ran_out())
-        rc = ia_fail(err, IA_NOMEM, "out of memory");
+        rc = ia_nomem(err);
     if (rc != IA_OK) {
         ia_cert_free(cert);
         return rc;

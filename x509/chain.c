@@ -304,7 +304,7 @@ void ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * s
     ia_path_find(set, leaf, sent, now, &path);
     verify(set, &run, &path, now, out);
     if (ia_memory_ran_out())
-        ia_chain_refuse(out, IA_R_INTERNAL, X509_V_ERR_OUT_OF_MEM, "out of memory");
+        ia_chain_refuse(out, IA_R_INTERNAL, X509_V_ERR_OUT_OF_MEM, IA_NOMEM_TEXT);
     ERR_pop_to_mark();
     errno = saved;
 }

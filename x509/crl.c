@@ -49,7 +49,7 @@ static enum ia_rc read_entries(struct ia_crl *crl, struct ia_err *err)
         return IA_OK;
     crl->revoked = calloc((size_t)n, sizeof *crl->revoked);
     if (!crl->revoked)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     for (int i = 0; i < n; i++) {
         const X509_REVOKED *entry = sk_X509_REVOKED_value(entries, i);
         bool removed;
@@ -136,14 +136,14 @@ static enum ia_rc parse(const char *pem, struct ia_crl **out, struct ia_err *err
 {
     struct ia_crl *crl = calloc(1, sizeof *crl);
     if (!crl)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     atomic_init(&crl->refs, 1);
     errno = 0;
     enum ia_rc rc = parse_x509(pem, &crl->x509, err);
     if (rc == IA_OK)
         rc = fill(crl, err);
     if (ia_memory_ran_out())
-        rc = ia_fail(err, IA_NOMEM, "out of memory");
+        rc = ia_nomem(err);
     if (rc != IA_OK) {
         ia_crl_free(crl);
         return rc;
