@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "oauth/jws.h"
 
+#include "common/error.h"
 #include "oauth/base64url.h"
 #include "oauth/json.h"
 
