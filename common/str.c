@@ -11,7 +11,7 @@ void ia_free_ptr(void *p)
     free(held);
 }
 
-/* The length of the UTF-8 sequence at p, at most `left` bytes, or 0 where it is not well-formed; *cp gets the code
+/* The length of the UTF-8 sequence at p, at most `left` bytes, or 0 when it is not well-formed.  *cp gets the code
  * point. */
 static size_t utf8_sequence(const unsigned char *p, size_t left, uint32_t *cp)
 {
@@ -54,7 +54,7 @@ bool ia_utf8_valid(const char *text, size_t len)
     return true;
 }
 
-static bool refuse(const char **why, const char *text)
+static bool refuse_value(const char **why, const char *text)
 {
     if (why)
         *why = text;
@@ -64,20 +64,20 @@ static bool refuse(const char **why, const char *text)
 bool ia_value_valid(const char *text, size_t len, const char **why)
 {
     if (len == 0)
-        return refuse(why, "it is empty");
+        return refuse_value(why, "it is empty");
     if (len > IA_VALUE_MAX)
-        return refuse(why, "it is longer than 128 bytes");
+        return refuse_value(why, "it is longer than 128 bytes");
     if (text[0] == '$')
-        return refuse(why, "it begins with '$'");
+        return refuse_value(why, "it begins with '$'");
     uint32_t cp;
     for (size_t i = 0, n; i < len; i += n) {
         n = utf8_sequence((const unsigned char *)text + i, len - i, &cp);
         if (n == 0)
-            return refuse(why, "it is not valid UTF-8");
+            return refuse_value(why, "it is not valid UTF-8");
         if (cp < 0x20 || (cp >= 0x7F && cp <= 0x9F))
-            return refuse(why, "it holds a control character");
+            return refuse_value(why, "it holds a control character");
         if (cp == '+' || cp == '#' || cp == '/' || cp == '*')
-            return refuse(why, "it holds one of + # / *");
+            return refuse_value(why, "it holds one of + # / *");
     }
     if (why)
         *why = NULL;
