@@ -64,45 +64,45 @@ static bool read_filter(struct ia_levels *levels, const char *topic)
 
 #define CUT_BYTES_MAX 255 /* of a topic that is kept */
 
-struct ia_cut {
+struct ia_topic_split {
     size_t len; /* of `text`; 0: nothing is kept */
     bool valid;
     char text[CUT_BYTES_MAX + 1];
     struct ia_levels levels; /* of `text` */
 };
 
-struct ia_cut *ia_cut_new(void)
+struct ia_topic_split *ia_topic_split_new(void)
 {
-    return calloc(1, sizeof(struct ia_cut));
+    return calloc(1, sizeof(struct ia_topic_split));
 }
 
-void ia_cut_free(struct ia_cut *cut)
+void ia_topic_split_free(struct ia_topic_split *split)
 {
-    free(cut);
+    free(split);
 }
 
-static bool read_name(struct ia_cut *cut, const char *topic)
+static bool read_name(struct ia_topic_split *split, const char *topic)
 {
     size_t len = strnlen(topic, CUT_BYTES_MAX + 1);
-    if (len == cut->len && len > 0 && memcmp(topic, cut->text, len) == 0)
-        return cut->valid;
-    cut->len = 0;
+    if (len == split->len && len > 0 && memcmp(topic, split->text, len) == 0)
+        return split->valid;
+    split->len = 0;
     if (len > CUT_BYTES_MAX)
-        return ia_levels_split(&cut->levels, topic, IA_TOPIC_NAME) == NULL;
-    memcpy(cut->text, topic, len);
-    cut->valid = ia_levels_split_n(&cut->levels, cut->text, len, IA_TOPIC_NAME) == NULL;
-    cut->len = len;
-    return cut->valid;
+        return ia_levels_split(&split->levels, topic, IA_TOPIC_NAME) == NULL;
+    memcpy(split->text, topic, len);
+    split->valid = ia_levels_split_n(&split->levels, split->text, len, IA_TOPIC_NAME) == NULL;
+    split->len = len;
+    return split->valid;
 }
 
-static bool read_topic(struct ia_cut *cut, const struct ia_access *access)
+static bool read_topic(struct ia_topic_split *split, const struct ia_access *access)
 {
     if (!access->topic)
         return false;
     if (access->action != IA_SUBSCRIBE)
-        return read_name(cut, access->topic);
-    cut->len = 0;
-    return read_filter(&cut->levels, access->topic);
+        return read_name(split, access->topic);
+    split->len = 0;
+    return read_filter(&split->levels, access->topic);
 }
 
 static void note_deny(struct decision *d, int64_t rule_id)
@@ -254,14 +254,14 @@ static enum ia_verdict decided(enum ia_verdict verdict, int64_t rule, int64_t *r
 enum ia_verdict ia_policy_check(const struct ia_policy *policy, const struct ia_subject *who,
                                 const struct ia_access *access, int64_t *rule_id)
 {
-    struct ia_cut here;
-    struct ia_cut *cut = access->cut ? access->cut : &here;
+    struct ia_topic_split here;
+    struct ia_topic_split *split = access->split ? access->split : &here;
     ia_classes wanted = wanted_classes(access);
     here.len = 0;
-    if (!wanted || !read_topic(cut, access))
+    if (!wanted || !read_topic(split, access))
         return decided(IA_DENY, 0, rule_id);
     struct walk w;
-    begin_walk(&w, policy, who, &cut->levels);
+    begin_walk(&w, policy, who, &split->levels);
     struct decision d = {.explain = rule_id != NULL, .open = wanted};
     for (size_t i = 0; i < who->n_roles; i++) {
         const struct ia_role *role = who->roles[i];

@@ -79,7 +79,7 @@ enum ia_verdict ia_ip_check(const struct ia_ip_set *set, enum ia_ip_scope scope,
     return decided(list->allows ? IA_DENY : IA_ALLOW, 0, rule_id);
 }
 
-int64_t ia_ip_next_end(const struct ia_ip_set *set, int64_t now)
+int64_t ia_ip_next_expiry(const struct ia_ip_set *set, int64_t now)
 {
     size_t low = 0, high = set->n_ends;
     while (low < high) {

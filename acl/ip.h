@@ -48,4 +48,4 @@ enum ia_verdict ia_ip_check(const struct ia_ip_set *set, enum ia_ip_scope scope,
 
 /* When the next rule expires after `now`: what ia_ip_check says may then change.  INT64_MAX: none does.  Looks at all
  * of them. */
-int64_t ia_ip_next_end(const struct ia_ip_set *set, int64_t now);
+int64_t ia_ip_next_expiry(const struct ia_ip_set *set, int64_t now);

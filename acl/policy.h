@@ -60,9 +60,9 @@ struct ia_subject {
 
 /* The topic that was checked last, cut into its levels: a message is asked about for its sender and then for each of
  * its receivers.  For one thread. */
-struct ia_cut;
-struct ia_cut *ia_cut_new(void); /* NULL when out of memory */
-void ia_cut_free(struct ia_cut *cut);
+struct ia_topic_split;
+struct ia_topic_split *ia_topic_split_new(void); /* NULL when out of memory */
+void ia_topic_split_free(struct ia_topic_split *split);
 
 struct ia_access {
     enum ia_action action;
@@ -70,7 +70,7 @@ struct ia_access {
         *topic;  /* topic name, or for SUBSCRIBE a topic filter, `$share/<group>/` still on; straight from the wire */
     uint8_t qos; /* PUBLISH only */
     bool retain; /* PUBLISH only */
-    struct ia_cut *cut; /* where topics are cut, kept by the caller from check to check; NULL: on the stack */
+    struct ia_topic_split *split; /* where topics are cut, kept by the caller from check to check; NULL: on the stack */
 };
 
 /* Decide (MQTT 5 section 4.7).  A DENY that matches wins, in whichever role, then an ALLOW; otherwise IA_NO_MATCH

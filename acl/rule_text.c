@@ -19,7 +19,7 @@ static const struct {
     {"max_qos=0", 0, -1}, {"max_qos=1", 1, -1}, {"max_qos=2", 2, -1}, {"retain=no", -1, 0}, {"retain=yes", -1, 1},
 };
 
-unsigned ia_action_parse(const char *name)
+unsigned ia_action_from_name(const char *name)
 {
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++)
         if (strcasecmp(name, actions[i].name) == 0)
@@ -45,7 +45,7 @@ static enum ia_rc parse_actions(char *list, unsigned *out, struct ia_err *err)
     unsigned all = 0;
     char *rest = NULL;
     for (char *name = strtok_r(list, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
-        unsigned action = ia_action_parse(name);
+        unsigned action = ia_action_from_name(name);
         if (!action)
             return ia_fail(err, IA_FORMAT, "'%.40s' is none of PUBLISH, SUBSCRIBE, RECEIVE", name);
         all |= action;

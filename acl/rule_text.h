@@ -5,7 +5,7 @@
 #include "acl/policy.h"
 
 /* Read one action, `publish`, `subscribe` or `receive` in upper or lower case; 0 for anything else. */
-unsigned ia_action_parse(const char *name);
+unsigned ia_action_from_name(const char *name);
 
 /* Read `line`, which is cut up: rule->topic_filter points into it.  The filter is all that follows the actions, also
  * with spaces in it, and is not looked at here.  Leaves rule_id and role alone. */

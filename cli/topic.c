@@ -83,7 +83,7 @@ static enum ia_rc read_arguments(struct inputs *in, int argc, char **argv, struc
         return rc;
     if (!in->file || argc - optind != 2)
         return ia_fail(err, IA_USAGE, "needs --rules FILE, then publish, subscribe or receive, then a topic");
-    unsigned action = ia_action_parse(argv[optind]);
+    unsigned action = ia_action_from_name(argv[optind]);
     if (!action)
         return ia_fail(err, IA_USAGE, "'%.40s' is none of publish, subscribe, receive", argv[optind]);
     in->access.action = (enum ia_action)action;

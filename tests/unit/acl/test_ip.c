@@ -189,10 +189,10 @@ START_TEST(next_end_is_of_the_rule_that_expires_first)
                                                         {4, false, "::/0", IA_IP_DEVICE, "dev", NOW + 5},
                                                         {5, false, "10.3.0.0/16", IA_IP_ISSUER, "corp", NOW},
                                                         {0}});
-    ck_assert_int_eq(ia_ip_next_end(set, NOW - 1), NOW);
-    ck_assert_int_eq(ia_ip_next_end(set, NOW), NOW + 5); /* rule 2 outlives rule 3, which has no say */
-    ck_assert_int_eq(ia_ip_next_end(set, NOW + 5), NOW + 9);
-    ck_assert_int_eq(ia_ip_next_end(set, NOW + 9), INT64_MAX);
+    ck_assert_int_eq(ia_ip_next_expiry(set, NOW - 1), NOW);
+    ck_assert_int_eq(ia_ip_next_expiry(set, NOW), NOW + 5); /* rule 2 outlives rule 3, which has no say */
+    ck_assert_int_eq(ia_ip_next_expiry(set, NOW + 5), NOW + 9);
+    ck_assert_int_eq(ia_ip_next_expiry(set, NOW + 9), INT64_MAX);
     ia_ip_set_free(set);
 }
 END_TEST

@@ -93,7 +93,7 @@ static void expect(struct table *t, char *row)
     if (sscanf(row, "%15s %15s \"%511[^\"]\"%n", want, action, topic, &used) != 3)
         ck_assert_msg(sscanf(row, "%15s %15s %511s%n", want, action, topic, &used) == 3, "%s:%d: %s", t->file, t->line,
                       t->row);
-    struct ia_access access = {.action = (enum ia_action)ia_action_parse(action), .topic = topic};
+    struct ia_access access = {.action = (enum ia_action)ia_action_from_name(action), .topic = topic};
     int64_t by = -1, rule_id = -2;
     char *rest = NULL;
     for (char *word = strtok_r(row + used, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {

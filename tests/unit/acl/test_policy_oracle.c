@@ -141,18 +141,18 @@ static struct ia_policy *built(const struct ia_rule *list, size_t n)
 }
 
 /* The same question as the broker asks it: not for the rule, and with memory of the topic before. */
-static struct ia_cut *cut;
+static struct ia_topic_split *split;
 static size_t quick_differs;
 
 static void make_cut(void)
 {
-    cut = ia_cut_new();
-    ck_assert_ptr_nonnull(cut);
+    split = ia_topic_split_new();
+    ck_assert_ptr_nonnull(split);
 }
 
 static void quick_answers_were_the_same(void)
 {
-    ia_cut_free(cut);
+    ia_topic_split_free(split);
     ck_assert_uint_eq(quick_differs, 0);
 }
 
@@ -168,7 +168,7 @@ static enum ia_verdict check(const struct ia_policy *policy, enum ia_action acti
     struct ia_access access = {.action = action, .topic = topic};
     int64_t ignored;
     enum ia_verdict verdict = ia_policy_check(policy, &who, &access, rule ? rule : &ignored);
-    access.cut = cut;
+    access.split = split;
     if (ia_policy_check(policy, &who, &access, NULL) != verdict)
         quick_differs++;
     return verdict;

@@ -7,7 +7,7 @@
 #include <string.h>
 
 static struct ia_policy *policy;
-static struct ia_cut *cut;
+static struct ia_topic_split *split;
 
 static void set_up(void)
 {
@@ -18,13 +18,13 @@ static void set_up(void)
         {.rule_id = 3, .role = "r", .allow = true, .actions = IA_PUBLISH | IA_RECEIVE, .topic_filter = "long/#"},
     };
     ck_assert(ia_policy_build(roles, 1, rules, sizeof rules / sizeof rules[0], NULL, NULL, &policy, NULL) == IA_OK);
-    cut = ia_cut_new();
-    ck_assert_ptr_nonnull(cut);
+    split = ia_topic_split_new();
+    ck_assert_ptr_nonnull(split);
 }
 
 static void tear_down(void)
 {
-    ia_cut_free(cut);
+    ia_topic_split_free(split);
     ia_policy_free(policy);
 }
 
@@ -32,7 +32,7 @@ static enum ia_verdict ask(enum ia_action action, const char *topic)
 {
     const struct ia_role *role = ia_policy_role(policy, "r");
     struct ia_subject who = {.roles = &role, .n_roles = 1};
-    struct ia_access access = {.action = action, .topic = topic, .cut = cut};
+    struct ia_access access = {.action = action, .topic = topic, .split = split};
     return ia_policy_check(policy, &who, &access, NULL);
 }
 
@@ -93,8 +93,8 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("cut");
-    TCase *c = tcase_create("cut");
+    Suite *s = suite_create("split");
+    TCase *c = tcase_create("split");
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_add_test(c, topic_before_does_not_matter);
     tcase_add_test(c, topic_is_known_by_its_text_not_by_its_place);
