@@ -5,22 +5,22 @@
 
 #include <string.h>
 
-/* The variables that a rule may use, by whole name or by what comes before a name of the administrator's choice. */
+/* The variables that a rule may use: a whole name, or the prefix of a name that the administrator chooses. */
 static const struct {
     const char *name;
     bool prefix;
-} known[] = {
+} variables[] = {
     {"device_id", false}, {"client_id", false}, {"tenant", false}, {"ca", false},
     {"app_id", false},    {"issuer", false},    {"claim.", true},  {"attr.", true},
 };
 
 static bool variable_known(const char *name, size_t len)
 {
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        size_t fixed = strlen(known[i].name);
-        if (len < fixed || memcmp(name, known[i].name, fixed) != 0)
+    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
+        size_t fixed = strlen(variables[i].name);
+        if (len < fixed || memcmp(name, variables[i].name, fixed) != 0)
             continue;
-        if (known[i].prefix ? ia_value_valid(name + fixed, len - fixed, NULL) : len == fixed)
+        if (variables[i].prefix ? ia_value_valid(name + fixed, len - fixed, NULL) : len == fixed)
             return true;
     }
     return false;
@@ -34,7 +34,7 @@ static bool holds_variable(const char *text, size_t len)
     return false;
 }
 
-/* A `${` anywhere is meant as a variable; taking a misspelt one for a literal would lose a DENY. */
+/* `${` anywhere is meant as a variable: reading a misspelt variable as a literal would lose a DENY. */
 static const char *parse_variable(struct ia_level *level)
 {
     const char *text = level->text;
@@ -42,9 +42,9 @@ static const char *parse_variable(struct ia_level *level)
     if (level->kind != IA_LEVEL_LITERAL || !holds_variable(text, len))
         return NULL;
     if (text[0] != '$' || text[1] != '{' || memchr(text, '}', len) != text + len - 1)
-        return "a variable that is not a whole level of the form ${name}";
+        return "a ${variable} must be a whole level";
     if (!variable_known(text + 2, len - 3))
-        return "a variable that does not exist";
+        return "it holds a ${variable} that does not exist";
     level->kind = IA_LEVEL_VARIABLE;
     level->text = text + 2;
     level->len = (uint32_t)(len - 3);
@@ -53,8 +53,8 @@ static const char *parse_variable(struct ia_level *level)
 
 const char *ia_filter_parse(struct ia_levels *out, const char *text)
 {
-    const char *wrong = ia_levels_split(out, text, IA_TOPIC_FILTER);
-    for (size_t i = 0; !wrong && i < out->n; i++)
-        wrong = parse_variable(&out->at[i]);
-    return wrong;
+    const char *error = ia_levels_split(out, text, IA_TOPIC_FILTER);
+    for (size_t i = 0; !error && i < out->n; i++)
+        error = parse_variable(&out->at[i]);
+    return error;
 }

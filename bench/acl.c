@@ -47,9 +47,10 @@ static void build(void *ctx, size_t calls)
 {
     static const char *const names[] = {"device"};
     struct role *r = ctx;
+    const struct ia_policy_spec spec = {.roles = names, .n_roles = 1, .rules = r->rules, .n_rules = r->n};
     (void)calls;
     ia_policy_free(r->policy);
-    bench_need(ia_policy_build(names, 1, r->rules, r->n, NULL, NULL, &r->policy, NULL) == IA_OK, "build");
+    bench_need(ia_policy_build(&spec, NULL, &r->policy, NULL) == IA_OK, "build");
 }
 
 static struct role make_role(size_t n)
@@ -61,7 +62,7 @@ static struct role make_role(size_t n)
         r.rules[i] = (struct ia_rule){.rule_id = (int64_t)i + 1,
                                       .role = "device",
                                       .allow = i % 10 != 9,
-                                      .actions = IA_PUBLISH | IA_SUBSCRIBE | IA_RECEIVE,
+                                      .actions = IA_ACTIONS_ALL,
                                       .topic_filter = r.filters[i],
                                       .max_qos = 2,
                                       .allow_retain = true};

@@ -50,7 +50,7 @@ static void build(void *ctx, size_t calls)
     struct list *l = ctx;
     (void)calls;
     ia_ip_set_free(l->set);
-    bench_need(ia_ip_set_build(l->rules, l->n, NULL, NULL, &l->set, NULL) == IA_OK, "build");
+    bench_need(ia_ip_set_build(l->rules, l->n, NULL, &l->set, NULL) == IA_OK, "build");
 }
 
 static struct list make_list(size_t n, bool v4)

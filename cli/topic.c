@@ -175,7 +175,7 @@ static int print(const struct inputs *in, enum ia_verdict verdict, int64_t rule_
     return verdict == IA_ALLOW ? IA_EXIT_ALLOW : IA_EXIT_DENY;
 }
 
-static void tell_problem(void *ctx, int64_t rule_id, const char *text)
+static void print_problem(void *ctx, int64_t rule_id, const char *text)
 {
     const struct inputs *in = ctx;
     fprintf(stderr, "iot-auth-check topic: %s: line %" PRId64 ": %s: its role denies everything\n", in->file, rule_id,
@@ -187,7 +187,10 @@ static int run(struct inputs *in, int argc, char **argv, struct ia_err *err)
     struct ia_policy *policy = NULL;
     if (read_arguments(in, argc, argv, err) != IA_OK || read_rules(in, err) != IA_OK)
         return IA_EXIT_USAGE;
-    if (ia_policy_build(&role_name, 1, in->rules.at, in->rules.n, tell_problem, in, &policy, err) != IA_OK)
+    const struct ia_policy_spec spec = {
+        .roles = &role_name, .n_roles = 1, .rules = in->rules.at, .n_rules = in->rules.n};
+    const struct ia_problem_callback problems = {print_problem, in};
+    if (ia_policy_build(&spec, &problems, &policy, err) != IA_OK)
         return IA_EXIT_USAGE;
     int64_t rule_id = 0;
     enum ia_verdict verdict = decide(in, policy, &rule_id);

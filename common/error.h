@@ -2,7 +2,8 @@
 /* Errors and verdicts, shared by all folders.
  *
  * An error says that something could not be done; a verdict says what was decided.  They are never mixed: a library
- * function returns either `enum ia_rc` (which must be checked) or a verdict, and anything unexpected becomes a denial. */
+ * function returns either `enum ia_rc` (which must be checked) or a verdict, and anything unexpected becomes a
+ * denial. */
 #pragma once
 
 #define IA_MUST_USE          __attribute__((warn_unused_result))

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* All reasons of refusals, as they appear in logs, events and counters.  Users match on these names: they never change. */
+/* All reasons of refusals, as they appear in logs, events and counters.  Users match on these names: they never
+ * change. */
 #pragma once
 
 #define IA_REASONS(X)                                                                                                  \

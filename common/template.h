@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* Templates with `${variables}`: device ids, client ids.  The template is parsed before values are inserted, and inserted
- * values are never expanded again: a value `${x}` or `*` is only text. */
+/* Templates with `${variables}`: device ids, client ids.  The template is parsed before values are inserted, and
+ * inserted values are never expanded again: a value `${x}` or `*` is only text. */
 #pragma once
 
 #include "common/error.h"
@@ -24,8 +24,8 @@ IA_MUST_USE enum ia_rc ia_template_parse(const char *text, bool allow_wildcard, 
                                          struct ia_template **out, struct ia_err *err);
 void ia_template_free(struct ia_template *t);
 
-/* Write the text with all values inserted to out[size].  IA_FORMAT when a variable is not set (err names the variable and
- * the reason) or the text does not fit. */
+/* Write the text with all values inserted to out[size].  IA_FORMAT when a variable is not set (err names the variable
+ * and the reason) or the text does not fit. */
 IA_MUST_USE enum ia_rc ia_template_fill(const struct ia_template *t, ia_template_lookup *lookup, void *ctx, char *out,
                                         size_t size, struct ia_err *err);
 

@@ -75,11 +75,6 @@ static void remember(struct ia_memo *memo, const struct ia_access *access)
 
 /* ---- connected */
 
-static const char *verb(enum ia_action action)
-{
-    return action == IA_PUBLISH ? "publish" : action == IA_SUBSCRIBE ? "subscribe" : "receive";
-}
-
 /* One event per session and action says which rule decided; a client that keeps trying is only counted. */
 static void tell_denial(struct ia_core *core, struct ia_session *s, const struct ia_access *access)
 {
@@ -95,7 +90,7 @@ static void tell_denial(struct ia_core *core, struct ia_session *s, const struct
                            .app = s->kind == IA_SESSION_APP};
     if (s->ca_id)
         a.ca = ia_profile_find(core->snapshot->profiles, s->ca_id);
-    int n = snprintf(a.detail, sizeof a.detail, "%s %.100s: ", verb(access->action), access->topic);
+    int n = snprintf(a.detail, sizeof a.detail, "%s %.100s: ", ia_action_name(access->action), access->topic);
     if (n > 0 && (size_t)n < sizeof a.detail) {
         size_t left = sizeof a.detail - (size_t)n;
         if (rule_id)

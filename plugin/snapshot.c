@@ -317,7 +317,10 @@ static enum ia_rc build_policy(struct ia_builder *b, const struct ia_rows *rows,
         free(notes.texts);
         return ia_nomem(err);
     }
-    enum ia_rc rc = ia_policy_build(roles, n_roles, rows->rules, rows->n_rules, note_rule, &notes, &fresh->policy, err);
+    const struct ia_policy_spec spec = {
+        .roles = roles, .n_roles = n_roles, .rules = rows->rules, .n_rules = rows->n_rules};
+    const struct ia_problem_callback problems = {note_rule, &notes};
+    enum ia_rc rc = ia_policy_build(&spec, &problems, &fresh->policy, err);
     for (size_t i = 0; i < rows->n_rules; i++) {
         if (rc == IA_OK && !same_text(notes.texts[i], rows->rule_problems[i]))
             sink->rule(sink->ctx, rows->rules[i].rule_id, notes.texts[i]);
@@ -470,7 +473,7 @@ enum ia_rc ia_builder_build(struct ia_builder *builder, unsigned what, const str
     if (rc == IA_OK && (what & IA_LOAD_POLICY))
         rc = build_policy(builder, rows, sink, &fresh, err);
     if (rc == IA_OK && (what & IA_LOAD_IPS))
-        rc = ia_ip_set_build(rows->ips, rows->n_ips, note_ip, &notes, &fresh.ips, err);
+        rc = ia_ip_set_build(rows->ips, rows->n_ips, &(struct ia_problem_callback){note_ip, &notes}, &fresh.ips, err);
     if (rc == IA_OK && (what & IA_LOAD_ISSUERS))
         rc = build_issuers(rows, refresh, sink, &fresh, err);
     keep(builder, &fresh);

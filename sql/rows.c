@@ -147,15 +147,6 @@ static bool take_roles(struct loaded *l, const struct ia_decoded *d)
     return true;
 }
 
-static unsigned action_of(const char *word)
-{
-    if (strcmp(word, "PUBLISH") == 0)
-        return IA_PUBLISH;
-    if (strcmp(word, "SUBSCRIBE") == 0)
-        return IA_SUBSCRIBE;
-    return strcmp(word, "RECEIVE") == 0 ? IA_RECEIVE : 0;
-}
-
 static struct ia_rule rule_of(const struct raw_rule *raw)
 {
     struct ia_rule rule = {.rule_id = raw->rule_id,
@@ -166,13 +157,13 @@ static struct ia_rule rule_of(const struct raw_rule *raw)
                            .allow_retain = raw->allow_retain};
     bool understood = raw->effect != EFFECT_UNKNOWN && raw->actions.n > 0;
     for (size_t i = 0; i < raw->actions.n; i++) {
-        unsigned action = action_of(raw->actions.items[i]);
+        unsigned action = ia_action_from_name(raw->actions.items[i]);
         rule.actions |= action;
         understood &= action != 0;
     }
     if (!understood) { /* it may have been meant to deny: its role must not do without it */
         rule.allow = false;
-        rule.actions = IA_PUBLISH | IA_SUBSCRIBE | IA_RECEIVE;
+        rule.actions = IA_ACTIONS_ALL;
         rule.topic_filter = "";
     }
     return rule;

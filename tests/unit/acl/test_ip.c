@@ -14,7 +14,7 @@ static struct ia_ip_set *built(const struct ia_ip_rule *rules)
     size_t n = 0;
     while (rules[n].network)
         n++;
-    ck_assert(ia_ip_set_build(rules, n, NULL, NULL, &set, NULL) == IA_OK);
+    ck_assert(ia_ip_set_build(rules, n, NULL, &set, NULL) == IA_OK);
     return set;
 }
 
@@ -238,7 +238,7 @@ static const char *const bad_networks[] = {
     "00000000000000000000000000000000000000000000000::/0",
 };
 
-static void count_problem(void *ctx, int64_t rule_id, const char *text)
+static void note_problem(void *ctx, int64_t rule_id, const char *text)
 {
     ck_assert(text[0] != '\0');
     *(int64_t *)ctx = rule_id;
@@ -246,13 +246,14 @@ static void count_problem(void *ctx, int64_t rule_id, const char *text)
 
 START_TEST(bad_network_closes_its_list_only)
 {
-    int64_t told = 0;
+    int64_t reported = 0;
+    const struct ia_problem_callback problems = {note_problem, &reported};
     struct ia_ip_set *set = NULL;
     struct ia_ip_rule rules[] = {{4, true, "10.0.0.0/8", IA_IP_CA, "acme", 0},
                                  {5, false, bad_networks[_i], IA_IP_CA, "acme", NOW - 1},
                                  {6, false, "11.0.0.0/8", IA_IP_CA, "other", 0}};
-    ck_assert(ia_ip_set_build(rules, 3, count_problem, &told, &set, NULL) == IA_OK);
-    ck_assert_msg(told == 5, "%s", bad_networks[_i]);
+    ck_assert(ia_ip_set_build(rules, 3, &problems, &set, NULL) == IA_OK);
+    ck_assert_msg(reported == 5, "%s", bad_networks[_i]);
     expect_all(set, IA_IP_CA, "acme", (struct expectation[]){{"closed", "10.0.0.1", false, 5}, {0}});
     expect_all(set, IA_IP_CA, "other", (struct expectation[]){{"unharmed", "10.0.0.1", true, 0}, {0}});
     ia_ip_set_free(set);
@@ -261,11 +262,12 @@ END_TEST
 
 START_TEST(rule_without_its_key_closes_its_scope)
 {
-    int64_t told = 0;
+    int64_t reported = 0;
+    const struct ia_problem_callback problems = {note_problem, &reported};
     struct ia_ip_set *set = NULL;
     struct ia_ip_rule rules[] = {{4, false, "10.0.0.0/8", IA_IP_DEVICE, NULL, 0}};
-    ck_assert(ia_ip_set_build(rules, 1, count_problem, &told, &set, NULL) == IA_OK);
-    ck_assert_int_eq(told, 4);
+    ck_assert(ia_ip_set_build(rules, 1, &problems, &set, NULL) == IA_OK);
+    ck_assert_int_eq(reported, 4);
     expect_all(set, IA_IP_DEVICE, "any", (struct expectation[]){{"closed", "192.0.2.1", false, 4}, {0}});
     expect_all(set, IA_IP_CA, "any", (struct expectation[]){{"unharmed", "192.0.2.1", true, 0}, {0}});
     ia_ip_set_free(set);
@@ -278,7 +280,7 @@ START_TEST(set_outlives_its_rules_and_lives_until_the_last_reference)
     char key[] = "acme";
     struct ia_ip_rule rule = {1, false, network, IA_IP_CA, key, 0};
     struct ia_ip_set *set = NULL;
-    ck_assert(ia_ip_set_build(&rule, 1, NULL, NULL, &set, NULL) == IA_OK);
+    ck_assert(ia_ip_set_build(&rule, 1, NULL, &set, NULL) == IA_OK);
     memset(network, 'x', sizeof network - 1);
     memset(key, 'x', sizeof key - 1);
     ck_assert(ia_ip_set_ref(set) == set);

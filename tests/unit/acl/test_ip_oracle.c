@@ -146,6 +146,8 @@ static void compare(const struct ia_ip_set *set, size_t n)
     }
 }
 
+static const struct ia_problem_callback problems = {no_problem, NULL};
+
 START_TEST(random_lists_decide_as_a_linear_scan)
 {
     families = (enum families)_i;
@@ -155,7 +157,7 @@ START_TEST(random_lists_decide_as_a_linear_scan)
         for (size_t i = 0; i < n; i++)
             random_rule(i);
         struct ia_ip_set *set = NULL;
-        ck_assert(ia_ip_set_build(rules, n, no_problem, NULL, &set, NULL) == IA_OK);
+        ck_assert(ia_ip_set_build(rules, n, &problems, &set, NULL) == IA_OK);
         compare(set, n);
         ia_ip_set_free(set);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* What the text tables (*.cases) cannot say: bad rules and whom they close, bounds, roles, references. */
+/* What the text tables (*.cases) cannot express: invalid rules and what they close, bounds, roles, references. */
 #include "acl/policy.h"
 
 #include <check.h>
@@ -7,21 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ALL (IA_PUBLISH | IA_SUBSCRIBE | IA_RECEIVE)
+#define ALL IA_ACTIONS_ALL
 
-/* What the problem callback was told last, and how often. */
-struct told {
+/* The last problem that was reported, and the number of problems. */
+struct problems {
     int times;
     int64_t rule_id;
     char text[200];
 };
 
-static void take_down(void *ctx, int64_t rule_id, const char *text)
+static void note_problem(void *ctx, int64_t rule_id, const char *text)
 {
-    struct told *told = ctx;
-    told->times++;
-    told->rule_id = rule_id;
-    (void)snprintf(told->text, sizeof told->text, "%s", text);
+    struct problems *problems = ctx;
+    problems->times++;
+    problems->rule_id = rule_id;
+    (void)snprintf(problems->text, sizeof problems->text, "%s", text);
 }
 
 static struct ia_rule allow(int64_t id, const char *role, const char *filter)
@@ -36,10 +36,12 @@ static struct ia_rule allow(int64_t id, const char *role, const char *filter)
 }
 
 static struct ia_policy *built(const char *const *roles, size_t n_roles, const struct ia_rule *rules, size_t n,
-                               struct told *told)
+                               struct problems *problems)
 {
     struct ia_policy *policy = NULL;
-    ck_assert(ia_policy_build(roles, n_roles, rules, n, told ? take_down : NULL, told, &policy, NULL) == IA_OK);
+    const struct ia_policy_spec spec = {.roles = roles, .n_roles = n_roles, .rules = rules, .n_rules = n};
+    const struct ia_problem_callback callback = {note_problem, problems};
+    ck_assert(ia_policy_build(&spec, problems ? &callback : NULL, &policy, NULL) == IA_OK);
     return policy;
 }
 
@@ -57,35 +59,47 @@ static enum ia_verdict check_as(const struct ia_policy *policy, const char *role
 static const struct {
     const char *label;
     struct ia_rule rule;
-    const char *told; /* how the problem begins */
-} bad[] = {
+    const char *problem; /* its beginning */
+} invalid[] = {
     {"empty filter", {.actions = ALL, .topic_filter = ""}, "topic filter: it is empty"},
     {"no filter", {.actions = ALL}, "topic filter: it is missing"},
-    {"# inside", {.actions = ALL, .topic_filter = "a/#/b"}, "topic filter: a '#' that is not the last"},
-    {"# with text", {.actions = ALL, .topic_filter = "a#"}, "topic filter: a '+' or '#' that does not stand alone"},
-    {"+ with text", {.actions = ALL, .topic_filter = "a/+b/c"}, "topic filter: a '+' or '#' that does not stand alone"},
+    {"# inside", {.actions = ALL, .topic_filter = "a/#/b"}, "topic filter: '#' must be the last"},
+    {"# with text", {.actions = ALL, .topic_filter = "a#"}, "topic filter: '+' and '#' must be whole levels"},
+    {"+ with text", {.actions = ALL, .topic_filter = "a/+b/c"}, "topic filter: '+' and '#' must be whole levels"},
     {"not UTF-8", {.actions = ALL, .topic_filter = "a/\xC3\x28"}, "topic filter: it is not valid UTF-8"},
     {"unknown variable",
      {.actions = ALL, .topic_filter = "a/${devise_id}"},
-     "topic filter: a variable that does not exist"},
-    {"variable without name", {.actions = ALL, .topic_filter = "${}"}, "topic filter: a variable that does not exist"},
+     "topic filter: it holds a ${variable} that does not exist"},
+    {"variable without name",
+     {.actions = ALL, .topic_filter = "${}"},
+     "topic filter: it holds a ${variable} that does not exist"},
     {"claim without name",
      {.actions = ALL, .topic_filter = "${claim.}"},
-     "topic filter: a variable that does not exist"},
+     "topic filter: it holds a ${variable} that does not exist"},
     {"longer than a known one",
      {.actions = ALL, .topic_filter = "${cat}"},
-     "topic filter: a variable that does not exist"},
+     "topic filter: it holds a ${variable} that does not exist"},
     {"part of a level",
      {.actions = ALL, .topic_filter = "a/x${device_id}"},
-     "topic filter: a variable that is not a whole"},
-    {"text after", {.actions = ALL, .topic_filter = "a/${device_id}x"}, "topic filter: a variable that is not a whole"},
+     "topic filter: a ${variable} must be a whole level"},
+    {"text after",
+     {.actions = ALL, .topic_filter = "a/${device_id}x"},
+     "topic filter: a ${variable} must be a whole level"},
     {"two in one level",
      {.actions = ALL, .topic_filter = "${ca}${ca}"},
-     "topic filter: a variable that is not a whole"},
-    {"not closed", {.actions = ALL, .topic_filter = "a/${device_id"}, "topic filter: a variable that is not a whole"},
-    {"slash inside", {.actions = ALL, .topic_filter = "${claim.a/b}"}, "topic filter: a variable that is not a whole"},
-    {"wildcard inside", {.actions = ALL, .topic_filter = "${claim.+}"}, "topic filter: a '+' or '#'"},
-    {"shared", {.actions = IA_SUBSCRIBE, .topic_filter = "$share/g/a"}, "topic filter: name it without"},
+     "topic filter: a ${variable} must be a whole level"},
+    {"not closed",
+     {.actions = ALL, .topic_filter = "a/${device_id"},
+     "topic filter: a ${variable} must be a whole level"},
+    {"slash inside",
+     {.actions = ALL, .topic_filter = "${claim.a/b}"},
+     "topic filter: a ${variable} must be a whole level"},
+    {"wildcard inside",
+     {.actions = ALL, .topic_filter = "${claim.+}"},
+     "topic filter: '+' and '#' must be whole levels"},
+    {"shared",
+     {.actions = IA_SUBSCRIBE, .topic_filter = "$share/g/a"},
+     "topic filter: must not start with '$share/<group>/'"},
     {"no action", {.actions = 0, .topic_filter = "a"}, "actions:"},
     {"unknown action", {.actions = 8 | IA_PUBLISH, .topic_filter = "a"}, "actions:"},
     {"QoS 3", {.actions = ALL, .topic_filter = "a", .max_qos = 3}, "max_qos:"},
@@ -95,13 +109,14 @@ static const struct {
 START_TEST(bad_rule_is_told_and_closes_its_role_only)
 {
     const char *const roles[] = {"broken", "sound"};
-    struct told told = {0};
-    struct ia_rule rules[] = {allow(5, "broken", "#"), bad[_i].rule, allow(9, "sound", "#")};
+    struct problems problems = {0};
+    struct ia_rule rules[] = {allow(5, "broken", "#"), invalid[_i].rule, allow(9, "sound", "#")};
     rules[1].rule_id = 7;
     rules[1].role = "broken";
-    struct ia_policy *policy = built(roles, 2, rules, 3, &told);
-    ck_assert_msg(told.times == 1 && told.rule_id == 7, "%s", bad[_i].label);
-    ck_assert_msg(strncmp(told.text, bad[_i].told, strlen(bad[_i].told)) == 0, "%s: '%s'", bad[_i].label, told.text);
+    struct ia_policy *policy = built(roles, 2, rules, 3, &problems);
+    ck_assert_msg(problems.times == 1 && problems.rule_id == 7, "%s", invalid[_i].label);
+    ck_assert_msg(strncmp(problems.text, invalid[_i].problem, strlen(invalid[_i].problem)) == 0, "%s: '%s'",
+                  invalid[_i].label, problems.text);
     int64_t rule = 0;
     ck_assert(check_as(policy, "broken", IA_PUBLISH, "a", &rule) == IA_DENY);
     ck_assert_int_eq(rule, 7);
@@ -114,10 +129,10 @@ END_TEST
 START_TEST(rule_of_no_role_is_told_and_harms_nobody)
 {
     const char *const roles[] = {"sound"};
-    struct told told = {0};
+    struct problems problems = {0};
     struct ia_rule rules[] = {allow(1, "gone", "#"), allow(2, NULL, "#"), allow(3, "sound", "a")};
-    struct ia_policy *policy = built(roles, 1, rules, 3, &told);
-    ck_assert_int_eq(told.times, 2);
+    struct ia_policy *policy = built(roles, 1, rules, 3, &problems);
+    ck_assert_int_eq(problems.times, 2);
     ck_assert(ia_policy_role(policy, "gone") == NULL);
     ck_assert(check_as(policy, "sound", IA_PUBLISH, "a", NULL) == IA_ALLOW);
     ia_policy_free(policy);
@@ -304,14 +319,14 @@ START_TEST(role_that_visits_just_not_too_many_nodes_decides_right)
     const char *const roles[] = {"r"};
     static struct ia_rule rules[514];
     static char filters[512][40];
-    struct told told = {0};
+    struct problems problems = {0};
     ck_assert_int_eq(IA_POLICY_VISITS_MAX, 1024);
     ck_assert_uint_eq(tangle(rules, filters, 9), 512); /* 1023 nodes */
     rules[512] = allow(513, "r", "b/+/#");             /* beside an 'a', and one topic is not both: none */
     rules[513] = allow(514, "r", "${client_id}/#");    /* one */
     rules[513].allow = false;
-    struct ia_policy *policy = built(roles, 1, rules, 514, &told);
-    ck_assert_msg(told.times == 0, "%s", told.text);
+    struct ia_policy *policy = built(roles, 1, rules, 514, &problems);
+    ck_assert_msg(problems.times == 0, "%s", problems.text);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         int64_t rule = -1;
         ck_assert_msg(check_tangled(policy, rows[i].topic, &rule) == rows[i].verdict, "%s", rows[i].topic);
@@ -326,14 +341,14 @@ START_TEST(role_that_could_visit_too_many_nodes_is_refused)
     const char *const roles[] = {"r"};
     static struct ia_rule rules[514];
     static char filters[512][40];
-    struct told told = {0};
+    struct problems problems = {0};
     int64_t rule = 0;
     (void)tangle(rules, filters, 9);
     rules[512] = allow(513, "r", "${client_id}/#");
     rules[513] = allow(514, "r", "${tenant}/#"); /* the 1025th node */
-    struct ia_policy *policy = built(roles, 1, rules, 514, &told);
-    ck_assert(told.times == 1 && told.rule_id == 514);
-    ck_assert_str_eq(told.text, "topic filter: too many of this role's filters with wildcards and variables overlap");
+    struct ia_policy *policy = built(roles, 1, rules, 514, &problems);
+    ck_assert(problems.times == 1 && problems.rule_id == 514);
+    ck_assert_str_eq(problems.text, "topic filter: too many filters of this role with wildcards or variables overlap");
     ck_assert(check_tangled(policy, "a/a/a/a/a/a/a/a/a", &rule) == IA_DENY && rule == 514);
     ia_policy_free(policy);
 }
@@ -344,16 +359,16 @@ START_TEST(rule_with_one_variable_too_many_is_refused)
     const char *const roles[] = {"r", "s"};
     static struct ia_rule rules[IA_POLICY_VARIABLES_MAX + 1];
     static char filters[IA_POLICY_VARIABLES_MAX + 1][32];
-    struct told told = {0};
+    struct problems problems = {0};
     for (int i = 0; i <= IA_POLICY_VARIABLES_MAX; i++) {
         (void)snprintf(filters[i], sizeof filters[i], "x/${attr.n%d}", i);
         rules[i] = allow(i + 1, i % 2 ? "r" : "s", filters[i]);
     }
-    struct ia_policy *policy = built(roles, 2, rules, IA_POLICY_VARIABLES_MAX, &told);
-    ck_assert_int_eq(told.times, 0);
+    struct ia_policy *policy = built(roles, 2, rules, IA_POLICY_VARIABLES_MAX, &problems);
+    ck_assert_int_eq(problems.times, 0);
     ia_policy_free(policy);
-    policy = built(roles, 2, rules, IA_POLICY_VARIABLES_MAX + 1, &told);
-    ck_assert(told.times == 1 && told.rule_id == IA_POLICY_VARIABLES_MAX + 1);
+    policy = built(roles, 2, rules, IA_POLICY_VARIABLES_MAX + 1, &problems);
+    ck_assert(problems.times == 1 && problems.rule_id == IA_POLICY_VARIABLES_MAX + 1);
     ck_assert(check_as(policy, "s", IA_PUBLISH, "x", NULL) == IA_DENY);
     ck_assert(check_as(policy, "r", IA_PUBLISH, "x", NULL) == IA_NO_MATCH);
     ia_policy_free(policy);
@@ -477,7 +492,7 @@ int main(void)
 {
     Suite *s = suite_create("policy");
     TCase *c = tcase_create("policy");
-    tcase_add_loop_test(c, bad_rule_is_told_and_closes_its_role_only, 0, (int)(sizeof bad / sizeof bad[0]));
+    tcase_add_loop_test(c, bad_rule_is_told_and_closes_its_role_only, 0, (int)(sizeof invalid / sizeof invalid[0]));
     tcase_add_test(c, rule_of_no_role_is_told_and_harms_nobody);
     tcase_add_test(c, shared_prefix_is_a_topic_like_any_for_publish);
     tcase_add_test(c, subject_without_roles_gets_nothing_and_a_null_role_denies);

@@ -69,7 +69,9 @@ static const char *value_of(const struct table *t, const char *name)
 static enum ia_verdict decide(const struct table *t, const struct ia_access *access, int64_t *rule_id)
 {
     struct ia_policy *policy = NULL;
-    ck_assert(ia_policy_build(t->roles, t->n_roles, t->rules, t->n_rules, NULL, NULL, &policy, NULL) == IA_OK);
+    const struct ia_policy_spec spec = {
+        .roles = t->roles, .n_roles = t->n_roles, .rules = t->rules, .n_rules = t->n_rules};
+    ck_assert(ia_policy_build(&spec, NULL, &policy, NULL) == IA_OK);
     const char *const *names;
     const char *values[IA_POLICY_VARIABLES_MAX];
     const struct ia_role *roles[ROLES_MAX];

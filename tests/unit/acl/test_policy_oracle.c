@@ -136,15 +136,16 @@ static const char *const role_names[] = {"one", "two"};
 static struct ia_policy *built(const struct ia_rule *list, size_t n)
 {
     struct ia_policy *policy = NULL;
-    ck_assert(ia_policy_build(role_names, 2, list, n, NULL, NULL, &policy, NULL) == IA_OK);
+    const struct ia_policy_spec spec = {.roles = role_names, .n_roles = 2, .rules = list, .n_rules = n};
+    ck_assert(ia_policy_build(&spec, NULL, &policy, NULL) == IA_OK);
     return policy;
 }
 
-/* The same question as the broker asks it: not for the rule, and with memory of the topic before. */
+/* The same check as the broker makes it: without the deciding rule, and with the split topic of the previous check. */
 static struct ia_topic_split *split;
 static size_t quick_differs;
 
-static void make_cut(void)
+static void make_split(void)
 {
     split = ia_topic_split_new();
     ck_assert_ptr_nonnull(split);
@@ -314,7 +315,7 @@ int main(void)
     TCase *c = tcase_create("policy_oracle");
     tcase_set_timeout(c, 120);
     tcase_add_unchecked_fixture(c, make_all, NULL);
-    tcase_add_checked_fixture(c, make_cut, quick_answers_were_the_same);
+    tcase_add_checked_fixture(c, make_split, quick_answers_were_the_same);
     tcase_add_test(c, every_allow_filter_matches_and_covers_as_the_oracle);
     tcase_add_test(c, every_deny_filter_matches_and_covers_as_the_oracle);
     tcase_add_test(c, every_filter_matches_as_in_mosquitto);

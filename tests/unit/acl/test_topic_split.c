@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* The memory of the topic before: an answer is always that of the topic which is asked about. */
+/* The split topic that is kept from check to check: a decision is always about the topic of its own check. */
 #include "acl/policy.h"
 
 #include <check.h>
@@ -17,7 +17,9 @@ static void set_up(void)
         {.rule_id = 2, .role = "r", .allow = true, .actions = IA_SUBSCRIBE, .topic_filter = "s/#"},
         {.rule_id = 3, .role = "r", .allow = true, .actions = IA_PUBLISH | IA_RECEIVE, .topic_filter = "long/#"},
     };
-    ck_assert(ia_policy_build(roles, 1, rules, sizeof rules / sizeof rules[0], NULL, NULL, &policy, NULL) == IA_OK);
+    const struct ia_policy_spec spec = {
+        .roles = roles, .n_roles = 1, .rules = rules, .n_rules = sizeof rules / sizeof rules[0]};
+    ck_assert(ia_policy_build(&spec, NULL, &policy, NULL) == IA_OK);
     split = ia_topic_split_new();
     ck_assert_ptr_nonnull(split);
 }
