@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
-/* What one permission check costs, with 20 rules in the role and with 100,000.
+/* The cost of one topic check, with 20 rules in the role and with 100,000.
  *
- * The large role is the small one and 99,980 more.  'own topic' is what a device does all day: a rule with its id;
- * 'all rules' goes through topics of rules spread over the whole role, so that memory and caches count as well. */
+ * The large role contains the rules of the small one and 99,980 more.  'own topic' is a device's usual traffic: a rule
+ * with its id.  'all rules' uses topics of rules from the whole role, so that cache misses count as well. */
 #include "acl/policy.h"
 #include "bench.h"
 
@@ -76,7 +76,7 @@ static struct role make_role(size_t n)
     return r;
 }
 
-/* One kind of traffic: the topics, and how many of them must be allowed. */
+/* One kind of traffic: the topics, and how many of them were allowed. */
 struct run {
     const struct role *role;
     enum ia_action action;

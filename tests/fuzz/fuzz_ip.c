@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* An address and a list of networks, both hostile: lines of text, the first is the address.  A network that is taken
- * must hold what it says, and one that is not must close its list. */
+/* A hostile address and a hostile list of networks: lines of text, the first is the address.  An invalid network must
+ * make its list deny; a valid address, as a network, must contain itself. */
 #include "acl/ip.h"
 
 #include <stdlib.h>
@@ -39,7 +39,7 @@ static void check_list(const struct ia_ip_rule *rules, size_t n, const struct ia
     ia_ip_set_free(set);
 }
 
-/* A bare address, as a network, holds itself. */
+/* An address without a prefix length, as a network, contains itself. */
 static void check_host(const char *text, const struct ia_ip *ip)
 {
     struct ia_ip_rule host = {.rule_id = 1, .network = text};

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: ISC
-/* Rules and a topic, both hostile: lines of text, the first is the topic, the others are rules as iot-auth-check reads
- * them.  Whatever they say, building and deciding must end, and the decisions must agree with one another:
- * - a topic without wildcards gets the same answer for SUBSCRIBE as for RECEIVE under rules that are about both,
- * - a valid filter, as the only ALLOW, covers itself, and matches the topic if a slow and simple matcher says so,
- * - one more DENY never opens anything. */
+/* Hostile rules and a hostile topic: lines of text, the first is the topic, the others are rules as iot-auth-check
+ * reads them.  For any input, building and deciding must end, and the decisions must be consistent: - a topic without
+ * wildcards gets the same decision for SUBSCRIBE and for RECEIVE under rules about both, - a valid filter, as the only
+ * ALLOW, covers itself, and matches the topic exactly when a slow and simple matcher does, - an additional DENY never
+ * allows anything. */
 #include "acl/policy.h"
 #include "acl/rule_text.h"
 
@@ -78,7 +78,7 @@ static void check_own_filter(struct ia_rule rule, const char *topic)
     rule.rule_id = 1;
     rule.actions = IA_ACTIONS_ALL;
     if (decide(&rule, 1, IA_PUBLISH, "x") == IA_DENY)
-        return; /* it is not valid: its role is closed */
+        return; /* an invalid filter: the role denies everything */
     must(decide(&rule, 1, IA_SUBSCRIBE, rule.topic_filter) == IA_ALLOW);
     enum ia_verdict verdict = decide(&rule, 1, IA_RECEIVE, topic);
     must(verdict == IA_DENY || (verdict == IA_ALLOW) == matches(rule.topic_filter, topic, true));

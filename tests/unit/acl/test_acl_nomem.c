@@ -46,7 +46,7 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size)
 
 enum { RULES = 400 };
 
-/* Rules that need every kind of memory: nodes, leaves, long texts, several rules at one place. */
+/* Rules that use every kind of memory: nodes, leaves, long texts, several rules at one place. */
 static void name_filter(char *out, size_t size, int i)
 {
     if (i % 4 == 0)

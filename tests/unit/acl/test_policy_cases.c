@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* Policy decisions as text tables: every *.cases file beside this source is read; README.md there says how to write
- * them. A failure prints file, line and text of the row. */
+/* Policy decisions as text tables: runs every *.cases file in this directory; README.md describes their format.  A
+ * failure prints file, line and text of the row. */
 #include "acl/rule_text.h"
 #include "common/str.h"
 
@@ -14,7 +14,7 @@
 #define ROLES_MAX 8
 #define VARS_MAX  16
 
-/* The case being read: its text is kept, since rules borrow from it. */
+/* The current case.  Its text is kept because the rules borrow from it. */
 struct table {
     char file[256];
     int line;

@@ -69,7 +69,7 @@ static void add_all(struct texts *to, const char *start, const char *const *leve
 
 /* --- the oracle --- */
 
-/* Does one level of a rule match one level of a topic?  `unset`: what an unset variable does. */
+/* Does one level of a rule match one level of a topic?  `unset`: the result for a variable that is not set. */
 static bool level_matches(const char *level, size_t len, const char *topic, size_t topic_len, bool first, bool unset)
 {
     bool dollar = first && topic[0] == '$' && topic_len > 0;
@@ -151,7 +151,7 @@ static void make_split(void)
     ck_assert_ptr_nonnull(split);
 }
 
-static void quick_answers_were_the_same(void)
+static void quick_checks_agreed(void)
 {
     ia_topic_split_free(split);
     ck_assert_uint_eq(quick_differs, 0);
@@ -248,7 +248,8 @@ struct expected {
     int64_t rule;
 };
 
-/* What the rules come to, by their text in the header: the lowest DENY, else the lowest ALLOW. */
+/* The decision of all rules together, as policy.h states it: the lowest matching DENY, else the lowest matching
+ * ALLOW. */
 static struct expected decide(const struct ia_rule *list, const size_t *which, size_t n, enum ia_action action,
                               size_t at)
 {
@@ -315,7 +316,7 @@ int main(void)
     TCase *c = tcase_create("policy_oracle");
     tcase_set_timeout(c, 120);
     tcase_add_unchecked_fixture(c, make_all, NULL);
-    tcase_add_checked_fixture(c, make_split, quick_answers_were_the_same);
+    tcase_add_checked_fixture(c, make_split, quick_checks_agreed);
     tcase_add_test(c, every_allow_filter_matches_and_covers_as_the_oracle);
     tcase_add_test(c, every_deny_filter_matches_and_covers_as_the_oracle);
     tcase_add_test(c, every_filter_matches_as_in_mosquitto);

@@ -52,8 +52,8 @@ static const struct {
 };
 #define TURNS (sizeof turns / sizeof turns[0])
 
-/* In each order of two: what went before must not matter. */
-START_TEST(topic_before_does_not_matter)
+/* Every topic after every other: the previous topic must not change the decision. */
+START_TEST(previous_topic_does_not_change_the_decision)
 {
     for (size_t i = 0; i < TURNS; i++)
         for (size_t k = 0; k < TURNS; k++) {
@@ -64,8 +64,8 @@ START_TEST(topic_before_does_not_matter)
 }
 END_TEST
 
-/* Mosquitto frees a topic, and the next one may lie in its place. */
-START_TEST(topic_is_known_by_its_text_not_by_its_place)
+/* Mosquitto frees a topic, and the next topic may have the same address. */
+START_TEST(topic_is_recognised_by_its_text_not_its_address)
 {
     char topic[] = "a/b";
     ck_assert(ask(IA_PUBLISH, topic) == IA_ALLOW);
@@ -75,8 +75,8 @@ START_TEST(topic_is_known_by_its_text_not_by_its_place)
 }
 END_TEST
 
-/* Around the length up to which a topic is kept. */
-START_TEST(long_topic_is_cut_each_time)
+/* Lengths around the limit up to which a topic is kept. */
+START_TEST(long_topic_is_split_each_time)
 {
     char topic[400];
     for (size_t len = 250; len < 260; len++) {
@@ -98,9 +98,9 @@ int main(void)
     Suite *s = suite_create("split");
     TCase *c = tcase_create("split");
     tcase_add_checked_fixture(c, set_up, tear_down);
-    tcase_add_test(c, topic_before_does_not_matter);
-    tcase_add_test(c, topic_is_known_by_its_text_not_by_its_place);
-    tcase_add_test(c, long_topic_is_cut_each_time);
+    tcase_add_test(c, previous_topic_does_not_change_the_decision);
+    tcase_add_test(c, topic_is_recognised_by_its_text_not_its_address);
+    tcase_add_test(c, long_topic_is_split_each_time);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
