@@ -213,7 +213,7 @@ int ia_cli_chain(int argc, char **argv)
     struct ia_chain chain = {.reason = IA_R_INTERNAL};
     int status;
     if (read_arguments(&in, argc, argv, &err) != IA_OK || verify(&in, &chain, &err) != IA_OK)
-        status = ia_cli_complain(argv[0], "%s", err.msg);
+        status = ia_cli_error(argv[0], "%s", err.msg);
     else
         status = print_decision(&in, &chain);
     clear(&in);

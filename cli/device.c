@@ -315,7 +315,7 @@ int ia_cli_device(int argc, char **argv)
     if (rc == IA_OK)
         rc = decide(&q, &r, &status, &err);
     if (rc != IA_OK)
-        status = ia_cli_complain(argv[0], "%s", err.msg);
+        status = ia_cli_error(argv[0], "%s", err.msg);
     clear(&r);
     return status;
 }

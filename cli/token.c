@@ -234,7 +234,7 @@ static int run_token(struct inputs *in)
     struct ia_token *token = NULL;
     struct ia_token_why why;
     if (build_set(in, &set, &err) != IA_OK)
-        return ia_cli_complain("token", "%s", err.msg);
+        return ia_cli_error("token", "%s", err.msg);
     enum ia_reason reason = ia_token_verify(set, in->token, in->token_len, in->at, NULL, &token, &why);
     int status = reason == IA_R_NONE ? print_token(token) : deny(reason, why.detail);
     ia_token_free(token);
@@ -246,7 +246,7 @@ static int run(struct inputs *in, struct ia_err *err)
 {
     struct ia_jwks *jwks = NULL;
     if (ia_jwks_parse(in->jwks, strlen(in->jwks), note_problem, in, &jwks, err) != IA_OK)
-        return ia_cli_complain("token", "%s: %s", in->jwks_file, err->msg);
+        return ia_cli_error("token", "%s: %s", in->jwks_file, err->msg);
     int status = in->signature_only ? run_signature_only(in, jwks) : run_token(in);
     ia_jwks_free(jwks);
     return status;
@@ -258,7 +258,7 @@ int ia_cli_token(int argc, char **argv)
     struct ia_err err = {0};
     int status;
     if (read_arguments(&in, argc, argv, &err) != IA_OK || read_inputs(&in, &err) != IA_OK)
-        status = ia_cli_complain(argv[0], "%s", err.msg);
+        status = ia_cli_error(argv[0], "%s", err.msg);
     else
         status = run(&in, &err);
     if (in.token)
