@@ -6,7 +6,7 @@
 set -uo pipefail
 cd "${1:-$(dirname "$0")/..}" || exit 2
 
-folders="common x509 acl oauth sql jitr plugin cli"
+folders="common x509 acl oauth sql jitr access worker plugin cli"
 breaches=0
 
 # Reads 'file:line: text' lines and reports each under the rule's name.
@@ -50,12 +50,12 @@ code() {
         }' "${files[@]}"
 }
 
-# plugin > jitr > sql > {x509, oauth, acl} > common; cli stands where plugin does.
+# plugin > worker > access > jitr > sql > {x509, oauth, acl} > common; cli stands beside plugin, above access.
 layers() {
     code $folders | awk -F: '
         BEGIN {
             rank["common"] = 0; rank["x509"] = rank["oauth"] = rank["acl"] = 1
-            rank["sql"] = 2; rank["jitr"] = 3; rank["plugin"] = rank["cli"] = 4
+            rank["sql"] = 2; rank["jitr"] = 3; rank["access"] = 4; rank["worker"] = 5; rank["plugin"] = 6; rank["cli"] = 4.5
         }
         match($0, /#[ \t]*include[ \t]*"[^"]*"/) {
             path = substr($0, RSTART, RLENGTH); sub(/^[^"]*"/, "", path); sub(/"$/, "", path)
