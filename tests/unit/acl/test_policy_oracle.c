@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: ISC
 /* Topic matching and containment against slow oracles, over all filters and topics of a few levels.
  *
- * A filter is turned into the set of all topics that it matches, by an oracle that reads like the text of MQTT 5
- * section 4.7; one filter covers another exactly when its set holds the other's.  The topics have one level more than
- * the filters, and levels ("z", "$z") that occur in no filter, so that they tell any two filters apart that differ at
- * all. */
+ * An oracle that follows the text of MQTT 5 section 4.7 turns a filter into the set of all topics that it matches.  One
+ * filter covers another exactly when its set contains the other's.  The topics have one level more than the filters, and
+ * levels ("z", "$z") that occur in no filter, so that any two filters that differ at all have different sets. */
 #include "acl/policy.h"
 
 #include <check.h>
