@@ -37,7 +37,10 @@ IA_MUST_USE const char *ia_levels_split(struct ia_levels *out, const char *text,
 /* The same for text[0..len), which contains no NUL. */
 IA_MUST_USE const char *ia_levels_split_n(struct ia_levels *out, const char *text, size_t len, enum ia_levels_of what);
 
-/* Split the filter of a rule, in which a level may be `${name}`.  NULL, or the error as a static text. */
+/* Split the filter of a rule, in which a level may be `${name}`.  NULL, or the error as a static text.  Also refused
+ * are filters that can never match, or not what was meant: other brokers' placeholders (`%u`, `{app_id}`) and prefixes
+ * (`$queue/`), `$share/<group>/` (rules are matched without it), characters that Mosquitto refuses in topics, a space
+ * at either end. */
 IA_MUST_USE const char *ia_filter_parse(struct ia_levels *out, const char *text);
 
 /* The number of bytes from `first` to `last`, including the slashes between them. */

@@ -111,8 +111,6 @@ static const char *check_rule(const struct ia_rule *rule)
         return "max_qos: must be 0, 1 or 2";
     if (!rule->topic_filter)
         return "topic filter: it is missing";
-    if (rule->actions & IA_SUBSCRIBE && ia_topic_is_shared(rule->topic_filter))
-        return "topic filter: must not start with '$share/<group>/': requests are checked without it";
     return NULL;
 }
 

@@ -16,6 +16,16 @@ void ia_free_ptr(void *p);
 /* Is text[0..len) well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF)? */
 bool ia_utf8_valid(const char *text, size_t len);
 
+/* Read one UTF-8 sequence of at most `left` bytes (at least one) at `text`.  Returns its length, with the code point in
+ * *cp, or 0 when the sequence is not well-formed. */
+size_t ia_utf8_next(const char *text, size_t left, uint32_t *cp);
+
+/* Is it a control character: C0, DEL or C1? */
+static inline bool ia_is_control(uint32_t cp)
+{
+    return cp < 0x20 || (cp >= 0x7F && cp <= 0x9F);
+}
+
 /* May text[0..len) be used as one value in an id, a topic level or a name?  1 to IA_VALUE_MAX bytes of valid UTF-8
  * without `+ # / *`, control characters (C0, DEL, C1) or a leading `$`: so a value can neither add levels or wildcards
  * to a topic nor reach the broker's own topics.  A NUL counts as a control character, so the whole length is checked,

@@ -3,6 +3,7 @@
 
 #include "common/str.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,15 @@ struct ia_template {
     struct part parts[IA_TEMPLATE_PARTS];
     char text[]; /* the parts, each NUL-terminated */
 };
+
+bool ia_has_percent_placeholder(const char *text, size_t len)
+{
+    for (size_t i = 0; i + 1 < len; i++)
+        if (text[i] == '%' && strchr("ucm", text[i + 1]) && text[i + 1] &&
+            (i + 2 == len || !isalnum((unsigned char)text[i + 2])))
+            return true;
+    return false;
+}
 
 static bool literal_byte_allowed(unsigned char c, bool client_id)
 {
@@ -51,17 +61,19 @@ static const char *parse_part(struct ia_template *t, const char **in, char **out
         memcpy(start, p + 2, len);
         start[len] = '\0';
         if (known && !known(start))
-            return "it holds a ${variable} that does not exist";
+            return "it contains a ${variable} that does not exist";
         *out = start + len + 1;
         *in = end + 1;
     } else {
         while (*p && !(p[0] == '$' && p[1] == '{') && !(wildcard && p[0] == '*' && p[1] == '\0')) {
             if (!literal_byte_allowed((unsigned char)*p, wildcard))
-                return "it holds a character that is not allowed";
+                return "it contains a character that is not allowed";
             *(*out)++ = *p++;
         }
         *(*out)++ = '\0';
         *in = p;
+        if (ia_has_percent_placeholder(start, strlen(start)))
+            return "it contains %u, %c or %m, which is not replaced: a variable is written ${name}";
     }
     return add_part(t, variable, start, (size_t)(*out - start - 1)) ? NULL : "it has more than 16 parts";
 }

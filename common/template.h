@@ -8,6 +8,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Does text[0..len) contain a placeholder of other brokers, `%u`, `%c` or `%m` (Mosquitto's acl_file, EMQX, VerneMQ)?
+ * Nothing replaces it here, so a setting with one could never match what was meant.  A letter or digit after it makes
+ * it ordinary text: `50%capacity`, `%c3%a9`. */
+bool ia_has_percent_placeholder(const char *text, size_t len);
+
 #define IA_TEMPLATE_MAX   512 /* bytes of template text */
 #define IA_TEMPLATE_PARTS 16
 
