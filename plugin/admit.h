@@ -7,10 +7,10 @@
 #include "plugin/report.h"
 
 /* One connection under decision. */
-struct ia_connect {
+struct ia_login {
     struct ia_core *core;
     struct mosquitto *client;
-    struct ia_attempt attempt;
+    struct ia_audit_entry audit;
     struct ia_ip ip;
     int64_t now;
     X509 *leaf;             /* owned; NULL: none */
@@ -24,23 +24,23 @@ struct ia_connect {
     struct ia_token *token;   /* owned reference */
 };
 
-/* Begin for that client of Mosquitto's, which must live until ia_connect_clear. */
-void ia_connect_init(struct ia_connect *c, struct ia_core *core, struct mosquitto *client);
-void ia_connect_clear(struct ia_connect *c);
+/* Begin for that client of Mosquitto's, which must live until ia_login_clear. */
+void ia_login_init(struct ia_login *c, struct ia_core *core, struct mosquitto *client);
+void ia_login_clear(struct ia_login *c);
 
 /* Return `reason`, with `detail` for log and event. */
-enum ia_reason ia_connect_refuse(struct ia_connect *c, enum ia_reason reason, const char *detail);
+enum ia_reason ia_login_refuse(struct ia_login *c, enum ia_reason reason, const char *detail);
 
 /* Take over the client's certificate, if it is a credential here. */
-void ia_connect_take_leaf(struct ia_connect *c);
+void ia_login_take_leaf(struct ia_login *c);
 
 /* A device or app that connects: IA_R_NONE, with c->device and c->token as far as it has them, or the reason.  May wait
  * for the registry, and apply what the worker sends. */
-enum ia_reason ia_connect_decide(struct ia_connect *c);
+enum ia_reason ia_login_decide(struct ia_login *c);
 
 /* A live app that authenticates again: it must still be `principal`. */
-enum ia_reason ia_connect_decide_again(struct ia_connect *c, const char *principal);
+enum ia_reason ia_login_decide_again(struct ia_login *c, const char *principal);
 
 /* A client with neither certificate nor token, which is to be left to others: it must not take what belongs to a device
  * or app. */
-enum ia_reason ia_connect_decide_other(struct ia_connect *c, const char *username);
+enum ia_reason ia_login_decide_other(struct ia_login *c, const char *username);

@@ -5,7 +5,7 @@
 #include "plugin/core.h"
 
 /* A connection under decision, or decided.  Texts are borrowed; NULL where not known. */
-struct ia_attempt {
+struct ia_audit_entry {
     const struct mosquitto *client;
     const char *client_id;
     const char *address;
@@ -19,13 +19,13 @@ struct ia_attempt {
     char detail[192]; /* why, for people */
 };
 
-void ia_report_accepted(struct ia_core *core, const struct ia_attempt *attempt);
+void ia_report_accepted(struct ia_core *core, const struct ia_audit_entry *attempt);
 
 /* A refusal: counted and logged each time; an event once per transition for a known device, sampled for strangers. */
-void ia_report_refused(struct ia_core *core, struct ia_attempt *attempt, enum ia_reason reason);
+void ia_report_refused(struct ia_core *core, struct ia_audit_entry *attempt, enum ia_reason reason);
 
 /* A live session was ended by us. */
-void ia_report_ended(struct ia_core *core, const struct ia_session *session, enum ia_reason reason);
+void ia_report_ended(struct ia_core *core, const struct ia_client *session, enum ia_reason reason);
 
 /* A device was registered just now. */
 void ia_report_registered(struct ia_core *core, const struct ia_device *device);
@@ -37,4 +37,4 @@ void ia_report_publish(const struct ia_core *core, const char *kind, const char 
 void ia_report_counters(struct ia_core *core);
 
 /* A live session was denied a topic: attempt->detail says which, and by which rule. */
-void ia_report_denied(struct ia_core *core, const struct ia_attempt *attempt);
+void ia_report_denied(struct ia_core *core, const struct ia_audit_entry *attempt);

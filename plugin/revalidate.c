@@ -8,13 +8,13 @@
 
 #define TICK_MISSING_US 2000000
 
-static bool address_admitted(const struct ia_core *core, const struct ia_session *s, enum ia_ip_scope scope,
+static bool address_admitted(const struct ia_core *core, const struct ia_client *s, enum ia_ip_scope scope,
                              const char *key, int64_t now)
 {
     return ia_ip_check(core->snapshot->ips, scope, key, &s->ip, now, NULL) == IA_ALLOW;
 }
 
-static enum ia_reason judge_certificate(const struct ia_core *core, struct ia_session *s, int64_t now)
+static enum ia_reason judge_certificate(const struct ia_core *core, struct ia_client *s, int64_t now)
 {
     const struct ia_snapshot *snapshot = core->snapshot;
     enum ia_reason reason = ia_chain_recheck(snapshot->cas, s->chain, now);
@@ -34,25 +34,25 @@ static enum ia_reason judge_certificate(const struct ia_core *core, struct ia_se
         return reason;
     if (!address_admitted(core, s, IA_IP_DEVICE, ia_device_id(s->device), now))
         return IA_R_ADDRESS_DENIED;
-    if (s->kind == IA_SESSION_DEVICE && !ia_decide_client_id(settings, ia_device_id(s->device), s->client_id))
+    if (s->kind == IA_CLIENT_DEVICE && !ia_decide_client_id(settings, ia_device_id(s->device), s->client_id))
         return IA_R_RIGHTS_CHANGED;
     return IA_R_NONE;
 }
 
-static enum ia_reason judge_token(const struct ia_core *core, struct ia_session *s, int64_t now)
+static enum ia_reason judge_token(const struct ia_core *core, struct ia_client *s, int64_t now)
 {
     struct ia_token_why why;
     int64_t ends = 0;
     enum ia_reason reason = ia_token_recheck(core->snapshot->issuers, s->token, now, &ends, &why);
     if (reason != IA_R_NONE)
         return reason;
-    s->ends = s->chain && s->chain->not_after < ends ? s->chain->not_after : ends;
+    s->expires_at = s->chain && s->chain->not_after < ends ? s->chain->not_after : ends;
     if (!address_admitted(core, s, IA_IP_ISSUER, s->token->issuer, now))
         return IA_R_ADDRESS_DENIED;
     return ia_token_client_id_fits(core->snapshot->issuers, s->token, s->client_id) ? IA_R_NONE : IA_R_RIGHTS_CHANGED;
 }
 
-static enum ia_reason judge_by(const struct ia_core *core, struct ia_session *s)
+static enum ia_reason judge_by(const struct ia_core *core, struct ia_client *s)
 {
     int64_t now = ia_wall_s();
     if (!address_admitted(core, s, IA_IP_GLOBAL, NULL, now))
@@ -61,62 +61,62 @@ static enum ia_reason judge_by(const struct ia_core *core, struct ia_session *s)
     return reason == IA_R_NONE && s->token ? judge_token(core, s, now) : reason;
 }
 
-void ia_judge(struct ia_core *core, struct ia_session *session)
+void ia_revalidate(struct ia_core *core, struct ia_client *session)
 {
-    if (!session->live || !core->snapshot || session->kind == IA_SESSION_STRANGER)
+    if (!session->live || !core->snapshot || session->kind == IA_CLIENT_UNAUTHENTICATED)
         return;
-    session->judged = core->snapshot->generation;
+    session->validated_generation = core->snapshot->generation;
     enum ia_reason reason = judge_by(core, session);
     if (reason != IA_R_NONE)
-        ia_condemn(core, session, reason);
+        ia_disconnect_mark(core, session, reason);
 }
 
-void ia_condemn(struct ia_core *core, struct ia_session *session, enum ia_reason reason)
+void ia_disconnect_mark(struct ia_core *core, struct ia_client *session, enum ia_reason reason)
 {
-    ia_session_condemn(core->sessions, session, reason);
+    ia_client_mark_disconnect(core->clients, session, reason);
 }
 
 /* Would a kick of its client id meet this session?  After a take-over it is another's, until its own DISCONNECT
  * follows: on 2.0 that of a WebSocket which does not read may take minutes. */
-static bool has_its_id(const struct ia_core *core, const struct ia_session *s)
+static bool has_its_id(const struct ia_core *core, const struct ia_client *s)
 {
     if (ia_mosq_is_21())
         return ia_mosq_client(s->client_id) == s->client;
-    return !ia_mosq_is_websocket(s->client) || ia_session_newest(core->sessions, s->client_id) == s;
+    return !ia_mosq_is_websocket(s->client) || ia_client_newest(core->clients, s->client_id) == s;
 }
 
 /* Disconnect one condemned session.  Only a client that is connected may be kicked: on 2.0 anything else corrupts the
  * broker's expiry list.  A live session is one whose DISCONNECT has not been seen. */
-static void kick(struct ia_core *core, struct ia_session *session)
+static void kick(struct ia_core *core, struct ia_client *session)
 {
-    session->stranded = !has_its_id(core, session);
-    if (session->stranded)
+    session->cannot_disconnect = !has_its_id(core, session);
+    if (session->cannot_disconnect)
         return;
-    ia_report_ended(core, session, session->condemned);
+    ia_report_ended(core, session, session->disconnect_reason);
     core->kicking = session;
     (void)mosquitto_kick_client_by_clientid(session->client_id, false); /* ends the session by its DISCONNECT */
     core->kicking = NULL;
 }
 
-static enum ia_reason end_of(const struct ia_session *s, int64_t now)
+static enum ia_reason end_of(const struct ia_client *s, int64_t now)
 {
-    if (s->ends > now)
+    if (s->expires_at > now)
         return IA_R_NONE;
     return s->chain && s->chain->not_after <= now ? IA_R_CERTIFICATE_EXPIRED : IA_R_TOKEN_EXPIRED;
 }
 
 /* One session's turn in the round: is it at its end, is it to be judged anew? */
-static void take_turn(struct ia_core *core, struct ia_session *s, int64_t now)
+static void take_turn(struct ia_core *core, struct ia_client *s, int64_t now)
 {
-    if (s->condemned != IA_R_NONE)
+    if (s->disconnect_reason != IA_R_NONE)
         return;
-    if (core->anew || s->judged != core->snapshot->generation)
-        ia_judge(core, s); /* also tells a token's end under the issuer's leeway of now */
+    if (core->anew || s->validated_generation != core->snapshot->generation)
+        ia_revalidate(core, s); /* also tells a token's end under the issuer's leeway of now */
     enum ia_reason end = end_of(s, now);
     if (end != IA_R_NONE)
-        ia_condemn(core, s, end);
-    else if (s->ends < core->first_end)
-        core->first_end = s->ends;
+        ia_disconnect_mark(core, s, end);
+    else if (s->expires_at < core->first_end)
+        core->first_end = s->expires_at;
 }
 
 /* Is there a reason to look at every live session: another snapshot, or a rule or session whose end has come? */
@@ -132,21 +132,21 @@ static bool round_due(struct ia_core *core, int64_t now)
     core->rule_end = ia_ip_next_end(core->snapshot->ips, now);
     core->walked_generation = core->snapshot->generation;
     core->first_end = INT64_MAX; /* found anew in this round */
-    ia_sessions_walk_begin(core->sessions);
+    ia_clients_scan_begin(core->clients);
     return true;
 }
 
 /* Kick one, or else judge one.  False: there is nothing to do. */
 static bool take_step(struct ia_core *core, int64_t now)
 {
-    struct ia_session *s = ia_sessions_next_condemned(core->sessions);
+    struct ia_client *s = ia_clients_next_disconnect(core->clients);
     if (s) {
         kick(core, s);
         return true;
     }
     if (!core->snapshot || !round_due(core, now))
         return false;
-    s = ia_sessions_walk(core->sessions);
+    s = ia_clients_scan(core->clients);
     if (s)
         take_turn(core, s, now);
     else
@@ -155,9 +155,9 @@ static bool take_step(struct ia_core *core, int64_t now)
 }
 
 /* Its own end does not count: it was there in good time, and rights outlive the connection. */
-enum ia_reason ia_judge_ended(struct ia_core *core, const struct ia_session *session)
+enum ia_reason ia_revalidate_ended(struct ia_core *core, const struct ia_client *session)
 {
-    int64_t wall = ia_wall_s(), now = wall < session->ends ? wall : session->ends - 1, ends = 0;
+    int64_t wall = ia_wall_s(), now = wall < session->expires_at ? wall : session->expires_at - 1, ends = 0;
     struct ia_token_why why;
     enum ia_reason reason = IA_R_NONE;
     const struct ia_chain *chain = session->chain;
@@ -171,10 +171,10 @@ enum ia_reason ia_judge_ended(struct ia_core *core, const struct ia_session *ses
     return reason;
 }
 
-void ia_note_end(struct ia_core *core, const struct ia_session *session)
+void ia_revalidate_note_expiry(struct ia_core *core, const struct ia_client *session)
 {
-    if (session->ends < core->first_end)
-        core->first_end = session->ends;
+    if (session->expires_at < core->first_end)
+        core->first_end = session->expires_at;
 }
 
 bool ia_has_ticks(struct ia_core *core)
@@ -192,7 +192,7 @@ bool ia_has_ticks(struct ia_core *core)
     return false;
 }
 
-bool ia_judge_slice(struct ia_core *core, int64_t budget_us)
+bool ia_revalidate_slice(struct ia_core *core, int64_t budget_us)
 {
     int64_t until = ia_monotonic_us() + budget_us, now = ia_wall_s();
     for (unsigned i = 1; take_step(core, now); i++)
