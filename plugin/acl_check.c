@@ -19,16 +19,6 @@ static int answer(struct ia_core *core, bool allowed)
     return allowed ? MOSQ_ERR_SUCCESS : MOSQ_ERR_ACL_DENIED;
 }
 
-/* Events are ours alone, whatever the rules say. */
-static bool is_event_topic(const struct ia_core *core, const char *topic)
-{
-    const char *prefix = core->options.event_prefix;
-    if (topic[0] != prefix[0])
-        return false; /* nearly always */
-    size_t n = strlen(prefix);
-    return strncmp(topic, prefix, n) == 0 && (topic[n] == '/' || topic[n] == '\0');
-}
-
 static struct ia_rights_holder who_is(const struct ia_core *core, const struct ia_client *s)
 {
     return (struct ia_rights_holder){
@@ -88,8 +78,7 @@ static void tell_denial(struct ia_core *core, struct ia_client *s, const struct 
     s->denials_reported |= access->action;
     int64_t rule_id = 0;
     (void)ia_rights_check(&s->rights, core->snapshot, access, &rule_id);
-    struct ia_audit_entry a = {.client = s->client,
-                               .client_id = s->client_id,
+    struct ia_audit_entry a = {.client_id = s->client_id,
                                .address = s->address,
                                .principal = ia_client_username(s),
                                .app = s->kind == IA_CLIENT_APP};
@@ -265,7 +254,7 @@ static bool check_by_name(struct ia_core *core, const struct mosquitto *client, 
 static bool decide(struct ia_core *core, const struct mosquitto *client, struct ia_client *s,
                    const struct ia_access *access)
 {
-    if (access->action == IA_PUBLISH && is_event_topic(core, access->topic))
+    if (access->action == IA_PUBLISH && ia_rights_is_event_topic(core->options.event_prefix, access->topic))
         return false;
     if (s && s->live)
         return core->snapshot && check_live(core, s, access);
@@ -307,7 +296,8 @@ int ia_on_acl_check(int event, void *event_data, void *userdata)
     if (!ia_has_ticks(core))
         return answer(core, false);
     struct ia_client *s = ia_client_find(core->clients, ev->client);
-    if (is_handed_on(core, ev->client, s) && !(access.action == IA_PUBLISH && is_event_topic(core, ev->topic)))
+    if (is_handed_on(core, ev->client, s) &&
+        !(access.action == IA_PUBLISH && ia_rights_is_event_topic(core->options.event_prefix, ev->topic)))
         return MOSQ_ERR_PLUGIN_DEFER;
     return answer(core, decide(core, ev->client, s, &access));
 }

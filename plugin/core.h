@@ -95,6 +95,9 @@ void ia_revalidate(struct ia_core *core, struct ia_client *session);
 /* May the client of an ended session still speak (its will)? */
 enum ia_reason ia_revalidate_ended(struct ia_core *core, const struct ia_client *session);
 
+/* The first second at which this session is over: its token's, or that after the notAfter of its chain. */
+int64_t ia_revalidate_expiry(const struct ia_client *client, int64_t token_expires_at);
+
 /* A session's end is known, or another than before. */
 void ia_revalidate_note_expiry(struct ia_core *core, const struct ia_client *session);
 

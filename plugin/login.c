@@ -13,7 +13,7 @@
 
 /* ---- sessions */
 
-static void tell_connected(struct ia_core *core, const struct ia_client *s)
+static void report_connected(struct ia_core *core, const struct ia_client *s)
 {
     struct ia_request *request = ia_request_new(IA_REQUEST_CONNECTED, NULL);
     if (request) {
@@ -26,11 +26,12 @@ static void tell_connected(struct ia_core *core, const struct ia_client *s)
         kept->refusal = kept->refusal_unproven = IA_R_NONE;
 }
 
-static void hash_token(const struct ia_login *c, uint8_t out[32])
+static void hash_token(const struct ia_login *login, uint8_t out[32])
 {
+    const struct ia_admission *a = &login->admission;
     memset(out, 0, 32);
-    if (c->token_text)
-        SHA256((const unsigned char *)c->token_text, c->token_len, out);
+    if (a->token_text)
+        SHA256((const unsigned char *)a->token_text, a->token_len, out);
 }
 
 /* May Mosquitto keep something under this client's id when it is gone?  How long an MQTT 5 session lasts a plugin
@@ -40,84 +41,100 @@ static bool may_persist(const struct mosquitto *client)
     return mosquitto_client_protocol_version(client) >= 5 || !mosquitto_client_clean_session(client);
 }
 
-static void take_address(const struct ia_login *c, struct ia_client *s)
+static void take_address(const struct ia_login *login, struct ia_client *s)
 {
-    s->ip = c->ip;
-    (void)snprintf(s->address, sizeof s->address, "%s", c->audit.address ? c->audit.address : "");
+    const struct ia_admission *a = &login->admission;
+    s->ip = a->ip;
+    (void)snprintf(s->address, sizeof s->address, "%s", a->address ? a->address : "");
 }
 
 /* Give what was decided to the session. */
-static bool fill_session(struct ia_login *c, struct ia_client *s)
+static bool fill_session(struct ia_login *login, struct ia_client *s)
 {
-    s->token = c->token;
-    c->token = NULL;
-    take_address(c, s);
-    s->may_persist = may_persist(c->client);
-    s->expires_at = s->token ? s->token->ends : INT64_MAX;
-    if (s->chain && s->chain->not_after < s->expires_at)
-        s->expires_at = s->chain->not_after;
-    s->validated_generation = c->core->snapshot->generation;
-    s->by_ext_auth = c->by_ext_auth;
-    hash_token(c, s->token_hash);
-    struct ia_device *device = c->device;
-    c->device = NULL;
-    return !device || ia_client_set_device(c->core->clients, s, device);
+    struct ia_admission *a = &login->admission;
+    s->token = a->token;
+    a->token = NULL;
+    take_address(login, s);
+    s->may_persist = may_persist(login->client);
+    s->expires_at = ia_revalidate_expiry(s, a->token_expires_at);
+    s->validated_generation = login->core->snapshot->generation;
+    s->by_ext_auth = login->by_ext_auth;
+    hash_token(login, s->token_hash);
+    struct ia_device *device = a->device;
+    a->device = NULL;
+    return !device || ia_client_set_device(login->core->clients, s, device);
 }
 
-static struct ia_chain *copy_chain(const struct ia_login *c)
+static struct ia_chain *copy_chain(const struct ia_chain *chain)
 {
-    size_t size = offsetof(struct ia_chain, links) + c->chain.n_links * sizeof c->chain.links[0];
+    size_t size = offsetof(struct ia_chain, links) + chain->n_links * sizeof chain->links[0];
     struct ia_chain *copy = malloc(size); /* a quarter of the whole, for most */
     if (copy)
-        memcpy(copy, &c->chain, size);
+        memcpy(copy, chain, size);
     return copy;
 }
 
-static enum ia_reason open_session(struct ia_login *c)
+/* A session of who was decided, not filled yet; NULL: out of memory. */
+static struct ia_client *new_session(struct ia_login *login)
 {
-    struct ia_chain *chain = c->leaf ? copy_chain(c) : NULL;
-    if (c->leaf && !chain)
-        return ia_login_refuse(c, IA_R_INTERNAL, "out of memory");
-    const char *username = c->token ? c->token->principal : c->device_id;
-    struct ia_client *s = ia_client_open(c->core->clients, c->client, c->token ? IA_CLIENT_APP : IA_CLIENT_DEVICE,
-                                         c->audit.client_id, username);
+    const struct ia_admission *a = &login->admission;
+    struct ia_chain *chain = a->chain ? copy_chain(a->chain) : NULL;
+    if (a->chain && !chain)
+        return NULL;
+    struct ia_client *s =
+        ia_client_open(login->core->clients, login->client, a->token ? IA_CLIENT_APP : IA_CLIENT_DEVICE, a->client_id,
+                       a->token ? a->token->principal : a->device_id);
     if (!s) {
         free(chain);
-        return ia_login_refuse(c, IA_R_INTERNAL, "out of memory");
+        return NULL;
     }
     s->chain = chain;
     s->ca_id = chain ? chain->ca_id : 0;
-    enum ia_reason reason = fill_session(c, s) ? IA_R_NONE : ia_login_refuse(c, IA_R_INTERNAL, "out of memory");
-    if (reason == IA_R_NONE && mosquitto_set_username(c->client, ia_client_username(s)) != MOSQ_ERR_SUCCESS)
-        reason = ia_login_refuse(c, IA_R_INTERNAL, "Mosquitto refused the username");
-    if (reason == IA_R_NONE) {
-        ia_revalidate(c->core, s); /* waiting for the registry may have let things change that were judged before it */
-        reason = s->disconnect_reason;
-    }
+    return s;
+}
+
+/* Waiting for the registry may have let things change that were checked before it: the steps of a live session are run
+ * at once. */
+static enum ia_reason begin_session(struct ia_login *login, struct ia_client *s)
+{
+    if (!fill_session(login, s))
+        return ia_login_refuse(login, IA_R_INTERNAL, IA_NOMEM_TEXT);
+    if (mosquitto_set_username(login->client, ia_client_username(s)) != MOSQ_ERR_SUCCESS)
+        return ia_login_refuse(login, IA_R_INTERNAL, "Mosquitto refused the username");
+    ia_revalidate(login->core, s);
+    return s->disconnect_reason;
+}
+
+static enum ia_reason open_session(struct ia_login *login)
+{
+    struct ia_client *s = new_session(login);
+    if (!s)
+        return ia_login_refuse(login, IA_R_INTERNAL, IA_NOMEM_TEXT);
+    enum ia_reason reason = begin_session(login, s);
     if (reason != IA_R_NONE) {
-        c->audit.device = NULL;
-        c->audit.principal = c->audit.app ? NULL : c->device_id;
-        ia_client_drop(c->core->clients, s); /* it never was: nothing may be derived from it later */
+        /* The texts may be those of the token that the session owns.  Nothing may be derived from it later. */
+        login->audit.principal = login->audit.app ? NULL : login->admission.device_id;
+        memcpy(login->audit.detail, login->admission.detail, sizeof login->audit.detail);
+        ia_client_drop(login->core->clients, s);
         return reason;
     }
-    ia_revalidate_note_expiry(c->core, s);
-    c->audit.principal = ia_client_username(s);
+    ia_revalidate_note_expiry(login->core, s);
+    login->audit.principal = ia_client_username(s);
     if (s->kind == IA_CLIENT_DEVICE)
-        tell_connected(c->core, s);
+        report_connected(login->core, s);
     return IA_R_NONE;
 }
 
-/* Decide, open the session, tell. */
-static enum ia_reason finish(struct ia_login *c)
+/* Decide, open the session, report. */
+static enum ia_reason finish_login(struct ia_login *login)
 {
-    enum ia_reason reason =
-        c->audit.client_id ? ia_login_decide(c) : ia_login_refuse(c, IA_R_CLIENT_ID_MISMATCH, "no client id");
+    enum ia_reason reason = ia_login_decide(login);
     if (reason == IA_R_NONE)
-        reason = open_session(c);
+        reason = open_session(login);
     if (reason == IA_R_NONE)
-        ia_report_accepted(c->core, &c->audit);
+        ia_report_accepted(login->core, &login->audit);
     else
-        ia_report_refused(c->core, &c->audit, reason);
+        ia_report_refused(login->core, &login->audit, reason);
     return reason;
 }
 
@@ -172,76 +189,85 @@ static bool is_reauthentication(struct ia_core *core, struct mosquitto *client, 
 
 /* Leave the client to the next plugin or the password file, unless it would take over what belongs to a device or
  * app. */
-static int hand_on(struct ia_login *c)
+static int defer_client(struct ia_login *login)
 {
-    const struct ia_client *ended = ia_client_find(c->core->clients, c->client);
-    bool is_its = ended && !ended->live && ended->kind == IA_CLIENT_DEFERRED && ia_client_is_of(ended, c->client);
-    if (is_its && is_brokers_own(c->core, c->client))
+    struct ia_core *core = login->core;
+    const struct ia_client *ended = ia_client_find(core->clients, login->client);
+    bool is_its = ended && !ended->live && ended->kind == IA_CLIENT_DEFERRED && ia_client_is_of(ended, login->client);
+    if (is_its && is_brokers_own(core, login->client))
         return MOSQ_ERR_PLUGIN_DEFER; /* SIGHUP, for a client that is not connected: no session of it begins */
-    const char *username = mosquitto_client_username(c->client);
+    const char *username = mosquitto_client_username(login->client);
     username = username ? username : "";
-    enum ia_reason reason = ia_login_decide_other(c, username);
-    struct ia_client *s = reason == IA_R_NONE ? ia_client_open(c->core->clients, c->client, IA_CLIENT_DEFERRED,
-                                                               c->audit.client_id, username)
+    enum ia_reason reason = ia_login_decide_deferred(login, username);
+    struct ia_client *s = reason == IA_R_NONE ? ia_client_open(core->clients, login->client, IA_CLIENT_DEFERRED,
+                                                               login->admission.client_id, username)
                                               : NULL;
     if (s) {
-        s->may_persist = may_persist(c->client);
-        take_address(c, s);
+        s->may_persist = may_persist(login->client);
+        take_address(login, s);
         return MOSQ_ERR_PLUGIN_DEFER;
     }
     if (reason == IA_R_NONE)
         reason = IA_R_INTERNAL;
-    ia_report_refused(c->core, &c->audit, reason);
-    return ia_mosq_refusal(c->client, reason);
+    ia_report_refused(core, &login->audit, reason);
+    return ia_mosq_refusal(login->client, reason);
 }
 
 /* ---- Mosquitto's questions */
+
+static bool is_deferred_login(struct ia_login *login)
+{
+    const struct ia_admission *a = &login->admission;
+    return login->core->options.defer_others && !a->token_text && a->snapshot && a->client_id &&
+           !ia_login_take_leaf(login);
+}
 
 int ia_on_basic_auth(int event, void *event_data, void *userdata)
 {
     (void)event;
     const struct mosquitto_evt_basic_auth *ev = event_data;
     struct ia_core *core = userdata;
-    struct ia_login c;
+    struct ia_login login;
     ia_replies_apply(core);
     if (is_reauthentication(core, ev->client, ev->password))
         return MOSQ_ERR_SUCCESS;
-    ia_login_init(&c, core, ev->client);
-    if (ev->password && ia_token_looks_like(ev->password, strlen(ev->password))) {
-        c.token_text = ev->password;
-        c.token_len = strlen(ev->password);
+    ia_login_init(&login, core, ev->client);
+    if (ev->password && ia_token_looks_like(ev->password, strlen(ev->password)))
+        ia_login_set_token(&login, ev->password, strlen(ev->password));
+    if (is_deferred_login(&login)) {
+        int rc = defer_client(&login);
+        ia_login_clear(&login);
+        return rc;
     }
-    if (core->options.defer_others && !c.token_text && core->snapshot && c.audit.client_id) {
-        ia_login_take_leaf(&c);
-        if (!c.leaf)
-            return hand_on(&c);
-        X509_free(c.leaf);
-        c.leaf = NULL;
-    }
-    enum ia_reason reason = finish(&c);
-    ia_login_clear(&c);
+    enum ia_reason reason = finish_login(&login);
+    ia_login_clear(&login);
     return reason == IA_R_NONE ? MOSQ_ERR_SUCCESS : ia_mosq_refusal(ev->client, reason);
 }
 
 /* Re-authentication of a live session: the same issuer and app, or it ends.  Answered with SUCCESS in any case,
- * because 2.0 would send a second CONNACK; TICK kicks. */
-static int reauthenticate(struct ia_login *c, struct ia_client *s)
+ * because 2.0 would send a second CONNACK; TICK disconnects. */
+static int reauthenticate(struct ia_login *login, struct ia_client *s)
 {
-    enum ia_reason reason = ia_login_decide_again(c, s->token->principal);
+    enum ia_reason reason = ia_login_decide_again(login, s->token->principal);
     if (reason != IA_R_NONE) {
-        c->audit.principal = ia_client_username(s);
-        ia_report_refused(c->core, &c->audit, reason);
-        ia_disconnect_mark(c->core, s, reason);
+        login->audit.principal = ia_client_username(s);
+        ia_report_refused(login->core, &login->audit, reason);
+        ia_disconnect_mark(login->core, s, reason);
         return MOSQ_ERR_SUCCESS;
     }
     ia_token_free(s->token);
-    s->token = c->token;
-    c->token = NULL;
+    s->token = login->admission.token;
+    login->admission.token = NULL;
     s->rights.generation = 0;
-    hash_token(c, s->token_hash);
-    ia_revalidate(c->core, s); /* sets its new end */
-    ia_revalidate_note_expiry(c->core, s);
+    hash_token(login, s->token_hash);
+    ia_revalidate(login->core, s); /* sets its new end */
+    ia_revalidate_note_expiry(login->core, s);
     return MOSQ_ERR_SUCCESS;
+}
+
+static bool is_live_app(const struct ia_client *s, const char *client_id)
+{
+    return s && s->live && s->kind == IA_CLIENT_APP && client_id && strcmp(s->client_id, client_id) == 0;
 }
 
 int ia_on_ext_auth_start(int event, void *event_data, void *userdata)
@@ -249,26 +275,28 @@ int ia_on_ext_auth_start(int event, void *event_data, void *userdata)
     (void)event;
     const struct mosquitto_evt_extended_auth *ev = event_data;
     struct ia_core *core = userdata;
-    struct ia_login c;
+    struct ia_login login;
+    const char *token = "";
+    size_t len = 0;
     if (!ev->auth_method || strcmp(ev->auth_method, "OAUTHBEARER") != 0)
         return MOSQ_ERR_PLUGIN_DEFER;
     ia_replies_apply(core);
-    ia_login_init(&c, core, ev->client);
-    c.by_ext_auth = true;
-    c.audit.app = true;
-    struct ia_client *s = ia_client_find(core->clients, ev->client);
-    if (!ia_bearer_token(ev->data_in, ev->data_in_len, &c.token_text, &c.token_len)) {
-        c.token_text = ""; /* decided as the malformed token that it is */
-        c.token_len = 0;
+    ia_login_init(&login, core, ev->client);
+    login.by_ext_auth = true;
+    if (!ia_bearer_token(ev->data_in, ev->data_in_len, &token, &len)) {
+        token = ""; /* decided as the malformed token that it is */
+        len = 0;
     }
+    ia_login_set_token(&login, token, len);
     int rc = MOSQ_ERR_SUCCESS;
-    if (s && s->live && s->kind == IA_CLIENT_APP && c.audit.client_id && strcmp(s->client_id, c.audit.client_id) == 0) {
-        rc = reauthenticate(&c, s);
+    struct ia_client *s = ia_client_find(core->clients, ev->client);
+    if (is_live_app(s, login.admission.client_id)) {
+        rc = reauthenticate(&login, s);
     } else {
-        enum ia_reason reason = finish(&c);
+        enum ia_reason reason = finish_login(&login);
         rc = reason == IA_R_NONE ? MOSQ_ERR_SUCCESS : ia_mosq_ext_refusal(reason);
     }
-    ia_login_clear(&c);
+    ia_login_clear(&login);
     return rc;
 }
 

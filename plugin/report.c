@@ -188,8 +188,7 @@ void ia_report_refused(struct ia_core *core, struct ia_audit_entry *attempt, enu
 
 void ia_report_ended(struct ia_core *core, const struct ia_client *session, enum ia_reason reason)
 {
-    struct ia_audit_entry a = {.client = session->client,
-                               .client_id = session->client_id,
+    struct ia_audit_entry a = {.client_id = session->client_id,
                                .address = session->address,
                                .principal = ia_client_username(session),
                                .app = session->kind == IA_CLIENT_APP};

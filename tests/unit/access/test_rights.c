@@ -182,5 +182,5 @@ static void cases(TCase *c)
 
 int main(void)
 {
-    return run_suite("bind", cases);
+    return run_suite("rights", cases);
 }
