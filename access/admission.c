@@ -2,6 +2,7 @@
 #include "access/admission.h"
 
 #include "jitr/device_check.h"
+#include "x509/validity.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -65,10 +66,10 @@ static enum ia_reason check_chain(struct ia_admission *a)
         return IA_R_NONE;
     a->ca = ia_ca_settings_find(a->snapshot->ca_settings, chain->ca_id);
     if (chain->reason == IA_R_NONE && a->chain_generation != a->snapshot->ca_generation)
-        return ia_chain_recheck(a->snapshot->cas, chain, a->now);
+        return ia_chain_revalidate(a->snapshot->cas, chain, a->now);
     if (chain->reason != IA_R_NONE)
         return ia_admission_refuse(a, chain->reason, chain->detail);
-    if (a->now > chain->not_after)
+    if (ia_x509_expired(chain->not_after, a->now))
         return ia_admission_refuse(a, IA_R_CERTIFICATE_EXPIRED, "the certificate or one above it has expired");
     return IA_R_NONE;
 }
@@ -120,29 +121,32 @@ static enum ia_reason check_identity(struct ia_admission *a)
 
 /* ---- the token */
 
-static enum ia_reason verify_token_text(struct ia_admission *a)
+static enum ia_reason verify_presented_token(struct ia_admission *a)
 {
-    struct ia_token_why why;
-    enum ia_reason reason = ia_token_cache_verify(a->tokens, a->snapshot->issuers, a->token_text, a->token_len, a->now,
-                                                  a->chain ? a->info->fingerprint : NULL, &a->token, &why);
+    struct ia_token_refusal refusal;
+    const struct ia_token_check check = {.issuers = a->snapshot->issuers,
+                                         .presented = a->presented,
+                                         .now = a->now,
+                                         .cert_sha256 = a->chain ? a->info->fingerprint : NULL};
+    enum ia_reason reason = ia_token_cache_verify(a->tokens, &check, &a->token, &refusal);
     if (reason == IA_R_NONE) {
-        a->token_expires_at = a->token->ends;
+        a->token_expires_at = a->token->expires_at;
         return reason;
     }
-    if (why.refresh)
-        (void)snprintf(a->refresh_issuer, sizeof a->refresh_issuer, "%s", why.issuer);
-    return ia_admission_refuse(a, reason, why.detail);
+    if (refusal.refresh_keys)
+        (void)snprintf(a->refresh_issuer, sizeof a->refresh_issuer, "%s", refusal.issuer);
+    return ia_admission_refuse(a, reason, refusal.detail);
 }
 
 static enum ia_reason check_token(struct ia_admission *a)
 {
-    struct ia_token_why why;
-    if (a->token_text)
-        return verify_token_text(a);
+    struct ia_token_refusal refusal;
+    if (a->presented)
+        return verify_presented_token(a);
     if (!a->token)
         return IA_R_NONE;
-    enum ia_reason reason = ia_token_recheck(a->snapshot->issuers, a->token, a->now, &a->token_expires_at, &why);
-    return reason == IA_R_NONE ? reason : ia_admission_refuse(a, reason, why.detail);
+    enum ia_reason reason = ia_token_revalidate(a->snapshot->issuers, a->token, a->now, &a->token_expires_at, &refusal);
+    return reason == IA_R_NONE ? reason : ia_admission_refuse(a, reason, refusal.detail);
 }
 
 static enum ia_reason check_same_app(struct ia_admission *a)
@@ -172,7 +176,7 @@ static enum ia_reason check_client_id(struct ia_admission *a)
     if (!a->client_id)
         return a->context == IA_ADMIT_COMMAND ? IA_R_NONE : refuse_client_id(a, "no client id");
     if (a->token)
-        return ia_token_client_id_fits(a->snapshot->issuers, a->token, a->client_id)
+        return ia_token_allows_client_id(a->snapshot->issuers, a->token, a->client_id)
                    ? IA_R_NONE
                    : refuse_client_id(a, "no client id template of the issuer fits");
     return ia_decide_client_id(a->ca, a->device_id, a->client_id)

@@ -65,9 +65,8 @@ struct ia_admission {
     uint64_t chain_generation; /* of the CAs that `chain` was verified under; 0: check it again */
     int64_t ca_id;             /* iot-auth-check, which has no chain: the CA of the certificate */
 
-    const char *token_text; /* CONNECT, AUTH: to be verified; NULL: none */
-    size_t token_len;
-    struct ia_token_cache *tokens;  /* with `token_text` */
+    struct ia_presented *presented; /* CONNECT, AUTH: the token that is to be verified; NULL: none */
+    struct ia_token_cache *tokens;  /* with `presented` */
     const char *required_principal; /* AUTH: the app that the session belongs to */
 
     struct ia_device *device; /* the record: a fact of a live session, a will and the command; else found by the hook */

@@ -142,7 +142,7 @@ static void request_issuer_keys(struct ia_core *core, const char *issuer)
     core->keys_asked[slot].at_us = now;
     struct ia_request *request = ia_request_new(IA_REQUEST_KEYS, NULL);
     if (request)
-        (void)snprintf(request->name, sizeof request->name, "%s", issuer);
+        (void)snprintf(request->issuer, sizeof request->issuer, "%s", issuer);
     (void)ia_worker_ask(core->worker, request);
 }
 
@@ -188,7 +188,7 @@ static void take_leaf_if_ready(struct ia_login *login)
 enum ia_reason ia_login_decide(struct ia_login *login)
 {
     take_leaf_if_ready(login);
-    return decide_login(login, login->admission.token_text ? IA_ADMIT_APP : IA_ADMIT_DEVICE);
+    return decide_login(login, login->admission.presented ? IA_ADMIT_APP : IA_ADMIT_DEVICE);
 }
 
 enum ia_reason ia_login_decide_again(struct ia_login *login, const char *principal)
@@ -206,10 +206,11 @@ enum ia_reason ia_login_decide_deferred(struct ia_login *login, const char *user
 
 /* ---- */
 
-void ia_login_set_token(struct ia_login *login, const char *text, size_t len)
+void ia_login_present(struct ia_login *login, const char *text, size_t len, bool required)
 {
-    login->admission.token_text = text;
-    login->admission.token_len = len;
+    ia_token_cache_classify(login->core->tokens, text, len, &login->presented);
+    if (required || login->presented.kind == IA_PRESENTED_TOKEN)
+        login->admission.presented = &login->presented;
 }
 
 void ia_login_init(struct ia_login *login, struct ia_core *core, struct mosquitto *client)
@@ -238,4 +239,5 @@ void ia_login_clear(struct ia_login *login)
     X509_free(login->admission.leaf);
     ia_device_free(login->admission.device);
     ia_token_free(login->admission.token);
+    ia_presented_clear(&login->presented);
 }

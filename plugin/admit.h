@@ -12,7 +12,8 @@ struct ia_login {
     struct mosquitto *client;
     struct ia_admission admission;
     struct ia_admission_hooks hooks;
-    struct ia_audit_entry audit; /* filled when decided */
+    struct ia_audit_entry audit;   /* filled when decided */
+    struct ia_presented presented; /* password or authentication data */
     bool by_ext_auth;
     struct ia_chain chain;    /* of the leaf, once verified */
     struct ia_cert_info info; /* of the leaf */
@@ -22,8 +23,9 @@ struct ia_login {
 void ia_login_init(struct ia_login *login, struct ia_core *core, struct mosquitto *client);
 void ia_login_clear(struct ia_login *login);
 
-/* The token that the client presents, borrowed; makes it an app. */
-void ia_login_set_token(struct ia_login *login, const char *text, size_t len);
+/* The client presents this text, which must live until ia_login_clear: a token makes it an app, anything else counts
+ * for nothing.  `required`: it must be a token. */
+void ia_login_present(struct ia_login *login, const char *text, size_t len, bool required);
 
 /* Take over the client's certificate, if it is a credential here.  True: it is. */
 bool ia_login_take_leaf(struct ia_login *login);

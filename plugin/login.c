@@ -17,8 +17,8 @@ static void report_connected(struct ia_core *core, const struct ia_client *s)
 {
     struct ia_request *request = ia_request_new(IA_REQUEST_CONNECTED, NULL);
     if (request) {
-        (void)snprintf(request->name, sizeof request->name, "%s", ia_client_username(s));
-        request->at_us = ia_wall_us();
+        (void)snprintf(request->connected.device_id, sizeof request->connected.device_id, "%s", ia_client_username(s));
+        request->connected.at_us = ia_wall_us();
     }
     (void)ia_worker_ask(core->worker, request);
     struct ia_device *kept = ia_device_cache_find(core->devices, s->device->fingerprint);
@@ -30,8 +30,8 @@ static void hash_token(const struct ia_login *login, uint8_t out[32])
 {
     const struct ia_admission *a = &login->admission;
     memset(out, 0, 32);
-    if (a->token_text)
-        SHA256((const unsigned char *)a->token_text, a->token_len, out);
+    if (a->presented)
+        SHA256((const unsigned char *)a->presented->text, a->presented->len, out);
 }
 
 /* May Mosquitto keep something under this client's id when it is gone?  How long an MQTT 5 session lasts a plugin
@@ -218,7 +218,7 @@ static int defer_client(struct ia_login *login)
 static bool is_deferred_login(struct ia_login *login)
 {
     const struct ia_admission *a = &login->admission;
-    return login->core->options.defer_others && !a->token_text && a->snapshot && a->client_id &&
+    return login->core->options.defer_others && !a->presented && a->snapshot && a->client_id &&
            !ia_login_take_leaf(login);
 }
 
@@ -232,8 +232,8 @@ int ia_on_basic_auth(int event, void *event_data, void *userdata)
     if (is_reauthentication(core, ev->client, ev->password))
         return MOSQ_ERR_SUCCESS;
     ia_login_init(&login, core, ev->client);
-    if (ev->password && ia_token_looks_like(ev->password, strlen(ev->password)))
-        ia_login_set_token(&login, ev->password, strlen(ev->password));
+    if (ev->password)
+        ia_login_present(&login, ev->password, strlen(ev->password), false);
     if (is_deferred_login(&login)) {
         int rc = defer_client(&login);
         ia_login_clear(&login);
@@ -283,11 +283,8 @@ int ia_on_ext_auth_start(int event, void *event_data, void *userdata)
     ia_replies_apply(core);
     ia_login_init(&login, core, ev->client);
     login.by_ext_auth = true;
-    if (!ia_bearer_token(ev->data_in, ev->data_in_len, &token, &len)) {
-        token = ""; /* decided as the malformed token that it is */
-        len = 0;
-    }
-    ia_login_set_token(&login, token, len);
+    (void)ia_bearer_token(ev->data_in, ev->data_in_len, &token, &len); /* stays empty: refused as a malformed token */
+    ia_login_present(&login, token, len, true);
     int rc = MOSQ_ERR_SUCCESS;
     struct ia_client *s = ia_client_find(core->clients, ev->client);
     if (is_live_app(s, login.admission.client_id)) {

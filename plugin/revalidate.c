@@ -5,6 +5,7 @@
 #include "plugin/core.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/report.h"
+#include "x509/validity.h"
 
 #define TICK_MISSING_US 2000000
 
@@ -77,7 +78,7 @@ static enum ia_reason end_of(const struct ia_client *s, int64_t now)
 {
     if (now < s->expires_at)
         return IA_R_NONE;
-    return s->chain && now > s->chain->not_after ? IA_R_CERTIFICATE_EXPIRED : IA_R_TOKEN_EXPIRED;
+    return s->chain && ia_x509_expired(s->chain->not_after, now) ? IA_R_CERTIFICATE_EXPIRED : IA_R_TOKEN_EXPIRED;
 }
 
 /* One session's turn in the round: is it at its end, is it to be judged anew? */

@@ -279,8 +279,8 @@ def named_in(file, begin, end, pattern):
 def test_templates_of_a_ca_may_use_the_variables_that_the_plugin_knows(scratch):
     """SQL accepted certificate fields in client id templates; the plugin, which has no certificate there, refused the CA."""
     compared = r'strcmp\(name, "([^"]+)"\)'
-    client_id = named_in("jitr/profile.c", "static bool client_id_variable_known(", "\n}", compared)
-    certificate = (named_in("jitr/profile.c", "static bool certificate_variable_known(", "\n}", compared)
+    client_id = named_in("jitr/ca_settings.c", "static bool client_id_variable_known(", "\n}", compared)
+    certificate = (named_in("jitr/ca_settings.c", "static bool certificate_variable_known(", "\n}", compared)
                    + named_in("x509/identity.c", "names[IA_ID_FIELDS] = {", "\n}", '= "([^"]+)"'))
     assert sorted(scratch.one("SELECT iot_auth.client_id_variables()").split()) == sorted(client_id)
     assert sorted(scratch.one("SELECT iot_auth.certificate_variables()").split()) == sorted(certificate)
