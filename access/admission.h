@@ -16,8 +16,6 @@
 #include "oauth/token_cache.h"
 #include "x509/chain.h"
 
-#include <openssl/x509.h>
-
 /* For whom the question is asked. */
 enum ia_admission_context {
     IA_ADMIT_DEVICE,   /* CONNECT without a token: with a certificate, or with no credential at all */

@@ -7,7 +7,7 @@
 #include "jitr/device.h"
 #include "oauth/token.h"
 
-/* Where a broker publishes events unless its option event_prefix says otherwise. */
+/* Where a broker publishes events unless its option event_prefix says otherwise; a test compares it with the option. */
 #define IA_EVENT_PREFIX_DEFAULT "$iot-auth/events"
 
 /* Is this a topic of events?  Only the broker publishes those, whatever the rules say. */

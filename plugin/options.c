@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: ISC
 #include "plugin/options.h"
 
-#include "access/rights.h"
 #include "common/str.h"
 
 #include <errno.h>
@@ -135,7 +134,7 @@ static const struct option table[] = {
     {"other_clients", parse_others, FIELD(defer_others), "deny", 0, 0},
     {"jwks_ca_file", parse_file, FIELD(worker.jwks_ca_file), NULL, 0, 0},
     {"insecure_http_jwks", parse_switch, FIELD(worker.insecure_http_jwks), "off", 0, 0},
-    {"event_prefix", parse_topic, FIELD(event_prefix), IA_EVENT_PREFIX_DEFAULT, 0, 0},
+    {"event_prefix", parse_topic, FIELD(event_prefix), "$iot-auth/events", 0, 0},
     {"log_format", parse_format, FIELD(log_json), "text", 0, 0},
 };
 #define N_OPTIONS (sizeof table / sizeof table[0])
