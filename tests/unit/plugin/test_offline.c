@@ -364,5 +364,5 @@ static void cases(TCase *c)
 
 int main(void)
 {
-    return run_suite("absent", cases);
+    return run_suite("offline", cases);
 }
