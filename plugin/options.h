@@ -24,6 +24,7 @@ struct ia_options {
     uint16_t gate_ports[IA_GATE_PORTS_MAX];
     unsigned n_gate_ports;
     bool defer_others;
+    bool http_api_loopback;
     char *event_prefix;
     bool log_json;
 };
