@@ -11,7 +11,8 @@
 #include <string.h>
 #include <uthash.h>
 
-/* A PEM text and what it parsed to. */
+/* A row's PEM text and what it parsed to.  The text of a CRL, which may be large, is not kept when it parsed: the CRL
+ * knows its text again. */
 struct parsed {
     int64_t id;
     char *pem;
@@ -69,12 +70,17 @@ void ia_builder_free(struct ia_builder *builder)
     free(builder);
 }
 
+static bool is_parsed_from(const struct parsed *p, const char *pem)
+{
+    return p->crl ? ia_crl_is_from(p->crl, pem) : strcmp(p->pem, pem) == 0;
+}
+
 /* The entry of that row, with pem as its text; *fresh tells that it has yet to be parsed.  NULL when out of memory. */
 static struct parsed *entry(struct parsed **table, int64_t id, const char *pem, uint64_t round, bool *fresh)
 {
     struct parsed *p = NULL;
     HASH_FIND(hh, *table, &id, sizeof id, p);
-    *fresh = !p || strcmp(p->pem, pem) != 0;
+    *fresh = !p || !is_parsed_from(p, pem);
     if (p && *fresh) {
         HASH_DEL(*table, p);
         parsed_free(p);
@@ -120,7 +126,13 @@ static struct parsed *parse_crl(struct ia_builder *b, const struct ia_crl_row *r
 {
     bool fresh;
     struct parsed *p = entry(&b->crls, row->crl_id, row->pem, b->round, &fresh);
-    return p && fresh ? keep_parsed(&b->crls, p, ia_crl_parse_pem(row->pem, &p->crl, &p->wrong)) : p;
+    if (p && fresh)
+        p = keep_parsed(&b->crls, p, ia_crl_parse_pem(row->pem, &p->crl, &p->wrong));
+    if (p && p->crl) {
+        free(p->pem);
+        p->pem = NULL;
+    }
+    return p;
 }
 
 /* One CA under construction: its row, what its certificate parsed to and the first thing that is wrong with it. */
@@ -164,7 +176,8 @@ static int by_ca(const void *a, const void *b)
 }
 
 /* Parse the CRLs into list[], those of one CA side by side.  Returns how many, or -1 when out of memory. */
-static int collect_crls(struct ia_builder *b, const struct ia_rows *rows, struct drafts *drafts, struct ia_crl **list)
+static int collect_crls(struct ia_builder *b, const struct ia_rows *rows, struct drafts *drafts,
+                        struct ia_crl_spec *list)
 {
     const struct ia_crl_row **sorted = calloc(rows->n_crls + 1, sizeof *sorted);
     if (!sorted)
@@ -183,15 +196,15 @@ static int collect_crls(struct ia_builder *b, const struct ia_rows *rows, struct
         } else if (d) {
             if (d->n_crls++ == 0)
                 d->first_crl = (size_t)n;
-            list[n++] = p->crl;
+            list[n++] = (struct ia_crl_spec){.crl = p->crl, .pem = sorted[i]->pem};
         }
     }
     free(sorted);
     return n;
 }
 
-static enum ia_rc build_ca_set(struct drafts *drafts, struct ia_crl **crls, int64_t now, struct ia_ca_set **out,
-                               struct ia_err *err)
+static enum ia_rc build_ca_set(struct drafts *drafts, const struct ia_crl_spec *crls, int64_t now,
+                               struct ia_ca_set **out, struct ia_err *err)
 {
     struct ia_ca_spec *specs = calloc(drafts->n + 1, sizeof *specs);
     if (!specs)
@@ -203,6 +216,7 @@ static enum ia_rc build_ca_set(struct drafts *drafts, struct ia_crl **crls, int6
             continue;
         specs[n++] = (struct ia_ca_spec){.ca_id = d->row->ca_id,
                                          .active = d->row->status == IA_CA_ACTIVE,
+                                         .revoked = d->row->status == IA_CA_REVOKED,
                                          .cert = d->parsed->cert,
                                          .crls = crls + d->first_crl,
                                          .n_crls = d->n_crls};
@@ -255,7 +269,7 @@ static enum ia_rc build_cas(struct ia_builder *b, const struct ia_rows *rows, in
                             const struct ia_row_problem_sink *sink, struct ia_snapshot *fresh, struct ia_err *err)
 {
     struct drafts drafts = {.list = calloc(rows->n_cas + 1, sizeof(struct draft))};
-    struct ia_crl **crls = calloc(rows->n_crls + 1, sizeof *crls);
+    struct ia_crl_spec *crls = calloc(rows->n_crls + 1, sizeof *crls);
     enum ia_rc rc = drafts.list && crls ? draft_cas(b, rows, &drafts, err) : ia_fail(err, IA_NOMEM, "out of memory");
     if (rc == IA_OK && collect_crls(b, rows, &drafts, crls) < 0)
         rc = ia_fail(err, IA_NOMEM, "out of memory");
