@@ -262,7 +262,7 @@ static void run_connected(struct ia_worker *w, struct ia_err *err)
     while (rc == IA_OK && !is_ending(w)) {
         rc = turn(w, err);
         if (rc == IA_OK)
-            rc = ia_db_wait(w->db, idle_ms(w), err);
+            rc = ia_db_wait(w->db, -1, idle_ms(w), err);
     }
     if (rc == IA_OK)
         write_the_rest(w);
@@ -284,7 +284,7 @@ static void pause_disconnected(struct ia_worker *w)
             return;
         if (ia_fetcher_busy(w->fetcher))
             left = least(left, FETCH_STEP_MS);
-        if (ia_db_wait(w->db, (int)left, &ignored) != IA_OK)
+        if (ia_db_wait(w->db, -1, (int)left, &ignored) != IA_OK)
             return;
     }
 }
