@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FETCH_STEP_MS 20
-
 struct ia_config_sync {
     struct ia_db *db;
     struct ia_outbox *outbox;
@@ -217,10 +215,12 @@ void ia_config_sync_adopt_keys(struct ia_config_sync *sync)
 
 int64_t ia_config_sync_fetch_wait_ms(const struct ia_config_sync *sync)
 {
-    int64_t wait = ia_refresh_wait_ms(sync->refresh, ia_monotonic_ms());
-    if (!ia_fetcher_busy(sync->fetcher))
-        return wait;
-    return wait < 0 || wait > FETCH_STEP_MS ? FETCH_STEP_MS : wait;
+    return ia_refresh_wait_ms(sync->refresh, ia_monotonic_ms());
+}
+
+int ia_config_sync_fetch_fd(const struct ia_config_sync *sync)
+{
+    return ia_fetcher_fd(sync->fetcher);
 }
 
 void ia_config_sync_stop_fetches(struct ia_config_sync *sync)

@@ -39,7 +39,9 @@ void ia_config_sync_run_fetches(struct ia_config_sync *sync);
 /* Without the database: build the issuers with the keys fetched since from the rows read last, and send a snapshot. */
 void ia_config_sync_adopt_keys(struct ia_config_sync *sync);
 
-/* Milliseconds until ia_config_sync_run_fetches has something to do, -1: never. */
+/* ia_config_sync_run_fetches has something to do when this descriptor is readable (-1: not yet), or after so many
+ * milliseconds (-1: never). */
+int ia_config_sync_fetch_fd(const struct ia_config_sync *sync);
 int64_t ia_config_sync_fetch_wait_ms(const struct ia_config_sync *sync);
 
 /* Abort the fetches and close their sockets, which belong to the worker thread's descriptor table. */

@@ -275,7 +275,7 @@ static void run_connected(struct ia_main_loop *loop, struct ia_err *err)
     while (rc == IA_OK && !is_ending(loop)) {
         rc = run_turn(loop, err);
         if (rc == IA_OK)
-            rc = ia_db_wait(loop->db, -1, idle_ms(loop), err);
+            rc = ia_db_wait(loop->db, ia_config_sync_fetch_fd(loop->config), idle_ms(loop), err);
     }
     if (rc == IA_OK)
         write_remaining_rows(loop);
@@ -305,7 +305,7 @@ static void pause_disconnected(struct ia_main_loop *loop)
         if (left <= 0)
             return;
         left = sooner(left, ia_config_sync_fetch_wait_ms(loop->config));
-        if (ia_db_wait(loop->db, -1, (int)left, &ignored) != IA_OK)
+        if (ia_db_wait(loop->db, ia_config_sync_fetch_fd(loop->config), (int)left, &ignored) != IA_OK)
             return;
     }
 }
