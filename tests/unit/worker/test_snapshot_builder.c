@@ -189,7 +189,7 @@ static enum ia_reason verdict(const struct ia_snapshot *snapshot, const char *le
     return chain.reason;
 }
 
-START_TEST(snapshot_of_no_rows_is_whole_and_admits_nobody)
+START_TEST(snapshot_of_no_rows_is_complete_and_admits_no_device)
 {
     struct ia_snapshot *s = build();
     ck_assert(s->cas && s->ca_settings && s->policy && s->ips && s->issuers);
@@ -281,7 +281,7 @@ START_TEST(bad_ca_is_reported_until_its_row_says_so_and_spares_the_others)
 }
 END_TEST
 
-START_TEST(mended_ca_has_its_problem_taken_back)
+START_TEST(corrected_ca_has_its_problem_cleared)
 {
     struct ia_ca_row *row = add_ca(1, "root");
     row->problem = "it was not a certificate";
@@ -478,7 +478,7 @@ START_TEST(certificates_and_lists_are_parsed_once)
     ck_assert_uint_eq(n_parsed, 1);
     rows.n_cas = 1; /* deleted … */
     ia_snapshot_free(build());
-    rows.n_cas = 3; /* … and there again: what nobody used was forgotten */
+    rows.n_cas = 3; /* … and there again: an unused entry was forgotten */
     ia_snapshot_free(build());
     ck_assert_uint_eq(n_parsed, 2);
 }
@@ -573,7 +573,8 @@ static const char *keep_second(long n)
     return texts[n % 2];
 }
 
-/* What was not parsed for lack of memory was remembered as a bad certificate, and its CA admitted nobody for ever. */
+/* A certificate that was not parsed because an allocation failed was remembered as a bad certificate, and its CA
+ * admitted no device from then on. */
 START_TEST(builder_recovers_from_an_allocation_failure)
 {
     add_ca(1, "root");
@@ -593,7 +594,7 @@ START_TEST(builder_recovers_from_an_allocation_failure)
         ck_assert_uint_gt(s->ca_generation, good->ca_generation);
         ia_snapshot_free(s);
         s = NULL;
-        cas[1].pem = keep_second(n); /* parsed anew in the next round */
+        cas[1].pem = keep_second(n); /* parsed again in the next round */
     }
     ia_snapshot_free(good);
 }
@@ -602,11 +603,11 @@ END_TEST
 static void cases(TCase *c)
 {
     tcase_add_checked_fixture(c, set_up, tear_down);
-    tcase_add_test(c, snapshot_of_no_rows_is_whole_and_admits_nobody);
+    tcase_add_test(c, snapshot_of_no_rows_is_complete_and_admits_no_device);
     tcase_add_test(c, good_rows_are_reported_once_for_their_columns);
     tcase_add_loop_test(c, bad_ca_is_reported_until_its_row_says_so_and_spares_the_others, 0,
                         (int)(sizeof bad_cas / sizeof bad_cas[0]));
-    tcase_add_test(c, mended_ca_has_its_problem_taken_back);
+    tcase_add_test(c, corrected_ca_has_its_problem_cleared);
     tcase_add_test(c, crls_belong_to_their_ca_whatever_the_order_of_rows);
     tcase_add_test(c, bad_crl_is_reported_and_loses_neither_its_ca_nor_the_good_one);
     tcase_add_test(c, bad_rule_silences_its_role_alone_and_is_reported_once);

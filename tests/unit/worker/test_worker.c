@@ -207,7 +207,7 @@ static void start_on_kit(void)
     start(database);
 }
 
-/* In this order: nobody is asked to register under a configuration that is not there yet. */
+/* In this order: no device is registered under a configuration that the broker does not have yet. */
 START_TEST(worker_begins_with_snapshot_state_and_all_devices)
 {
     start_on_kit();
@@ -320,8 +320,8 @@ START_TEST(events_are_written_also_those_of_the_last_moment)
 }
 END_TEST
 
-/* A queue that nobody reads must not keep the thread from its end. */
-START_TEST(worker_stops_while_nobody_takes_its_replies)
+/* A full queue must not prevent the end of the thread. */
+START_TEST(worker_stops_while_its_replies_are_not_taken)
 {
     start_on_kit();
     await(IA_REPLY_RESYNC_END);
@@ -470,7 +470,7 @@ static void add_cases(Suite *s)
     tcase_add_test(with, refused_registration_has_the_registrys_reason);
     tcase_add_test(with, change_of_configuration_brings_a_snapshot);
     tcase_add_test(with, events_are_written_also_those_of_the_last_moment);
-    tcase_add_test(with, worker_stops_while_nobody_takes_its_replies);
+    tcase_add_test(with, worker_stops_while_its_replies_are_not_taken);
     tcase_add_test(with, connection_that_is_cut_is_reported_and_made_again);
     tcase_add_test(with, connection_goes_on_under_the_last_configuration_while_that_is_locked);
     tcase_add_test(with, first_configuration_that_is_locked_is_reported_and_waited_for);
