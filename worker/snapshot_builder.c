@@ -98,8 +98,10 @@ static enum ia_rc build_policy(struct ia_builder *b, const struct ia_rows *rows,
         free(found.texts);
         return ia_nomem(err);
     }
-    enum ia_rc rc =
-        ia_policy_build(roles, n_roles, rows->rules, rows->n_rules, note_rule_problem, &found, &fresh->policy, err);
+    const struct ia_policy_spec spec = {
+        .roles = roles, .n_roles = n_roles, .rules = rows->rules, .n_rules = rows->n_rules};
+    const struct ia_problem_callback note = {note_rule_problem, &found};
+    enum ia_rc rc = ia_policy_build(&spec, &note, &fresh->policy, err);
     for (size_t i = 0; i < rows->n_rules; i++) {
         if (rc == IA_OK && !is_same_problem(found.texts[i], rows->rule_problems[i]))
             ia_problem_report(&problems->rule, rows->rules[i].rule_id, found.texts[i]);
@@ -107,20 +109,6 @@ static enum ia_rc build_policy(struct ia_builder *b, const struct ia_rows *rows,
     }
     free(found.texts);
     return rc;
-}
-
-/* ---- address rules */
-
-static void report_ip_rule(void *ctx, int64_t rule_id, const char *text)
-{
-    ia_problem_report(ctx, rule_id, text);
-}
-
-static enum ia_rc build_ips(const struct ia_rows *rows, const struct ia_row_problems *problems,
-                            struct ia_snapshot *fresh, struct ia_err *err)
-{
-    struct ia_problem_callback to = problems->ip_rule;
-    return ia_ip_set_build(rows->ips, rows->n_ips, report_ip_rule, &to, &fresh->ips, err);
 }
 
 /* ---- issuers */
@@ -274,7 +262,7 @@ enum ia_rc ia_builder_build(struct ia_builder *builder, unsigned parts, const st
     if (rc == IA_OK && (parts & IA_LOAD_POLICY))
         rc = build_policy(builder, rows, problems, &fresh, err);
     if (rc == IA_OK && (parts & IA_LOAD_IPS))
-        rc = build_ips(rows, problems, &fresh, err);
+        rc = ia_ip_set_build(rows->ips, rows->n_ips, &problems->ip_rule, &fresh.ips, err);
     if (rc == IA_OK && (parts & IA_LOAD_ISSUERS))
         rc = build_issuers(rows, refresh, problems, &fresh, err);
     keep_parts(builder, &fresh);
