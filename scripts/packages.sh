@@ -5,7 +5,7 @@
 PACKAGES_BUILD="gcc cmake ninja-build pkg-config libc6-dev libssl-dev libpq-dev libjansson-dev libcurl4-openssl-dev
     mosquitto-dev libmosquitto-dev uthash-dev check libjwt-dev"
 PACKAGES_RUN="mosquitto mosquitto-clients postgresql-15 postgresql-client-15 openssl util-linux"
-PACKAGES_TEST="clang-format git python3 python3-pytest python3-cryptography python3-psycopg2 python3-paho-mqtt
+PACKAGES_TEST="clang-format universal-ctags git python3 python3-pytest python3-cryptography python3-psycopg2 python3-paho-mqtt
     python3-jwt
     debootstrap dpkg-dev file softhsm2 opensc libengine-pkcs11-openssl"
 
