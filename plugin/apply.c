@@ -236,6 +236,19 @@ static void adopt(struct ia_core *core, struct ia_reply *reply)
 
 /* ---- one reply after the other */
 
+static int mosquitto_level(enum ia_log_level level)
+{
+    switch (level) {
+    case IA_LOG_NOTICE:
+        return MOSQ_LOG_NOTICE;
+    case IA_LOG_WARNING:
+        return MOSQ_LOG_WARNING;
+    case IA_LOG_ERROR:
+        break;
+    }
+    return MOSQ_LOG_ERR;
+}
+
 static void apply(struct ia_core *core, struct ia_reply *reply)
 {
     switch (reply->kind) {
@@ -266,7 +279,7 @@ static void apply(struct ia_core *core, struct ia_reply *reply)
         core->db_contact_s = ia_wall_s();
         break;
     case IA_REPLY_LOG:
-        ia_log(reply->level, "%s", reply->text);
+        ia_log(mosquitto_level(reply->level), "%s", reply->text);
         break;
     case IA_REPLY_EVENT:
         ia_report_publish(core, reply->name, reply->text);

@@ -42,6 +42,9 @@ struct ia_request {
     char text[]; /* JSON */
 };
 
+/* Of a log line that the broker thread writes for the worker: Mosquitto's log functions belong to that thread. */
+enum ia_log_level { IA_LOG_NOTICE, IA_LOG_WARNING, IA_LOG_ERROR };
+
 enum ia_reply_kind {
     IA_REPLY_SNAPSHOT,
     IA_REPLY_ANSWER,       /* to a look-up or registration */
@@ -68,7 +71,7 @@ struct ia_reply {
     bool registering;      /* an answer to REGISTER, not to LOOKUP */
     bool registered;       /* an answer: registered just now */
     bool up;
-    int level;                   /* of a log line */
+    enum ia_log_level level;     /* of a log line */
     char name[IA_VALUE_MAX + 1]; /* kind of an event */
     char text[];                 /* of a log line, event, or the detail of an answer */
 };

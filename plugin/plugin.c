@@ -163,7 +163,7 @@ static enum ia_rc start(struct ia_core *core, const struct mosquitto_opt *option
     if (rc == IA_OK)
         rc = make_parts(core, err);
     if (rc == IA_OK)
-        rc = ia_worker_start(&core->options, &core->worker, err);
+        rc = ia_worker_start(&core->options.worker, &core->worker, err);
     if (rc == IA_OK && core->options.gate != IA_GATE_OFF)
         rc = ia_gate_open(&core->options, &hooks, err);
     if (rc == IA_OK)

@@ -68,7 +68,7 @@ static void describe(struct ia_json_out *j, const struct ia_core *core, const st
         ia_json_out_text(j, "reason", ia_reason_name(reason));
     if (a->detail[0])
         ia_json_out_text(j, "detail", a->detail);
-    ia_json_out_text(j, "node", core->options.node_name);
+    ia_json_out_text(j, "node", core->options.worker.node_name);
     ia_json_out_text(j, "at", ia_rfc3339(at_us, at));
 }
 
@@ -232,7 +232,7 @@ void ia_report_registered(struct ia_core *core, const struct ia_device *device)
     ia_json_out_text(&j, "ca_fingerprint", ca ? ca->fingerprint_hex : NULL);
     ia_json_out_text(&j, "status", status_name(device->status));
     ia_json_out_text(&j, "tenant", ia_device_tenant(device));
-    ia_json_out_text(&j, "node", core->options.node_name);
+    ia_json_out_text(&j, "node", core->options.worker.node_name);
     ia_json_out_text(&j, "at", ia_rfc3339(ia_wall_us(), at));
     const char *json = ia_json_out_end(&j);
     if (json)

@@ -40,7 +40,7 @@ void ia_worker_send(struct ia_worker *w, struct ia_reply *reply)
         ia_waker_wake();
 }
 
-void ia_worker_say(struct ia_worker *w, int level, const char *text)
+void ia_worker_say(struct ia_worker *w, enum ia_log_level level, const char *text)
 {
     struct ia_reply *reply = ia_reply_new(IA_REPLY_LOG, text);
     if (reply)
@@ -67,7 +67,7 @@ static bool is_news(struct ia_worker *w, const char *text)
     return true;
 }
 
-static void tell_trouble(struct ia_worker *w, int level, const char *what, const struct ia_err *err)
+static void tell_trouble(struct ia_worker *w, enum ia_log_level level, const char *what, const struct ia_err *err)
 {
     char line[256];
     (void)snprintf(line, sizeof line, "%s: %s", what, err->msg);
@@ -78,7 +78,7 @@ static void tell_trouble(struct ia_worker *w, int level, const char *what, const
 static void tell_well(struct ia_worker *w, const char *text)
 {
     if (w->n_troubles)
-        ia_worker_say(w, MOSQ_LOG_NOTICE, text);
+        ia_worker_say(w, IA_LOG_NOTICE, text);
     w->n_troubles = 0;
     w->busy = false;
 }
@@ -199,7 +199,7 @@ static enum ia_rc take_step(struct ia_worker *w, size_t i, struct ia_err *err)
     enum ia_rc rc = steps[i].run(w, err);
     if (rc != IA_UNAVAILABLE || !ia_db_connected(w->db))
         return rc;
-    tell_trouble(w, MOSQ_LOG_WARNING, "the database is busy", err);
+    tell_trouble(w, IA_LOG_WARNING, "the database is busy", err);
     w->not_before_ms[i] = ia_worker_now_ms() + BUSY_MS;
     w->busy = true;
     return IA_OK;
@@ -319,7 +319,7 @@ static void *worker_main(void *arg)
         ia_db_disconnect(w->db);
         w->walking = false;
         (void)tell_state(w, false, NULL); /* it is told after each attempt */
-        tell_trouble(w, MOSQ_LOG_ERR, w->was_up ? "lost the database" : "no database", &err);
+        tell_trouble(w, IA_LOG_ERROR, w->was_up ? "lost the database" : "no database", &err);
         w->was_up = false;
         pause_disconnected(w);
     }
@@ -350,7 +350,7 @@ static void worker_free(struct ia_worker *w)
     free(w);
 }
 
-static enum ia_rc worker_init(struct ia_worker *w, const struct ia_options *options, struct ia_err *err)
+static enum ia_rc worker_init(struct ia_worker *w, const struct ia_worker_options *options, struct ia_err *err)
 {
     w->options = options;
     w->events_from = INT64_MAX;
@@ -387,7 +387,7 @@ static int create_thread(struct ia_worker *w)
     return rc;
 }
 
-enum ia_rc ia_worker_start(const struct ia_options *options, struct ia_worker **out, struct ia_err *err)
+enum ia_rc ia_worker_start(const struct ia_worker_options *options, struct ia_worker **out, struct ia_err *err)
 {
     struct ia_worker *w = calloc(1, sizeof *w);
     if (!w)

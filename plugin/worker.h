@@ -6,12 +6,19 @@
 
 #include "common/error.h"
 #include "plugin/message.h"
-#include "plugin/options.h"
 
 struct ia_worker;
 
+struct ia_worker_options {
+    char *db_conninfo; /* secret */
+    char *node_name;
+    char *jwks_ca_file; /* NULL: the system's CAs */
+    bool insecure_http_jwks;
+};
+
 /* Start the thread.  It connects, loads and goes on trying for ever.  `options` must outlive it. */
-IA_MUST_USE enum ia_rc ia_worker_start(const struct ia_options *options, struct ia_worker **out, struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_worker_start(const struct ia_worker_options *options, struct ia_worker **out,
+                                       struct ia_err *err);
 
 /* Give a request over.  False when too many are waiting: the request has been freed.  Broker thread. */
 bool ia_worker_ask(struct ia_worker *worker, struct ia_request *request);

@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "plugin/outbox.h"
+#include "plugin/snapshot_builder.h"
 #include "plugin/worker.h"
 #include "sql/db.h"
 #include "sql/devices.h"
@@ -21,7 +22,7 @@
 #define IA_STEPS           7
 
 struct ia_worker {
-    const struct ia_options *options;
+    const struct ia_worker_options *options;
     pthread_t thread;
     atomic_bool leaving; /* finish what is begun, write what is queued */
     atomic_bool stop;    /* at once */
@@ -74,7 +75,7 @@ static inline int64_t ia_worker_now_ms(void)
 
 /* Takes the reply over; NULL is fine.  Waits while too many are queued. */
 void ia_worker_send(struct ia_worker *w, struct ia_reply *reply);
-void ia_worker_say(struct ia_worker *w, int level, const char *text);
+void ia_worker_say(struct ia_worker *w, enum ia_log_level level, const char *text);
 
 /* ---- worker_load.c: configuration */
 

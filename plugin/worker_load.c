@@ -16,7 +16,7 @@ static void ca_problem(void *ctx, const struct ia_ca_row *row, const struct ia_c
         return;
     char line[512];
     (void)snprintf(line, sizeof line, "CA %s: %s (see iot_auth.ca.problem)", row->name, problem);
-    ia_worker_say(w, MOSQ_LOG_WARNING, line);
+    ia_worker_say(w, IA_LOG_WARNING, line);
 }
 
 static void rule_problem(void *ctx, int64_t rule_id, const char *problem)
@@ -28,7 +28,7 @@ static void rule_problem(void *ctx, int64_t rule_id, const char *problem)
     char line[320];
     (void)snprintf(line, sizeof line, "rule %lld: %s: its role denies everything (see iot_auth.role_rule.problem)",
                    (long long)rule_id, problem);
-    ia_worker_say(w, MOSQ_LOG_WARNING, line);
+    ia_worker_say(w, IA_LOG_WARNING, line);
 }
 
 static void issuer_problem(void *ctx, const char *name, const char *problem)
@@ -39,12 +39,12 @@ static void issuer_problem(void *ctx, const char *name, const char *problem)
         return;
     char line[IA_ISSUER_TEXT_MAX + 256];
     (void)snprintf(line, sizeof line, "issuer %s: %s (see iot_auth.oauth_issuer.problem)", name, problem);
-    ia_worker_say(w, MOSQ_LOG_WARNING, line);
+    ia_worker_say(w, IA_LOG_WARNING, line);
 }
 
 static void note(void *ctx, const char *text)
 {
-    ia_worker_say(ctx, MOSQ_LOG_WARNING, text);
+    ia_worker_say(ctx, IA_LOG_WARNING, text);
 }
 
 /* Tell the fetcher which issuers have their keys elsewhere. */
@@ -85,7 +85,7 @@ static void ignore_issuer(void *ctx, const char *name, const char *problem)
 
 enum ia_rc ia_worker_reload(struct ia_worker *w, struct ia_err *err)
 {
-    const struct ia_problem_sink sink = {
+    const struct ia_row_problem_sink sink = {
         .ctx = w, .ca = ca_problem, .rule = rule_problem, .issuer = issuer_problem, .note = note};
     unsigned what = w->dirty | (w->issuers_stale ? IA_LOAD_ISSUERS : 0u);
     if (what & (IA_LOAD_CAS | IA_LOAD_CRLS))
@@ -114,7 +114,7 @@ enum ia_rc ia_worker_reload(struct ia_worker *w, struct ia_err *err)
 
 void ia_worker_adopt_keys(struct ia_worker *w)
 {
-    const struct ia_problem_sink silent = {.issuer = ignore_issuer};
+    const struct ia_row_problem_sink silent = {.issuer = ignore_issuer};
     struct ia_snapshot *snapshot = NULL;
     struct ia_err err = {0};
     if (!w->issuers_stale || !w->issuer_rows)

@@ -142,7 +142,7 @@ static void complain(struct ia_worker *w, const char *text)
     if (now < w->next_complaint_ms)
         return;
     w->next_complaint_ms = now + COMPLAIN_MS;
-    ia_worker_say(w, MOSQ_LOG_ERR, text);
+    ia_worker_say(w, IA_LOG_ERROR, text);
 }
 
 static enum ia_rc serve_one(struct ia_worker *w, struct ia_request *request, struct ia_err *err)

@@ -220,7 +220,7 @@ START_TEST(log_lines_and_events_of_the_worker_are_passed_on)
     world_start();
     struct ia_reply *log = ia_reply_new(IA_REPLY_LOG, "the database is slow: 100%s"),
                     *event = ia_reply_new(IA_REPLY_EVENT, "{\"ca\":\"acme\"}");
-    log->level = MOSQ_LOG_WARNING;
+    log->level = IA_LOG_WARNING;
     (void)snprintf(event->name, sizeof event->name, "ca/status");
     worker_reply(log);
     worker_reply(event);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* Snapshots from rows: a bad row is told and leaves the others alone; what did not change is neither built nor parsed
  * again. */
-#include "plugin/snapshot.h"
+#include "plugin/snapshot_builder.h"
 
 #include "tests/unit/plugin/suite.h"
 #include "tests/unit/x509/make_cert.h"
@@ -172,7 +172,8 @@ static void tear_down(void)
 
 static struct ia_snapshot *build_part(unsigned what)
 {
-    const struct ia_problem_sink sink = {.ca = tell_ca, .rule = tell_rule, .issuer = tell_issuer, .note = tell_note};
+    const struct ia_row_problem_sink sink = {
+        .ca = tell_ca, .rule = tell_rule, .issuer = tell_issuer, .note = tell_note};
     struct ia_snapshot *snapshot = NULL;
     struct ia_err err = {0};
     told[0] = '\0';
@@ -535,7 +536,8 @@ char *__wrap_strdup(const char *text)
 /* Whole or not at all: a CRL, a rule or an address rule lost for want of memory would open what it closed. */
 START_TEST(snapshot_without_memory_is_not_built_or_lacks_nothing)
 {
-    const struct ia_problem_sink sink = {.ca = tell_ca, .rule = tell_rule, .issuer = tell_issuer, .note = tell_note};
+    const struct ia_row_problem_sink sink = {
+        .ca = tell_ca, .rule = tell_rule, .issuer = tell_issuer, .note = tell_note};
     add_ca(1, "inter");
     add_crl(1, 1, "revokes_leaf");
     add_rule(1, "device", "a/#");
@@ -582,7 +584,8 @@ static const char *keep_second(long n)
 /* What was not parsed for lack of memory was remembered as a bad certificate, and its CA admitted nobody for ever. */
 START_TEST(builder_goes_on_after_a_lack_of_memory)
 {
-    const struct ia_problem_sink sink = {.ca = tell_ca, .rule = tell_rule, .issuer = tell_issuer, .note = tell_note};
+    const struct ia_row_problem_sink sink = {
+        .ca = tell_ca, .rule = tell_rule, .issuer = tell_issuer, .note = tell_note};
     add_ca(1, "root");
     add_rule(1, "device", "a/#");
     struct ia_snapshot *good = build(), *s = NULL;

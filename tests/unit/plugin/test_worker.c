@@ -17,14 +17,14 @@
 #define PATIENCE_US 30000000 /* for what must come: a busy machine is no failure */
 
 static struct ia_worker *worker;
-static struct ia_options options;
+static struct ia_worker_options options;
 static char conninfo[128];
 
 static void start(const char *database)
 {
     struct ia_err err = {0};
     (void)snprintf(conninfo, sizeof conninfo, "%s", database);
-    options = (struct ia_options){.db_conninfo = conninfo, .node_name = (char *)"node-1", .auth_wait_ms = 500};
+    options = (struct ia_worker_options){.db_conninfo = conninfo, .node_name = (char *)"node-1"};
     ck_assert_msg(ia_worker_start(&options, &worker, &err) == IA_OK, "%s", err.msg);
 }
 

@@ -2,6 +2,7 @@
 #include "tests/unit/plugin/world.h"
 
 #include "common/clock.h"
+#include "plugin/snapshot_builder.h"
 #include "tests/unit/oauth/mint.h"
 
 #include <check.h>
@@ -116,7 +117,7 @@ static void no_note(void *ctx, const char *text)
 static struct ia_reply *snapshot_reply(void)
 {
     static const char *const no_problems[WORLD_ROWS];
-    const struct ia_problem_sink sink = {
+    const struct ia_row_problem_sink sink = {
         .ca = no_ca_problem, .rule = no_rule_problem, .issuer = no_issuer_problem, .note = no_note};
     const struct ia_rows rows = {.cas = world.cas,
                                  .n_cas = world.n_cas,
