@@ -7,7 +7,7 @@
 #include "cli/util.h"
 #include "common/reason.h"
 #include "common/str.h"
-#include "jitr/decide.h"
+#include "jitr/device_check.h"
 #include "sql/devices.h"
 #include "sql/rows.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* BASIC_AUTH and extended authentication: Mosquitto's questions, and the sessions that begin with the answers. */
-#include "plugin/connect.h"
-#include "plugin/mosq.h"
+#include "plugin/admit.h"
+#include "plugin/mosquitto_compat.h"
 
 #include "oauth/bearer.h"
 
@@ -237,7 +237,7 @@ static int reauthenticate(struct ia_connect *c, struct ia_session *s)
     ia_token_free(s->token);
     s->token = c->token;
     c->token = NULL;
-    s->binding.generation = 0;
+    s->rights.generation = 0;
     hash_token(c, s->token_hash);
     ia_judge(c->core, s); /* sets its new end */
     ia_note_end(c->core, s);

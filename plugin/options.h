@@ -3,7 +3,7 @@
 #pragma once
 
 #include "common/error.h"
-#include "plugin/worker.h"
+#include "worker/worker.h"
 
 #include <mosquitto.h>
 #include <mosquitto_broker.h>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: ISC
 /* The plugin's entry points, and the callbacks that only keep house. */
 #include "plugin/core.h"
-#include "plugin/gate.h"
-#include "plugin/mosq.h"
-#include "plugin/registry.h"
+#include "plugin/mosquitto_compat.h"
+#include "plugin/registration_wait.h"
 #include "plugin/report.h"
-#include "plugin/waker.h"
+#include "plugin/tls_gate.h"
+#include "worker/waker.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -182,7 +182,7 @@ static void core_free(struct ia_core *core)
     ia_token_cache_free(core->tokens);
     ia_snapshot_free(core->snapshot);
     ia_registry_clear(core);
-    free(core->scratch.slots);
+    ia_rights_clear(&core->scratch);
     if (!stopped)
         return; /* the worker may still read the options: they end with the process */
     ia_options_clear(&core->options);

@@ -2,7 +2,7 @@
 #include "plugin/report.h"
 
 #include "common/json_out.h"
-#include "plugin/mosq.h"
+#include "plugin/mosquitto_compat.h"
 
 #include <inttypes.h>
 #include <stdio.h>

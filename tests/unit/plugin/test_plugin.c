@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 /* The plugin's start and end. */
-#include "plugin/mosq.h"
+#include "plugin/mosquitto_compat.h"
 #include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
 
