@@ -18,9 +18,9 @@ struct ia_rights {
 
 /* Whose rights.  An app has the roles of its token's scopes; a device has those of its CA and its own. */
 struct ia_rights_holder {
-    const struct ia_profile *ca;    /* NULL: none */
-    const struct ia_device *device; /* NULL: none */
-    const struct ia_token *token;   /* NULL: a device */
+    const struct ia_ca_settings *ca; /* NULL: none */
+    const struct ia_device *device;  /* NULL: none */
+    const struct ia_token *token;    /* NULL: a device */
     const char *client_id;
 };
 

@@ -8,7 +8,7 @@ void ia_snapshot_free(struct ia_snapshot *snapshot)
     if (!snapshot)
         return;
     ia_ca_set_free(snapshot->cas);
-    ia_profile_set_free(snapshot->profiles);
+    ia_ca_settings_set_free(snapshot->ca_settings);
     ia_policy_free(snapshot->policy);
     ia_ip_set_free(snapshot->ips);
     ia_issuer_set_free(snapshot->issuers);

@@ -16,7 +16,7 @@ struct ia_snapshot {
     uint64_t generation;    /* counts snapshots of this broker, from 1 */
     uint64_t ca_generation; /* changes when `cas` does */
     struct ia_ca_set *cas;
-    struct ia_profile_set *profiles;
+    struct ia_ca_settings_set *ca_settings;
     struct ia_policy *policy;
     struct ia_ip_set *ips;
     struct ia_issuer_set *issuers;

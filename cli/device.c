@@ -29,15 +29,15 @@ struct question {
 struct registry {
     struct ia_rows *rows;
     struct ia_device_rows *devices;
-    struct ia_profile_set *profiles;
+    struct ia_ca_settings_set *ca_settings;
     struct ia_policy *policy;
 };
 
 /* The certificate that the device is judged by, and its CA. */
 struct holder {
     const struct ia_device_row *row;
-    const struct ia_profile *ca; /* NULL: it is not registered */
-    enum ia_reason reason;       /* why the device may not connect with it */
+    const struct ia_ca_settings *ca; /* NULL: it is not registered */
+    enum ia_reason reason;           /* why the device may not connect with it */
 };
 
 /* ---- the question ---- */
@@ -132,7 +132,7 @@ static void note_ca(void *ctx, int64_t ca_id, const char *text)
 static enum ia_rc build(struct registry *r, struct ia_err *err)
 {
     const struct ia_rows *rows = r->rows;
-    enum ia_rc rc = ia_profile_set_build(rows->cas, rows->n_cas, note_ca, NULL, &r->profiles, err);
+    enum ia_rc rc = ia_ca_settings_set_build(rows->cas, rows->n_cas, note_ca, NULL, &r->ca_settings, err);
     if (rc != IA_OK)
         return rc;
     return ia_policy_build(rows->roles, rows->n_roles, rows->rules, rows->n_rules, note_rule, NULL, &r->policy, err);
@@ -141,7 +141,7 @@ static enum ia_rc build(struct registry *r, struct ia_err *err)
 static void clear(struct registry *r)
 {
     ia_policy_free(r->policy);
-    ia_profile_set_free(r->profiles);
+    ia_ca_settings_set_free(r->ca_settings);
     ia_rows_free(r->rows);
     ia_device_rows_free(r->devices);
 }
@@ -156,7 +156,7 @@ static enum ia_reason reason_of(const struct registry *r, const struct holder *h
     if (!device)
         return IA_R_INTERNAL;
     enum ia_reason reason =
-        ia_decide_device(device, r->profiles, &h->row->certificate_ca_id, 1, h->row->device_id, now);
+        ia_decide_device(device, r->ca_settings, &h->row->certificate_ca_id, 1, h->row->device_id, now);
     ia_device_free(device);
     return reason;
 }
@@ -176,7 +176,7 @@ static struct holder choose(const struct registry *r, int64_t now)
     struct holder best = {.reason = IA_R_DEVICE_UNKNOWN};
     for (size_t i = 0; i < r->devices->n; i++) {
         struct holder h = {.row = &r->devices->rows[i]};
-        h.ca = ia_profile_find(r->profiles, h.row->certificate_ca_id);
+        h.ca = ia_ca_settings_find(r->ca_settings, h.row->certificate_ca_id);
         h.reason = reason_of(r, &h, now);
         if (!best.row || better(&h, &best))
             best = h;

@@ -31,3 +31,9 @@ struct ia_err {
 /* Fill *err (may be NULL) and return `rc`, so that `return ia_fail(err, IA_FORMAT, "…")` reads as one step.  A message
  * that does not fit is cut. */
 enum ia_rc ia_fail(struct ia_err *err, enum ia_rc rc, const char *fmt, ...) IA_PRINTF(3, 4);
+
+/* The text for a failed allocation, for places that have no *err. */
+#define IA_NOMEM_TEXT "out of memory"
+
+/* Fill *err (may be NULL) for a failed allocation and return IA_NOMEM. */
+enum ia_rc ia_nomem(struct ia_err *err);

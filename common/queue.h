@@ -4,13 +4,11 @@
  * it. */
 #pragma once
 
+#include "common/fifo.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-struct ia_link {
-    struct ia_link *next;
-};
 
 struct ia_queue;
 

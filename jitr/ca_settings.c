@@ -9,10 +9,10 @@
 #include <string.h>
 
 /* Texts and lists are allocated one by one; a set is built a few times a day and freed as a whole. */
-struct ia_profile_set {
+struct ia_ca_settings_set {
     atomic_uint refs;
     size_t n;
-    struct ia_profile *list; /* ascending by ca_id */
+    struct ia_ca_settings *list; /* ascending by ca_id */
 };
 
 static bool certificate_variable_known(const char *name)
@@ -25,7 +25,7 @@ static bool client_id_variable_known(const char *name)
     return strcmp(name, "device_id") == 0 || strcmp(name, "ca") == 0 || strcmp(name, "tenant") == 0;
 }
 
-static void profile_clear(struct ia_profile *p)
+static void settings_clear(struct ia_ca_settings *p)
 {
     free((void *)p->name);
     free((void *)p->tenant);
@@ -44,7 +44,7 @@ static enum ia_rc copy_text(const char *text, const char **out, struct ia_err *e
     return text && !*out ? ia_fail(err, IA_NOMEM, "out of memory") : IA_OK;
 }
 
-static enum ia_rc copy_roles(struct ia_profile *p, const struct ia_ca_row *row, struct ia_err *err)
+static enum ia_rc copy_roles(struct ia_ca_settings *p, const struct ia_ca_row *row, struct ia_err *err)
 {
     const char **roles = calloc(row->roles.n + 1, sizeof *roles);
     if (!roles)
@@ -56,7 +56,7 @@ static enum ia_rc copy_roles(struct ia_profile *p, const struct ia_ca_row *row, 
     return IA_OK;
 }
 
-static enum ia_rc parse_client_ids(struct ia_profile *p, const struct ia_ca_row *row, struct ia_err *err)
+static enum ia_rc parse_client_ids(struct ia_ca_settings *p, const struct ia_ca_row *row, struct ia_err *err)
 {
     struct ia_template **list = calloc(row->client_id_templates.n + 1, sizeof(*list));
     if (!list)
@@ -71,7 +71,7 @@ static enum ia_rc parse_client_ids(struct ia_profile *p, const struct ia_ca_row 
     return IA_OK;
 }
 
-static enum ia_rc profile_fill(struct ia_profile *p, const struct ia_ca_row *row, struct ia_err *err)
+static enum ia_rc settings_fill(struct ia_ca_settings *p, const struct ia_ca_row *row, struct ia_err *err)
 {
     p->ca_id = row->ca_id;
     p->replaces = row->replaces;
@@ -91,14 +91,14 @@ static enum ia_rc profile_fill(struct ia_profile *p, const struct ia_ca_row *row
 
 static int by_ca_id(const void *a, const void *b)
 {
-    int64_t x = ((const struct ia_profile *)a)->ca_id, y = ((const struct ia_profile *)b)->ca_id;
+    int64_t x = ((const struct ia_ca_settings *)a)->ca_id, y = ((const struct ia_ca_settings *)b)->ca_id;
     return (x > y) - (x < y);
 }
 
-enum ia_rc ia_profile_set_build(const struct ia_ca_row *rows, size_t n, ia_profile_problem *problem, void *ctx,
-                                struct ia_profile_set **out, struct ia_err *err)
+enum ia_rc ia_ca_settings_set_build(const struct ia_ca_row *rows, size_t n, ia_ca_settings_problem *problem, void *ctx,
+                                    struct ia_ca_settings_set **out, struct ia_err *err)
 {
-    struct ia_profile_set *set = calloc(1, sizeof *set);
+    struct ia_ca_settings_set *set = calloc(1, sizeof *set);
     if (set)
         set->list = calloc(n + 1, sizeof *set->list);
     if (!set || !set->list) {
@@ -108,16 +108,16 @@ enum ia_rc ia_profile_set_build(const struct ia_ca_row *rows, size_t n, ia_profi
     atomic_init(&set->refs, 1);
     for (size_t i = 0; i < n; i++) {
         struct ia_err wrong = {0};
-        struct ia_profile *p = &set->list[set->n];
-        enum ia_rc rc = profile_fill(p, &rows[i], &wrong);
+        struct ia_ca_settings *p = &set->list[set->n];
+        enum ia_rc rc = settings_fill(p, &rows[i], &wrong);
         if (rc == IA_OK) {
             set->n++;
             continue;
         }
-        profile_clear(p);
+        settings_clear(p);
         memset(p, 0, sizeof *p);
         if (rc == IA_NOMEM) {
-            ia_profile_set_free(set);
+            ia_ca_settings_set_free(set);
             return ia_fail(err, IA_NOMEM, "out of memory");
         }
         problem(ctx, rows[i].ca_id, wrong.msg);
@@ -127,54 +127,54 @@ enum ia_rc ia_profile_set_build(const struct ia_ca_row *rows, size_t n, ia_profi
     return IA_OK;
 }
 
-struct ia_profile_set *ia_profile_set_ref(struct ia_profile_set *set)
+struct ia_ca_settings_set *ia_ca_settings_set_ref(struct ia_ca_settings_set *set)
 {
     atomic_fetch_add(&set->refs, 1);
     return set;
 }
 
-void ia_profile_set_free(struct ia_profile_set *set)
+void ia_ca_settings_set_free(struct ia_ca_settings_set *set)
 {
     if (!set || atomic_fetch_sub(&set->refs, 1) != 1)
         return;
     for (size_t i = 0; i < set->n; i++)
-        profile_clear(&set->list[i]);
+        settings_clear(&set->list[i]);
     free(set->list);
     free(set);
 }
 
-void ia_profile_set_fingerprint(struct ia_profile_set *set, int64_t ca_id, const uint8_t fingerprint[32])
+void ia_ca_settings_set_fingerprint(struct ia_ca_settings_set *set, int64_t ca_id, const uint8_t fingerprint[32])
 {
-    struct ia_profile key = {.ca_id = ca_id};
-    struct ia_profile *p = bsearch(&key, set->list, set->n, sizeof key, by_ca_id);
+    struct ia_ca_settings key = {.ca_id = ca_id};
+    struct ia_ca_settings *p = bsearch(&key, set->list, set->n, sizeof key, by_ca_id);
     if (p)
         ia_hex(fingerprint, 32, p->fingerprint_hex);
 }
 
-const struct ia_profile *ia_profile_find(const struct ia_profile_set *set, int64_t ca_id)
+const struct ia_ca_settings *ia_ca_settings_find(const struct ia_ca_settings_set *set, int64_t ca_id)
 {
-    struct ia_profile key = {.ca_id = ca_id};
+    struct ia_ca_settings key = {.ca_id = ca_id};
     return bsearch(&key, set->list, set->n, sizeof key, by_ca_id);
 }
 
 /* The registry refuses a circle of CAs; one that slipped in must not hold up the broker. */
-static bool succeeds(const struct ia_profile_set *set, int64_t successor, int64_t predecessor)
+static bool succeeds(const struct ia_ca_settings_set *set, int64_t successor, int64_t predecessor)
 {
-    const struct ia_profile *p = ia_profile_find(set, successor);
+    const struct ia_ca_settings *p = ia_ca_settings_find(set, successor);
     for (size_t steps = 0; p && p->replaces && steps < set->n; steps++) {
         if (p->replaces == predecessor)
             return true;
-        p = ia_profile_find(set, p->replaces);
+        p = ia_ca_settings_find(set, p->replaces);
     }
     return false;
 }
 
-bool ia_profile_in_line(const struct ia_profile_set *set, int64_t a, int64_t b)
+bool ia_ca_settings_in_line(const struct ia_ca_settings_set *set, int64_t a, int64_t b)
 {
     return a == b || succeeds(set, a, b) || succeeds(set, b, a);
 }
 
-size_t ia_profile_count(const struct ia_profile_set *set)
+size_t ia_ca_settings_count(const struct ia_ca_settings_set *set)
 {
     return set->n;
 }

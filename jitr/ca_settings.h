@@ -5,13 +5,13 @@
 
 #include "common/error.h"
 #include "common/template.h"
-#include "sql/rows.h"
+#include "sql/records_types.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-struct ia_profile {
+struct ia_ca_settings {
     int64_t ca_id;
     int64_t replaces; /* the predecessor of the same tenant, 0: none */
     const char *name;
@@ -25,24 +25,24 @@ struct ia_profile {
     size_t n_roles;
 };
 
-struct ia_profile_set;
+struct ia_ca_settings_set;
 
 /* Told once for each CA whose templates do not parse: the text for `ca.problem`.  It admits nobody. */
-typedef void ia_profile_problem(void *ctx, int64_t ca_id, const char *text);
+typedef void ia_ca_settings_problem(void *ctx, int64_t ca_id, const char *text);
 
 /* Build from the rows (the set copies what it needs).  IA_NOMEM is the only failure.  The caller owns one reference. */
-IA_MUST_USE enum ia_rc ia_profile_set_build(const struct ia_ca_row *rows, size_t n, ia_profile_problem *problem,
-                                            void *ctx, struct ia_profile_set **out, struct ia_err *err);
-struct ia_profile_set *ia_profile_set_ref(struct ia_profile_set *set);
-void ia_profile_set_free(struct ia_profile_set *set);
+IA_MUST_USE enum ia_rc ia_ca_settings_set_build(const struct ia_ca_row *rows, size_t n, ia_ca_settings_problem *problem,
+                                                void *ctx, struct ia_ca_settings_set **out, struct ia_err *err);
+struct ia_ca_settings_set *ia_ca_settings_set_ref(struct ia_ca_settings_set *set);
+void ia_ca_settings_set_free(struct ia_ca_settings_set *set);
 
 /* While the set is still the builder's alone: the fingerprint of a CA's certificate, for events. */
-void ia_profile_set_fingerprint(struct ia_profile_set *set, int64_t ca_id, const uint8_t fingerprint[32]);
+void ia_ca_settings_set_fingerprint(struct ia_ca_settings_set *set, int64_t ca_id, const uint8_t fingerprint[32]);
 
 /* The CA of that id, or NULL: borrowed from the set. */
-const struct ia_profile *ia_profile_find(const struct ia_profile_set *set, int64_t ca_id);
+const struct ia_ca_settings *ia_ca_settings_find(const struct ia_ca_settings_set *set, int64_t ca_id);
 
 /* Are both the same CA, or does one replace the other, directly or through others in between? */
-bool ia_profile_in_line(const struct ia_profile_set *set, int64_t a, int64_t b);
+bool ia_ca_settings_in_line(const struct ia_ca_settings_set *set, int64_t a, int64_t b);
 
-size_t ia_profile_count(const struct ia_profile_set *set);
+size_t ia_ca_settings_count(const struct ia_ca_settings_set *set);

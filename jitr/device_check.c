@@ -6,7 +6,7 @@
 #include <string.h>
 
 struct names {
-    const struct ia_profile *profile;
+    const struct ia_ca_settings *settings;
     const struct ia_identity *identity;
     const char *device_id;
 };
@@ -14,10 +14,10 @@ struct names {
 static const char *registry_name(const struct names *names, const char *variable, const char **why)
 {
     if (strcmp(variable, "ca") == 0)
-        return names->profile->name;
+        return names->settings->name;
     if (strcmp(variable, "tenant") == 0) {
         *why = "the CA has no tenant";
-        return names->profile->tenant;
+        return names->settings->tenant;
     }
     *why = "there is no such variable";
     return NULL;
@@ -39,12 +39,12 @@ static const char *client_id_variable(void *ctx, const char *variable, const cha
     return registry_name(names, variable, why);
 }
 
-enum ia_reason ia_decide_device_id(const struct ia_profile *profile, const struct ia_identity *identity,
+enum ia_reason ia_decide_device_id(const struct ia_ca_settings *settings, const struct ia_identity *identity,
                                    char id[IA_VALUE_MAX + 1], struct ia_err *err)
 {
-    struct names names = {.profile = profile, .identity = identity};
+    struct names names = {.settings = settings, .identity = identity};
     const char *why = NULL;
-    if (ia_template_fill(profile->device_id, certificate_variable, &names, id, IA_VALUE_MAX + 1, err) != IA_OK)
+    if (ia_template_fill(settings->device_id, certificate_variable, &names, id, IA_VALUE_MAX + 1, err) != IA_OK)
         return IA_R_IDENTITY_INVALID;
     if (!ia_value_valid(id, strlen(id), &why)) {
         (void)ia_fail(err, IA_FORMAT, "the device id cannot be used: %s", why);
@@ -58,14 +58,14 @@ enum ia_reason ia_decide_device_id(const struct ia_profile *profile, const struc
     return IA_R_NONE;
 }
 
-bool ia_decide_client_id(const struct ia_profile *profile, const char *device_id, const char *client_id)
+bool ia_decide_client_id(const struct ia_ca_settings *settings, const char *device_id, const char *client_id)
 {
-    struct names names = {.profile = profile, .device_id = device_id};
+    struct names names = {.settings = settings, .device_id = device_id};
     size_t len = strnlen(client_id, IA_CLIENT_ID_MAX + 1);
     if (len == 0 || len > IA_CLIENT_ID_MAX || strpbrk(client_id, "+#") || !ia_utf8_valid(client_id, len))
         return false;
-    for (size_t i = 0; i < profile->n_client_ids; i++)
-        if (ia_template_match(profile->client_ids[i], client_id_variable, &names, client_id))
+    for (size_t i = 0; i < settings->n_client_ids; i++)
+        if (ia_template_match(settings->client_ids[i], client_id_variable, &names, client_id))
             return true;
     return false;
 }
@@ -99,19 +99,19 @@ static enum ia_reason of_device(enum ia_device_status status)
 }
 
 /* The certificate is the very one that was registered, so no CA can pass for another here. */
-static bool fits_one(const struct ia_profile_set *profiles, int64_t ca_id, const int64_t *cas, size_t n)
+static bool fits_one(const struct ia_ca_settings_set *ca_settings, int64_t ca_id, const int64_t *cas, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (ia_profile_in_line(profiles, ca_id, cas[i]))
+        if (ia_ca_settings_in_line(ca_settings, ca_id, cas[i]))
             return true;
     return false;
 }
 
-enum ia_reason ia_decide_device(const struct ia_device *device, const struct ia_profile_set *profiles,
+enum ia_reason ia_decide_device(const struct ia_device *device, const struct ia_ca_settings_set *ca_settings,
                                 const int64_t *cas, size_t n, const char *device_id, int64_t now)
 {
     /* The certificate was registered under another name or CA: rows were edited, or the CA's template changed. */
-    if (strcmp(ia_device_id(device), device_id) != 0 || !fits_one(profiles, device->certificate_ca_id, cas, n))
+    if (strcmp(ia_device_id(device), device_id) != 0 || !fits_one(ca_settings, device->certificate_ca_id, cas, n))
         return IA_R_DEVICE_CONFLICT;
     enum ia_reason reason = device->too_large ? IA_R_INTERNAL : of_device(device->status);
     if (reason == IA_R_NONE)

@@ -32,7 +32,7 @@ static bool is_event_topic(const struct ia_core *core, const char *topic)
 static struct ia_rights_holder who_is(const struct ia_core *core, const struct ia_session *s)
 {
     return (struct ia_rights_holder){
-        .ca = s->ca_id ? ia_profile_find(core->snapshot->profiles, s->ca_id) : NULL,
+        .ca = s->ca_id ? ia_ca_settings_find(core->snapshot->ca_settings, s->ca_id) : NULL,
         .device = s->device,
         .token = s->token,
         .client_id = s->client_id,
@@ -94,7 +94,7 @@ static void tell_denial(struct ia_core *core, struct ia_session *s, const struct
                            .principal = ia_session_username(s),
                            .app = s->kind == IA_SESSION_APP};
     if (s->ca_id)
-        a.ca = ia_profile_find(core->snapshot->profiles, s->ca_id);
+        a.ca = ia_ca_settings_find(core->snapshot->ca_settings, s->ca_id);
     int n = snprintf(a.detail, sizeof a.detail, "%s %.100s: ", verb(access->action), access->topic);
     if (n > 0 && (size_t)n < sizeof a.detail) {
         size_t left = sizeof a.detail - (size_t)n;
@@ -179,19 +179,20 @@ struct offline {
 static bool check_record(void *ctx, struct ia_device *device)
 {
     struct offline *o = ctx;
-    const struct ia_profile *profile = ia_profile_find(o->core->snapshot->profiles, device->certificate_ca_id);
+    const struct ia_ca_settings *settings =
+        ia_ca_settings_find(o->core->snapshot->ca_settings, device->certificate_ca_id);
     o->known = true;
     if (device->status == IA_DEVICE_REVOKED)
         return true;
-    if (o->access->action != IA_PUBLISH && !profile) {
+    if (o->access->action != IA_PUBLISH && !settings) {
         o->allowed = true; /* its CA's row is bad for now: what waits for the device is not thrown away for that */
         return false;
     }
     /* A will or retained message of one who may not be here now is withheld. */
     bool is_good = device->status == IA_DEVICE_ACTIVE && device->certificate_status == IA_CERT_ACTIVE;
-    if (o->access->action == IA_PUBLISH && (!is_good || !profile || !profile->active))
+    if (o->access->action == IA_PUBLISH && (!is_good || !settings || !settings->active))
         return true;
-    struct ia_rights_holder who = {.ca = profile, .device = device, .client_id = o->client_id};
+    struct ia_rights_holder who = {.ca = settings, .device = device, .client_id = o->client_id};
     ia_rights_resolve(&o->core->scratch, o->core->snapshot, &who);
     o->allowed |= ia_rights_check(&o->core->scratch, o->core->snapshot, o->access, NULL) == IA_ALLOW;
     return !o->allowed;

@@ -81,7 +81,7 @@ static bool take_chain(struct ia_connect *c)
     uint64_t generation = 0;
     if (ia_gate_result(c->leaf, &c->chain, &generation) == IA_LEAF_VERIFIED) {
         if (c->chain.reason == IA_R_NONE && generation != snapshot(c)->ca_generation)
-            c->chain.reason = ia_chain_recheck(snapshot(c)->cas, &c->chain, c->now);
+            c->chain.reason = ia_chain_revalidate(snapshot(c)->cas, &c->chain, c->now);
         return true;
     }
     if (!verifies_alone(c->core))
@@ -92,7 +92,7 @@ static bool take_chain(struct ia_connect *c)
 
 static enum ia_reason decide_chain(struct ia_connect *c)
 {
-    c->attempt.ca = ia_profile_find(snapshot(c)->profiles, c->chain.ca_id);
+    c->attempt.ca = ia_ca_settings_find(snapshot(c)->ca_settings, c->chain.ca_id);
     c->attempt.ca_id = c->chain.ca_id;
     if (c->chain.reason != IA_R_NONE)
         return ia_connect_refuse(c, c->chain.reason, c->chain.detail);
@@ -121,7 +121,7 @@ static enum ia_reason decide_identity(struct ia_connect *c)
 static enum ia_reason decide_ca_addresses(struct ia_connect *c)
 {
     for (size_t i = 0; i < c->chain.n_cas; i++) {
-        const struct ia_profile *ca = ia_profile_find(snapshot(c)->profiles, c->chain.cas[i]);
+        const struct ia_ca_settings *ca = ia_ca_settings_find(snapshot(c)->ca_settings, c->chain.cas[i]);
         if (!ca)
             return ia_connect_refuse(c, IA_R_CA_INACTIVE, "a CA above it cannot be used: see iot_auth.ca.problem");
         if (!admitted(c, IA_IP_CA, ca->name))
@@ -137,12 +137,12 @@ static enum ia_reason decide_record(struct ia_connect *c)
     struct ia_device *device = NULL;
     enum ia_reason reason = ia_registry_find(c->core, &who, &device, c->attempt.detail, sizeof c->attempt.detail);
     /* Waiting may have brought a new snapshot: borrowed pointers are of the old one. */
-    c->attempt.ca = ia_profile_find(snapshot(c)->profiles, c->chain.ca_id);
+    c->attempt.ca = ia_ca_settings_find(snapshot(c)->ca_settings, c->chain.ca_id);
     if (reason != IA_R_NONE)
         return reason;
     c->device = ia_device_ref(device);
     c->attempt.device = c->device;
-    reason = ia_decide_device(c->device, snapshot(c)->profiles, c->chain.cas, c->chain.n_cas, c->device_id, c->now);
+    reason = ia_decide_device(c->device, snapshot(c)->ca_settings, c->chain.cas, c->chain.n_cas, c->device_id, c->now);
     if (reason == IA_R_INTERNAL)
         return ia_connect_refuse(c, reason, "the device has more roles and attributes than are kept (60000 bytes)");
     if (reason != IA_R_NONE)
@@ -205,22 +205,25 @@ static void ask_for_keys(struct ia_core *core, const char *issuer)
     core->keys_asked[slot].at_us = now;
     struct ia_request *request = ia_request_new(IA_REQUEST_KEYS, NULL);
     if (request)
-        (void)snprintf(request->name, sizeof request->name, "%s", issuer);
+        (void)snprintf(request->issuer, sizeof request->issuer, "%s", issuer);
     (void)ia_worker_ask(core->worker, request);
 }
 
 static enum ia_reason decide_token(struct ia_connect *c)
 {
-    struct ia_token_why why;
-    enum ia_reason reason = ia_token_cache_verify(c->core->tokens, snapshot(c)->issuers, c->token_text, c->token_len,
-                                                  c->now, c->leaf ? c->info.fingerprint : NULL, &c->token, &why);
+    struct ia_token_refusal refusal;
+    const struct ia_token_check check = {.issuers = snapshot(c)->issuers,
+                                         .presented = &c->presented,
+                                         .now = c->now,
+                                         .cert_sha256 = c->leaf ? c->info.fingerprint : NULL};
+    enum ia_reason reason = ia_token_cache_verify(c->core->tokens, &check, &c->token, &refusal);
     if (reason == IA_R_NONE) {
         c->attempt.principal = c->token->principal;
         return IA_R_NONE;
     }
-    if (why.refresh)
-        ask_for_keys(c->core, why.issuer);
-    return ia_connect_refuse(c, reason, why.detail);
+    if (refusal.refresh_keys)
+        ask_for_keys(c->core, refusal.issuer);
+    return ia_connect_refuse(c, reason, refusal.detail);
 }
 
 /* An app: the token decides who it is; a certificate beside it must be an ACTIVE device's, and the token bound to
@@ -234,7 +237,7 @@ static enum ia_reason decide_app(struct ia_connect *c)
         reason = decide_token(c);
     if (reason == IA_R_NONE && !admitted(c, IA_IP_ISSUER, c->token->issuer))
         reason = IA_R_ADDRESS_DENIED;
-    if (reason == IA_R_NONE && !ia_token_client_id_fits(snapshot(c)->issuers, c->token, c->attempt.client_id))
+    if (reason == IA_R_NONE && !ia_token_allows_client_id(snapshot(c)->issuers, c->token, c->attempt.client_id))
         reason = ia_connect_refuse(c, IA_R_CLIENT_ID_MISMATCH, "no client id template of the issuer fits");
     if (reason == IA_R_NONE)
         reason = decide_ownership(c, c->token->principal);
@@ -266,7 +269,7 @@ enum ia_reason ia_connect_decide(struct ia_connect *c)
     ia_connect_take_leaf(c); /* first, so that a refusal by address says whose it is */
     if (!admitted(c, IA_IP_GLOBAL, NULL))
         return IA_R_ADDRESS_DENIED;
-    if (c->token_text)
+    if (c->has_token)
         return decide_app(c);
     return c->leaf ? decide_device(c) : ia_connect_refuse(c, IA_R_NO_CREDENTIAL, "neither a certificate nor a token");
 }
@@ -287,6 +290,7 @@ void ia_connect_clear(struct ia_connect *c)
     X509_free(c->leaf);
     ia_device_free(c->device);
     ia_token_free(c->token);
+    ia_presented_clear(&c->presented);
 }
 
 /* ---- again, and others */

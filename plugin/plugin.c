@@ -40,7 +40,7 @@ static void gate_refused(void *ctx, const char *address, const struct ia_chain *
     struct ia_core *core = ctx;
     struct ia_attempt a = {.address = address};
     if (chain && core->snapshot)
-        a.ca = ia_profile_find(core->snapshot->profiles, chain->ca_id);
+        a.ca = ia_ca_settings_find(core->snapshot->ca_settings, chain->ca_id);
     a.ca_id = chain ? chain->ca_id : 0;
     if (chain && chain->n_links)
         a.fingerprint = chain->links[0].fingerprint;

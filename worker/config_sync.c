@@ -128,30 +128,30 @@ void ia_worker_adopt_keys(struct ia_worker *w)
 
 /* ---- notifications */
 
-static void notice(struct ia_worker *w, const struct ia_notice *n)
+static void notice(struct ia_worker *w, const struct ia_notification *n)
 {
     static const unsigned parts[] = {
-        [IA_NOTICE_UNKNOWN] = IA_LOAD_ALL,
-        [IA_NOTICE_CA] = IA_LOAD_CAS | IA_LOAD_CRLS,
-        [IA_NOTICE_ROLE] = IA_LOAD_POLICY,
-        [IA_NOTICE_DEVICE] = 0,
-        [IA_NOTICE_ISSUER] = IA_LOAD_ISSUERS,
-        [IA_NOTICE_IP] = IA_LOAD_IPS,
-        [IA_NOTICE_EVENT] = 0,
+        [IA_NOTIFICATION_UNKNOWN] = IA_LOAD_ALL,
+        [IA_NOTIFICATION_CA] = IA_LOAD_CAS | IA_LOAD_CRLS,
+        [IA_NOTIFICATION_ROLE] = IA_LOAD_POLICY,
+        [IA_NOTIFICATION_DEVICE] = 0,
+        [IA_NOTIFICATION_ISSUER] = IA_LOAD_ISSUERS,
+        [IA_NOTIFICATION_IP] = IA_LOAD_IPS,
+        [IA_NOTIFICATION_EVENT] = 0,
     };
     w->dirty |= parts[n->topic];
-    if (n->topic == IA_NOTICE_EVENT)
+    if (n->topic == IA_NOTIFICATION_EVENT)
         ia_worker_events_noted(w, n);
-    bool devices = n->topic == IA_NOTICE_DEVICE || n->topic == IA_NOTICE_UNKNOWN;
+    bool devices = n->topic == IA_NOTIFICATION_DEVICE || n->topic == IA_NOTIFICATION_UNKNOWN;
     if (devices && n->all)
         w->walk_again = true;
     for (size_t i = 0; devices && i < n->n_keys; i++)
         ia_worker_device_changed(w, n->keys[i]);
 }
 
-void ia_worker_take_notices(struct ia_worker *w)
+void ia_worker_take_notifications(struct ia_worker *w)
 {
-    struct ia_notice n;
+    struct ia_notification n;
     while (ia_db_notification(w->db, &n))
         notice(w, &n);
 }
@@ -163,7 +163,7 @@ void ia_worker_fetched(void *ctx, const struct ia_fetch_result *result)
     struct ia_worker *w = ctx;
     char before[IA_ISSUER_TEXT_MAX];
     (void)snprintf(before, sizeof before, "%s", ia_refresh_problem(w->refresh, result->name));
-    bool changed = ia_refresh_take(w->refresh, result, ia_worker_now_ms());
+    bool changed = ia_refresh_accept(w->refresh, result, ia_worker_now_ms());
     if (changed || strcmp(before, ia_refresh_problem(w->refresh, result->name)) != 0)
         w->issuers_stale = true;
 }

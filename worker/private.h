@@ -83,7 +83,7 @@ void ia_worker_say(struct ia_worker *w, enum ia_log_level level, const char *tex
 IA_MUST_USE enum ia_rc ia_worker_reload(struct ia_worker *w, struct ia_err *err);
 
 /* Note what the notifications that have arrived made dirty. */
-void ia_worker_take_notices(struct ia_worker *w);
+void ia_worker_take_notifications(struct ia_worker *w);
 
 /* Build the issuers anew from the rows read last, without the database. */
 void ia_worker_adopt_keys(struct ia_worker *w);
@@ -110,7 +110,7 @@ IA_MUST_USE enum ia_rc ia_worker_serve(struct ia_worker *w, struct ia_err *err);
 void ia_worker_refuse(struct ia_worker *w);
 
 /* Note which status events a notification speaks of. */
-void ia_worker_events_noted(struct ia_worker *w, const struct ia_notice *n);
+void ia_worker_events_noted(struct ia_worker *w, const struct ia_notification *n);
 
 /* Publish the status events that administrators have caused. */
 IA_MUST_USE enum ia_rc ia_worker_publish(struct ia_worker *w, struct ia_err *err);

@@ -61,7 +61,7 @@ void ia_builder_free(struct ia_builder *builder)
     prune(&builder->certs, UINT64_MAX);
     prune(&builder->crls, UINT64_MAX);
     ia_ca_set_free(builder->last.cas);
-    ia_profile_set_free(builder->last.profiles);
+    ia_ca_settings_set_free(builder->last.ca_settings);
     ia_policy_free(builder->last.policy);
     ia_ip_set_free(builder->last.ips);
     ia_issuer_set_free(builder->last.issuers);
@@ -207,7 +207,9 @@ static enum ia_rc build_ca_set(struct drafts *drafts, struct ia_crl **crls, int6
                                          .crls = crls + d->first_crl,
                                          .n_crls = d->n_crls};
     }
-    enum ia_rc rc = ia_ca_set_build(specs, n, now, note_problem, drafts, out, err);
+    const struct ia_problem_callback problems = {.report = note_problem, .ctx = drafts};
+    const struct ia_ca_set_input input = {.cas = specs, .n = n, .now = now, .problems = &problems};
+    enum ia_rc rc = ia_ca_set_build(&input, out, err);
     free(specs);
     return rc;
 }
@@ -248,7 +250,7 @@ static enum ia_rc draft_cas(struct ia_builder *b, const struct ia_rows *rows, st
     return IA_OK;
 }
 
-/* CAs, their CRLs and profiles into fresh->cas and fresh->profiles. */
+/* CAs, their CRLs and ca_settings into fresh->cas and fresh->ca_settings. */
 static enum ia_rc build_cas(struct ia_builder *b, const struct ia_rows *rows, int64_t now,
                             const struct ia_row_problem_sink *sink, struct ia_snapshot *fresh, struct ia_err *err)
 {
@@ -260,11 +262,11 @@ static enum ia_rc build_cas(struct ia_builder *b, const struct ia_rows *rows, in
     if (rc == IA_OK)
         rc = build_ca_set(&drafts, crls, now, &fresh->cas, err);
     if (rc == IA_OK)
-        rc = ia_profile_set_build(rows->cas, rows->n_cas, note_problem, &drafts, &fresh->profiles, err);
+        rc = ia_ca_settings_set_build(rows->cas, rows->n_cas, note_problem, &drafts, &fresh->ca_settings, err);
     for (size_t i = 0; rc == IA_OK && i < drafts.n; i++)
         if (drafts.list[i].parsed->cert)
-            ia_profile_set_fingerprint(fresh->profiles, drafts.list[i].row->ca_id,
-                                       ia_cert_info(drafts.list[i].parsed->cert)->fingerprint);
+            ia_ca_settings_set_fingerprint(fresh->ca_settings, drafts.list[i].row->ca_id,
+                                           ia_cert_info(drafts.list[i].parsed->cert)->fingerprint);
     if (rc == IA_OK)
         tell_problems(&drafts, sink);
     free(crls);
@@ -387,7 +389,8 @@ static enum ia_rc build_issuers(const struct ia_rows *rows, const struct ia_refr
             specs[i] = issuer_spec(&rows->issuers[i], refresh);
             collect_scopes(rows, rows->issuers[i].name, scopes, &used, &specs[i]);
         }
-        rc = ia_issuer_set_build(specs, rows->n_issuers, note_issuer, &notes, &fresh->issuers, err);
+        const struct ia_issuer_report report = {.problem = note_issuer, .ctx = &notes};
+        rc = ia_issuer_set_build(specs, rows->n_issuers, &report, &fresh->issuers, err);
     } else {
         (void)ia_fail(err, IA_NOMEM, "out of memory");
     }
@@ -417,7 +420,7 @@ static void keep(struct ia_builder *b, const struct ia_snapshot *fresh)
         b->last.part = fresh->part;                                                                                    \
     }
     KEEP(cas, ia_ca_set_free)
-    KEEP(profiles, ia_profile_set_free)
+    KEEP(ca_settings, ia_ca_settings_set_free)
     KEEP(policy, ia_policy_free)
     KEEP(ips, ia_ip_set_free)
     KEEP(issuers, ia_issuer_set_free)
@@ -430,14 +433,14 @@ static void keep(struct ia_builder *b, const struct ia_snapshot *fresh)
 static enum ia_rc share(const struct ia_builder *b, struct ia_snapshot **out, struct ia_err *err)
 {
     const struct ia_snapshot *last = &b->last;
-    bool whole = last->cas && last->profiles && last->policy && last->ips && last->issuers;
+    bool whole = last->cas && last->ca_settings && last->policy && last->ips && last->issuers;
     struct ia_snapshot *s = whole ? calloc(1, sizeof *s) : NULL;
     if (!s)
         return ia_fail(err, IA_NOMEM, "out of memory");
     s->generation = last->generation;
     s->ca_generation = last->ca_generation;
     s->cas = ia_ca_set_ref(last->cas);
-    s->profiles = ia_profile_set_ref(last->profiles);
+    s->ca_settings = ia_ca_settings_set_ref(last->ca_settings);
     s->policy = ia_policy_ref(last->policy);
     s->ips = ia_ip_set_ref(last->ips);
     s->issuers = ia_issuer_set_ref(last->issuers);

@@ -89,7 +89,7 @@ static enum ia_rc tell_state(struct ia_worker *w, bool up, struct ia_err *err)
     atomic_store(&w->up, up);
     if (!reply)
         return ia_fail(err, IA_NOMEM, "out of memory");
-    reply->up = up;
+    reply->connected = up;
     ia_worker_send(w, reply);
     return IA_OK;
 }
@@ -211,7 +211,7 @@ static enum ia_rc turn(struct ia_worker *w, struct ia_err *err)
     bool was_busy = w->busy;
     enum ia_rc rc = IA_OK;
     w->busy = false;
-    ia_worker_take_notices(w);
+    ia_worker_take_notifications(w);
     if (ia_worker_now_ms() >= w->next_reread_ms) {
         w->dirty = IA_LOAD_ALL;
         w->next_reread_ms = ia_worker_now_ms() + REREAD_MS;

@@ -33,7 +33,7 @@ static void rule(int64_t rule_id, const char *role, bool allow, const char *filt
 static enum ia_verdict may(const struct ia_device *device, const char *client_id, const char *topic)
 {
     struct ia_rights_holder who = {
-        .ca = ia_profile_find(world.core->snapshot->profiles, 1), .device = device, .client_id = client_id};
+        .ca = ia_ca_settings_find(world.core->snapshot->ca_settings, 1), .device = device, .client_id = client_id};
     struct ia_access access = {.action = IA_PUBLISH, .topic = topic};
     ia_rights_resolve(&rights, world.core->snapshot, &who);
     return ia_rights_check(&rights, world.core->snapshot, &access, NULL);
@@ -153,7 +153,7 @@ START_TEST(rights_of_another_snapshot_deny)
 {
     world_start();
     struct ia_device *device = device_with((struct ia_texts){0}, (struct ia_texts){0}, NULL);
-    struct ia_rights_holder who = {.ca = ia_profile_find(world.core->snapshot->profiles, 1), .device = device};
+    struct ia_rights_holder who = {.ca = ia_ca_settings_find(world.core->snapshot->ca_settings, 1), .device = device};
     struct ia_access access = {.action = IA_PUBLISH, .topic = "devices/dev-1/x"};
     ck_assert_int_eq(ia_rights_check(&rights, world.core->snapshot, &access, NULL), IA_DENY);
     ia_rights_resolve(&rights, world.core->snapshot, &who);
@@ -162,7 +162,7 @@ START_TEST(rights_of_another_snapshot_deny)
     world_snapshot();
     ia_apply(world.core);
     ck_assert_int_eq(ia_rights_check(&rights, world.core->snapshot, &access, NULL), IA_DENY);
-    who.ca = ia_profile_find(world.core->snapshot->profiles, 1);
+    who.ca = ia_ca_settings_find(world.core->snapshot->ca_settings, 1);
     ia_rights_resolve(&rights, world.core->snapshot, &who);
     ck_assert_int_eq(ia_rights_check(&rights, world.core->snapshot, &access, NULL), IA_ALLOW);
     stop(device);

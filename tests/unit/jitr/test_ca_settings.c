@@ -41,11 +41,11 @@ static void note(void *ctx, int64_t ca_id, const char *text)
     (void)snprintf(problems + n, sizeof problems - n, "%lld:%s\n", (long long)ca_id, text);
 }
 
-static struct ia_profile_set *build(const struct ia_ca_row *rows, size_t n)
+static struct ia_ca_settings_set *build(const struct ia_ca_row *rows, size_t n)
 {
-    struct ia_profile_set *set = NULL;
+    struct ia_ca_settings_set *set = NULL;
     problems[0] = '\0';
-    ck_assert_int_eq(ia_profile_set_build(rows, n, note, NULL, &set, NULL), IA_OK);
+    ck_assert_int_eq(ia_ca_settings_set_build(rows, n, note, NULL, &set, NULL), IA_OK);
     return set;
 }
 
@@ -62,14 +62,14 @@ static struct ia_ca_row row(int64_t ca_id, const char *name)
                               .roles = {.items = roles, .n = 2}};
 }
 
-START_TEST(profile_holds_what_the_row_says)
+START_TEST(ca_settings_holds_what_the_row_says)
 {
     struct ia_ca_row rows[] = {row(7, "acme")};
     rows[0].tenant = "north";
     rows[0].replaces = 3;
     rows[0].auto_registration = true;
-    struct ia_profile_set *set = build(rows, 1);
-    const struct ia_profile *p = ia_profile_find(set, 7);
+    struct ia_ca_settings_set *set = build(rows, 1);
+    const struct ia_ca_settings *p = ia_ca_settings_find(set, 7);
     ck_assert_ptr_nonnull(p);
     ck_assert_int_eq(p->ca_id, 7);
     ck_assert_int_eq(p->replaces, 3);
@@ -81,28 +81,28 @@ START_TEST(profile_holds_what_the_row_says)
     ck_assert_str_eq(p->roles[1], "meter");
     ck_assert_str_eq(p->fingerprint_hex, "");
     ck_assert_str_eq(problems, "");
-    ia_profile_set_free(set);
+    ia_ca_settings_set_free(set);
 }
 END_TEST
 
 /* The rows are freed once the snapshot is built. */
-START_TEST(profile_outlives_its_rows)
+START_TEST(ca_settings_outlives_its_rows)
 {
     char name[] = "acme", template[] = "${cert.cn}", role[] = "device";
     const char *const own_roles[] = {role};
     struct ia_ca_row rows[] = {row(1, name)};
     rows[0].device_id_template = template;
     rows[0].roles = (struct ia_texts){.items = own_roles, .n = 1};
-    struct ia_profile_set *set = build(rows, 1);
+    struct ia_ca_settings_set *set = build(rows, 1);
     memset(name, 'x', sizeof name - 1);
     memset(role, 'x', sizeof role - 1);
     memset(template, 'x', sizeof template - 1);
     memset(rows, 0, sizeof rows);
-    const struct ia_profile *p = ia_profile_find(set, 1);
+    const struct ia_ca_settings *p = ia_ca_settings_find(set, 1);
     ck_assert_str_eq(p->name, "acme");
     ck_assert_str_eq(p->roles[0], "device");
     ck_assert_ptr_null(p->tenant);
-    ia_profile_set_free(set);
+    ia_ca_settings_set_free(set);
 }
 END_TEST
 
@@ -129,26 +129,26 @@ START_TEST(line_of_succession_is_as_listed)
         rows[i] = row(replaced[i][0], "acme");
         rows[i].replaces = replaced[i][1];
     }
-    struct ia_profile_set *set = build(rows, 8);
-    ck_assert_msg(ia_profile_in_line(set, lines[_i].a, lines[_i].b) == lines[_i].in_line, "%lld, %lld",
+    struct ia_ca_settings_set *set = build(rows, 8);
+    ck_assert_msg(ia_ca_settings_in_line(set, lines[_i].a, lines[_i].b) == lines[_i].in_line, "%lld, %lld",
                   (long long)lines[_i].a, (long long)lines[_i].b);
-    ia_profile_set_free(set);
+    ia_ca_settings_set_free(set);
 }
 END_TEST
 
-START_TEST(profiles_are_found_whatever_the_order_of_rows)
+START_TEST(ca_settings_are_found_whatever_the_order_of_rows)
 {
     struct ia_ca_row rows[] = {row(30, "c"), row(10, "a"), row(20, "b")};
     rows[2].status = IA_CA_REVOKED;
-    struct ia_profile_set *set = build(rows, 3);
-    ck_assert_uint_eq(ia_profile_count(set), 3);
-    ck_assert_str_eq(ia_profile_find(set, 10)->name, "a");
-    ck_assert_str_eq(ia_profile_find(set, 20)->name, "b");
-    ck_assert_str_eq(ia_profile_find(set, 30)->name, "c");
-    ck_assert(!ia_profile_find(set, 20)->active);
-    ck_assert_ptr_null(ia_profile_find(set, 15));
-    ck_assert_ptr_null(ia_profile_find(set, 0));
-    ia_profile_set_free(set);
+    struct ia_ca_settings_set *set = build(rows, 3);
+    ck_assert_uint_eq(ia_ca_settings_count(set), 3);
+    ck_assert_str_eq(ia_ca_settings_find(set, 10)->name, "a");
+    ck_assert_str_eq(ia_ca_settings_find(set, 20)->name, "b");
+    ck_assert_str_eq(ia_ca_settings_find(set, 30)->name, "c");
+    ck_assert(!ia_ca_settings_find(set, 20)->active);
+    ck_assert_ptr_null(ia_ca_settings_find(set, 15));
+    ck_assert_ptr_null(ia_ca_settings_find(set, 0));
+    ia_ca_settings_set_free(set);
 }
 END_TEST
 
@@ -166,95 +166,96 @@ static const struct {
     {"wildcard in the middle of a client id", "${cert.cn}", "*${device_id}", ""},
 };
 
-START_TEST(profile_with_bad_template_is_left_out_and_told_once)
+START_TEST(ca_settings_with_bad_template_is_left_out_and_told_once)
 {
     const char *const templates[] = {"${device_id}", bad[_i].client_id};
     struct ia_ca_row rows[] = {row(1, "good"), row(2, "bad"), row(3, "also good")};
     rows[1].device_id_template = bad[_i].device_id;
     rows[1].client_id_templates.items = templates;
-    struct ia_profile_set *set = build(rows, 3);
-    ck_assert_msg(ia_profile_count(set) == 2, "%s", bad[_i].label);
-    ck_assert_ptr_null(ia_profile_find(set, 2));
-    ck_assert(ia_profile_find(set, 1) && ia_profile_find(set, 3));
+    struct ia_ca_settings_set *set = build(rows, 3);
+    ck_assert_msg(ia_ca_settings_count(set) == 2, "%s", bad[_i].label);
+    ck_assert_ptr_null(ia_ca_settings_find(set, 2));
+    ck_assert(ia_ca_settings_find(set, 1) && ia_ca_settings_find(set, 3));
     ck_assert_msg(strncmp(problems, "2:", 2) == 0 && strchr(problems, '\n')[1] == '\0', "%s: %s", bad[_i].label,
                   problems);
     ck_assert_msg(strstr(problems, bad[_i].named) != NULL, "%s: %s", bad[_i].label, problems);
-    ia_profile_set_free(set);
+    ia_ca_settings_set_free(set);
 }
 END_TEST
 
-START_TEST(profile_gets_its_fingerprint_and_unknown_cas_none)
+START_TEST(ca_settings_gets_its_fingerprint_and_unknown_cas_none)
 {
     struct ia_ca_row rows[] = {row(1, "acme")};
-    struct ia_profile_set *set = build(rows, 1);
+    struct ia_ca_settings_set *set = build(rows, 1);
     uint8_t fingerprint[32] = {0x01, 0xAB};
-    ia_profile_set_fingerprint(set, 2, fingerprint);
-    ck_assert_str_eq(ia_profile_find(set, 1)->fingerprint_hex, "");
-    ia_profile_set_fingerprint(set, 1, fingerprint);
-    ck_assert_str_eq(ia_profile_find(set, 1)->fingerprint_hex,
+    ia_ca_settings_set_fingerprint(set, 2, fingerprint);
+    ck_assert_str_eq(ia_ca_settings_find(set, 1)->fingerprint_hex, "");
+    ia_ca_settings_set_fingerprint(set, 1, fingerprint);
+    ck_assert_str_eq(ia_ca_settings_find(set, 1)->fingerprint_hex,
                      "01ab000000000000000000000000000000000000000000000000000000000000");
-    ia_profile_set_free(set);
+    ia_ca_settings_set_free(set);
 }
 END_TEST
 
-START_TEST(profiles_of_no_rows_are_an_empty_set)
+START_TEST(ca_settings_of_no_rows_are_an_empty_set)
 {
-    struct ia_profile_set *set = build(NULL, 0);
-    ck_assert_uint_eq(ia_profile_count(set), 0);
-    ck_assert_ptr_null(ia_profile_find(set, 1));
-    ia_profile_set_free(set);
-    ia_profile_set_free(NULL);
+    struct ia_ca_settings_set *set = build(NULL, 0);
+    ck_assert_uint_eq(ia_ca_settings_count(set), 0);
+    ck_assert_ptr_null(ia_ca_settings_find(set, 1));
+    ia_ca_settings_set_free(set);
+    ia_ca_settings_set_free(NULL);
 }
 END_TEST
 
-START_TEST(profiles_live_until_the_last_reference)
+START_TEST(ca_settings_live_until_the_last_reference)
 {
     struct ia_ca_row rows[] = {row(1, "acme")};
-    struct ia_profile_set *set = build(rows, 1);
-    ck_assert_ptr_eq(ia_profile_set_ref(set), set);
-    ia_profile_set_free(set);
-    ck_assert_str_eq(ia_profile_find(set, 1)->name, "acme");
-    ia_profile_set_free(set);
+    struct ia_ca_settings_set *set = build(rows, 1);
+    ck_assert_ptr_eq(ia_ca_settings_set_ref(set), set);
+    ia_ca_settings_set_free(set);
+    ck_assert_str_eq(ia_ca_settings_find(set, 1)->name, "acme");
+    ia_ca_settings_set_free(set);
 }
 END_TEST
 
 /* A CA must never be left out for want of memory: the set is built whole or not at all. */
-START_TEST(profiles_without_memory_are_not_built)
+START_TEST(ca_settings_without_memory_are_not_built)
 {
     struct ia_ca_row rows[] = {row(1, "acme"), row(2, "other")};
     rows[1].tenant = "north";
-    struct ia_profile_set *set = NULL;
+    struct ia_ca_settings_set *set = NULL;
     enum ia_rc rc = IA_NOMEM;
     long n = 0;
     problems[0] = '\0';
     for (; n < 200 && rc != IA_OK; n++) {
         struct ia_err err = {0};
         countdown = n;
-        rc = ia_profile_set_build(rows, 2, note, NULL, &set, &err);
+        rc = ia_ca_settings_set_build(rows, 2, note, NULL, &set, &err);
         countdown = -1;
         ck_assert_msg(rc == IA_OK || (rc == IA_NOMEM && err.rc == IA_NOMEM && !set), "after %ld allocations", n);
     }
     ck_assert_int_gt(n, 10);
     ck_assert_int_lt(n, 200);
     ck_assert_str_eq(problems, "");
-    ck_assert_uint_eq(ia_profile_count(set), 2);
-    ia_profile_set_free(set);
+    ck_assert_uint_eq(ia_ca_settings_count(set), 2);
+    ia_ca_settings_set_free(set);
 }
 END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("profile");
-    TCase *c = tcase_create("profile");
-    tcase_add_test(c, profile_holds_what_the_row_says);
-    tcase_add_test(c, profile_outlives_its_rows);
+    Suite *s = suite_create("settings");
+    TCase *c = tcase_create("settings");
+    tcase_add_test(c, ca_settings_holds_what_the_row_says);
+    tcase_add_test(c, ca_settings_outlives_its_rows);
     tcase_add_loop_test(c, line_of_succession_is_as_listed, 0, sizeof lines / sizeof lines[0]);
-    tcase_add_test(c, profiles_are_found_whatever_the_order_of_rows);
-    tcase_add_loop_test(c, profile_with_bad_template_is_left_out_and_told_once, 0, (int)(sizeof bad / sizeof bad[0]));
-    tcase_add_test(c, profile_gets_its_fingerprint_and_unknown_cas_none);
-    tcase_add_test(c, profiles_of_no_rows_are_an_empty_set);
-    tcase_add_test(c, profiles_live_until_the_last_reference);
-    tcase_add_test(c, profiles_without_memory_are_not_built);
+    tcase_add_test(c, ca_settings_are_found_whatever_the_order_of_rows);
+    tcase_add_loop_test(c, ca_settings_with_bad_template_is_left_out_and_told_once, 0,
+                        (int)(sizeof bad / sizeof bad[0]));
+    tcase_add_test(c, ca_settings_gets_its_fingerprint_and_unknown_cas_none);
+    tcase_add_test(c, ca_settings_of_no_rows_are_an_empty_set);
+    tcase_add_test(c, ca_settings_live_until_the_last_reference);
+    tcase_add_test(c, ca_settings_without_memory_are_not_built);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

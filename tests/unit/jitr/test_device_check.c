@@ -16,7 +16,7 @@ static void note(void *ctx, int64_t ca_id, const char *text)
 static const char *const roles[] = {"device"};
 
 /* The set of one CA with that device id template and client id templates. */
-static struct ia_profile_set *profiles(const char *device_id, const char *const *client_ids, size_t n)
+static struct ia_ca_settings_set *ca_settings(const char *device_id, const char *const *client_ids, size_t n)
 {
     struct ia_ca_row row = {.ca_id = 1,
                             .name = "acme",
@@ -26,9 +26,9 @@ static struct ia_profile_set *profiles(const char *device_id, const char *const 
                             .device_id_template = device_id,
                             .client_id_templates = {.items = client_ids, .n = n},
                             .roles = {.items = roles, .n = 1}};
-    struct ia_profile_set *set = NULL;
+    struct ia_ca_settings_set *set = NULL;
     problem[0] = '\0';
-    ck_assert_int_eq(ia_profile_set_build(&row, 1, note, NULL, &set, NULL), IA_OK);
+    ck_assert_int_eq(ia_ca_settings_set_build(&row, 1, note, NULL, &set, NULL), IA_OK);
     return set;
 }
 
@@ -59,18 +59,18 @@ static const struct {
 
 START_TEST(device_id_is_as_listed)
 {
-    struct ia_profile_set *set = profiles(device_ids[_i].template, plain_client_ids, 1);
+    struct ia_ca_settings_set *set = ca_settings(device_ids[_i].template, plain_client_ids, 1);
     struct ia_identity id = identity(device_ids[_i].cn);
     char out[IA_VALUE_MAX + 1] = "";
     struct ia_err err = {0};
-    bool fine = ia_decide_device_id(ia_profile_find(set, 1), &id, out, &err) == IA_R_NONE;
+    bool fine = ia_decide_device_id(ia_ca_settings_find(set, 1), &id, out, &err) == IA_R_NONE;
     bool wanted = device_ids[_i].device_id && device_ids[_i].device_id[0] != '$';
     ck_assert_msg(fine == wanted, "%s of %s", device_ids[_i].template, device_ids[_i].cn);
     if (wanted)
         ck_assert_str_eq(out, device_ids[_i].device_id);
     else
         ck_assert_msg(err.msg[0], "a refusal says why");
-    ia_profile_set_free(set);
+    ia_ca_settings_set_free(set);
 }
 END_TEST
 
@@ -93,24 +93,24 @@ static const struct {
 START_TEST(client_id_fits_as_listed)
 {
     const char *const templates[] = {client_ids[_i].template};
-    struct ia_profile_set *set = profiles("${cert.cn}", templates, 1);
-    ck_assert_msg(ia_decide_client_id(ia_profile_find(set, 1), "pump-1", client_ids[_i].client_id) ==
+    struct ia_ca_settings_set *set = ca_settings("${cert.cn}", templates, 1);
+    ck_assert_msg(ia_decide_client_id(ia_ca_settings_find(set, 1), "pump-1", client_ids[_i].client_id) ==
                       client_ids[_i].fits,
                   "%s against %s", client_ids[_i].template, client_ids[_i].client_id);
-    ia_profile_set_free(set);
+    ia_ca_settings_set_free(set);
 }
 END_TEST
 
 START_TEST(ca_with_a_bad_template_is_not_there_and_says_why)
 {
     const char *const bad_client_ids[] = {"${no_such}"};
-    struct ia_profile_set *set = profiles("${cert.nonsense}", plain_client_ids, 1);
-    ck_assert_ptr_null(ia_profile_find(set, 1));
+    struct ia_ca_settings_set *set = ca_settings("${cert.nonsense}", plain_client_ids, 1);
+    ck_assert_ptr_null(ia_ca_settings_find(set, 1));
     ck_assert_msg(strstr(problem, "cert.nonsense"), "%s", problem);
-    ia_profile_set_free(set);
-    set = profiles("${cert.cn}", bad_client_ids, 1);
-    ck_assert_ptr_null(ia_profile_find(set, 1));
-    ia_profile_set_free(set);
+    ia_ca_settings_set_free(set);
+    set = ca_settings("${cert.cn}", bad_client_ids, 1);
+    ck_assert_ptr_null(ia_ca_settings_find(set, 1));
+    ia_ca_settings_set_free(set);
 }
 END_TEST
 
@@ -151,13 +151,13 @@ START_TEST(record_decides_as_listed)
         {.ca_id = 9, .name = "acme-other", .device_id_template = "${cert.cn}", .replaces = 3},
     };
     static const int64_t cas[] = {1, 7};
-    struct ia_profile_set *set = NULL;
-    ck_assert_int_eq(ia_profile_set_build(line, 3, note, NULL, &set, NULL), IA_OK);
+    struct ia_ca_settings_set *set = NULL;
+    ck_assert_int_eq(ia_ca_settings_set_build(line, 3, note, NULL, &set, NULL), IA_OK);
     struct ia_device *d = ia_device_new(&row);
     ck_assert_msg(ia_decide_device(d, set, cas, 2, "pump-1", 1000) == records[_i].reason, "%s", records[_i].label);
     ck_assert_int_eq(ia_decide_device(d, set, cas, 0, "pump-1", 1000), IA_R_DEVICE_CONFLICT);
     ia_device_free(d);
-    ia_profile_set_free(set);
+    ia_ca_settings_set_free(set);
 }
 END_TEST
 

@@ -198,7 +198,7 @@ static enum ia_reason verdict(const struct ia_snapshot *snapshot, const char *le
 START_TEST(snapshot_of_no_rows_is_whole_and_admits_nobody)
 {
     struct ia_snapshot *s = build();
-    ck_assert(s->cas && s->profiles && s->policy && s->ips && s->issuers);
+    ck_assert(s->cas && s->ca_settings && s->policy && s->ips && s->issuers);
     ck_assert_uint_eq(s->generation, 1);
     ck_assert_int_eq(verdict(s, "plain_leaf"), IA_R_CA_UNKNOWN);
     ck_assert_str_eq(told, "");
@@ -214,7 +214,7 @@ START_TEST(good_rows_are_told_once_for_their_columns)
     struct ia_snapshot *s = build();
     ck_assert_str_eq(told, "ca 1: -\n"); /* its parsed columns are to be written */
     ck_assert_int_eq(verdict(s, "plain_leaf"), IA_R_NONE);
-    ck_assert_uint_eq(strlen(ia_profile_find(s->profiles, 1)->fingerprint_hex), 64);
+    ck_assert_uint_eq(strlen(ia_ca_settings_find(s->ca_settings, 1)->fingerprint_hex), 64);
     ia_snapshot_free(s);
     s = build();
     ck_assert_str_eq(told, "");
@@ -270,7 +270,7 @@ START_TEST(bad_ca_is_told_until_its_row_says_so_and_spares_the_others)
     ck_assert_msg(strstr(told, "2: -\n") == NULL, "%s: %s", bad_cas[_i].label, told);
     ck_assert_int_eq(verdict(s, "plain_leaf"), IA_R_NONE);
     ck_assert_int_eq(verdict(s, "ed_leaf"), IA_R_NONE);
-    bool admits = verdict(s, "leaf_of_root2") == IA_R_NONE && ia_profile_find(s->profiles, 2);
+    bool admits = verdict(s, "leaf_of_root2") == IA_R_NONE && ia_ca_settings_find(s->ca_settings, 2);
     ck_assert_msg(!admits, "%s", bad_cas[_i].label);
     ia_snapshot_free(s);
     char problem[256];
@@ -406,7 +406,7 @@ START_TEST(part_that_was_not_read_is_the_one_before)
     struct ia_snapshot *two = build_part(IA_LOAD_POLICY);
     ck_assert_ptr_ne(one->policy, two->policy);
     ck_assert_ptr_eq(one->cas, two->cas);
-    ck_assert_ptr_eq(one->profiles, two->profiles);
+    ck_assert_ptr_eq(one->ca_settings, two->ca_settings);
     ck_assert_ptr_eq(one->ips, two->ips);
     ck_assert_ptr_eq(one->issuers, two->issuers);
     ck_assert_uint_eq(two->generation, one->generation + 1);
