@@ -42,21 +42,6 @@ struct holder {
 
 /* ---- the question ---- */
 
-static bool parse_action(const char *word, enum ia_action *out)
-{
-    static const struct {
-        const char *word;
-        enum ia_action action;
-    } actions[] = {{"publish", IA_PUBLISH}, {"subscribe", IA_SUBSCRIBE}, {"receive", IA_RECEIVE}};
-    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
-        if (strcmp(word, actions[i].word) != 0)
-            continue;
-        *out = actions[i].action;
-        return true;
-    }
-    return false;
-}
-
 static enum ia_rc add_option(struct question *q, int option, const char *value, struct ia_err *err)
 {
     switch (option) {
@@ -92,8 +77,10 @@ static enum ia_rc read_arguments(struct question *q, int argc, char **argv, stru
     if (argc - optind != 3)
         return ia_fail(err, IA_USAGE, "needs DEVICE_ID publish|subscribe|receive TOPIC");
     q->device_id = argv[optind];
-    if (!parse_action(argv[optind + 1], &q->access.action))
+    unsigned action = ia_action_from_name(argv[optind + 1]);
+    if (!action)
         return ia_fail(err, IA_USAGE, "'%s' is not publish, subscribe or receive", argv[optind + 1]);
+    q->access.action = (enum ia_action)action;
     q->access.topic = argv[optind + 2];
     if (!q->client_id_given)
         q->client_id = q->device_id;
@@ -135,7 +122,10 @@ static enum ia_rc build(struct registry *r, struct ia_err *err)
     enum ia_rc rc = ia_ca_settings_set_build(rows->cas, rows->n_cas, note_ca, NULL, &r->ca_settings, err);
     if (rc != IA_OK)
         return rc;
-    return ia_policy_build(rows->roles, rows->n_roles, rows->rules, rows->n_rules, note_rule, NULL, &r->policy, err);
+    const struct ia_policy_spec spec = {
+        .roles = rows->roles, .n_roles = rows->n_roles, .rules = rows->rules, .n_rules = rows->n_rules};
+    const struct ia_problem_callback problems = {note_rule, NULL};
+    return ia_policy_build(&spec, &problems, &r->policy, err);
 }
 
 static void clear(struct registry *r)
@@ -268,7 +258,7 @@ static enum ia_rc judge(const struct question *q, const struct registry *r, cons
     ia_autofree const char **values = calloc(n_values + 1, sizeof *values);
     ia_autofree const struct ia_role **roles = calloc(h->ca->n_roles + h->row->roles.n + 1, sizeof *roles);
     if (!values || !roles)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     for (size_t i = 0; i < n_values; i++)
         values[i] = variable(q, h, variables[i]);
     for (size_t i = 0; i < h->ca->n_roles; i++)
@@ -325,7 +315,7 @@ int ia_cli_device(int argc, char **argv)
     if (rc == IA_OK)
         rc = decide(&q, &r, &status, &err);
     if (rc != IA_OK)
-        status = ia_cli_complain(argv[0], "%s", err.msg);
+        status = ia_cli_error(argv[0], "%s", err.msg);
     clear(&r);
     return status;
 }

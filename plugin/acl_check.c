@@ -301,7 +301,7 @@ int ia_on_acl_check(int event, void *event_data, void *userdata)
         .topic = ev->topic,
         .qos = ev->qos,
         .retain = ev->retain,
-        .cut = core->cut,
+        .split = core->topic_split,
     };
     if (!ia_has_ticks(core))
         return answer(core, false);

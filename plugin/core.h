@@ -34,8 +34,8 @@ struct ia_core {
     struct ia_token_cache *tokens;
     struct ia_sessions *sessions;
     struct ia_pending *pending;
-    struct ia_rights scratch; /* of clients that are not connected */
-    struct ia_cut *cut;       /* the topic that was asked about last */
+    struct ia_rights scratch;           /* of clients that are not connected */
+    struct ia_topic_split *topic_split; /* the topic that was asked about last */
     struct ia_counters counters;
     bool db_up;
     int64_t db_contact_s;                /* wall clock of the last answer */

@@ -77,17 +77,17 @@ static enum ia_reason open_session(struct ia_connect *c)
 {
     struct ia_chain *chain = c->leaf ? copy_chain(c) : NULL;
     if (c->leaf && !chain)
-        return ia_connect_refuse(c, IA_R_INTERNAL, "out of memory");
+        return ia_connect_refuse(c, IA_R_INTERNAL, IA_NOMEM_TEXT);
     const char *username = c->token ? c->token->principal : c->device_id;
     struct ia_session *s = ia_session_open(c->core->sessions, c->client, c->token ? IA_SESSION_APP : IA_SESSION_DEVICE,
                                            c->attempt.client_id, username);
     if (!s) {
         free(chain);
-        return ia_connect_refuse(c, IA_R_INTERNAL, "out of memory");
+        return ia_connect_refuse(c, IA_R_INTERNAL, IA_NOMEM_TEXT);
     }
     s->chain = chain;
     s->ca_id = chain ? chain->ca_id : 0;
-    enum ia_reason reason = fill_session(c, s) ? IA_R_NONE : ia_connect_refuse(c, IA_R_INTERNAL, "out of memory");
+    enum ia_reason reason = fill_session(c, s) ? IA_R_NONE : ia_connect_refuse(c, IA_R_INTERNAL, IA_NOMEM_TEXT);
     if (reason == IA_R_NONE && mosquitto_set_username(c->client, ia_session_username(s)) != MOSQ_ERR_SUCCESS)
         reason = ia_connect_refuse(c, IA_R_INTERNAL, "Mosquitto refused the username");
     if (reason == IA_R_NONE) {

@@ -149,9 +149,9 @@ static enum ia_rc make_parts(struct ia_core *core, struct ia_err *err)
 {
     core->devices = ia_device_cache_new((size_t)core->options.device_cache_size);
     core->sessions = ia_sessions_new();
-    core->cut = ia_cut_new();
-    if (!core->devices || !core->sessions || !core->cut)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+    core->topic_split = ia_topic_split_new();
+    if (!core->devices || !core->sessions || !core->topic_split)
+        return ia_nomem(err);
     return ia_token_cache_new(TOKENS_REMEMBERED, &core->tokens, err);
 }
 
@@ -177,7 +177,7 @@ static void core_free(struct ia_core *core)
     ia_waker_close();
     bool stopped = ia_worker_stop(core->worker);
     ia_sessions_free(core->sessions);
-    ia_cut_free(core->cut);
+    ia_topic_split_free(core->topic_split);
     ia_device_cache_free(core->devices);
     ia_token_cache_free(core->tokens);
     ia_snapshot_free(core->snapshot);

@@ -129,7 +129,7 @@ static bool round_due(struct ia_core *core, int64_t now)
         return false;
     core->walking = true;
     core->anew = now >= core->rule_end;
-    core->rule_end = ia_ip_next_end(core->snapshot->ips, now);
+    core->rule_end = ia_ip_next_expiry(core->snapshot->ips, now);
     core->walked_generation = core->snapshot->generation;
     core->first_end = INT64_MAX; /* found anew in this round */
     ia_sessions_walk_begin(core->sessions);

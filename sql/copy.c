@@ -154,7 +154,7 @@ enum ia_rc ia_db_device_part(struct ia_db *db, int part, ia_device_batch_fn *fn,
         return ia_fail(err, IA_UNAVAILABLE, "PostgreSQL: not connected");
     struct stream *s = calloc(1, sizeof *s);
     if (!s)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     s->db = db;
     s->fn = fn;
     s->ctx = ctx;

@@ -141,7 +141,7 @@ enum ia_rc ia_db_decode_value(const struct ia_column *column, struct ia_pg_value
     if (kinds[column->kind].decode(&c))
         return IA_OK;
     if (c.nomem)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     return ia_fail(err, IA_FORMAT, "PostgreSQL: column %s is malformed", column->name);
 }
 
@@ -174,7 +174,7 @@ enum ia_rc ia_db_decode(const PGresult *result, int first, const struct ia_colum
     int n = PQntuples(result);
     unsigned char *rows = ia_arena_array(arena, (size_t)n, columns->row_size);
     if (!rows)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     for (int row = 0; row < n; row++) {
         rc = decode_row(result, row, first, columns, arena, rows + (size_t)row * columns->row_size, err);
         if (rc != IA_OK)

@@ -67,7 +67,7 @@ static enum ia_rc load_devices(struct ia_db *db, enum ia_statement which, struct
     struct loaded_devices *l = calloc(1, sizeof *l);
     if (!l) {
         ia_params_clear(params);
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     struct ia_decoded decoded = {0};
     enum ia_rc rc = ia_db_query(db, which, params, &l->result, err);
@@ -163,7 +163,7 @@ enum ia_rc ia_db_register(struct ia_db *db, const struct ia_registration *what, 
 {
     struct registered *r = calloc(1, sizeof *r);
     if (!r)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     struct ia_params p = {0};
     add_registration(&p, what);
     enum ia_rc rc = ia_db_query(db, IA_S_REGISTER, &p, &r->result, err);

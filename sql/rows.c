@@ -146,7 +146,7 @@ static struct ia_rule rule_of(const struct raw_rule *raw)
                            .allow_retain = raw->allow_retain};
     bool understood = raw->effect != EFFECT_UNKNOWN && raw->actions.n > 0;
     for (size_t i = 0; i < raw->actions.n; i++) {
-        unsigned action = ia_action_parse(raw->actions.items[i]);
+        unsigned action = ia_action_from_name(raw->actions.items[i]);
         rule.actions |= action;
         understood &= action != 0;
     }
@@ -245,7 +245,7 @@ static enum ia_rc decode_part(struct loaded_rows *l, size_t part, struct ia_err 
     enum ia_rc rc = ia_db_decode(l->results[part], 0, &parts[part].columns, &l->arena, &decoded, err);
     if (rc != IA_OK)
         return rc;
-    return parts[part].take(l, &decoded) ? IA_OK : ia_fail(err, IA_NOMEM, "out of memory");
+    return parts[part].take(l, &decoded) ? IA_OK : ia_nomem(err);
 }
 
 /* One transaction that sees one moment, in one round trip. */
@@ -298,7 +298,7 @@ enum ia_rc ia_db_load(struct ia_db *db, unsigned what, struct ia_rows **out, str
 {
     struct loaded_rows *l = calloc(1, sizeof *l);
     if (!l)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     enum ia_rc rc = fetch_parts(db, what, l, err);
     for (size_t i = 0; rc == IA_OK && i < PARTS; i++)
         if (l->results[i])

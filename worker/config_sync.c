@@ -52,7 +52,7 @@ static enum ia_rc configure_refresh(struct ia_worker *w, const struct ia_rows *r
 {
     struct ia_refresh_source *sources = calloc(rows->n_issuers + 1, sizeof *sources);
     if (!sources)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     size_t n = 0;
     for (size_t i = 0; i < rows->n_issuers; i++) {
         const struct ia_issuer_row *row = &rows->issuers[i];

@@ -90,7 +90,7 @@ enum ia_rc ia_worker_read_changed(struct ia_worker *w, struct ia_err *err)
     ia_device_rows_free(rows);
     if (!reply || !take_ids(w, reply)) {
         ia_reply_free(reply);
-        return ia_fail(err, IA_NOMEM, "out of memory"); /* the ids stay: they are read again */
+        return ia_nomem(err); /* the ids stay: they are read again */
     }
     ia_worker_send(w, reply);
     return IA_OK;

@@ -195,7 +195,7 @@ static enum ia_rc build_ca_set(struct drafts *drafts, struct ia_crl **crls, int6
 {
     struct ia_ca_spec *specs = calloc(drafts->n + 1, sizeof *specs);
     if (!specs)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     size_t n = 0;
     for (size_t i = 0; i < drafts->n; i++) {
         const struct draft *d = &drafts->list[i];
@@ -241,7 +241,7 @@ static enum ia_rc draft_cas(struct ia_builder *b, const struct ia_rows *rows, st
         d->row = &rows->cas[i];
         d->parsed = parse_ca(b, d->row);
         if (!d->parsed)
-            return ia_fail(err, IA_NOMEM, "out of memory");
+            return ia_nomem(err);
         drafts->n++;
         if (!d->parsed->cert)
             (void)snprintf(d->problem, sizeof d->problem, "%s", d->parsed->wrong.msg);
@@ -256,9 +256,9 @@ static enum ia_rc build_cas(struct ia_builder *b, const struct ia_rows *rows, in
 {
     struct drafts drafts = {.list = calloc(rows->n_cas + 1, sizeof(struct draft))};
     struct ia_crl **crls = calloc(rows->n_crls + 1, sizeof *crls);
-    enum ia_rc rc = drafts.list && crls ? draft_cas(b, rows, &drafts, err) : ia_fail(err, IA_NOMEM, "out of memory");
+    enum ia_rc rc = drafts.list && crls ? draft_cas(b, rows, &drafts, err) : ia_nomem(err);
     if (rc == IA_OK && collect_crls(b, rows, &drafts, crls) < 0)
-        rc = ia_fail(err, IA_NOMEM, "out of memory");
+        rc = ia_nomem(err);
     if (rc == IA_OK)
         rc = build_ca_set(&drafts, crls, now, &fresh->cas, err);
     if (rc == IA_OK)
@@ -305,9 +305,12 @@ static enum ia_rc build_policy(struct ia_builder *b, const struct ia_rows *rows,
         memcpy(roles, rows->roles, n_roles * sizeof *roles);
     if (!notes.texts || !roles || !ia_gone_roles_add(&b->gone, b->last.policy, roles, &n_roles)) {
         free(notes.texts);
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
-    enum ia_rc rc = ia_policy_build(roles, n_roles, rows->rules, rows->n_rules, note_rule, &notes, &fresh->policy, err);
+    const struct ia_policy_spec spec = {
+        .roles = roles, .n_roles = n_roles, .rules = rows->rules, .n_rules = rows->n_rules};
+    const struct ia_problem_callback problems = {note_rule, &notes};
+    enum ia_rc rc = ia_policy_build(&spec, &problems, &fresh->policy, err);
     for (size_t i = 0; i < rows->n_rules; i++) {
         if (rc == IA_OK && !same_text(notes.texts[i], rows->rule_problems[i]))
             sink->rule(sink->ctx, rows->rules[i].rule_id, notes.texts[i]);
@@ -392,7 +395,7 @@ static enum ia_rc build_issuers(const struct ia_rows *rows, const struct ia_refr
         const struct ia_issuer_report report = {.problem = note_issuer, .ctx = &notes};
         rc = ia_issuer_set_build(specs, rows->n_issuers, &report, &fresh->issuers, err);
     } else {
-        (void)ia_fail(err, IA_NOMEM, "out of memory");
+        (void)ia_nomem(err);
     }
     for (size_t i = 0; rc == IA_OK && i < rows->n_issuers; i++) {
         const char *fetching = rows->issuers[i].jwks ? "" : ia_refresh_problem(refresh, rows->issuers[i].name);
@@ -436,7 +439,7 @@ static enum ia_rc share(const struct ia_builder *b, struct ia_snapshot **out, st
     bool whole = last->cas && last->ca_settings && last->policy && last->ips && last->issuers;
     struct ia_snapshot *s = whole ? calloc(1, sizeof *s) : NULL;
     if (!s)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     s->generation = last->generation;
     s->ca_generation = last->ca_generation;
     s->cas = ia_ca_set_ref(last->cas);
@@ -461,7 +464,7 @@ enum ia_rc ia_builder_build(struct ia_builder *builder, unsigned what, const str
     if (rc == IA_OK && (what & IA_LOAD_POLICY))
         rc = build_policy(builder, rows, sink, &fresh, err);
     if (rc == IA_OK && (what & IA_LOAD_IPS))
-        rc = ia_ip_set_build(rows->ips, rows->n_ips, note_ip, &notes, &fresh.ips, err);
+        rc = ia_ip_set_build(rows->ips, rows->n_ips, &(struct ia_problem_callback){note_ip, &notes}, &fresh.ips, err);
     if (rc == IA_OK && (what & IA_LOAD_ISSUERS))
         rc = build_issuers(rows, refresh, sink, &fresh, err);
     keep(builder, &fresh);

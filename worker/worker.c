@@ -88,7 +88,7 @@ static enum ia_rc tell_state(struct ia_worker *w, bool up, struct ia_err *err)
     struct ia_reply *reply = ia_reply_new(IA_REPLY_STATE, NULL);
     atomic_store(&w->up, up);
     if (!reply)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     reply->connected = up;
     ia_worker_send(w, reply);
     return IA_OK;
@@ -364,7 +364,7 @@ static enum ia_rc worker_init(struct ia_worker *w, const struct ia_worker_option
     w->refresh = ia_refresh_new();
     w->outbox = ia_outbox_new(options->node_name);
     if (!w->requests || !w->replies || !w->builder || !w->refresh || !w->outbox)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     struct ia_fetch_options fetch = {.ca_file = options->jwks_ca_file, .insecure_http = options->insecure_http_jwks};
     enum ia_rc rc = ia_fetcher_new(&fetch, ia_worker_fetched, w, &w->fetcher, err);
     if (rc != IA_OK)
@@ -391,7 +391,7 @@ enum ia_rc ia_worker_start(const struct ia_worker_options *options, struct ia_wo
 {
     struct ia_worker *w = calloc(1, sizeof *w);
     if (!w)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     enum ia_rc rc = worker_init(w, options, err);
     if (rc == IA_OK && create_thread(w) != 0)
         rc = ia_fail(err, IA_IO, "cannot start a thread");
