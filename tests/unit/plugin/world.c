@@ -307,9 +307,9 @@ int world_connect(struct mosquitto *client)
     return world_basic_auth(client, NULL);
 }
 
-struct ia_session *world_session(struct mosquitto *client)
+struct ia_client *world_session(struct mosquitto *client)
 {
-    return ia_session_find(world.core->sessions, client);
+    return ia_client_find(world.core->clients, client);
 }
 
 static struct mosquitto *kickable[8];
