@@ -81,7 +81,7 @@ def test_another_method_is_refused(site, corp):
 
 
 def test_a_password_is_nothing_beside_a_refused_enhanced_authentication(site, corp):
-    """Nor does a good password mend a bad AUTH: one connection has one credential."""
+    """Nor does a good password make up for a bad AUTH: one connection has one credential."""
     broker = site.broker()
     client = AuthClient(site, broker, "app:corp:dashboard")
     assert client.connect(bearer("no token"), password=corp.token()) in REFUSED
@@ -248,7 +248,7 @@ def test_a_token_of_an_entra_daemon_is_admitted_without_rights(site, corp):
 # Storms
 
 def test_a_storm_of_reconnects_is_answered_from_memory(site, corp):
-    """Verified once: the counters tell."""
+    """Verified once, as the counters show."""
     broker = site.broker(options={"node_name": "storm"})
     token = corp.token()
 

@@ -23,8 +23,8 @@ def corp(site):
 
 
 @pytest.mark.parametrize("wanted", ["#", "secret/x", "$SYS/#", "$iot-auth/events/#"])
-def test_a_condemned_session_gains_no_subscription_and_no_message(site, corp, wanted):
-    """The kick asks SUBSCRIBE again for what the session has, so a condemned one was granted whatever it asked for:
+def test_a_session_pending_disconnect_gains_no_subscription_and_no_message(site, corp, wanted):
+    """The kick asks SUBSCRIBE again for what the session has, so a session that was marked for disconnect was granted whatever it asked for:
     a bad re-authentication and a SUBSCRIBE in one TLS record brought all retained messages of the broker."""
     eyes = site.observer(site.fleet())
     broker = site.broker()

@@ -232,7 +232,7 @@ def test_reauthentication_as_somebody_else_ends_the_session(world, whose):
     if whose == "issuer":
         wait_until(partner_known, SOON, "the issuer")
     client = AuthClient(site, broker, "dashboard-1")
-    outcome = client.connect(bearer(corp.token(scope="command")), will=("devices/one/commands", "gone"))
+    outcome = client.connect(bearer(corp.token(scope="command")), will=("devices/one/commands", "offline"))
     assert outcome == 0
     since, mark = site.registry.last_event(), broker.mark()
     client.reauthenticate(bearer(token)).wait_kicked(before=[AUTH])

@@ -154,16 +154,16 @@ def test_of_two_lists_the_higher_number_counts_whenever_it_came(site, pair):
     pair.admit(device)
 
 
-def test_lists_of_twins_of_one_name_stay_apart(site, pair):
+def test_lists_of_two_cas_of_one_name_stay_apart(site, pair):
     acme = site.fleet("acme")
-    twin = site.register(acme.twin(), "acme-2")
-    one, other = acme.issue("one", serial=77), twin.issue("other", serial=77)
+    namesake = site.register(acme.namesake(), "acme-2")
+    one, other = acme.issue("one", serial=77), namesake.issue("other", serial=77)
     ones, others = pair.connect(one), pair.connect(other)
     site.registry.add_crl(ca_name="acme", crl=acme.crl(77))
     closed(ones)
     pair.refuse(one)
     go_on(others)
-    pair.admit(twin.issue("another"))
+    pair.admit(namesake.issue("another"))
 
 
 def test_a_list_of_another_signer_is_refused_and_the_good_one_stays(site, pair):
@@ -172,7 +172,7 @@ def test_a_list_of_another_signer_is_refused_and_the_good_one_stays(site, pair):
     site.registry.add_crl(ca_name="acme", crl=acme.crl(revoked, number=1))
     pair.refuse(revoked)
     stays = pair.connect(good)
-    forged = acme.crl(good, number=9, signer=acme.twin())
+    forged = acme.crl(good, number=9, signer=acme.namesake())
     with contextlib.suppress(Exception):  # SQL need not let it in
         site.registry.add_crl(ca_name="acme", crl=forged)
     wait_until(lambda: site.registry.ca_problem("acme"), what="report in ca.problem")
@@ -338,7 +338,7 @@ def test_an_allow_that_expires_ends_the_sessions_that_stand_on_it(site, pair):
     pair.refuse(device, seconds=0.01)
 
 
-def test_a_denial_that_expires_admits_again_by_time_alone(site, pair):
+def test_a_denial_that_expires_admits_again_without_a_change(site, pair):
     acme = site.fleet()
     device = acme.issue("sensor-1")
     clients = pair.connect(device)
@@ -408,7 +408,7 @@ def test_truncated_devices(site, pair):
 
 
 def test_a_restored_dump(site, pair):
-    """The registry as it was: who has been disabled since is back, who came later is gone."""
+    """The registry as it was: what has been disabled since is enabled again, and what was registered since is unknown."""
     acme = site.fleet()
     early = acme.issue("early")
     pair.admit(early)

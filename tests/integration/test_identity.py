@@ -106,7 +106,7 @@ def test_another_client_id_is_refused(site, client_id, protocol):
     assert site.registry.devices() == [], "registered although it was to be refused"
 
 
-def test_a_refusal_of_a_client_id_is_told_in_the_protocols_words(site):
+def test_a_refusal_of_a_client_id_is_answered_by_the_protocols_code(site):
     fleet = site.fleet()
     broker = site.broker()
     assert site.try_connect(broker, fleet.issue("sensor-1"), client_id="other") in NOT_AUTHORIZED

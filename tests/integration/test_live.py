@@ -26,10 +26,10 @@ def test_an_authority_registered_live_admits_its_devices_within_a_second(site):
 def test_a_disabled_authority_loses_its_live_devices_and_only_those(site):
     acme, other = site.fleet("acme"), site.fleet("other")
     broker = site.broker()
-    gone = [site.connect(broker, acme.issue("sensor-%d" % i)) for i in range(3)]
+    ended = [site.connect(broker, acme.issue("sensor-%d" % i)) for i in range(3)]
     stays = site.connect(broker, other.issue("stays"))
     site.registry.set_ca_status(name="acme", status="INACTIVE")
-    for client in gone:
+    for client in ended:
         client.wait_closed(SOON)
     assert stays.subscribe("devices/stays/x") == 1
     assert stays.connected
@@ -72,7 +72,7 @@ def test_a_device_that_is_no_longer_active_loses_its_connection(site, status):
     assert event["reason"] == "device_" + status.lower()
 
 
-def test_a_device_that_is_thrown_out_is_told_so_in_mqtt_5(site):
+def test_a_disconnected_device_receives_the_reason_in_mqtt_5(site):
     acme = site.fleet()
     broker = site.broker()
     device = acme.issue("sensor-1")
@@ -424,13 +424,13 @@ def test_a_refusal_is_an_event_once_per_transition_not_once_per_retry(site):
     assert len(refusals) == 1
 
 
-def test_refusals_of_strangers_are_sampled(site):
+def test_refusals_of_unregistered_devices_are_sampled(site):
     site.fleet()
     broker = site.broker()
-    stranger = pki.root("stranger")
+    unregistered = pki.root("unregistered")
     began = time.monotonic()
     for number in range(60):
-        assert site.try_connect(broker, stranger.issue("s-%d" % number)) != 0
+        assert site.try_connect(broker, unregistered.issue("s-%d" % number)) != 0
     seconds = time.monotonic() - began
     marker = site.fleet("marker").issue("marker")
     site.connect_within(SOON, broker, marker)

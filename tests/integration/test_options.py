@@ -71,8 +71,8 @@ def test_good_values_are_taken(site):
 
 def test_without_a_database_the_broker_starts_and_admits_nobody(site):
     broker = site.broker(options={"db_conninfo": "host=%s/none dbname=x" % site.folder, "startup_wait_ms": 300})
-    stranger = site.root.intermediate("acme").issue("sensor-1")
-    assert site.try_connect(broker, stranger) in TRY_AGAIN + NOT_AUTHORIZED + (CLOSED,)
+    unregistered = site.root.intermediate("acme").issue("sensor-1")
+    assert site.try_connect(broker, unregistered) in TRY_AGAIN + NOT_AUTHORIZED + (CLOSED,)
     assert site.try_connect(broker, client_id="x", listener="plain") in TRY_AGAIN + NOT_AUTHORIZED
     assert broker.running()
 
@@ -110,12 +110,12 @@ def test_where_the_broker_gives_no_tick_everything_is_denied_and_the_log_says_so
     acme = site.root.intermediate("late")
     site.register(acme, "late")
 
-    def told():
+    def logged():
         assert broker.running()
         site.try_connect(broker, acme.issue("sensor"))
         return "per_listener_settings" in broker.log()
 
-    wait_until(told, 6, "log line")
+    wait_until(logged, 6, "log line")
     assert site.try_connect(broker, acme.issue("sensor-1")) != 0
 
 

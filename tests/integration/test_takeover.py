@@ -37,7 +37,7 @@ def test_a_client_without_a_credential_cannot_take_over(world):
 
 def test_a_forged_certificate_cannot_take_over(world):
     site, fleet, broker, _victim, client, _observer = world
-    assert site.try_connect(broker, fleet.twin().issue("victim")) != 0
+    assert site.try_connect(broker, fleet.namesake().issue("victim")) != 0
     assert client.connected
 
 
@@ -169,7 +169,7 @@ def test_a_free_client_id_of_an_mqtt5_session_that_is_kept_is_anothers(free_ids)
 
 
 def test_what_a_free_client_id_inherits_after_a_restart_is_not_delivered(free_ids):
-    """No row tells whose the session was; the rights of who takes it decide over each message."""
+    """No row says whose the session was; the rights of who takes it decide over each message."""
     site, fleet, broker = free_ids
     owner = fleet.issue("owner")
     writer_credential = site.observer(fleet)

@@ -198,7 +198,7 @@ def test_garbage_on_the_device_port_does_no_harm(site, junk):
 def test_a_refused_handshake_does_not_harm_the_next_client(site):
     fleet = site.fleet()
     broker = site.broker()
-    bad = [pki.root("x").issue("x"), fleet.issue("y", not_after=-5, not_before=-10), fleet.twin().issue("z")]
+    bad = [pki.root("x").issue("x"), fleet.issue("y", not_after=-5, not_before=-10), fleet.namesake().issue("z")]
     bad.append(fleet.issue("w", eku=(pki.SERVER_AUTH,)))
     for number, credential in enumerate(bad):
         assert site.try_connect(broker, credential) == CLOSED
