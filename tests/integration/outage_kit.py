@@ -82,9 +82,9 @@ class OutageSite(Site):
         return time.monotonic() - begun
 
     def wait_for_outage(self, broker, since):
-        """Waits until the broker has noticed; the attempt of an unregistered device makes it notice earlier, as it would in production."""
-        unregistered = self.root.intermediate("unregistered").issue("unregistered")
-        self.try_connect(broker, unregistered)
+        """Waits until the broker has noticed.  An unknown device's attempt speeds that up, as it would in operation."""
+        unknown = self.root.intermediate("unknown").issue("unknown")
+        self.try_connect(broker, unknown)
         return broker.wait_for_log(LOST, timeout=NOTICED_WITHIN, since=since)
 
 
@@ -93,7 +93,7 @@ def lines_of(broker, pattern, since):
 
 
 def logged_once(broker, since):
-    """Asserts that no problem was logged twice; returns the texts."""
+    """Asserts that no error was logged twice; returns the texts."""
     texts = [re.sub(r"^[^ ]*?: ", "", line) for line in lines_of(broker, LOST, since)]
     causes = [re.sub(r"(lost the database|no database): ", "", text) for text in texts]
     assert len(causes) == len(set(causes)), "logged more than once:\n" + "\n".join(texts)

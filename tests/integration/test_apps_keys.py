@@ -40,13 +40,13 @@ def admitted_soon(site, broker, issuer, seconds=SOON, **claims):
 
 
 def problem(site, issuer, text, seconds=SOON):
-    """Waits until the issuer's row has a problem with that text in it; returns it."""
-    def reported():
+    """Waits until the issuer's row has a problem that contains the text; returns it."""
+    def matching():
         found = issuer.problem(site)
         return found if found and text in found else None
 
     try:
-        return wait_until(reported, seconds, "problem '%s'" % text)
+        return wait_until(matching, seconds, "problem '%s'" % text)
     except AssertionError as error:
         raise AssertionError("%s; it is: %s" % (error, issuer.problem(site))) from None
 
@@ -161,20 +161,20 @@ def test_a_redirect_is_followed_to_https_only(site, provider):
 # Rotation
 
 def test_rotation_while_connected_under_a_storm_of_unknown_keys(site, provider):
-    """The old key's sessions end, the new key's tokens are accepted; unknown clients cannot make the broker fetch more often."""
+    """The old key's sessions end, the new key's tokens are accepted; unknown keys cannot make the broker fetch more often."""
     corp = Issuer().register(site, RULES, jwks_url=provider.url())
     provider.answer(corp.jwks())
     broker = trusting(site)
     old_token = corp.token()
     old = admitted_soon(site, broker, corp)
     old_auth = auth_app(site, broker, old_token, "app:corp:dashboard/auth")
-    unregistered = Issuer()
+    unknown = Issuer()
     stop = threading.Event()
 
     def storm():
         while not stop.is_set():
             kid = "made-up-%d" % time.monotonic_ns()
-            password = corp.token(headers={"kid": kid}, key=unregistered.key)
+            password = corp.token(headers={"kid": kid}, key=unknown.key)
             assert site.try_connect(broker, client_id="app:corp:x", password=password) in NOT_YET
             stop.wait(0.01)
 
@@ -216,7 +216,7 @@ class Failing:
         provider.answer(path=self.path, **self.bad_answer)
 
     def noticed(self, site, broker):
-        """Shows a token with an unknown key, which lets the broker fetch again.  Does the row report the failure?"""
+        """Shows a token with an unknown key, which lets the broker ask again.  Does the row report the failure?"""
         token = self.issuer.token(headers={"kid": "unknown"})
         assert site.try_connect(broker, client_id="x", password=token) in NOT_YET
         return self.text in (self.issuer.problem(site) or "")

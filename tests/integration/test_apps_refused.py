@@ -13,7 +13,7 @@ from broker import wait_until
 from client import AUTH, CLOSED, DISCONNECT, REFUSED, V5
 
 USE = {"use": ["ALLOW PUBLISH,SUBSCRIBE,RECEIVE apps/${app_id}/#"]}
-CODES = REFUSED + (CLOSED, 0x88)  # closed, or 'server unavailable': a retry may resolve an unknown key
+CODES = REFUSED + (CLOSED, 0x88)  # closed, or 'server unavailable': after an unknown key a retry may succeed
 WAYS = ("password", "rfc7628", "bare")
 
 
@@ -165,18 +165,18 @@ def test_each_bad_token_ends_a_session_that_shows_it(site, corp):
     assert not wrong, "\n".join(wrong)
 
 
-def test_an_event_has_each_reason(site, corp):
+def test_an_event_names_each_reason(site, corp):
     broker = site.broker()
     rows = {reason: (row, mint) for row, (reason, mint) in TOKENS.items()}
     for reason, (row, mint) in rows.items():
         for way in ("password", "rfc7628"):
             since, client_id = site.registry.last_event(), "app:corp:dashboard/%s/%s" % (row, way)
 
-            def logged(way=way, mint=mint, client_id=client_id, since=since):
+            def events_of(way=way, mint=mint, client_id=client_id, since=since):
                 attempt(site, broker, way, mint(corp), client_id)  # again: events are sampled
                 return [e for e in site.registry.events(since) if e["detail"]["client_id"] == client_id]
 
-            event = wait_until(logged, what="event of %s" % row)[0]
+            event = wait_until(events_of, what="event of %s" % row)[0]
             assert (event["kind"], event["reason"]) == ("app/refused", reason)
             assert event["address"] == "127.0.0.1"
             assert event["detail"]["reason"] == reason
@@ -332,12 +332,12 @@ def test_a_certificate_that_is_revoked_lets_no_token_in(site, corp, way):
     assert wait_until(logged, 2, "refusal") == "certificate_revoked"
 
 
-def test_a_token_does_not_make_up_for_a_certificate_of_an_unregistered_ca(site, corp):
+def test_a_token_does_not_make_up_for_a_certificate_of_an_unknown_ca(site, corp):
     site.fleet()
-    unregistered = site.root.intermediate("unregistered").issue("gateway")
+    unknown = site.root.intermediate("unknown").issue("gateway")
     broker = site.broker()
-    token = corp.token(cnf=thumbprint(unregistered))
-    assert site.try_connect(broker, unregistered, client_id="app:corp:dashboard", password=token) == CLOSED
+    token = corp.token(cnf=thumbprint(unknown))
+    assert site.try_connect(broker, unknown, client_id="app:corp:dashboard", password=token) == CLOSED
 
 
 @pytest.mark.parametrize("change", ["device", "certificate", "authority"])

@@ -179,8 +179,8 @@ def test_token_without_kid_is_refused_though_one_key_would_fit(checker):
 
 
 def test_key_in_the_header_is_not_taken(checker):
-    unregistered = ec.generate_private_key(ec.SECP256R1())
-    token = jwt.encode(payload(), unregistered, algorithm="ES256", headers={"kid": "k1", "jwk": jwk(unregistered)})
+    unknown = ec.generate_private_key(ec.SECP256R1())
+    token = jwt.encode(payload(), unknown, algorithm="ES256", headers={"kid": "k1", "jwk": jwk(unknown)})
     assert checker.decide(token) == "token_signature"
 
 

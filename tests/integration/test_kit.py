@@ -62,10 +62,10 @@ def test_a_dropped_connection_sends_the_will(bare_site, open_broker):
     reader = bare_site.client(open_broker, client_id="reader", listener="plain")
     assert reader.connect() == 0
     reader.subscribe("wills")
-    leaver = bare_site.client(open_broker, client_id="leaver", will={"topic": "wills", "payload": "offline"})
+    leaver = bare_site.client(open_broker, client_id="leaver", will={"topic": "wills", "payload": "lost"})
     assert leaver.connect() == 0
     leaver.drop()
-    assert reader.receive() == ("wills", "offline")
+    assert reader.receive() == ("wills", "lost")
 
 
 def test_a_taken_over_client_is_closed(bare_site, open_broker):
@@ -137,12 +137,12 @@ def test_hostile_certificates_can_be_made():
     assert authority.issue("nul\0byte").certificate.subject.rfc4514_string() == "CN=nul\\00byte"
 
 
-def test_a_namesake_has_the_subject_but_not_the_key():
+def test_an_authority_of_the_same_name_has_another_key():
     authority = pki.root("r").intermediate("i")
-    namesake = authority.namesake()
-    assert namesake.certificate.subject == authority.certificate.subject
-    assert namesake.fingerprint != authority.fingerprint
-    assert namesake.key.public_key().public_numbers() != authority.key.public_key().public_numbers()
+    other = authority.same_name()
+    assert other.certificate.subject == authority.certificate.subject
+    assert other.fingerprint != authority.fingerprint
+    assert other.key.public_key().public_numbers() != authority.key.public_key().public_numbers()
 
 
 def test_a_crl_lists_what_was_revoked():

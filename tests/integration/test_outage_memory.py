@@ -63,7 +63,7 @@ def test_after_stale_max_s_nobody_new_is_let_in(outage):
     assert live.connected
 
 
-def test_an_address_rule_that_expires_during_an_outage_ends_sessions_all_the_same(outage):
+def test_an_address_rule_that_expires_during_an_outage_ends_sessions(outage):
     site = outage
     acme = site.fleet("acme")
     broker = site.broker()

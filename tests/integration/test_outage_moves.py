@@ -13,7 +13,7 @@ from client import TRY_AGAIN
 from outage_kit import AT_ONCE, AUTH_WAIT, BACK, BACK_WITHIN, LOST, NOTICED_WITHIN, OutageSite, lines_of, logged_once
 
 
-def test_a_slow_database_delays_new_devices_only(outage):
+def test_a_slow_database_delays_unknown_devices_only(outage):
     """Half a second for each query: a registration takes longer than auth_wait_ms, and is found done by the next try."""
     site = outage
     acme = site.fleet("acme")
@@ -26,10 +26,10 @@ def test_a_slow_database_delays_new_devices_only(outage):
             begun = time.monotonic()
             site.connect(broker, known).disconnect()
             assert time.monotonic() - begun < AUTH_WAIT
-        new_devices = [acme.issue("new-%d" % number) for number in range(8)]
-        results = site.connect_all([site.client(broker, credential) for credential in new_devices])
+        unknown_devices = [acme.issue("new-%d" % number) for number in range(8)]
+        results = site.connect_all([site.client(broker, credential) for credential in unknown_devices])
         assert set(results) <= {0, *TRY_AGAIN}, results
-        for credential in new_devices:
+        for credential in unknown_devices:
             site.connect_within(15.0, broker, credential).disconnect()
         assert bystander.longest() < AUTH_WAIT + 0.02
     live = site.connect(broker, known)
