@@ -13,6 +13,7 @@
 #include "plugin/resync.h"
 #include "plugin/revalidate.h"
 #include "plugin/tls_gate.h"
+#include "plugin/tls_listener.h"
 #include "worker/waker.h"
 
 #include <stdlib.h>
@@ -104,6 +105,7 @@ static int on_reload(int event, void *event_data, void *userdata)
     (void)event, (void)event_data;
     struct ia_core *core = userdata;
     ia_broker_reload(core);
+    ia_tls_listener_reload();
     return ia_mosq_is_21() ? MOSQ_ERR_SUCCESS : MOSQ_ERR_PLUGIN_DEFER;
 }
 
