@@ -3,15 +3,17 @@
 
 #include "common/json_out.h"
 #include "common/rfc3339.h"
+#include "plugin/event_limits.h"
+#include "plugin/http_api.h"
 #include "plugin/mosquitto_compat.h"
+#include "plugin/replies.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#define EVENT_JSON_MAX  2048
-#define EVENTS_A_SECOND 10 /* of refused strangers: anyone can mint certificates */
-#define COUNTERS_MAX    8192
+#define EVENT_JSON_MAX 2048
+#define COUNTERS_MAX   8192
 
 /* What clients send may hold anything: in a log line it must not pass for another line, or another member of this one.
  * Copies what fits, with a '?' for each character up to `last_bad`, each quote and DEL. */
@@ -31,9 +33,9 @@ static const char *word(const char *text, char out[IA_VALUE_MAX + 1])
     return text && *text ? harmless(text, ' ', out, IA_VALUE_MAX + 1) : "-";
 }
 
-static const char *ca_name(const struct ia_audit_entry *attempt)
+static const char *ca_name(const struct ia_audit_entry *entry)
 {
-    return attempt->ca ? attempt->ca->name : NULL;
+    return entry->ca ? entry->ca->name : NULL;
 }
 
 static void log_text(const struct ia_audit_entry *a, const char *verdict, enum ia_reason reason)
@@ -49,8 +51,8 @@ static void log_text(const struct ia_audit_entry *a, const char *verdict, enum i
 }
 
 /* The members that log line and event share. */
-static void describe(struct ia_json_out *j, const struct ia_core *core, const struct ia_audit_entry *a,
-                     enum ia_reason reason, int64_t at_us)
+static void describe_entry(struct ia_json_out *j, const struct ia_core *core, const struct ia_audit_entry *a,
+                           enum ia_reason reason, int64_t at_us)
 {
     char at[IA_RFC3339_SIZE], hex[2 * IA_FINGERPRINT_LEN + 1];
     ia_json_out_text(j, a->app ? "app" : "device_id", a->principal);
@@ -80,7 +82,7 @@ static void log_json(const struct ia_core *core, const struct ia_audit_entry *a,
     struct ia_json_out j;
     ia_json_out_begin(&j, text, sizeof text);
     ia_json_out_text(&j, "verdict", verdict);
-    describe(&j, core, a, reason, ia_wall_us());
+    describe_entry(&j, core, a, reason, ia_wall_us());
     const char *line = ia_json_out_end(&j);
     if (line)
         mosquitto_log_printf(reason == IA_R_NONE ? MOSQ_LOG_INFO : MOSQ_LOG_NOTICE, "%s", line);
@@ -104,13 +106,13 @@ void ia_report_publish(const struct ia_core *core, const char *kind, const char 
 }
 
 /* Write and publish one event. */
-static void event(struct ia_core *core, const char *kind, const struct ia_audit_entry *a, enum ia_reason reason)
+static void write_event(struct ia_core *core, const char *kind, const struct ia_audit_entry *a, enum ia_reason reason)
 {
     char text[EVENT_JSON_MAX];
     struct ia_json_out j;
     int64_t at_us = ia_wall_us();
     ia_json_out_begin(&j, text, sizeof text);
-    describe(&j, core, a, reason, at_us);
+    describe_entry(&j, core, a, reason, at_us);
     const char *json = ia_json_out_end(&j);
     struct ia_request *row = json ? ia_request_new(IA_REQUEST_EVENT, json) : NULL;
     if (!row) {
@@ -128,62 +130,48 @@ static void event(struct ia_core *core, const char *kind, const struct ia_audit_
     ia_report_publish(core, kind, json);
 }
 
-void ia_report_accepted(struct ia_core *core, const struct ia_audit_entry *attempt)
+void ia_report_accepted(struct ia_core *core, const struct ia_audit_entry *entry)
 {
-    if (attempt->app)
+    if (entry->app)
         core->counters.accepted_apps++;
     else
         core->counters.accepted_devices++;
-    log_decision(core, attempt, "accepted", IA_R_NONE);
+    log_decision(core, entry, "accepted", IA_R_NONE);
 }
 
-/* May one more event of a stranger be written in this second?  Counted if not. */
-static bool sample(struct ia_core *core)
+/* The record of the device that was refused; NULL for an unregistered one. */
+static struct ia_device *refused_device(struct ia_core *core, const struct ia_audit_entry *entry)
 {
-    int64_t now_s = ia_wall_s();
-    if (core->sampled_s != now_s) {
-        core->sampled_s = now_s;
-        core->sampled = 0;
-    }
-    if (core->sampled++ < EVENTS_A_SECOND)
-        return true;
-    core->counters.events_dropped++;
-    return false;
+    return entry->fingerprint ? ia_device_cache_find(core->devices, entry->fingerprint) : NULL;
 }
 
-/* The record of the device that was refused; NULL for a stranger. */
-static struct ia_device *known_device(struct ia_core *core, const struct ia_audit_entry *attempt)
+/* A registered device has one event when it is refused for another reason than before, however often it retries.  In
+ * the handshake the key is not proven yet, and a certificate is public: whoever shows another's is limited like any
+ * unregistered one, and does not silence the events of the device itself. */
+static bool is_transition(struct ia_core *core, const struct ia_audit_entry *entry, enum ia_reason reason)
 {
-    return attempt->proven && attempt->fingerprint ? ia_device_cache_find(core->devices, attempt->fingerprint) : NULL;
-}
-
-/* A device that is known tells once that it is refused for something new, however often it retries.  In the handshake
- * the key is not proven yet, and a certificate is public: whoever shows another's is sampled like any stranger, and
- * does not silence what is told of the device itself. */
-static bool is_transition(struct ia_core *core, const struct ia_audit_entry *attempt, enum ia_reason reason)
-{
-    struct ia_device *kept = attempt->fingerprint ? ia_device_cache_find(core->devices, attempt->fingerprint) : NULL;
+    struct ia_device *kept = refused_device(core, entry);
     if (!kept)
-        return sample(core);
-    if ((attempt->proven ? kept->refusal : kept->refusal_unproven) == (uint8_t)reason)
+        return ia_event_limits_admit(core, entry->app ? entry->principal : NULL);
+    if ((entry->proven ? kept->refusal : kept->refusal_unproven) == (uint8_t)reason)
         return false;
-    if (!attempt->proven && !sample(core))
+    if (!ia_event_limits_admit(core, entry->proven ? ia_device_id(kept) : NULL))
         return false;
     kept->refusal_unproven = (uint8_t)reason;
-    if (attempt->proven)
+    if (entry->proven)
         kept->refusal = (uint8_t)reason;
     return true;
 }
 
-void ia_report_refused(struct ia_core *core, struct ia_audit_entry *attempt, enum ia_reason reason)
+void ia_report_refused(struct ia_core *core, struct ia_audit_entry *entry, enum ia_reason reason)
 {
-    const struct ia_device *known = known_device(core, attempt);
-    if (known && !attempt->app && !attempt->principal)
-        attempt->principal = ia_device_id(known);
+    const struct ia_device *known = entry->proven ? refused_device(core, entry) : NULL;
+    if (known && !entry->app && !entry->principal)
+        entry->principal = ia_device_id(known);
     core->counters.refused[reason]++;
-    log_decision(core, attempt, "refused", reason);
-    if (is_transition(core, attempt, reason))
-        event(core, attempt->app ? "app/refused" : "device/refused", attempt, reason);
+    log_decision(core, entry, "refused", reason);
+    if (is_transition(core, entry, reason))
+        write_event(core, entry->app ? "app/refused" : "device/refused", entry, reason);
 }
 
 void ia_report_ended(struct ia_core *core, const struct ia_client *session, enum ia_reason reason)
@@ -199,14 +187,14 @@ void ia_report_ended(struct ia_core *core, const struct ia_client *session, enum
     core->counters.ended[reason]++;
     log_decision(core, &a, "ended", reason);
     if (session->username)
-        event(core, "session/ended", &a, reason);
+        write_event(core, "session/ended", &a, reason);
 }
 
-void ia_report_denied(struct ia_core *core, const struct ia_audit_entry *attempt)
+void ia_report_denied(struct ia_core *core, const struct ia_audit_entry *entry)
 {
-    log_decision(core, attempt, "denied", IA_R_TOPIC_DENIED);
-    if (sample(core))
-        event(core, attempt->app ? "app/refused" : "device/refused", attempt, IA_R_TOPIC_DENIED);
+    log_decision(core, entry, "denied", IA_R_TOPIC_DENIED);
+    if (ia_event_limits_admit(core, entry->principal))
+        write_event(core, entry->app ? "app/refused" : "device/refused", entry, IA_R_TOPIC_DENIED);
 }
 
 void ia_report_registered(struct ia_core *core, const struct ia_device *device)
@@ -254,13 +242,14 @@ static void write_counter(void *ctx, const char *name, int64_t value)
 static void each_gauge(const struct ia_core *core, ia_counter_fn *fn, void *ctx)
 {
     fn(ctx, "sessions", (int64_t)ia_clients_live(core->clients));
+    fn(ctx, "http_api/questions", (int64_t)ia_http_api_count());
     fn(ctx, "cache/devices", (int64_t)ia_device_cache_count(core->devices));
     struct ia_token_cache_stats tokens = ia_token_cache_stats(core->tokens);
     fn(ctx, "cache/tokens", (int64_t)tokens.entries);
     fn(ctx, "cache/token_hits", (int64_t)tokens.hits);
     fn(ctx, "cache/token_misses", (int64_t)tokens.misses);
     fn(ctx, "snapshot/generation", core->snapshot ? (int64_t)core->snapshot->generation : 0);
-    fn(ctx, "snapshot/age_s", core->db_contact_s ? ia_wall_s() - core->db_contact_s : -1);
+    fn(ctx, "snapshot/age_s", ia_replies_database_age_s(core, ia_wall_s()));
 }
 
 void ia_report_counters(struct ia_core *core)
