@@ -11,22 +11,22 @@
 #define TEXT_MAX  1024 /* bytes of an issuer, audience, scope or role */
 #define TEXTS_MAX 1000 /* entries of a list */
 
-void ia_problems_add(struct ia_problems *problems, const char *fmt, ...)
+void ia_remarks_add(struct ia_remarks *remarks, const char *fmt, ...)
 {
-    size_t left = sizeof problems->text - problems->used;
-    int n = problems->used ? snprintf(problems->text + problems->used, left, "; ") : 0;
+    size_t left = sizeof remarks->text - remarks->used;
+    int n = remarks->used ? snprintf(remarks->text + remarks->used, left, "; ") : 0;
     va_list args;
     va_start(args, fmt);
     if ((size_t)n < left)
-        n += vsnprintf(problems->text + problems->used + n, left - (size_t)n, fmt, args);
+        n += vsnprintf(remarks->text + remarks->used + n, left - (size_t)n, fmt, args);
     va_end(args);
-    problems->used += (size_t)n < left ? (size_t)n : left - 1;
+    remarks->used += (size_t)n < left ? (size_t)n : left - 1;
 }
 
-static void mark_invalid(struct ia_issuer *issuer, struct ia_problems *problems, const char *text)
+static void mark_invalid(struct ia_issuer *issuer, struct ia_remarks *problems, const char *text)
 {
     issuer->invalid = true;
-    ia_problems_add(problems, "%s", text);
+    ia_remarks_add(problems, "%s", text);
 }
 
 static bool text_valid(const char *text)
@@ -98,7 +98,7 @@ static bool variable_known(const char *name)
            (strncmp(name, "claim.", 6) == 0 && name[6]);
 }
 
-static bool parse_templates(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *problems)
+static bool parse_templates(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_remarks *problems)
 {
     issuer->templates = calloc(spec->n_client_id_templates + 1, sizeof(struct ia_template *));
     if (!issuer->templates)
@@ -120,13 +120,13 @@ static bool parse_templates(struct ia_issuer *issuer, const struct ia_issuer_spe
     return true;
 }
 
-static void read_algorithms(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *problems)
+static void read_algorithms(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_remarks *problems)
 {
     if (spec->n_algorithms == 0)
         mark_invalid(issuer, problems, "algorithms: no entry");
     for (size_t i = 0; i < spec->n_algorithms; i++) {
         enum ia_alg alg = ia_alg_from_name(spec->algorithms[i] ? spec->algorithms[i] : "");
-        issuer->algorithms |= 1u << alg;
+        issuer->algorithms |= ia_alg_set(alg);
         if (alg == IA_ALG_NONE)
             mark_invalid(issuer, problems, "algorithms: an entry that is not supported (none and HS… never are)");
     }
@@ -156,14 +156,22 @@ static bool copy_scopes(struct ia_issuer *issuer, const struct ia_issuer_spec *s
     return true;
 }
 
-static void report_key_problem(void *ctx, const char *text)
+static void add_key_problem(void *ctx, const char *text)
 {
-    ia_problems_add(ctx, "%s", text);
+    struct ia_issuer_findings *findings = ctx;
+    ia_remarks_add(&findings->problems, "%s", text);
 }
 
-static bool parse_keys(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *problems)
+static void add_key_note(void *ctx, const char *text)
 {
-    const struct ia_jwks_report report = {.problem = report_key_problem, .ctx = problems};
+    struct ia_issuer_findings *findings = ctx;
+    ia_remarks_add(&findings->notes, "%s", text);
+}
+
+static bool parse_keys(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_issuer_findings *findings)
+{
+    const struct ia_jwks_report report = {.problem = add_key_problem, .note = add_key_note, .ctx = findings};
+    struct ia_remarks *problems = &findings->problems;
     struct ia_err err = {0};
     if (!spec->jwks)
         return true;
@@ -171,9 +179,9 @@ static bool parse_keys(struct ia_issuer *issuer, const struct ia_issuer_spec *sp
     if (rc == IA_NOMEM)
         return false;
     if (rc != IA_OK)
-        ia_problems_add(problems, "%s", err.msg);
+        ia_remarks_add(problems, "%s", err.msg);
     else if (ia_jwks_count(issuer->jwks) == 0)
-        ia_problems_add(problems, "no key of the set can be used");
+        ia_remarks_add(problems, "no key of the set can be used");
     return true;
 }
 
@@ -195,12 +203,50 @@ static bool copy_row(struct ia_issuer *issuer, const struct ia_issuer_spec *spec
            copy_texts(&issuer->token_types, spec->token_types, spec->n_token_types) && copy_scopes(issuer, spec);
 }
 
-static void validate_row(struct ia_issuer *issuer, struct ia_problems *problems)
+/* Is the character at p a blank, a control character or invisible: ASCII, C1 and no-break space, general punctuation's
+ * spaces and marks, ideographic space, byte order mark? */
+static bool is_blank_at(const unsigned char *p)
+{
+    if (*p <= ' ' || *p == 0x7F)
+        return true;
+    if (p[0] == 0xC2)
+        return p[1] >= 0x80 && p[1] <= 0xA0;
+    if (p[0] == 0xE2 && p[1] == 0x80)
+        return (p[2] >= 0x80 && p[2] <= 0x8F) || (p[2] >= 0xA8 && p[2] <= 0xAF);
+    return strncmp((const char *)p, "\xE2\x81\x9F", 3) == 0 || strncmp((const char *)p, "\xE3\x80\x80", 3) == 0 ||
+           strncmp((const char *)p, "\xEF\xBB\xBF", 3) == 0;
+}
+
+/* `iss` is a URL, or a name in the form of one (RFC 7519 section 2: StringOrURI): a blank in it is a mistake. */
+static bool has_blank(const char *text)
+{
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++)
+        if (is_blank_at(p))
+            return true;
+    return false;
+}
+
+static bool any_padded(const struct ia_text_list *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        const char *text = list->items[i];
+        size_t len = strlen(text);
+        if (len > 0 && ((unsigned char)text[0] <= ' ' || (unsigned char)text[len - 1] <= ' '))
+            return true;
+    }
+    return false;
+}
+
+static void validate_row(struct ia_issuer *issuer, struct ia_remarks *problems)
 {
     if (!name_valid(issuer->name))
         mark_invalid(issuer, problems, "name: must be 1 to 128 of A-Z a-z 0-9 _ . -");
     if (!text_valid(issuer->issuer))
         mark_invalid(issuer, problems, "issuer: must be 1 to 1024 bytes");
+    if (has_blank(issuer->issuer))
+        mark_invalid(issuer, problems, "issuer: holds a blank or control character, so no token can match it");
+    if (any_padded(&issuer->audience))
+        mark_invalid(issuer, problems, "audience: an entry begins or ends with a blank");
     if (!texts_valid(&issuer->audience))
         mark_invalid(issuer, problems, "audience: no entry, or an entry that is empty or too long");
     if (!texts_valid(&issuer->token_types))
@@ -220,13 +266,14 @@ const char *ia_issuer_problem(const struct ia_issuer *issuer)
     return issuer->invalid ? "the issuer's row is invalid: see oauth_issuer.problem" : NULL;
 }
 
-bool ia_issuer_load(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *problems)
+bool ia_issuer_load(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_issuer_findings *findings)
 {
+    struct ia_remarks *problems = &findings->problems;
     if (!copy_row(issuer, spec))
         return false;
     validate_row(issuer, problems);
     read_algorithms(issuer, spec, problems);
-    return parse_templates(issuer, spec, problems) && parse_keys(issuer, spec, problems);
+    return parse_templates(issuer, spec, problems) && parse_keys(issuer, spec, findings);
 }
 
 void ia_issuer_clear(struct ia_issuer *issuer)

@@ -36,14 +36,16 @@ struct ia_issuer_spec {
 };
 
 #define IA_LEEWAY_MAX      3600 /* seconds */
-#define IA_ISSUER_TEXT_MAX 512  /* bytes of an issuer's problem, NUL included */
+#define IA_ISSUER_TEXT_MAX 512  /* bytes of an issuer's problem or note, NUL included */
 
 struct ia_issuer_set;
 
-/* Called at most once for an issuer: the text for `oauth_issuer.problem`, everything that is wrong with the row and its
- * keys. */
+/* Each is called at most once for an issuer, and may be NULL. */
 struct ia_issuer_report {
-    void (*problem)(void *ctx, const char *name, const char *text); /* may be NULL */
+    /* The text for `oauth_issuer.problem`: everything that is wrong with the row and its keys. */
+    void (*problem)(void *ctx, const char *name, const char *text);
+    /* The text for `oauth_issuer.note`: keys of its set that are of no use here, which is no reason for an alarm. */
+    void (*note)(void *ctx, const char *name, const char *text);
     void *ctx;
 };
 

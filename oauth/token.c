@@ -156,21 +156,46 @@ static enum ia_reason find_issuer(const struct ia_issuer_set *set, const json_t 
     return problem ? ia_refusal_set(refusal->detail, IA_R_ISSUER_INACTIVE, "%s", problem) : IA_R_NONE;
 }
 
+/* The key that the header names.  Where it is not found, the provider may have published it since. */
+static enum ia_reason find_key(const struct ia_issuer *issuer, const struct ia_jws *jws, const struct ia_jwk **key,
+                               struct ia_token_refusal *refusal)
+{
+    if (!jws->has_kid)
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_KEY_UNKNOWN, "the header has no kid");
+    enum ia_jwks_found found = ia_jwks_find(issuer->jwks, jws->kid, ia_alg_set(jws->alg) & issuer->algorithms, key);
+    refusal->refresh_keys = found != IA_JWKS_FOUND;
+    switch (found) {
+    case IA_JWKS_FOUND:
+        return IA_R_NONE;
+    case IA_JWKS_NO_ALG:
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_ALGORITHM, "alg is not for the key of that kid");
+    case IA_JWKS_AMBIGUOUS:
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_KEY_UNKNOWN,
+                              "several keys of the issuer have that kid and fit alg");
+    case IA_JWKS_NO_KID:
+        break;
+    }
+    return ia_refusal_set(refusal->detail, IA_R_TOKEN_KEY_UNKNOWN, "kid is not one of the issuer's keys");
+}
+
 /* Algorithm, type and key, as the header names them. */
 static enum ia_reason check_header(const struct ia_issuer *issuer, const struct ia_jws *jws, const struct ia_jwk **key,
                                    struct ia_token_refusal *refusal)
 {
-    if (!(issuer->algorithms & 1u << jws->alg))
+    if (!(issuer->algorithms & ia_alg_set(jws->alg)))
         return ia_refusal_set(refusal->detail, IA_R_TOKEN_ALGORITHM, "alg is not one of the issuer's algorithms");
     if (!ia_issuer_accepts_type(issuer, jws->typ))
         return ia_refusal_set(refusal->detail, IA_R_TOKEN_TYPE, "typ is not one of the issuer's token types");
-    if (!jws->has_kid)
-        return ia_refusal_set(refusal->detail, IA_R_TOKEN_KEY_UNKNOWN, "the header has no kid");
-    *key = ia_jwks_find(issuer->jwks, jws->kid);
-    if (*key)
-        return IA_R_NONE;
-    refusal->refresh_keys = true;
-    return ia_refusal_set(refusal->detail, IA_R_TOKEN_KEY_UNKNOWN, "kid is not one of the issuer's keys");
+    return find_key(issuer, jws, key, refusal);
+}
+
+/* A signature that does not verify may be by a new key under the same kid. */
+static enum ia_reason check_signature(const struct ia_jws *jws, const struct ia_jwk *key,
+                                      struct ia_token_refusal *refusal)
+{
+    enum ia_reason reason = ia_signature_verify(jws, key, refusal->detail);
+    refusal->refresh_keys = reason == IA_R_TOKEN_SIGNATURE;
+    return reason;
 }
 
 static enum ia_reason take_token(const struct token_source *from, const struct ia_token_check *check,
@@ -194,15 +219,15 @@ static enum ia_reason check_token(const struct ia_token_check *check, struct ia_
     const struct ia_jws *jws = &check->presented->jws;
     struct ia_claims claims;
     struct token_source from = {.jws = jws, .claims = &claims};
-    json_auto_t *payload = ia_json_load(jws->payload, jws->payload_len);
+    const char *why;
+    json_auto_t *payload = ia_json_load(jws->payload, jws->payload_len, &why);
     if (!payload)
-        return ia_refusal_set(refusal->detail, IA_R_TOKEN_MALFORMED,
-                              "the payload is not one JSON object without duplicates");
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_MALFORMED, "the payload %s", why);
     enum ia_reason reason = find_issuer(check->issuers, payload, &from.issuer, refusal);
     if (reason == IA_R_NONE)
         reason = check_header(from.issuer, jws, &from.key, refusal);
     if (reason == IA_R_NONE)
-        reason = ia_signature_verify(jws, from.key, refusal->detail);
+        reason = check_signature(jws, from.key, refusal);
     if (reason == IA_R_NONE)
         reason = ia_claims_validate(payload, from.issuer, check->now, &claims, refusal->detail);
     return reason == IA_R_NONE ? take_token(&from, check, out, refusal) : reason;

@@ -33,12 +33,14 @@ static bool audience_accepted(const struct ia_issuer *issuer, const struct ia_to
 static enum ia_reason revalidate_key(const struct ia_issuer *issuer, const struct ia_token *token,
                                      struct ia_token_refusal *refusal)
 {
-    const struct ia_jwk *key = ia_jwks_find(issuer->jwks, token->kid);
-    if (!key || memcmp(key->key_id, token->key_id, IA_KEY_ID_LEN) != 0)
+    const struct ia_jwk *key = NULL;
+    unsigned algs = ia_alg_set(token->alg) & issuer->algorithms;
+    enum ia_jwks_found found = ia_jwks_find(issuer->jwks, token->kid, algs, &key);
+    if (algs == 0 || found == IA_JWKS_NO_ALG)
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_ALGORITHM, "the token's algorithm is no longer accepted");
+    if (found != IA_JWKS_FOUND || memcmp(key->key_id, token->key_id, IA_KEY_ID_LEN) != 0)
         return ia_refusal_set(refusal->detail, IA_R_TOKEN_KEY_UNKNOWN,
                               "the key that signed the token is no longer one of the issuer's");
-    if (!(issuer->algorithms & 1u << token->alg) || (key->alg != IA_ALG_NONE && key->alg != token->alg))
-        return ia_refusal_set(refusal->detail, IA_R_TOKEN_ALGORITHM, "the token's algorithm is no longer accepted");
     return IA_R_NONE;
 }
 

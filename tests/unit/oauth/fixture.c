@@ -15,6 +15,14 @@ static void on_problem(void *ctx, const char *name, const char *text)
     snprintf(problem, sizeof problem, "%s: %s", name, text);
 }
 
+static char note[1024];
+
+static void on_note(void *ctx, const char *name, const char *text)
+{
+    (void)ctx;
+    snprintf(note, sizeof note, "%s: %s", name, text);
+}
+
 struct ia_issuer_spec fixture_spec(void)
 {
     static const char *const audience[] = {"mqtt", "https://mqtt.example/"};
@@ -43,8 +51,8 @@ struct ia_issuer_set *fixture_set(const struct ia_issuer_spec *specs, size_t n)
 {
     struct ia_issuer_set *set = NULL;
     struct ia_err err = {0};
-    const struct ia_issuer_report report = {.problem = on_problem};
-    problem[0] = '\0';
+    const struct ia_issuer_report report = {.problem = on_problem, .note = on_note};
+    problem[0] = note[0] = '\0';
     ck_assert_msg(ia_issuer_set_build(specs, n, &report, &set, &err) == IA_OK, "%s", err.msg);
     return set;
 }
@@ -57,6 +65,11 @@ struct ia_issuer_set *fixture_one(struct ia_issuer_spec spec)
 const char *fixture_problem(void)
 {
     return problem;
+}
+
+const char *fixture_note(void)
+{
+    return note;
 }
 
 char *fixture_token(const char *payload)
