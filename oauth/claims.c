@@ -90,18 +90,11 @@ static const char *read_texts(const json_t *value, struct ia_slice *out, size_t 
     return NULL;
 }
 
-/* Are the texts equal but for a slash at the end? */
-bool ia_claims_differ_by_slash(const char *a, const char *b)
-{
-    size_t a_len = strlen(a), b_len = strlen(b), shorter = a_len < b_len ? a_len : b_len;
-    return a_len + b_len == 2 * shorter + 1 && memcmp(a, b, shorter) == 0 && (a_len > b_len ? a : b)[shorter] == '/';
-}
-
 static bool audience_differs_by_slash(const struct ia_issuer *issuer, const struct ia_claims *claims)
 {
     for (size_t i = 0; i < claims->n_audience; i++)
         for (size_t k = 0; k < issuer->audience.n; k++)
-            if (ia_claims_differ_by_slash(claims->audience[i].at, issuer->audience.items[k]))
+            if (ia_texts_differ_by_slash(claims->audience[i].at, issuer->audience.items[k]))
                 return true;
     return false;
 }

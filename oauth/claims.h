@@ -39,6 +39,3 @@ enum ia_reason ia_claims_validate(const json_t *payload, const struct ia_issuer 
 
 /* exp plus leeway, the first second at which the token is not valid any more. */
 int64_t ia_claims_expiry(int64_t exp, const struct ia_issuer *issuer);
-
-/* Are the texts equal but for a slash at the end?  Worth naming: it is the usual mistake with `iss` and `aud`. */
-bool ia_claims_differ_by_slash(const char *a, const char *b);

@@ -78,6 +78,12 @@ bool ia_text_list_has(const struct ia_text_list *list, const char *text)
     return false;
 }
 
+bool ia_texts_differ_by_slash(const char *a, const char *b)
+{
+    size_t a_len = strlen(a), b_len = strlen(b), shorter = a_len < b_len ? a_len : b_len;
+    return a_len + b_len == 2 * shorter + 1 && memcmp(a, b, shorter) == 0 && (a_len > b_len ? a : b)[shorter] == '/';
+}
+
 static const char *without_application(const char *typ)
 {
     return strncasecmp(typ, "application/", 12) == 0 ? typ + 12 : typ;

@@ -114,6 +114,14 @@ const struct ia_issuer *ia_issuer_by_iss(const struct ia_issuer_set *set, const 
     return at ? *at : NULL;
 }
 
+const struct ia_issuer *ia_issuer_by_iss_without_slash(const struct ia_issuer_set *set, const char *iss)
+{
+    for (size_t i = 0; i < set->n_by_issuer; i++)
+        if (ia_texts_differ_by_slash(set->by_issuer[i]->issuer, iss))
+            return set->by_issuer[i];
+    return NULL;
+}
+
 const struct ia_issuer *ia_issuer_by_name(const struct ia_issuer_set *set, const char *name)
 {
     struct ia_issuer **at = bsearch(name, set->by_name, set->n, sizeof *set->by_name, compare_name_key);

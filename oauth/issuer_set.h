@@ -60,7 +60,12 @@ void ia_issuer_clear(struct ia_issuer *issuer);
 
 /* The issuer of that exact `iss`, or row name; NULL when there is none. */
 const struct ia_issuer *ia_issuer_by_iss(const struct ia_issuer_set *set, const char *iss);
+/* One whose `issuer` differs from `iss` by a slash at the end alone, for a message; NULL for none. */
+const struct ia_issuer *ia_issuer_by_iss_without_slash(const struct ia_issuer_set *set, const char *iss);
 const struct ia_issuer *ia_issuer_by_name(const struct ia_issuer_set *set, const char *name);
+
+/* Are the texts equal but for a slash at the end?  Worth naming: it is the usual mistake with `iss` and `aud`. */
+bool ia_texts_differ_by_slash(const char *a, const char *b);
 
 bool ia_text_list_has(const struct ia_text_list *list, const char *text);
 

@@ -237,8 +237,9 @@ static enum ia_reason decide_app(struct ia_connect *c)
         reason = decide_token(c);
     if (reason == IA_R_NONE && !admitted(c, IA_IP_ISSUER, c->token->issuer))
         reason = IA_R_ADDRESS_DENIED;
-    if (reason == IA_R_NONE && !ia_token_allows_client_id(snapshot(c)->issuers, c->token, c->attempt.client_id))
-        reason = ia_connect_refuse(c, IA_R_CLIENT_ID_MISMATCH, "no client id template of the issuer fits");
+    const char *why = NULL;
+    if (reason == IA_R_NONE && !ia_token_allows_client_id(snapshot(c)->issuers, c->token, c->attempt.client_id, &why))
+        reason = ia_connect_refuse(c, IA_R_CLIENT_ID_MISMATCH, why);
     if (reason == IA_R_NONE)
         reason = decide_ownership(c, c->token->principal);
     if (reason == IA_R_NONE && c->leaf)

@@ -49,7 +49,8 @@ static enum ia_reason judge_token(const struct ia_core *core, struct ia_session 
     s->ends = s->chain && s->chain->not_after < ends ? s->chain->not_after : ends;
     if (!address_admitted(core, s, IA_IP_ISSUER, s->token->issuer, now))
         return IA_R_ADDRESS_DENIED;
-    return ia_token_allows_client_id(core->snapshot->issuers, s->token, s->client_id) ? IA_R_NONE : IA_R_RIGHTS_CHANGED;
+    return ia_token_allows_client_id(core->snapshot->issuers, s->token, s->client_id, NULL) ? IA_R_NONE
+                                                                                            : IA_R_RIGHTS_CHANGED;
 }
 
 static enum ia_reason judge_by(const struct ia_core *core, struct ia_session *s)

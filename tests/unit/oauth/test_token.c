@@ -464,7 +464,7 @@ START_TEST(client_id_rows_decide_as_listed)
 {
     struct ia_issuer_set *set = fixture_one(fixture_spec());
     struct ia_token *made = good_token(set, "");
-    ck_assert_msg(ia_token_allows_client_id(set, made, client_ids[_i].client_id) == client_ids[_i].fits, "%s",
+    ck_assert_msg(ia_token_allows_client_id(set, made, client_ids[_i].client_id, NULL) == client_ids[_i].fits, "%s",
                   client_ids[_i].label);
     ia_token_free(made);
     ia_issuer_set_free(set);
@@ -480,9 +480,9 @@ START_TEST(client_id_template_with_tenant_and_claim)
     spec.n_client_id_templates = 1;
     struct ia_issuer_set *set = fixture_one(spec);
     struct ia_token *with = good_token(set, ",\"dept\":\"rd\""), *without = good_token(set, "");
-    ck_assert(ia_token_allows_client_id(set, with, "acme-rd-1"));
-    ck_assert(!ia_token_allows_client_id(set, with, "acme-hr-1"));
-    ck_assert(!ia_token_allows_client_id(set, without, "acme--1"));
+    ck_assert(ia_token_allows_client_id(set, with, "acme-rd-1", NULL));
+    ck_assert(!ia_token_allows_client_id(set, with, "acme-hr-1", NULL));
+    ck_assert(!ia_token_allows_client_id(set, without, "acme--1", NULL));
     ck_assert_str_eq(ia_token_variable(set, with, "tenant"), "acme");
     ia_token_free(with);
     ia_token_free(without);
