@@ -73,7 +73,7 @@ enum ia_rc ia_issuer_set_build(const struct ia_issuer_spec *specs, size_t n, con
         set->refs = 1;
     if (!set || !findings || !load_issuers(set, specs, n, findings)) {
         ia_issuer_set_free(set);
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     for (size_t i = 0; i < n && report; i++)
         report_findings(report, set->issuers[i].name, &findings[i]);

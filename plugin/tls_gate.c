@@ -115,9 +115,8 @@ static void verify_anew(const struct ia_snapshot *snapshot, X509 *leaf, STACK_OF
         ia_gate_flush();
         gate.remembered_generation = snapshot->ca_generation;
     }
-    unsigned char fingerprint[EVP_MAX_MD_SIZE];
-    unsigned len = 0;
-    bool hashed = X509_digest(leaf, EVP_sha256(), fingerprint, &len) == 1 && len == IA_FINGERPRINT_LEN;
+    uint8_t fingerprint[IA_FINGERPRINT_LEN];
+    bool hashed = ia_cert_fingerprint(leaf, fingerprint);
     int64_t now = ia_wall_s();
     const struct ia_chain *known = hashed ? ia_chain_cache_get(gate.remembered, fingerprint, now) : NULL;
     if (known) {
@@ -233,7 +232,7 @@ enum ia_rc ia_gate_open(const struct ia_options *options, const struct ia_gate_h
         return ia_fail(err, IA_USAGE, "the TLS gate is open already");
     gate.remembered = ia_chain_cache_new(CHAINS_REMEMBERED);
     if (!gate.remembered)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     if (!make_indexes()) {
         ia_chain_cache_free(gate.remembered);
         gate.remembered = NULL;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-#include "sql/trouble.h"
+#include "sql/pg_error.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -50,8 +50,8 @@ static const struct {
 START_TEST(messages_are_judged_as_listed)
 {
     char text[128];
-    struct ia_trouble t = ia_trouble_of_message(messages[_i].message);
-    ia_trouble_text(messages[_i].message, NULL, text, sizeof text);
+    struct ia_pg_error t = ia_pg_error_of_message(messages[_i].message);
+    ia_pg_error_text(messages[_i].message, NULL, text, sizeof text);
     ck_assert_msg(strcmp(t.what, messages[_i].what) == 0, "%s: %s", messages[_i].message, t.what);
     ck_assert_msg(t.rc == messages[_i].rc, "%s", messages[_i].message);
     ck_assert_str_eq(text, messages[_i].text);
@@ -74,7 +74,7 @@ static const struct {
 
 START_TEST(states_are_judged_as_listed)
 {
-    struct ia_trouble t = ia_trouble_of_state(states[_i].state);
+    struct ia_pg_error t = ia_pg_error_of_state(states[_i].state);
     ck_assert_msg(t.rc == states[_i].rc && t.lost == states[_i].lost, "%s", states[_i].state);
     ck_assert_ptr_nonnull(t.what);
 }
@@ -83,9 +83,9 @@ END_TEST
 START_TEST(text_never_shows_the_password)
 {
     char text[64];
-    ia_trouble_text("x failed: bad s3cret and s3cret\n", "s3cret", text, sizeof text);
+    ia_pg_error_text("x failed: bad s3cret and s3cret\n", "s3cret", text, sizeof text);
     ck_assert_str_eq(text, "bad *** and ***");
-    ia_trouble_text("s3cret", "", text, sizeof text);
+    ia_pg_error_text("s3cret", "", text, sizeof text);
     ck_assert_str_eq(text, "s3cret");
 }
 END_TEST
@@ -94,18 +94,18 @@ START_TEST(text_is_one_line_within_its_size)
 {
     char text[16];
     memset(text, 'x', sizeof text);
-    ia_trouble_text("a\tb\x1B[31m and much more than fits", NULL, text, sizeof text);
+    ia_pg_error_text("a\tb\x1B[31m and much more than fits", NULL, text, sizeof text);
     ck_assert_uint_lt(strlen(text), sizeof text);
     ck_assert_ptr_null(strpbrk(text, "\t\n\x1B"));
-    ia_trouble_text("long enough to be cut: pppppppppppppppp", "pp", text, sizeof text);
+    ia_pg_error_text("long enough to be cut: pppppppppppppppp", "pp", text, sizeof text);
     ck_assert_uint_lt(strlen(text), sizeof text);
 }
 END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("trouble");
-    TCase *c = tcase_create("trouble");
+    Suite *s = suite_create("pg_error");
+    TCase *c = tcase_create("pg_error");
     tcase_add_loop_test(c, messages_are_judged_as_listed, 0, (int)(sizeof messages / sizeof messages[0]));
     tcase_add_loop_test(c, states_are_judged_as_listed, 0, (int)(sizeof states / sizeof states[0]));
     tcase_add_test(c, text_never_shows_the_password);
