@@ -54,6 +54,8 @@ static enum ia_reason check_credential(struct ia_admission *a)
 {
     if (a->chain)
         return IA_R_NONE;
+    if (a->unusable_token)
+        return ia_admission_refuse(a, IA_R_TOKEN_MALFORMED, a->unusable_token);
     return ia_admission_refuse(a, IA_R_NO_CREDENTIAL, "neither a certificate nor a token");
 }
 
@@ -135,6 +137,7 @@ static enum ia_reason verify_presented_token(struct ia_admission *a)
     }
     if (refusal.refresh_keys)
         (void)snprintf(a->refresh_issuer, sizeof a->refresh_issuer, "%s", refusal.issuer);
+    a->claimed = refusal.claimed;
     return ia_admission_refuse(a, reason, refusal.detail);
 }
 

@@ -116,9 +116,10 @@ static enum ia_rc read_inputs(struct inputs *in, struct ia_err *err)
     return IA_OK;
 }
 
-static void print_key_problem(void *ctx, const char *text)
+static void print_key_remark(void *ctx, int64_t index, const char *text)
 {
     const struct inputs *in = ctx;
+    (void)index;
     fprintf(stderr, "iot-auth-check token: %s: %s\n", in->jwks_file, text);
 }
 
@@ -252,7 +253,7 @@ static int run_token(struct inputs *in)
 
 static int run_checks(struct inputs *in, struct ia_err *err)
 {
-    const struct ia_jwks_report report = {.problem = print_key_problem, .ctx = in};
+    const struct ia_jwks_report report = {.problem = {print_key_remark, in}, .note = {print_key_remark, in}};
     struct ia_jwks *jwks = NULL;
     if (ia_jwks_parse(in->jwks, strlen(in->jwks), &report, &jwks, err) != IA_OK)
         return ia_cli_error("token", "%s: %s", in->jwks_file, err->msg);

@@ -162,21 +162,23 @@ static bool copy_scopes(struct ia_issuer *issuer, const struct ia_issuer_spec *s
     return true;
 }
 
-static void add_key_problem(void *ctx, const char *text)
+static void add_key_problem(void *ctx, int64_t index, const char *text)
 {
+    (void)index;
     struct ia_issuer_findings *findings = ctx;
     ia_remarks_add(&findings->problems, "%s", text);
 }
 
-static void add_key_note(void *ctx, const char *text)
+static void add_key_note(void *ctx, int64_t index, const char *text)
 {
+    (void)index;
     struct ia_issuer_findings *findings = ctx;
     ia_remarks_add(&findings->notes, "%s", text);
 }
 
 static bool parse_keys(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_issuer_findings *findings)
 {
-    const struct ia_jwks_report report = {.problem = add_key_problem, .note = add_key_note, .ctx = findings};
+    const struct ia_jwks_report report = {.problem = {add_key_problem, findings}, .note = {add_key_note, findings}};
     struct ia_remarks *problems = &findings->problems;
     struct ia_err err = {0};
     if (!spec->jwks)

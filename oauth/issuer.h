@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/error.h"
+#include "common/problem.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,13 +41,11 @@ struct ia_issuer_spec {
 
 struct ia_issuer_set;
 
-/* Each is called at most once for an issuer, and may be NULL. */
+/* Each is called at most once for an issuer, with its index in specs[]. */
 struct ia_issuer_report {
-    /* The text for `oauth_issuer.problem`: everything that is wrong with the row and its keys. */
-    void (*problem)(void *ctx, const char *name, const char *text);
-    /* The text for `oauth_issuer.note`: keys of its set that are of no use here, which is no reason for an alarm. */
-    void (*note)(void *ctx, const char *name, const char *text);
-    void *ctx;
+    struct ia_problem_callback problem; /* for `oauth_issuer.problem`: everything wrong with the row and its keys */
+    struct ia_problem_callback note;    /* for `oauth_issuer.note`: keys of its set that are not used here, which is no
+                                           reason for an alarm */
 };
 
 /* Build the set of all rows, also those that are not ACTIVE.  An invalid row (its issuer registered twice, an unknown

@@ -55,13 +55,13 @@ static bool load_issuers(struct ia_issuer_set *set, const struct ia_issuer_spec 
     return true;
 }
 
-static void report_findings(const struct ia_issuer_report *report, const char *name,
+static void report_findings(const struct ia_issuer_report *report, size_t index,
                             const struct ia_issuer_findings *findings)
 {
-    if (report->problem && findings->problems.used)
-        report->problem(report->ctx, name, findings->problems.text);
-    if (report->note && findings->notes.used)
-        report->note(report->ctx, name, findings->notes.text);
+    if (findings->problems.used)
+        ia_problem_report(&report->problem, (int64_t)index, findings->problems.text);
+    if (findings->notes.used)
+        ia_problem_report(&report->note, (int64_t)index, findings->notes.text);
 }
 
 enum ia_rc ia_issuer_set_build(const struct ia_issuer_spec *specs, size_t n, const struct ia_issuer_report *report,
@@ -76,7 +76,7 @@ enum ia_rc ia_issuer_set_build(const struct ia_issuer_spec *specs, size_t n, con
         return ia_nomem(err);
     }
     for (size_t i = 0; i < n && report; i++)
-        report_findings(report, set->issuers[i].name, &findings[i]);
+        report_findings(report, i, &findings[i]);
     *out = set;
     return IA_OK;
 }

@@ -13,28 +13,18 @@ struct ia_jwks {
     struct ia_jwk keys[]; /* sorted by kid */
 };
 
-static void report_problem(const struct ia_jwks_report *report, const char *text)
+/* Report the key at `index`. */
+static void report_key(const struct ia_problem_callback *to, size_t index, const json_t *json, const char *wrong)
 {
-    if (report && report->problem)
-        report->problem(report->ctx, text);
-}
-
-/* Report the key at `index`: a problem, or a note. */
-static void report_key(const struct ia_jwks_report *report, bool is_note, size_t index, const json_t *json,
-                       const char *wrong)
-{
-    void (*fn)(void *, const char *) = report ? (is_note ? report->note : report->problem) : NULL;
-    bool no_text;
+    bool not_text;
     char kid[48], text[IA_JWK_TEXT_MAX + 64];
-    if (!fn)
-        return;
-    const char *named = ia_json_text(json, "kid", &no_text);
+    const char *named = ia_json_text(json, "kid", &not_text);
     ia_kid_print(named ? named : "", kid);
     if (*kid)
         snprintf(text, sizeof text, "key '%s': %s", kid, wrong);
     else
         snprintf(text, sizeof text, "key number %zu: %s", index + 1, wrong);
-    fn(report->ctx, text);
+    ia_problem_report(to, (int64_t)index, text);
 }
 
 static bool parse_keys(const json_t *array, const struct ia_jwks_report *report, struct ia_jwks *jwks)
@@ -50,7 +40,7 @@ static bool parse_keys(const json_t *array, const struct ia_jwks_report *report,
             break;
         case IA_JWK_BAD:
         case IA_JWK_IGNORED:
-            report_key(report, result == IA_JWK_IGNORED, i, json, wrong);
+            report_key(result == IA_JWK_BAD ? &report->problem : &report->note, i, json, wrong);
             break;
         case IA_JWK_SKIP:
             break;
@@ -93,7 +83,7 @@ static void find_ambiguous(struct ia_jwks *jwks, const struct ia_jwks_report *re
         reported = key->kid;
         ia_kid_print(key->kid, kid);
         snprintf(text, sizeof text, "key '%s': different keys have that kid and fit one algorithm", kid);
-        report_problem(report, text);
+        ia_problem_report(&report->problem, (int64_t)i, text);
     }
 }
 
@@ -117,6 +107,7 @@ enum ia_rc ia_jwks_parse(const char *text, size_t len, const struct ia_jwks_repo
 {
     if (len > IA_JWKS_MAX)
         return ia_fail(err, IA_FORMAT, "JWK set: longer than %d bytes", IA_JWKS_MAX);
+    static const struct ia_jwks_report unreported;
     const char *why;
     json_auto_t *root = ia_json_load(text, len, &why);
     if (!root)
@@ -127,7 +118,7 @@ enum ia_rc ia_jwks_parse(const char *text, size_t len, const struct ia_jwks_repo
     if (json_array_size(array) > IA_JWKS_KEYS_MAX)
         return ia_fail(err, IA_FORMAT, "JWK set: more than %d keys", IA_JWKS_KEYS_MAX);
     ERR_set_mark(); /* OpenSSL's errors about a bad key must not stay in the queue for the next caller */
-    enum ia_rc rc = parse_set(array, report, out, err);
+    enum ia_rc rc = parse_set(array, report ? report : &unreported, out, err);
     ERR_pop_to_mark();
     return rc;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "common/error.h"
+#include "common/problem.h"
 #include "oauth/alg.h"
 #include "oauth/jws.h"
 
@@ -30,12 +31,11 @@ struct ia_jwk {
 
 struct ia_jwks;
 
-/* Called for each key that is not used; the texts never quote key material. */
+/* Each is called for each key that is not used, with the key's index in the set; the texts never quote key material. */
 struct ia_jwks_report {
-    void (*problem)(void *ctx, const char *text); /* it should be usable, or should not be published; may be NULL */
-    void (*note)(void *ctx, const char *text); /* it is of a kind that is not used here (RFC 7517 section 5: ignored):
-                                                     no reason for an alarm; may be NULL */
-    void *ctx;
+    struct ia_problem_callback problem; /* it should be usable, or should not be published */
+    struct ia_problem_callback note;    /* it is of a kind that is not used here (RFC 7517 section 5: ignored), which is
+                                           no reason for an alarm */
 };
 
 /* Parse a set.  A bad key is left out and reported (`report` may be NULL): no `kid` (tokens name their key), RSA below

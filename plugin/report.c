@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define EVENT_JSON_MAX  2048
+#define EVENT_JSON_MAX  4096
+#define LOG_JSON_MAX    960 /* Mosquitto cuts a log line at 1,000 bytes, and a JSON object that is cut is none */
+#define LOG_CLAIMED_MAX (5 * (IA_CLAIMED_MAX + 16))
 #define EVENTS_A_SECOND 10 /* of refused strangers: anyone can mint certificates */
 #define COUNTERS_MAX    8192
 
@@ -36,16 +38,55 @@ static const char *ca_name(const struct ia_audit_entry *attempt)
     return attempt->ca ? attempt->ca->name : NULL;
 }
 
+/* ---- what a refused token claims */
+
+/* The name of a claimed value in log and event; "claimed_" says that it is not verified. */
+static const struct {
+    const char *name;
+    size_t offset;
+} claimed_members[] = {
+    {"claimed_iss", offsetof(struct ia_token_claimed, iss)}, {"claimed_aud", offsetof(struct ia_token_claimed, aud)},
+    {"claimed_azp", offsetof(struct ia_token_claimed, azp)}, {"claimed_kid", offsetof(struct ia_token_claimed, kid)},
+    {"claimed_typ", offsetof(struct ia_token_claimed, typ)},
+};
+
+/* The claimed value of member i; "" for none. */
+static const char *claimed_value(const struct ia_audit_entry *a, size_t i)
+{
+    return a->claimed ? (const char *)a->claimed + claimed_members[i].offset : "";
+}
+
+static const char *claimed_text(const struct ia_audit_entry *a, char out[LOG_CLAIMED_MAX])
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof claimed_members / sizeof claimed_members[0]; i++) {
+        char value[IA_CLAIMED_MAX];
+        if (*harmless(claimed_value(a, i), 0x1F, value, sizeof value))
+            used += (size_t)snprintf(out + used, LOG_CLAIMED_MAX - used, " %s=\"%s\"", claimed_members[i].name, value);
+    }
+    return out;
+}
+
+static void describe_claimed(struct ia_json_out *j, const struct ia_audit_entry *a)
+{
+    for (size_t i = 0; i < sizeof claimed_members / sizeof claimed_members[0]; i++)
+        if (*claimed_value(a, i))
+            ia_json_out_text(j, claimed_members[i].name, claimed_value(a, i));
+}
+
+/* ---- log */
+
 static void log_text(const struct ia_audit_entry *a, const char *verdict, enum ia_reason reason)
 {
     char who[IA_VALUE_MAX + 1], cid[IA_VALUE_MAX + 1], ca[IA_VALUE_MAX + 1], from[IA_VALUE_MAX + 1];
-    char detail[sizeof a->detail];
+    char detail[sizeof a->detail], claimed[LOG_CLAIMED_MAX];
     bool refused = reason != IA_R_NONE;
     (void)harmless(refused ? a->detail : "", 0x1F, detail, sizeof detail);
-    ia_log(refused ? MOSQ_LOG_NOTICE : MOSQ_LOG_INFO, "%s%s%s %s=%s client=%s address=%s ca=%s%s%s%s", verdict,
+    ia_log(refused ? MOSQ_LOG_NOTICE : MOSQ_LOG_INFO, "%s%s%s %s=%s client=%s address=%s ca=%s%s%s%s%s", verdict,
            refused ? " reason=" : "", ia_reason_name(reason), a->app ? "app" : "device", word(a->principal, who),
            word(a->client_id, cid), word(a->address, from), word(ca_name(a), ca), detail[0] ? " detail=\"" : "", detail,
-           detail[0] ? "\"" : "");
+           detail[0] ? "\"" : "", claimed_text(a, claimed));
 }
 
 /* The members that log line and event share. */
@@ -73,15 +114,25 @@ static void describe(struct ia_json_out *j, const struct ia_core *core, const st
     ia_json_out_text(j, "at", ia_rfc3339(at_us, at));
 }
 
+static const char *format_decision(const struct ia_core *core, const struct ia_audit_entry *a, const char *verdict,
+                                   enum ia_reason reason, bool with_claimed, char out[EVENT_JSON_MAX])
+{
+    struct ia_json_out j;
+    ia_json_out_begin(&j, out, EVENT_JSON_MAX);
+    ia_json_out_text(&j, "verdict", verdict);
+    describe(&j, core, a, reason, ia_wall_us());
+    if (with_claimed)
+        describe_claimed(&j, a);
+    return ia_json_out_end(&j);
+}
+
 static void log_json(const struct ia_core *core, const struct ia_audit_entry *a, const char *verdict,
                      enum ia_reason reason)
 {
     char text[EVENT_JSON_MAX];
-    struct ia_json_out j;
-    ia_json_out_begin(&j, text, sizeof text);
-    ia_json_out_text(&j, "verdict", verdict);
-    describe(&j, core, a, reason, ia_wall_us());
-    const char *line = ia_json_out_end(&j);
+    const char *line = format_decision(core, a, verdict, reason, true, text);
+    if (!line || strlen(line) > LOG_JSON_MAX) /* the event has the claimed values too */
+        line = format_decision(core, a, verdict, reason, false, text);
     if (line)
         mosquitto_log_printf(reason == IA_R_NONE ? MOSQ_LOG_INFO : MOSQ_LOG_NOTICE, "%s", line);
 }
@@ -111,6 +162,7 @@ static void event(struct ia_core *core, const char *kind, const struct ia_audit_
     int64_t at_us = ia_wall_us();
     ia_json_out_begin(&j, text, sizeof text);
     describe(&j, core, a, reason, at_us);
+    describe_claimed(&j, a);
     const char *json = ia_json_out_end(&j);
     struct ia_request *row = json ? ia_request_new(IA_REQUEST_EVENT, json) : NULL;
     if (!row) {

@@ -17,9 +17,10 @@ static void must(bool ok)
         abort();
 }
 
-static void on_text(void *ctx, const char *text)
+static void on_text(void *ctx, int64_t index, const char *text)
 {
     (void)ctx;
+    must(index >= 0 && index < IA_JWKS_KEYS_MAX);
     must(text[0] != '\0');
     for (; *text; text++)
         must((unsigned char)*text >= 0x20 && *text != 0x7F);
@@ -41,7 +42,7 @@ static void try_key(const struct ia_jwk *key)
 
 static void parse_set(const char *text, size_t len)
 {
-    static const struct ia_jwks_report report = {.problem = on_text, .note = on_text};
+    static const struct ia_jwks_report report = {.problem = {on_text, NULL}, .note = {on_text, NULL}};
     struct ia_jwks *jwks = NULL;
     if (ia_jwks_parse(text, len, &report, &jwks, NULL) != IA_OK)
         return;

@@ -9,18 +9,18 @@
 
 static char problem[1024];
 
-static void on_problem(void *ctx, const char *name, const char *text)
+static void on_problem(void *ctx, int64_t index, const char *text)
 {
-    (void)ctx;
-    snprintf(problem, sizeof problem, "%s: %s", name, text);
+    const struct ia_issuer_spec *specs = ctx;
+    snprintf(problem, sizeof problem, "%s: %s", specs[index].name, text);
 }
 
 static char note[1024];
 
-static void on_note(void *ctx, const char *name, const char *text)
+static void on_note(void *ctx, int64_t index, const char *text)
 {
-    (void)ctx;
-    snprintf(note, sizeof note, "%s: %s", name, text);
+    const struct ia_issuer_spec *specs = ctx;
+    snprintf(note, sizeof note, "%s: %s", specs[index].name, text);
 }
 
 struct ia_issuer_spec fixture_spec(void)
@@ -51,7 +51,7 @@ struct ia_issuer_set *fixture_set(const struct ia_issuer_spec *specs, size_t n)
 {
     struct ia_issuer_set *set = NULL;
     struct ia_err err = {0};
-    const struct ia_issuer_report report = {.problem = on_problem, .note = on_note};
+    const struct ia_issuer_report report = {.problem = {on_problem, (void *)specs}, .note = {on_note, (void *)specs}};
     problem[0] = note[0] = '\0';
     ck_assert_msg(ia_issuer_set_build(specs, n, &report, &set, &err) == IA_OK, "%s", err.msg);
     return set;

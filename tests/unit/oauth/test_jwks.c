@@ -31,9 +31,10 @@ int EVP_DigestVerifyInit_ex(EVP_MD_CTX *ctx, EVP_PKEY_CTX **key_ctx, const char 
 static char reported[256];
 static unsigned n_reported;
 
-static void on_problem(void *ctx, const char *text)
+static void on_problem(void *ctx, int64_t index, const char *text)
 {
     (void)ctx;
+    (void)index;
     n_reported++;
     snprintf(reported, sizeof reported, "%s", text);
 }
@@ -41,13 +42,14 @@ static void on_problem(void *ctx, const char *text)
 /* The last note. */
 static char noted[256];
 
-static void on_note(void *ctx, const char *text)
+static void on_note(void *ctx, int64_t index, const char *text)
 {
     (void)ctx;
+    (void)index;
     snprintf(noted, sizeof noted, "%s", text);
 }
 
-static const struct ia_jwks_report report = {.problem = on_problem, .note = on_note};
+static const struct ia_jwks_report report = {.problem = {on_problem, NULL}, .note = {on_note, NULL}};
 
 static const struct ia_jwk *find_key(const struct ia_jwks *jwks, const char *kid)
 {

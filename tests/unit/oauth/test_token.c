@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "oauth/token.h"
 
+#include "common/str.h"
 #include "fixture.h"
 #include "mint.h"
 #include "suite.h"
@@ -343,6 +344,94 @@ START_TEST(refusal_never_quotes_the_token)
 }
 END_TEST
 
+/* What a refused token claims, for the administrator who set `issuer` or `audience` a little differently. */
+static const struct {
+    const char *label, *header, *payload;
+    struct ia_token_claimed claimed;
+    const char *detail;
+} claimed_rows[] = {
+    {"another issuer",
+     "{\"alg\":\"EdDSA\",\"kid\":\"k1\",\"typ\":\"JWT\"}",
+     "{\"iss\":\"https://other.example\",\"aud\":[\"a\",\"b c\"],\"azp\":\"dash\"}",
+     {"https://other.example", "a b c", "dash", "k1", "JWT"},
+     "iss is not a registered issuer"},
+    {"a slash more",
+     "{\"alg\":\"EdDSA\",\"kid\":\"k1\"}",
+     "{\"iss\":\"" ISS "/\"}",
+     {ISS "/", "", "", "k1", ""},
+     "differs from issuer 'idp' by a slash"},
+    {"another audience",
+     "{\"alg\":\"EdDSA\",\"kid\":\"k1\"}",
+     "{\"iss\":\"" ISS "\",\"aud\":\"billing\",\"exp\":1900000000}",
+     {ISS, "billing", "", "k1", ""},
+     "aud contains none"},
+    {"an audience with a slash less",
+     "{\"alg\":\"EdDSA\",\"kid\":\"k1\"}",
+     "{\"iss\":\"" ISS "\",\"aud\":\"https://mqtt.example\",\"exp\":1900000000}",
+     {ISS, "https://mqtt.example", "", "k1", ""},
+     "differs by a slash"},
+    {"another key",
+     "{\"alg\":\"EdDSA\",\"kid\":\"2024-01\"}",
+     "{" CLAIMS "}",
+     {ISS, "mqtt", "", "2024-01", ""},
+     "kid is not"},
+    {"types that are no texts",
+     "{\"alg\":\"EdDSA\",\"kid\":\"k1\"}",
+     "{\"iss\":7,\"aud\":{\"a\":1},\"azp\":[\"x\",7]}",
+     {"", "", "x", "k1", ""},
+     "iss is not a string"},
+    {"control characters",
+     "{\"alg\":\"EdDSA\",\"kid\":\"a\\nb\"}",
+     "{\"iss\":\"a\\u0007\\u0085\\u007f\\u00e9\"}",
+     {"a????\xC3\xA9", "", "", "a?b", ""},
+     "iss is not a registered issuer"},
+};
+
+START_TEST(refusal_has_what_the_token_claims)
+{
+    struct ia_issuer_set *set = fixture_one(fixture_spec());
+    struct ia_token_refusal refusal;
+    const struct ia_token_claimed *want = &claimed_rows[_i].claimed, *got = &refusal.claimed;
+    char *token =
+        mint_token(mint_key(IA_KEY_ED25519, 0), IA_ALG_EDDSA, claimed_rows[_i].header, claimed_rows[_i].payload);
+    ck_assert_int_ne(fixture_verify(set, token, NULL, &refusal), IA_R_NONE);
+    ck_assert_msg(strstr(refusal.detail, claimed_rows[_i].detail), "%s", refusal.detail);
+    ck_assert_str_eq(got->iss, want->iss);
+    ck_assert_str_eq(got->aud, want->aud);
+    ck_assert_str_eq(got->azp, want->azp);
+    ck_assert_str_eq(got->kid, want->kid);
+    ck_assert_str_eq(got->typ, want->typ);
+    free(token);
+    ia_issuer_set_free(set);
+}
+END_TEST
+
+START_TEST(claimed_values_are_bounded_at_a_character)
+{
+    struct ia_issuer_set *set = fixture_one(fixture_spec());
+    for (size_t extra = 0; extra < 4; extra++) {
+        struct ia_token_refusal refusal;
+        char *euros = mint_text("%s", ""), *whole;
+        for (int i = 0; i < 100; i++) {
+            char *longer = mint_text("%s\xE2\x82\xAC", euros);
+            free(euros);
+            euros = longer;
+        }
+        whole = mint_text("{\"iss\":\"%.*s%s\",\"aud\":[\"%0200d\",\"b\"]}", (int)extra, "abc", euros, 7);
+        char *token = fixture_token(whole);
+        ck_assert_int_eq(fixture_verify(set, token, NULL, &refusal), IA_R_TOKEN_ISSUER);
+        ck_assert(ia_utf8_valid(refusal.claimed.iss, strlen(refusal.claimed.iss)));
+        ck_assert_ptr_nonnull(strstr(refusal.claimed.iss, "\xE2\x80\xA6")); /* … */
+        ck_assert_uint_gt(strlen(refusal.claimed.iss), 150);
+        ck_assert_ptr_nonnull(strstr(refusal.claimed.aud, "00\xE2\x80\xA6"));
+        free(euros);
+        free(whole);
+        free(token);
+    }
+    ia_issuer_set_free(set);
+}
+END_TEST
+
 static char *many(const char *text, int n)
 {
     char *all = mint_text("%s", "");
@@ -466,6 +555,49 @@ START_TEST(client_id_rows_decide_as_listed)
     struct ia_token *made = good_token(set, "");
     ck_assert_msg(ia_token_allows_client_id(set, made, client_ids[_i].client_id, NULL) == client_ids[_i].fits, "%s",
                   client_ids[_i].label);
+    ia_token_free(made);
+    ia_issuer_set_free(set);
+}
+END_TEST
+
+/* Under a template of `*`, which any client id matches. */
+static const struct {
+    const char *label, *client_id;
+    int padding; /* so many digits behind it */
+    const char *why;
+} client_id_bounds[] = {
+    {"512 bytes", "a", 511, NULL},
+    {"513 bytes", "a", 512, "longer than 512"},
+    {"60 KB", "a", 60000, "longer than 512"},
+    {"empty", "", 0, "empty"},
+    {"a slash", "app/1", 0, NULL},
+    {"a blank and UTF-8", "caf\xC3\xA9 1", 0, NULL},
+    {"a plus", "a+b", 0, "+ or #"},
+    {"a hash", "#", 0, "+ or #"},
+    {"a newline", "a\nb", 0, "control"},
+    {"DEL", "a\x7F", 0, "control"},
+    {"a C1 control", "a\xC2\x85", 0, "control"},
+    {"no-break space, which is none", "a\xC2\xA0", 0, NULL},
+    {"half a character", "a\xC3", 0, "UTF-8"},
+    {"a surrogate", "\xED\xA0\x80", 0, "UTF-8"},
+    {"overlong slash", "\xC0\xAF", 0, "UTF-8"},
+};
+
+START_TEST(client_id_bound_rows_decide_as_listed)
+{
+    static const char *const any[] = {"*"};
+    struct ia_issuer_spec spec = fixture_spec();
+    spec.client_id_templates = any;
+    spec.n_client_id_templates = 1;
+    struct ia_issuer_set *set = fixture_one(spec);
+    struct ia_token *made = good_token(set, "");
+    int padding = client_id_bounds[_i].padding;
+    char *id = padding ? mint_text("%s%0*d", client_id_bounds[_i].client_id, padding, 1)
+                       : mint_text("%s", client_id_bounds[_i].client_id);
+    const char *why = NULL, *wanted = client_id_bounds[_i].why;
+    ck_assert_msg(ia_token_allows_client_id(set, made, id, &why) == !wanted, "%s", client_id_bounds[_i].label);
+    ck_assert_msg(wanted ? why && strstr(why, wanted) : !why, "%s: %s", client_id_bounds[_i].label, why ? why : "");
+    free(id);
     ia_token_free(made);
     ia_issuer_set_free(set);
 }
@@ -704,6 +836,9 @@ int main(void)
     tcase_add_test(c, issuer_cannot_sign_for_another);
     tcase_add_test(c, verified_token_holds_what_counts);
     tcase_add_test(c, refusal_never_quotes_the_token);
+    tcase_add_loop_test(c, refusal_has_what_the_token_claims, 0, ROWS(claimed_rows));
+    tcase_add_test(c, claimed_values_are_bounded_at_a_character);
+    tcase_add_loop_test(c, client_id_bound_rows_decide_as_listed, 0, ROWS(client_id_bounds));
     tcase_add_test(c, scopes_are_bounded);
     tcase_add_test(c, claims_beyond_the_bound_are_unset);
     tcase_add_test(c, app_id_claim_alone_names_the_app);
