@@ -34,7 +34,7 @@ static bool text_valid(const char *text)
     return text && *text && strlen(text) <= TEXT_MAX;
 }
 
-static bool name_valid(const char *name)
+bool ia_issuer_name_valid(const char *name)
 {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
     size_t len = strlen(name);
@@ -188,6 +188,8 @@ static bool parse_keys(struct ia_issuer *issuer, const struct ia_issuer_spec *sp
         return false;
     if (rc != IA_OK)
         ia_remarks_add(problems, "%s", err.msg);
+    else if (ia_jwks_listed(issuer->jwks) == 0)
+        ia_remarks_add(problems, "no key: the key set is empty, all keys are withdrawn");
     else if (ia_jwks_count(issuer->jwks) == 0)
         ia_remarks_add(problems, "no key of the set can be used");
     return true;
@@ -247,7 +249,7 @@ static bool any_padded(const struct ia_text_list *list)
 
 static void validate_row(struct ia_issuer *issuer, struct ia_remarks *problems)
 {
-    if (!name_valid(issuer->name))
+    if (!ia_issuer_name_valid(issuer->name))
         mark_invalid(issuer, problems, "name: must be 1 to 128 of A-Z a-z 0-9 _ . -");
     if (!text_valid(issuer->issuer))
         mark_invalid(issuer, problems, "issuer: must be 1 to 1024 bytes");

@@ -58,6 +58,9 @@ struct ia_issuer_findings {
 bool ia_issuer_load(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_issuer_findings *findings);
 void ia_issuer_clear(struct ia_issuer *issuer);
 
+/* May an issuer's row have that name? */
+bool ia_issuer_name_valid(const char *name);
+
 /* The issuer of that exact `iss`, or row name; NULL when there is none. */
 const struct ia_issuer *ia_issuer_by_iss(const struct ia_issuer_set *set, const char *iss);
 /* One whose `issuer` differs from `iss` by a slash at the end alone, for a message; NULL for none. */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 struct ia_jwks {
+    size_t listed;
     size_t n;
     struct ia_jwk keys[]; /* sorted by kid */
 };
@@ -98,6 +99,7 @@ static enum ia_rc parse_set(const json_t *array, const struct ia_jwks_report *re
     if (jwks->n > 1)
         qsort(jwks->keys, jwks->n, sizeof jwks->keys[0], compare_kids);
     find_ambiguous(jwks, report);
+    jwks->listed = json_array_size(array);
     *out = jwks;
     return IA_OK;
 }
@@ -161,6 +163,11 @@ enum ia_jwks_found ia_jwks_find(const struct ia_jwks *jwks, const char *kid, uns
             found = IA_JWKS_NO_ALG;
     }
     return found;
+}
+
+size_t ia_jwks_listed(const struct ia_jwks *jwks)
+{
+    return jwks ? jwks->listed : 0;
 }
 
 size_t ia_jwks_count(const struct ia_jwks *jwks)

@@ -59,7 +59,8 @@ enum ia_jwks_found {
  * set, which may be NULL. */
 enum ia_jwks_found ia_jwks_find(const struct ia_jwks *jwks, const char *kid, unsigned algs, const struct ia_jwk **out);
 
-/* Keys that can be used. */
+/* Keys that the set lists, and those of them that can be used. */
+size_t ia_jwks_listed(const struct ia_jwks *jwks);
 size_t ia_jwks_count(const struct ia_jwks *jwks);
 
 /* Is the signature of `jws` by `key`?  IA_R_NONE; IA_R_TOKEN_ALGORITHM when the algorithm is not for that key; IA_R_TOKEN_SIGNATURE; IA_R_INTERNAL.  Leaves OpenSSL's error queue as it was.  Any thread. */
