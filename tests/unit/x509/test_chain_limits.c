@@ -147,8 +147,9 @@ static const struct {
     const char *kind; /* mc_key's, before the colon */
     int most;         /* intermediates beside a registered root with the same kind of key */
 } depths[] = {
-    {"p256", 6},        {"ed25519", 6}, {"rsa2048", 6}, {"p384", 2}, /* 1.2 ms each with OpenSSL 3.0 */
-    {"curve:P-521", 3},
+    {"p256", 6},        {"ed25519", 6},
+    {"rsa2048", 6},     {"p384", 2}, /* 0.9 ms each with OpenSSL 3.0, and so is the handshake's signature */
+    {"curve:P-521", 2},
 };
 
 static X509 *next_certificate(X509 *issuer, const char *kind, int depth, const char *ext)
@@ -305,7 +306,7 @@ START_TEST(many_intermediates_of_one_name_end_at_the_limit)
                                            .ext = DEV_KU});
     ia_chain_verify(set, leaf, sent, MC_NOW, &chain);
     ck_assert_int_eq(chain.reason, IA_R_CHAIN_INVALID);
-    ck_assert_msg(strstr(chain.detail, "limit on signature checks") != NULL, "%s", chain.detail);
+    ck_assert_msg(strstr(chain.detail, "limit on signature checks reached") != NULL, "%s", chain.detail);
     X509_free(leaf);
     sk_X509_pop_free(sent, X509_free);
     forget_root();
