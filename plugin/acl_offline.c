@@ -137,7 +137,8 @@ bool ia_acl_check_by_name(struct ia_core *core, const struct mosquitto *context,
 }
 
 /* Without a device or app of that name the client is a password user: it meets what it would meet without this plugin.
- * A device that was evicted from a full cache cannot be told from one, so it keeps what it was promised. */
+ * A device that was evicted from a full cache cannot be distinguished from one, so it
+ * keeps what it was promised. */
 bool ia_acl_is_deferred_by_name(struct ia_core *core, const struct mosquitto *context)
 {
     const char *username = mosquitto_client_username(context);

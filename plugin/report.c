@@ -101,7 +101,7 @@ void ia_report_publish(const struct ia_core *core, const char *kind, const char 
 {
     char topic[512];
     (void)snprintf(topic, sizeof topic, "%s/%s", core->options.event_prefix, kind);
-    /* An event that cannot be published for lack of memory is still a row. */
+    /* An event that cannot be published because memory ran out is still a row. */
     (void)mosquitto_broker_publish_copy(NULL, topic, (int)strlen(json), json, 0, false, NULL);
 }
 
