@@ -171,7 +171,8 @@ static void fill_audit(struct ia_login *login)
     struct ia_audit_entry *entry = &login->audit;
     entry->client_id = a->client_id;
     entry->address = a->address;
-    entry->app = a->context != IA_ADMIT_DEVICE && a->context != IA_ADMIT_DEFERRED;
+    bool token_meant = a->unusable_token && !a->chain;
+    entry->app = token_meant || (a->context != IA_ADMIT_DEVICE && a->context != IA_ADMIT_DEFERRED);
     entry->principal = entry->app ? NULL : a->device_id;
     if (entry->app && a->token)
         entry->principal = a->token->principal;
@@ -179,6 +180,7 @@ static void fill_audit(struct ia_login *login)
     entry->ca = a->ca;
     entry->ca_id = a->chain ? a->chain->ca_id : 0;
     entry->fingerprint = a->chain && a->chain->n_links > 0 ? a->chain->links[0].fingerprint : NULL;
+    entry->claimed = &a->claimed;
     memcpy(entry->detail, a->detail, sizeof entry->detail);
 }
 
@@ -227,6 +229,8 @@ void ia_login_present(struct ia_login *login, const char *text, size_t len, bool
     ia_token_cache_classify(login->core->tokens, text, len, &login->presented);
     if (required || login->presented.kind == IA_PRESENTED_TOKEN)
         login->admission.presented = &login->presented;
+    else if (login->presented.kind == IA_PRESENTED_UNUSABLE)
+        login->admission.unusable_token = login->presented.detail;
 }
 
 void ia_login_init(struct ia_login *login, struct ia_core *core, struct mosquitto *client)

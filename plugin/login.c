@@ -160,7 +160,9 @@ static bool same_token(const struct ia_client *s, const char *password)
         return true; /* its token came in an AUTH packet and is not passed on again */
     if (!password)
         return false;
-    SHA256((const unsigned char *)password, strlen(password), hash);
+    struct ia_presented presented;
+    ia_presented_init(&presented, password, strlen(password));
+    SHA256((const unsigned char *)presented.text, presented.len, hash);
     return memcmp(hash, s->token_hash, sizeof hash) == 0;
 }
 

@@ -12,8 +12,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define EVENT_JSON_MAX 2048
-#define COUNTERS_MAX   8192
+#define EVENT_JSON_MAX  4096
+#define LOG_JSON_MAX    960 /* Mosquitto cuts a log line at 1,000 bytes, and a JSON object that is cut is none */
+#define LOG_CLAIMED_MAX (5 * (IA_CLAIMED_MAX + 16))
+#define COUNTERS_MAX    8192
 
 /* What clients send may hold anything: in a log line it must not pass for another line, or another member of this one.
  * Copies what fits, with a '?' for each character up to `last_bad`, each quote and DEL. */
@@ -38,16 +40,55 @@ static const char *ca_name(const struct ia_audit_entry *entry)
     return entry->ca ? entry->ca->name : NULL;
 }
 
+/* ---- what a refused token claims */
+
+/* The name of a claimed value in log and event; "claimed_" says that it is not verified. */
+static const struct {
+    const char *name;
+    size_t offset;
+} claimed_members[] = {
+    {"claimed_iss", offsetof(struct ia_token_claimed, iss)}, {"claimed_aud", offsetof(struct ia_token_claimed, aud)},
+    {"claimed_azp", offsetof(struct ia_token_claimed, azp)}, {"claimed_kid", offsetof(struct ia_token_claimed, kid)},
+    {"claimed_typ", offsetof(struct ia_token_claimed, typ)},
+};
+
+/* The claimed value of member i; "" for none. */
+static const char *claimed_value(const struct ia_audit_entry *a, size_t i)
+{
+    return a->claimed ? (const char *)a->claimed + claimed_members[i].offset : "";
+}
+
+static const char *claimed_text(const struct ia_audit_entry *a, char out[LOG_CLAIMED_MAX])
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof claimed_members / sizeof claimed_members[0]; i++) {
+        char value[IA_CLAIMED_MAX];
+        if (*harmless(claimed_value(a, i), 0x1F, value, sizeof value))
+            used += (size_t)snprintf(out + used, LOG_CLAIMED_MAX - used, " %s=\"%s\"", claimed_members[i].name, value);
+    }
+    return out;
+}
+
+static void describe_claimed(struct ia_json_out *j, const struct ia_audit_entry *a)
+{
+    for (size_t i = 0; i < sizeof claimed_members / sizeof claimed_members[0]; i++)
+        if (*claimed_value(a, i))
+            ia_json_out_text(j, claimed_members[i].name, claimed_value(a, i));
+}
+
+/* ---- log */
+
 static void log_text(const struct ia_audit_entry *a, const char *verdict, enum ia_reason reason)
 {
     char who[IA_VALUE_MAX + 1], cid[IA_VALUE_MAX + 1], ca[IA_VALUE_MAX + 1], from[IA_VALUE_MAX + 1];
-    char detail[sizeof a->detail];
+    char detail[sizeof a->detail], claimed[LOG_CLAIMED_MAX];
     bool refused = reason != IA_R_NONE;
     (void)harmless(refused ? a->detail : "", 0x1F, detail, sizeof detail);
-    ia_log(refused ? MOSQ_LOG_NOTICE : MOSQ_LOG_INFO, "%s%s%s %s=%s client=%s address=%s ca=%s%s%s%s", verdict,
+    ia_log(refused ? MOSQ_LOG_NOTICE : MOSQ_LOG_INFO, "%s%s%s %s=%s client=%s address=%s ca=%s%s%s%s%s", verdict,
            refused ? " reason=" : "", ia_reason_name(reason), a->app ? "app" : "device", word(a->principal, who),
            word(a->client_id, cid), word(a->address, from), word(ca_name(a), ca), detail[0] ? " detail=\"" : "", detail,
-           detail[0] ? "\"" : "");
+           detail[0] ? "\"" : "", claimed_text(a, claimed));
 }
 
 /* The members that log line and event share. */
@@ -75,15 +116,25 @@ static void describe_entry(struct ia_json_out *j, const struct ia_core *core, co
     ia_json_out_text(j, "at", ia_rfc3339(at_us, at));
 }
 
+static const char *format_decision(const struct ia_core *core, const struct ia_audit_entry *a, const char *verdict,
+                                   enum ia_reason reason, bool with_claimed, char out[EVENT_JSON_MAX])
+{
+    struct ia_json_out j;
+    ia_json_out_begin(&j, out, EVENT_JSON_MAX);
+    ia_json_out_text(&j, "verdict", verdict);
+    describe_entry(&j, core, a, reason, ia_wall_us());
+    if (with_claimed)
+        describe_claimed(&j, a);
+    return ia_json_out_end(&j);
+}
+
 static void log_json(const struct ia_core *core, const struct ia_audit_entry *a, const char *verdict,
                      enum ia_reason reason)
 {
     char text[EVENT_JSON_MAX];
-    struct ia_json_out j;
-    ia_json_out_begin(&j, text, sizeof text);
-    ia_json_out_text(&j, "verdict", verdict);
-    describe_entry(&j, core, a, reason, ia_wall_us());
-    const char *line = ia_json_out_end(&j);
+    const char *line = format_decision(core, a, verdict, reason, true, text);
+    if (!line || strlen(line) > LOG_JSON_MAX) /* the event has the claimed values too */
+        line = format_decision(core, a, verdict, reason, false, text);
     if (line)
         mosquitto_log_printf(reason == IA_R_NONE ? MOSQ_LOG_INFO : MOSQ_LOG_NOTICE, "%s", line);
 }
@@ -113,6 +164,7 @@ static void write_event(struct ia_core *core, const char *kind, const struct ia_
     int64_t at_us = ia_wall_us();
     ia_json_out_begin(&j, text, sizeof text);
     describe_entry(&j, core, a, reason, at_us);
+    describe_claimed(&j, a);
     const char *json = ia_json_out_end(&j);
     struct ia_request *row = json ? ia_request_new(IA_REQUEST_EVENT, json) : NULL;
     if (!row) {

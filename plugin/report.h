@@ -2,6 +2,7 @@
 /* What is reported of a decision: one log line, a counter, an event row.  Broker thread. */
 #pragma once
 
+#include "oauth/refusal.h"
 #include "plugin/core.h"
 
 /* A connection under decision, or decided.  Texts are borrowed; NULL where not known. */
@@ -14,7 +15,8 @@ struct ia_audit_entry {
     bool proven; /* the client has shown that it has the certificate's key: the report concerns its device */
     const uint8_t *fingerprint; /* of the leaf */
     bool app;
-    char detail[192]; /* why, for people */
+    const struct ia_token_claimed *claimed; /* by a refused token: not verified; NULL or empty: nothing */
+    char detail[192];                       /* why, for people */
 };
 
 void ia_report_accepted(struct ia_core *core, const struct ia_audit_entry *entry);
