@@ -330,9 +330,9 @@ class KeyServer:
         return "%s://%s:%d%s" % (self.scheme, host or self.host, self.port, path)
 
     def answer(self, body, path="/jwks", status=200, headers=None, slow=False):
-        """From now on `path` is answered with this text, or JSON; a slow answer never comes."""
-        text = body if isinstance(body, str) else json.dumps(body)
-        self._answers[path] = (status, headers or {}, text.encode(), slow)
+        """From now on `path` is answered with this text, bytes, or JSON; a slow answer never comes."""
+        text = body if isinstance(body, (str, bytes)) else json.dumps(body)
+        self._answers[path] = (status, headers or {}, text.encode() if isinstance(text, str) else text, slow)
 
     def times(self, path="/jwks"):
         """When that path was asked for, in seconds of the monotonic clock."""
