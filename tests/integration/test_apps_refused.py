@@ -216,13 +216,20 @@ def test_a_password_that_resembles_a_token_is_refused_as_what_it_is(site, corp):
         assert password.split()[-1] not in broker.log(), "no part of a secret is logged"
 
 
-@pytest.mark.parametrize("around", ["Bearer %s", "bearer  %s", '"%s"', "'Bearer %s'", " %s\r\n", 'Bearer "%s"'])
-def test_what_was_copied_along_with_a_token_does_not_count(site, corp, around):
+@pytest.mark.parametrize("around", ["Bearer %s", "bearer  %s"])
+def test_the_scheme_of_http_before_a_token_does_not_count(site, corp, around):
     broker = site.broker()
     client = app(site, broker, around % corp.token())
     assert client.subscribe("apps/dashboard/x") == 1
     broker.sighup()  # asks for the password again
     assert client.subscribe("apps/dashboard/y") == 1
+
+
+@pytest.mark.parametrize("around", ['"%s"', "'Bearer %s'", " %s", 'Bearer "%s"', "%s\n"])
+def test_blanks_or_quotes_around_a_token_are_named(site, corp, around):
+    event = site.assert_refused("token_malformed", site.broker(), client_id="app:corp:dashboard",
+                                password=around % corp.token())
+    assert "blanks or quotes" in event["detail"]["detail"]
 
 
 def test_with_defer_only_a_jose_compact_form_is_a_token(site, corp):
