@@ -5,7 +5,7 @@
 
 #include "common/error.h"
 #include "common/template.h"
-#include "sql/rows.h"
+#include "sql/records_types.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: ISC
 #include "jitr/device_check.h"
 
+#include "common/principal.h"
 #include "common/str.h"
+#include "x509/validity.h"
 
 #include <string.h>
 
 struct names {
     const struct ia_ca_settings *settings;
-    const struct ia_identity *identity;
+    struct ia_identity *identity;
     const char *device_id;
 };
 
@@ -39,7 +41,7 @@ static const char *client_id_variable(void *ctx, const char *variable, const cha
     return registry_name(names, variable, why);
 }
 
-enum ia_reason ia_decide_device_id(const struct ia_ca_settings *settings, const struct ia_identity *identity,
+enum ia_reason ia_decide_device_id(const struct ia_ca_settings *settings, struct ia_identity *identity,
                                    char id[IA_VALUE_MAX + 1], struct ia_err *err)
 {
     struct names names = {.settings = settings, .identity = identity};
@@ -51,7 +53,7 @@ enum ia_reason ia_decide_device_id(const struct ia_ca_settings *settings, const 
         return IA_R_IDENTITY_INVALID;
     }
     /* The name space of apps: a CA must not be able to mint one. */
-    if (strncmp(id, "app:", 4) == 0) {
+    if (ia_principal_is_app(id)) {
         (void)ia_fail(err, IA_FORMAT, "the device id begins with 'app:'");
         return IA_R_IDENTITY_INVALID;
     }
@@ -116,7 +118,7 @@ enum ia_reason ia_decide_device(const struct ia_device *device, const struct ia_
     enum ia_reason reason = device->too_large ? IA_R_INTERNAL : of_device(device->status);
     if (reason == IA_R_NONE)
         reason = of_certificate(device->certificate_status);
-    if (reason == IA_R_NONE && device->not_after && device->not_after < now)
+    if (reason == IA_R_NONE && device->not_after && ia_x509_expired(device->not_after, now))
         reason = IA_R_CERTIFICATE_EXPIRED;
     return reason;
 }

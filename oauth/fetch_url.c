@@ -10,6 +10,9 @@
 #include <string.h>
 #include <strings.h>
 
+/* RFC 3986 section 3.1 */
+#define SCHEME_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-."
+
 bool ia_fetch_url_is_http(const char *url)
 {
     return strncasecmp(url, "http://", 7) == 0;
@@ -30,7 +33,7 @@ static char *url_part(CURLU *url, CURLUPart part)
     return curl_url_get(url, part, &text, 0) == CURLUE_OK ? text : NULL;
 }
 
-static const char *url_fault(CURLU *url, bool insecure_http)
+static const char *find_url_fault(CURLU *url, bool insecure_http)
 {
     const char *fault = NULL;
     char *scheme = url_part(url, CURLUPART_SCHEME), *host = url_part(url, CURLUPART_HOST);
@@ -54,13 +57,14 @@ enum ia_rc ia_fetch_url_check(const char *text, bool insecure_http, struct ia_er
 {
     if (strlen(text) >= IA_FETCH_URL_MAX)
         return ia_fail(err, IA_USAGE, "URL: longer than %d bytes", IA_FETCH_URL_MAX - 1);
-    const char *host = strstr(text, "://");
-    if (!host || host[3] == '/') /* libcurl would take `https:///name` for a host */
+    /* libcurl takes `https:///host` and `https:/host` for `https://host`; every other reader of the URL does not. */
+    const char *host = text + strspn(text, SCHEME_CHARACTERS);
+    if (host == text || strncmp(host, "://", 3) != 0 || host[3] == '/')
         return ia_fail(err, IA_USAGE, "URL: it has no scheme or no host");
     CURLU *url = curl_url();
     if (!url)
-        return ia_fail(err, IA_NOMEM, "out of memory");
-    const char *fault = curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK ? url_fault(url, insecure_http)
+        return ia_nomem(err);
+    const char *fault = curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK ? find_url_fault(url, insecure_http)
                                                                                : "it does not parse as http or https";
     curl_url_cleanup(url);
     return fault ? ia_fail(err, IA_USAGE, "URL: %s", fault) : IA_OK;

@@ -56,14 +56,14 @@ static struct ia_device *recall(struct ia_core *core, const uint8_t *fingerprint
     return NULL;
 }
 
-void ia_registry_prefetch(struct ia_core *core, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
+void ia_registration_prefetch(struct ia_core *core, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
 {
     if (!core->db_up || recall(core, fingerprint) || pending_find(core, fingerprint))
         return;
     struct ia_request *request = ia_request_new(IA_REQUEST_LOOKUP, NULL);
     if (!request)
         return;
-    memcpy(request->info.fingerprint, fingerprint, IA_FINGERPRINT_LEN);
+    memcpy(request->fingerprint, fingerprint, IA_FINGERPRINT_LEN);
     if (!ia_worker_ask(core->worker, request))
         return;
     struct ia_pending *p = pending_get(core, fingerprint);
@@ -72,17 +72,18 @@ void ia_registry_prefetch(struct ia_core *core, const uint8_t fingerprint[IA_FIN
 }
 
 /* Send the registration, unless it is on its way already. */
-static bool ask(struct ia_core *core, struct ia_pending *p, const struct ia_newcomer *who)
+static bool ask(struct ia_core *core, struct ia_pending *p, const struct ia_unregistered_device *who)
 {
     if (!p->answered && p->registering)
         return true;
     struct ia_request *request = ia_request_new(IA_REQUEST_REGISTER, NULL);
     if (!request)
         return false;
-    request->info = *who->info;
-    request->ca_id = who->ca_id;
-    (void)snprintf(request->name, sizeof request->name, "%s", who->device_id);
-    (void)snprintf(request->address, sizeof request->address, "%s", who->address ? who->address : "");
+    request->registration.info = *who->info;
+    request->registration.ca_id = who->ca_id;
+    (void)snprintf(request->registration.device_id, sizeof request->registration.device_id, "%s", who->device_id);
+    (void)snprintf(request->registration.address, sizeof request->registration.address, "%s",
+                   who->address ? who->address : "");
     if (!ia_worker_ask(core->worker, request))
         return false;
     asked(p, true);
@@ -123,7 +124,7 @@ static struct ia_device *await(struct ia_core *core, const uint8_t *fingerprint,
         int64_t left = until - ia_monotonic_us();
         if (device || left <= 0 || !core->db_up || !p || (p->answered && p->registering))
             break;
-        if (!ia_apply_wait(core, left))
+        if (!ia_replies_wait(core, left))
             break;
     }
     account(core, ia_monotonic_us() - begun);
@@ -143,8 +144,8 @@ static bool is_refused_lately(const struct ia_pending *p)
            ia_monotonic_us() - p->at_us < NEGATIVE_US;
 }
 
-enum ia_reason ia_registry_find(struct ia_core *core, const struct ia_newcomer *who, struct ia_device **device,
-                                char *detail, size_t detail_size)
+enum ia_reason ia_registration_find(struct ia_core *core, const struct ia_unregistered_device *who,
+                                    struct ia_device **device, char *detail, size_t detail_size)
 {
     const uint8_t *fingerprint = who->info->fingerprint;
     *device = recall(core, fingerprint);
@@ -177,7 +178,7 @@ enum ia_reason ia_registry_find(struct ia_core *core, const struct ia_newcomer *
     return p->reason == IA_R_NONE ? IA_R_INTERNAL : p->reason; /* a record that could not be kept */
 }
 
-void ia_registry_ask_by_name(struct ia_core *core, const char *device_id)
+void ia_registration_ask_by_name(struct ia_core *core, const char *device_id)
 {
     int64_t now_s = ia_wall_s();
     if (core->named_asked_s != now_s) {
@@ -189,11 +190,11 @@ void ia_registry_ask_by_name(struct ia_core *core, const char *device_id)
         return;
     struct ia_request *request = ia_request_new(IA_REQUEST_DEVICE, NULL);
     if (request)
-        (void)snprintf(request->name, sizeof request->name, "%s", device_id);
+        (void)snprintf(request->device_id, sizeof request->device_id, "%s", device_id);
     (void)ia_worker_ask(core->worker, request);
 }
 
-void ia_registry_clear(struct ia_core *core)
+void ia_registration_clear(struct ia_core *core)
 {
     struct ia_pending *p, *next;
     HASH_ITER(hh, core->pending, p, next) {
@@ -202,7 +203,7 @@ void ia_registry_clear(struct ia_core *core)
     }
 }
 
-void ia_registry_tidy(struct ia_core *core)
+void ia_registration_tidy(struct ia_core *core)
 {
     struct ia_pending *p, *next;
     int64_t now = ia_monotonic_us();

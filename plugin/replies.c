@@ -9,13 +9,13 @@
 
 #define APPLY_US 5000 /* of one callback: the live sessions wait meanwhile */
 
-static void judge_one(void *ctx, struct ia_session *session)
+static void judge_one(void *ctx, struct ia_client *session)
 {
-    ia_judge(ctx, session);
+    ia_revalidate(ctx, session);
 }
 
 /* Swap the record under each session that came with this certificate. */
-static void take_record(void *ctx, struct ia_session *session)
+static void take_record(void *ctx, struct ia_client *session)
 {
     struct ia_device *device = ctx;
     if (!session->device || memcmp(session->device->fingerprint, device->fingerprint, IA_FINGERPRINT_LEN) != 0)
@@ -24,7 +24,7 @@ static void take_record(void *ctx, struct ia_session *session)
         ia_device_free(session->device);
         session->device = ia_device_ref(device);
     }
-    session->gone = session->unlisted = false;
+    session->device_deleted = session->certificate_deleted = false;
     session->rights.generation = 0; /* roles and attributes may be others */
 }
 
@@ -40,8 +40,8 @@ static void device_arrived(struct ia_core *core, struct ia_device *device)
     }
     ia_device_ref(device);
     (void)ia_device_cache_put(core->devices, device);
-    ia_sessions_of_device(core->sessions, ia_device_id(device), take_record, device);
-    ia_sessions_of_device(core->sessions, ia_device_id(device), judge_one, core);
+    ia_clients_of_device(core->clients, ia_device_id(device), take_record, device);
+    ia_clients_of_device(core->clients, ia_device_id(device), judge_one, core);
     ia_device_free(device);
 }
 
@@ -50,33 +50,34 @@ static void device_arrived(struct ia_core *core, struct ia_device *device)
 static void apply_answer(struct ia_core *core, struct ia_reply *reply)
 {
     struct ia_pending *p = NULL;
-    HASH_FIND(hh, core->pending, reply->fingerprint, IA_FINGERPRINT_LEN, p);
+    HASH_FIND(hh, core->pending, reply->answer.fingerprint, IA_FINGERPRINT_LEN, p);
     /* A look-up's answer may come when the registration is on its way already: that is not its answer. */
-    if (p && p->registering == reply->registering) {
+    if (p && p->registering == reply->answer.registering) {
         p->answered = true;
-        p->reason = reply->reason;
+        p->reason = reply->answer.reason;
         p->at_us = ia_monotonic_us();
         strncpy(p->detail, reply->text, sizeof p->detail - 1);
     }
-    if (reply->n_devices == 0)
+    struct ia_device *device = reply->answer.device;
+    if (!device)
         return;
-    if (reply->registered)
-        ia_report_registered(core, reply->devices[0]);
-    device_arrived(core, reply->devices[0]);
-    reply->n_devices = 0;
+    reply->answer.device = NULL;
+    if (reply->answer.registered)
+        ia_report_registered(core, device);
+    device_arrived(core, device);
 }
 
 /* ---- changed devices */
 
-static void condemn_gone(void *ctx, struct ia_session *session)
+static void condemn_gone(void *ctx, struct ia_client *session)
 {
     if (!session->device)
         return;
-    session->gone = session->unlisted = true;
-    ia_condemn(ctx, session, IA_R_DEVICE_UNKNOWN);
+    session->device_deleted = session->certificate_deleted = true;
+    ia_disconnect_mark(ctx, session, IA_R_DEVICE_UNKNOWN);
 }
 
-static void condemn_unseen(void *ctx, struct ia_session *session)
+static void condemn_unseen(void *ctx, struct ia_client *session)
 {
     const struct ia_core *core = ctx;
     if (session->device && session->device->seen != core->seen)
@@ -91,8 +92,8 @@ struct stale {
 
 static bool in_reply(const struct ia_reply *reply, const uint8_t *fingerprint)
 {
-    for (size_t i = 0; i < reply->n_devices; i++)
-        if (memcmp(reply->devices[i]->fingerprint, fingerprint, IA_FINGERPRINT_LEN) == 0)
+    for (size_t i = 0; i < reply->records.n; i++)
+        if (memcmp(reply->records.items[i]->fingerprint, fingerprint, IA_FINGERPRINT_LEN) == 0)
             return true;
     return false;
 }
@@ -124,39 +125,39 @@ struct gone {
 
 static bool has_device(const struct ia_reply *reply, const char *id)
 {
-    for (size_t i = 0; i < reply->n_devices; i++)
-        if (strcmp(ia_device_id(reply->devices[i]), id) == 0)
+    for (size_t i = 0; i < reply->records.n; i++)
+        if (strcmp(ia_device_id(reply->records.items[i]), id) == 0)
             return true;
     return false;
 }
 
 /* Of a device that is there with other certificates, this one is gone. */
-static void condemn_if_gone(void *ctx, struct ia_session *session)
+static void condemn_if_gone(void *ctx, struct ia_client *session)
 {
     const struct gone *gone = ctx;
     if (!session->device || in_reply(gone->reply, session->device->fingerprint))
         return;
-    session->unlisted = true; /* of an ended one: its will stays unsaid */
-    session->gone = !has_device(gone->reply, ia_device_id(session->device));
-    ia_condemn(gone->core, session, IA_R_DEVICE_UNKNOWN);
+    session->certificate_deleted = true; /* of an ended one: its will stays unsaid */
+    session->device_deleted = !has_device(gone->reply, ia_device_id(session->device));
+    ia_disconnect_mark(gone->core, session, IA_R_DEVICE_UNKNOWN);
 }
 
 static void apply_devices(struct ia_core *core, struct ia_reply *reply)
 {
     struct gone gone = {.core = core, .reply = reply};
-    for (size_t i = 0; i < reply->n_ids; i++) {
-        remove_stale(core, reply, reply->ids[i]);
-        ia_sessions_of_device(core->sessions, reply->ids[i], condemn_if_gone, &gone);
+    for (size_t i = 0; i < reply->records.n_ids; i++) {
+        remove_stale(core, reply, reply->records.ids[i]);
+        ia_clients_of_device(core->clients, reply->records.ids[i], condemn_if_gone, &gone);
     }
-    size_t n = reply->n_devices;
-    reply->n_devices = 0;
+    size_t n = reply->records.n;
+    reply->records.n = 0;
     for (size_t i = 0; i < n; i++)
-        device_arrived(core, reply->devices[i]);
+        device_arrived(core, reply->records.items[i]);
 }
 
 /* ---- the walk through all devices */
 
-static void count_session(void *ctx, struct ia_session *session)
+static void count_session(void *ctx, struct ia_client *session)
 {
     (void)session;
     ++*(size_t *)ctx;
@@ -168,16 +169,16 @@ static bool worth_keeping(struct ia_core *core, const struct ia_device *device)
     size_t sessions = 0;
     if (!ia_device_cache_is_full(core->devices) || ia_device_cache_find(core->devices, device->fingerprint))
         return true;
-    ia_sessions_of_device(core->sessions, ia_device_id(device), count_session, &sessions);
+    ia_clients_of_device(core->clients, ia_device_id(device), count_session, &sessions);
     return sessions > 0;
 }
 
 static void apply_page(struct ia_core *core, struct ia_reply *reply)
 {
-    size_t n = reply->n_devices;
-    reply->n_devices = 0;
+    size_t n = reply->records.n;
+    reply->records.n = 0;
     for (size_t i = 0; i < n; i++) {
-        struct ia_device *device = reply->devices[i];
+        struct ia_device *device = reply->records.items[i];
         struct ia_device *old = ia_device_cache_find(core->devices, device->fingerprint);
         if (old && ia_device_equal(old, device)) {
             old->seen = core->seen;
@@ -203,7 +204,7 @@ static void end_resync(struct ia_core *core)
 {
     core->resynced = true;
     core->walked_seen = core->seen;
-    ia_sessions_each(core->sessions, condemn_unseen, core);
+    ia_clients_each(core->clients, condemn_unseen, core);
     core->sweeping = true; /* in slices, from TICK */
     ia_device_cache_sweep_begin(core->devices);
 }
@@ -271,8 +272,8 @@ static void apply(struct ia_core *core, struct ia_reply *reply)
         end_resync(core);
         break;
     case IA_REPLY_STATE:
-        core->db_up = reply->up;
-        if (reply->up)
+        core->db_up = reply->connected;
+        if (reply->connected)
             core->db_contact_s = ia_wall_s();
         break;
     case IA_REPLY_CONTACT:
@@ -282,13 +283,13 @@ static void apply(struct ia_core *core, struct ia_reply *reply)
         ia_log(mosquitto_level(reply->level), "%s", reply->text);
         break;
     case IA_REPLY_EVENT:
-        ia_report_publish(core, reply->name, reply->text);
+        ia_report_publish(core, reply->event, reply->text);
         break;
     }
     ia_reply_free(reply);
 }
 
-void ia_apply(struct ia_core *core)
+void ia_replies_apply(struct ia_core *core)
 {
     if (!ia_worker_has_reply(core->worker))
         return;
@@ -301,7 +302,7 @@ void ia_apply(struct ia_core *core)
     }
 }
 
-bool ia_apply_wait(struct ia_core *core, int64_t wait_us)
+bool ia_replies_wait(struct ia_core *core, int64_t wait_us)
 {
     struct ia_reply *reply = ia_worker_reply(core->worker, wait_us);
     if (!reply)
@@ -310,7 +311,7 @@ bool ia_apply_wait(struct ia_core *core, int64_t wait_us)
     return true;
 }
 
-bool ia_sweep(struct ia_core *core, size_t slots)
+bool ia_resync_sweep(struct ia_core *core, size_t slots)
 {
     return ia_device_cache_sweep(core->devices, core->seen, slots, NULL, NULL);
 }

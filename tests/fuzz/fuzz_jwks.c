@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 /* What a provider answers: a key set, or metadata.  A set must keep to its bounds and hold only keys that are fit, each
- * under one kid, and never tell a control character. */
+ * under one kid, and no report has a control character. */
 #include "oauth/fetch_url.h"
 #include "oauth/jwks.h"
 
@@ -41,8 +41,9 @@ static void try_key(const struct ia_jwk *key)
 
 static void parse_set(const char *text, size_t len)
 {
+    static const struct ia_jwks_report report = {.problem = on_problem};
     struct ia_jwks *jwks = NULL;
-    if (ia_jwks_parse(text, len, on_problem, NULL, &jwks, NULL) != IA_OK)
+    if (ia_jwks_parse(text, len, &report, &jwks, NULL) != IA_OK)
         return;
     must(ia_jwks_count(jwks) <= IA_JWKS_KEYS_MAX);
     static const char *const kids[] = {"k", "k1", "1", "a"};

@@ -21,13 +21,13 @@ START_TEST(known_device_is_in_without_a_query)
     client.username = "root"; /* whatever it says of itself */
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_SUCCESS);
     ck_assert_str_eq(client.username, "dev-1");
-    const struct ia_session *s = world_session(&client);
-    ck_assert(s && s->live && s->kind == IA_SESSION_DEVICE);
+    const struct ia_client *s = world_session(&client);
+    ck_assert(s && s->live && s->kind == IA_CLIENT_DEVICE);
     ck_assert_str_eq(s->client_id, "dev-1");
-    ck_assert_int_eq(s->ends, s->chain->not_after);
+    ck_assert_int_eq(s->expires_at, s->chain->not_after + 1); /* notAfter itself still counts */
     ck_assert_uint_eq(worker_asked(IA_REQUEST_LOOKUP) + worker_asked(IA_REQUEST_REGISTER), 0);
     ck_assert_uint_eq(worker_asked(IA_REQUEST_CONNECTED), 1);
-    ck_assert_str_eq(worker_last(IA_REQUEST_CONNECTED)->name, "dev-1");
+    ck_assert_str_eq(worker_last(IA_REQUEST_CONNECTED)->connected.device_id, "dev-1");
     ck_assert_int_eq(worker_stub.waited_us, 0);
     ck_assert_uint_eq(world.core->counters.accepted_devices, 1);
     world_stop();
@@ -54,10 +54,10 @@ START_TEST(unknown_device_is_registered_while_the_broker_waits)
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_SUCCESS);
     const struct ia_request *asked = worker_last(IA_REQUEST_REGISTER);
     ck_assert_ptr_nonnull(asked);
-    ck_assert_str_eq(asked->name, "dev-1");
-    ck_assert_str_eq(asked->address, "192.0.2.1");
-    ck_assert_int_eq(asked->ca_id, 1);
-    ck_assert_mem_eq(asked->info.fingerprint, newcomer.fingerprint, 32);
+    ck_assert_str_eq(asked->registration.device_id, "dev-1");
+    ck_assert_str_eq(asked->registration.address, "192.0.2.1");
+    ck_assert_int_eq(asked->registration.ca_id, 1);
+    ck_assert_mem_eq(asked->registration.info.fingerprint, newcomer.fingerprint, 32);
     ck_assert_uint_eq(broker_published("$iot-auth/events/device/registered"), 1);
     ck_assert_ptr_nonnull(strstr(broker_payload("$iot-auth/events/device/registered"), "\"device_id\":\"dev-1\""));
     ck_assert_uint_eq(world.core->counters.registrations, 1);
@@ -100,7 +100,7 @@ START_TEST(ca_disabled_while_waiting_refuses)
     struct mosquitto client = world_client("dev-1", "plain_leaf");
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_AUTH);
     ck_assert_uint_eq(world_refused(IA_R_CA_INACTIVE), 1);
-    ck_assert_uint_eq(ia_sessions_live(world.core->sessions), 0);
+    ck_assert_uint_eq(ia_clients_live(world.core->clients), 0);
     world_stop();
 }
 END_TEST
@@ -122,7 +122,7 @@ START_TEST(address_denied_while_waiting_refuses)
     struct mosquitto client = world_client("dev-1", "plain_leaf");
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_AUTH);
     ck_assert_uint_eq(world_refused(IA_R_ADDRESS_DENIED), 1);
-    ck_assert_uint_eq(ia_sessions_live(world.core->sessions), 0);
+    ck_assert_uint_eq(ia_clients_live(world.core->clients), 0);
     ck_assert_uint_eq(worker_asked(IA_REQUEST_CONNECTED), 0);
     world_stop();
 }
@@ -364,10 +364,10 @@ START_TEST(device_address_rule_refuses_with_the_rule_in_the_event)
     struct mosquitto client = world_client("dev-1", "plain_leaf");
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_AUTH);
     const struct ia_request *event = worker_last(IA_REQUEST_EVENT);
-    ck_assert(event && event->reason == IA_R_ADDRESS_DENIED && event->ca_id == 1);
-    ck_assert_str_eq(event->event, "device/refused");
-    ck_assert_str_eq(event->name, "dev-1");
-    ck_assert_str_eq(event->address, "192.0.2.1");
+    ck_assert(event && event->event.reason == IA_R_ADDRESS_DENIED && event->event.ca_id == 1);
+    ck_assert_str_eq(event->event.kind, "device/refused");
+    ck_assert_str_eq(event->event.principal, "dev-1");
+    ck_assert_str_eq(event->event.address, "192.0.2.1");
     ck_assert_ptr_nonnull(strstr(event->text, "\"detail\":\"ip_rule 77\""));
     world_stop();
 }
@@ -452,7 +452,7 @@ START_TEST(username_that_the_broker_refuses_refuses_the_device)
     client.refuses_username = true;
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_AUTH);
     ck_assert_uint_eq(world_refused(IA_R_INTERNAL), 1);
-    ck_assert_uint_eq(ia_sessions_live(world.core->sessions), 0);
+    ck_assert_uint_eq(ia_clients_live(world.core->clients), 0);
     world_stop();
 }
 END_TEST

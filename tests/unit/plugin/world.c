@@ -94,31 +94,10 @@ void world_rows(void)
     world.scopes[world.n_scopes++] = (struct ia_scope_row){.issuer = "idp", .scope = "read", .role = "reader"};
 }
 
-static void no_ca_problem(void *ctx, const struct ia_ca_row *row, const struct ia_cert_info *info, const char *problem)
-{
-    (void)ctx, (void)row, (void)info, (void)problem;
-}
-
-static void no_rule_problem(void *ctx, int64_t rule_id, const char *problem)
-{
-    (void)ctx, (void)rule_id, (void)problem;
-}
-
-static void no_issuer_problem(void *ctx, const char *name, const char *problem)
-{
-    (void)ctx, (void)name, (void)problem;
-}
-
-static void no_note(void *ctx, const char *text)
-{
-    (void)ctx, (void)text;
-}
-
 static struct ia_reply *snapshot_reply(void)
 {
     static const char *const no_problems[WORLD_ROWS];
-    const struct ia_row_problem_sink sink = {
-        .ca = no_ca_problem, .rule = no_rule_problem, .issuer = no_issuer_problem, .note = no_note};
+    static const struct ia_row_problems unreported;
     const struct ia_rows rows = {.cas = world.cas,
                                  .n_cas = world.n_cas,
                                  .crls = world.crls,
@@ -138,9 +117,9 @@ static struct ia_reply *snapshot_reply(void)
     struct ia_err err = {0};
     if (!builder)
         builder = ia_builder_new();
-    ck_assert_msg(ia_builder_build(builder, IA_LOAD_ALL, &rows, NULL, ia_wall_s(), &sink, &reply->snapshot, &err) ==
-                      IA_OK,
-                  "%s", err.msg);
+    ck_assert_msg(
+        ia_builder_build(builder, IA_LOAD_ALL, &rows, NULL, ia_wall_s(), &unreported, &reply->snapshot, &err) == IA_OK,
+        "%s", err.msg);
     return reply;
 }
 
@@ -152,7 +131,7 @@ void world_snapshot(void)
 static struct ia_reply *state_reply(bool up)
 {
     struct ia_reply *reply = ia_reply_new(IA_REPLY_STATE, NULL);
-    reply->up = up;
+    reply->connected = up;
     return reply;
 }
 
@@ -226,17 +205,17 @@ struct ia_device_row world_device(const char *cert, const char *id)
 
 static void add_devices(struct ia_reply *reply, const struct ia_device_row *rows, size_t n)
 {
-    reply->devices = calloc(n + 1, sizeof(struct ia_device *));
-    ck_assert_ptr_nonnull(reply->devices);
+    reply->records.items = calloc(n + 1, sizeof(struct ia_device *));
+    ck_assert_ptr_nonnull(reply->records.items);
     for (size_t i = 0; i < n; i++)
-        ck_assert_ptr_nonnull(reply->devices[reply->n_devices++] = ia_device_new(&rows[i]));
+        ck_assert_ptr_nonnull(reply->records.items[reply->records.n++] = ia_device_new(&rows[i]));
 }
 
 void world_device_now(const char *id, const struct ia_device_row *rows, size_t n)
 {
     struct ia_reply *reply = ia_reply_new(IA_REPLY_DEVICES, NULL);
-    reply->ids = calloc(1, sizeof(char *));
-    reply->ids[reply->n_ids++] = strdup(id);
+    reply->records.ids = calloc(1, sizeof(char *));
+    reply->records.ids[reply->records.n_ids++] = strdup(id);
     add_devices(reply, rows, n);
     worker_reply(reply);
 }
@@ -245,11 +224,11 @@ void world_answer(const char *cert, bool registering, const struct ia_device_row
 {
     struct ia_reply *reply = ia_reply_new(IA_REPLY_ANSWER, row ? NULL : "as the registry says");
     struct ia_device_row key = world_device(cert, "x");
-    memcpy(reply->fingerprint, key.fingerprint, sizeof reply->fingerprint);
-    reply->registering = registering;
-    reply->registered = registering && row;
-    reply->reason = reason;
-    add_devices(reply, row, row ? 1 : 0);
+    memcpy(reply->answer.fingerprint, key.fingerprint, sizeof reply->answer.fingerprint);
+    reply->answer.registering = registering;
+    reply->answer.registered = registering && row;
+    reply->answer.reason = reason;
+    reply->answer.device = row ? ia_device_new(row) : NULL;
     worker_reply(reply);
 }
 
@@ -307,9 +286,9 @@ int world_connect(struct mosquitto *client)
     return world_basic_auth(client, NULL);
 }
 
-struct ia_session *world_session(struct mosquitto *client)
+struct ia_client *world_session(struct mosquitto *client)
 {
-    return ia_session_find(world.core->sessions, client);
+    return ia_client_find(world.core->clients, client);
 }
 
 static struct mosquitto *kickable[8];

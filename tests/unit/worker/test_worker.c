@@ -3,6 +3,7 @@
 #include "worker/worker.h"
 
 #include "common/clock.h"
+#include "sql/rows.h"
 #include "tests/unit/plugin/suite.h"
 #include "tests/unit/sql/pg_kit.h"
 #include "tests/unit/x509/make_cert.h"
@@ -55,17 +56,33 @@ static void await(enum ia_reply_kind kind)
     ia_reply_free(reply);
 }
 
+static void fill_request(struct ia_request *request, const struct ia_cert_info *info, int64_t ca_id, const char *name)
+{
+    switch (request->kind) {
+    case IA_REQUEST_LOOKUP:
+        memcpy(request->fingerprint, info->fingerprint, sizeof request->fingerprint);
+        break;
+    case IA_REQUEST_REGISTER:
+        request->registration.info = *info;
+        request->registration.ca_id = ca_id;
+        (void)snprintf(request->registration.device_id, sizeof request->registration.device_id, "%s", name);
+        break;
+    case IA_REQUEST_EVENT:
+        request->event.at_us = ia_wall_us();
+        request->event.kind = "device/refused";
+        request->event.reason = IA_R_DEVICE_PENDING;
+        (void)snprintf(request->event.principal, sizeof request->event.principal, "%s", name);
+        break;
+    default:
+        break;
+    }
+}
+
 static void ask(enum ia_request_kind kind, const struct ia_cert_info *info, int64_t ca_id, const char *name)
 {
     struct ia_request *request = ia_request_new(kind, "{\"detail\":\"x\"}");
     ck_assert_ptr_nonnull(request);
-    if (info)
-        request->info = *info;
-    request->ca_id = ca_id;
-    request->at_us = ia_wall_us();
-    request->event = "device/refused";
-    request->reason = IA_R_DEVICE_PENDING;
-    (void)snprintf(request->name, sizeof request->name, "%s", name);
+    fill_request(request, info, ca_id, name);
     ck_assert(ia_worker_ask(worker, request));
 }
 
@@ -83,11 +100,11 @@ START_TEST(worker_without_database_says_so_refuses_and_stops)
     struct ia_cert_info info = {.serial = "01"};
     start(nowhere[_i]);
     struct ia_reply *state = next(IA_REPLY_STATE), *log = next(IA_REPLY_LOG);
-    ck_assert(state && !state->up);
+    ck_assert(state && !state->connected);
     ck_assert_msg(log && strstr(log->text, "no database"), "%s", log ? log->text : "");
     ask(IA_REQUEST_REGISTER, &info, 1, "dev-1");
     struct ia_reply *answer = next(IA_REPLY_ANSWER);
-    ck_assert(answer && answer->registering && answer->reason == IA_R_REGISTRY_UNAVAILABLE);
+    ck_assert(answer && answer->answer.registering && answer->answer.reason == IA_R_REGISTRY_UNAVAILABLE);
     ask(IA_REQUEST_EVENT, NULL, 0, "dev-1"); /* is queued, and given up at the end */
     ia_reply_free(state);
     ia_reply_free(log);
@@ -132,6 +149,17 @@ struct ia_reply *__wrap_ia_reply_new(enum ia_reply_kind kind, const char *text)
     if (kind != IA_REPLY_LOG && atomic_compare_exchange_strong(&scarce, &fails, IA_REPLY_LOG))
         return NULL;
     return __real_ia_reply_new(kind, text);
+}
+
+enum ia_rc __real_ia_db_wait(struct ia_db *db, int also_fd, int timeout_ms, struct ia_err *err);
+enum ia_rc __wrap_ia_db_wait(struct ia_db *db, int also_fd, int timeout_ms, struct ia_err *err);
+
+static atomic_int n_waits;
+
+enum ia_rc __wrap_ia_db_wait(struct ia_db *db, int also_fd, int timeout_ms, struct ia_err *err)
+{
+    n_waits++;
+    return __real_ia_db_wait(db, also_fd, timeout_ms, err);
 }
 
 static struct kit kit;
@@ -179,13 +207,13 @@ static void start_on_kit(void)
     start(database);
 }
 
-/* In this order: nobody is asked to register under a configuration that is not there yet. */
+/* In this order: no device is registered under a configuration that the broker does not have yet. */
 START_TEST(worker_begins_with_snapshot_state_and_all_devices)
 {
     start_on_kit();
     struct ia_reply *snapshot = next(IA_REPLY_SNAPSHOT), *state = next(IA_REPLY_STATE);
     ck_assert(snapshot && snapshot->snapshot && snapshot->snapshot->policy);
-    ck_assert(state && state->up);
+    ck_assert(state && state->connected);
     ia_reply_free(snapshot);
     ia_reply_free(state);
     await(IA_REPLY_RESYNC_BEGIN);
@@ -201,25 +229,26 @@ START_TEST(device_is_registered_found_and_followed)
     await(IA_REPLY_RESYNC_END);
     ask(IA_REQUEST_LOOKUP, &info, 0, "");
     struct ia_reply *reply = next(IA_REPLY_ANSWER);
-    ck_assert(reply && !reply->registering && reply->reason == IA_R_DEVICE_UNKNOWN && reply->n_devices == 0);
+    ck_assert(reply && !reply->answer.registering && reply->answer.reason == IA_R_DEVICE_UNKNOWN &&
+              !reply->answer.device);
     ia_reply_free(reply);
     for (int i = 0; i < 2; i++) { /* the second time it is known */
         ask(IA_REQUEST_REGISTER, &info, ca_id, "dev-1");
         reply = next(IA_REPLY_ANSWER);
-        ck_assert(reply && reply->registering && reply->registered == (i == 0) && reply->n_devices == 1);
-        ck_assert_str_eq(ia_device_id(reply->devices[0]), "dev-1");
-        ck_assert_mem_eq(reply->fingerprint, info.fingerprint, IA_FINGERPRINT_LEN);
+        ck_assert(reply && reply->answer.registering && reply->answer.registered == (i == 0) && reply->answer.device);
+        ck_assert_str_eq(ia_device_id(reply->answer.device), "dev-1");
+        ck_assert_mem_eq(reply->answer.fingerprint, info.fingerprint, IA_FINGERPRINT_LEN);
         ia_reply_free(reply);
     }
     kit_run(&kit, "SELECT iot_auth.set_device_status('dev-1', 'REVOKED')");
     reply = next(IA_REPLY_DEVICES);
-    ck_assert(reply && reply->n_ids == 1 && reply->n_devices == 1);
-    ck_assert_int_eq(reply->devices[0]->status, IA_DEVICE_REVOKED);
+    ck_assert(reply && reply->records.n_ids == 1 && reply->records.n == 1);
+    ck_assert_int_eq(reply->records.items[0]->status, IA_DEVICE_REVOKED);
     ia_reply_free(reply);
     kit_run(&kit, "DELETE FROM iot_auth.device WHERE device_id = 'dev-1'");
     reply = next(IA_REPLY_DEVICES);
-    ck_assert(reply && reply->n_ids == 1 && reply->n_devices == 0);
-    ck_assert_str_eq(reply->ids[0], "dev-1");
+    ck_assert(reply && reply->records.n_ids == 1 && reply->records.n == 0);
+    ck_assert_str_eq(reply->records.ids[0], "dev-1");
     ia_reply_free(reply);
     stop_in_time();
 }
@@ -241,7 +270,7 @@ START_TEST(new_role_comes_before_those_who_hold_it)
     for (struct ia_reply *reply; (reply = ia_worker_reply(worker, PATIENCE_US)) != NULL; ia_reply_free(reply)) {
         if (reply->kind == IA_REPLY_SNAPSHOT)
             has_role = ia_policy_role(reply->snapshot->policy, "fresh") != NULL;
-        if (reply->kind == IA_REPLY_DEVICES && ia_device_role(reply->devices[0], NULL)) {
+        if (reply->kind == IA_REPLY_DEVICES && ia_device_role(reply->records.items[0], NULL)) {
             ck_assert(has_role);
             ia_reply_free(reply);
             break;
@@ -260,7 +289,7 @@ START_TEST(refused_registration_has_the_registrys_reason)
     kit_run(&kit, "SELECT iot_auth.set_ca_status('acme', 'INACTIVE')");
     ask(IA_REQUEST_REGISTER, &info, ca_id, "dev-1");
     struct ia_reply *reply = next(IA_REPLY_ANSWER);
-    ck_assert(reply && reply->registering && reply->reason == IA_R_CA_INACTIVE && reply->n_devices == 0);
+    ck_assert(reply && reply->answer.registering && reply->answer.reason == IA_R_CA_INACTIVE && !reply->answer.device);
     ia_reply_free(reply);
     stop_in_time();
 }
@@ -291,8 +320,8 @@ START_TEST(events_are_written_also_those_of_the_last_moment)
 }
 END_TEST
 
-/* A queue that nobody reads must not keep the thread from its end. */
-START_TEST(worker_stops_while_nobody_takes_its_replies)
+/* A full queue must not prevent the end of the thread. */
+START_TEST(worker_stops_while_its_replies_are_not_taken)
 {
     start_on_kit();
     await(IA_REPLY_RESYNC_END);
@@ -312,16 +341,16 @@ static void cut(void)
                   "WHERE usename = 'iot_auth_broker' AND datname = current_database()");
 }
 
-START_TEST(connection_that_is_cut_is_told_and_made_anew)
+START_TEST(connection_that_is_cut_is_reported_and_made_again)
 {
     start_on_kit();
     await(IA_REPLY_RESYNC_END);
     cut();
     struct ia_reply *down = next(IA_REPLY_STATE);
-    ck_assert(down && !down->up);
+    ck_assert(down && !down->connected);
     await(IA_REPLY_SNAPSHOT); /* whatever was missed meanwhile … */
     struct ia_reply *up = next(IA_REPLY_STATE);
-    ck_assert(up && up->up);
+    ck_assert(up && up->connected);
     await(IA_REPLY_RESYNC_END); /* … and all devices */
     ia_reply_free(down);
     ia_reply_free(up);
@@ -332,7 +361,7 @@ END_TEST
 static void await_state(bool up)
 {
     struct ia_reply *state = next(IA_REPLY_STATE);
-    ck_assert(state && state->up == up);
+    ck_assert(state && state->connected == up);
     ia_reply_free(state);
 }
 
@@ -352,7 +381,7 @@ START_TEST(connection_goes_on_under_the_last_configuration_while_that_is_locked)
 }
 END_TEST
 
-START_TEST(first_configuration_that_is_locked_is_told_and_waited_for)
+START_TEST(first_configuration_that_is_locked_is_reported_and_waited_for)
 {
     locked = true;
     start_on_kit();
@@ -369,7 +398,7 @@ END_TEST
 
 static const enum ia_reply_kind needed[] = {IA_REPLY_RESYNC_BEGIN, IA_REPLY_RESYNC_END, IA_REPLY_STATE};
 
-/* Without them devices that are gone would stay, and new ones be refused until the next outage. */
+/* Without these replies deleted devices would stay in memory, and new ones be refused until the next outage. */
 START_TEST(reply_that_finds_no_memory_is_made_good_by_a_new_connection)
 {
     scarce = needed[_i];
@@ -403,6 +432,29 @@ START_TEST(worker_closes_no_file_of_the_brokers)
 }
 END_TEST
 
+/* The worker polls the transfers' descriptor together with the database's: it used to wake up 50 times a second for as
+ * long as a provider kept it waiting. */
+START_TEST(fetch_from_a_silent_provider_ends_in_time_and_costs_no_wake_ups)
+{
+    char sql[256];
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT iot_auth.register_issuer(name => 'corp', issuer => 'https://idp.example/', "
+                   "audience => '{mqtt}', jwks_url => 'http://127.0.0.1:%d/jwks')",
+                   kit_strange_host(KIT_SILENT));
+    kit_run(&kit, sql);
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    int64_t begun = ia_monotonic_ms();
+    int before = n_waits;
+    struct ia_reply *log = next(IA_REPLY_LOG);
+    ck_assert_msg(log && strncmp(log->text, "issuer corp: ", 13) == 0, "%s", log ? log->text : "");
+    ck_assert_int_ge(ia_monotonic_ms() - begun, 1000); /* else nothing has been measured */
+    ck_assert_int_lt(n_waits - before, 50);
+    ia_reply_free(log);
+    stop_in_time();
+}
+END_TEST
+
 static void add_cases(Suite *s)
 {
     TCase *without = tcase_create("without database"), *with = tcase_create("with database");
@@ -418,13 +470,14 @@ static void add_cases(Suite *s)
     tcase_add_test(with, refused_registration_has_the_registrys_reason);
     tcase_add_test(with, change_of_configuration_brings_a_snapshot);
     tcase_add_test(with, events_are_written_also_those_of_the_last_moment);
-    tcase_add_test(with, worker_stops_while_nobody_takes_its_replies);
-    tcase_add_test(with, connection_that_is_cut_is_told_and_made_anew);
+    tcase_add_test(with, worker_stops_while_its_replies_are_not_taken);
+    tcase_add_test(with, connection_that_is_cut_is_reported_and_made_again);
     tcase_add_test(with, connection_goes_on_under_the_last_configuration_while_that_is_locked);
-    tcase_add_test(with, first_configuration_that_is_locked_is_told_and_waited_for);
+    tcase_add_test(with, first_configuration_that_is_locked_is_reported_and_waited_for);
     tcase_add_loop_test(with, reply_that_finds_no_memory_is_made_good_by_a_new_connection, 0,
                         (int)(sizeof needed / sizeof needed[0]));
     tcase_add_test(with, worker_closes_no_file_of_the_brokers);
+    tcase_add_test(with, fetch_from_a_silent_provider_ends_in_time_and_costs_no_wake_ups);
     suite_add_tcase(s, without);
     suite_add_tcase(s, with);
 }
