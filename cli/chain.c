@@ -145,7 +145,9 @@ static enum ia_rc build_set(struct inputs *in, struct ia_ca_set **out, struct ia
         specs[i] = (struct ia_ca_spec){.ca_id = (int64_t)i + 1, .active = true, .cert = in->cas.items[i]};
         assign_crls(in, &specs[i], room + i * in->crls.n);
     }
-    return ia_ca_set_build(specs, in->cas.n, in->at, note_problem, in, out, err);
+    const struct ia_problem_callback problems = {.report = note_problem, .ctx = in};
+    const struct ia_ca_set_input input = {.cas = specs, .n = in->cas.n, .now = in->at, .problems = &problems};
+    return ia_ca_set_build(&input, out, err);
 }
 
 static enum ia_rc verify(struct inputs *in, struct ia_chain *chain, struct ia_err *err)
@@ -159,8 +161,13 @@ static enum ia_rc verify(struct inputs *in, struct ia_chain *chain, struct ia_er
     for (size_t i = 1; complete && i < in->chain.n; i++)
         complete = sk_X509_push(sent, ia_cert_x509(in->chain.items[i])) > 0;
     X509 *leaf = ia_cert_x509(in->chain.items[0]);
+    const struct ia_chain_strict_input strict = {.leaf = leaf,
+                                                 .sent = sent,
+                                                 .crls = (struct ia_crl *const *)in->crls.items,
+                                                 .n_crls = in->crls.n,
+                                                 .now = in->at};
     if (complete && in->crls.n > 0)
-        ia_chain_verify_strict(set, leaf, sent, (struct ia_crl *const *)in->crls.items, in->crls.n, in->at, chain);
+        ia_chain_verify_strict(set, &strict, chain);
     else if (complete)
         ia_chain_verify(set, leaf, sent, in->at, chain);
     sk_X509_free(sent);

@@ -81,7 +81,7 @@ static bool take_chain(struct ia_connect *c)
     uint64_t generation = 0;
     if (ia_gate_result(c->leaf, &c->chain, &generation) == IA_LEAF_VERIFIED) {
         if (c->chain.reason == IA_R_NONE && generation != snapshot(c)->ca_generation)
-            c->chain.reason = ia_chain_recheck(snapshot(c)->cas, &c->chain, c->now);
+            c->chain.reason = ia_chain_revalidate(snapshot(c)->cas, &c->chain, c->now);
         return true;
     }
     if (!verifies_alone(c->core))
@@ -205,22 +205,25 @@ static void ask_for_keys(struct ia_core *core, const char *issuer)
     core->keys_asked[slot].at_us = now;
     struct ia_request *request = ia_request_new(IA_REQUEST_KEYS, NULL);
     if (request)
-        (void)snprintf(request->name, sizeof request->name, "%s", issuer);
+        (void)snprintf(request->issuer, sizeof request->issuer, "%s", issuer);
     (void)ia_worker_ask(core->worker, request);
 }
 
 static enum ia_reason decide_token(struct ia_connect *c)
 {
-    struct ia_token_why why;
-    enum ia_reason reason = ia_token_cache_verify(c->core->tokens, snapshot(c)->issuers, c->token_text, c->token_len,
-                                                  c->now, c->leaf ? c->info.fingerprint : NULL, &c->token, &why);
+    struct ia_token_refusal refusal;
+    const struct ia_token_check check = {.issuers = snapshot(c)->issuers,
+                                         .presented = &c->presented,
+                                         .now = c->now,
+                                         .cert_sha256 = c->leaf ? c->info.fingerprint : NULL};
+    enum ia_reason reason = ia_token_cache_verify(c->core->tokens, &check, &c->token, &refusal);
     if (reason == IA_R_NONE) {
         c->attempt.principal = c->token->principal;
         return IA_R_NONE;
     }
-    if (why.refresh)
-        ask_for_keys(c->core, why.issuer);
-    return ia_connect_refuse(c, reason, why.detail);
+    if (refusal.refresh_keys)
+        ask_for_keys(c->core, refusal.issuer);
+    return ia_connect_refuse(c, reason, refusal.detail);
 }
 
 /* An app: the token decides who it is; a certificate beside it must be an ACTIVE device's, and the token bound to
@@ -234,7 +237,7 @@ static enum ia_reason decide_app(struct ia_connect *c)
         reason = decide_token(c);
     if (reason == IA_R_NONE && !admitted(c, IA_IP_ISSUER, c->token->issuer))
         reason = IA_R_ADDRESS_DENIED;
-    if (reason == IA_R_NONE && !ia_token_client_id_fits(snapshot(c)->issuers, c->token, c->attempt.client_id))
+    if (reason == IA_R_NONE && !ia_token_allows_client_id(snapshot(c)->issuers, c->token, c->attempt.client_id))
         reason = ia_connect_refuse(c, IA_R_CLIENT_ID_MISMATCH, "no client id template of the issuer fits");
     if (reason == IA_R_NONE)
         reason = decide_ownership(c, c->token->principal);
@@ -266,7 +269,7 @@ enum ia_reason ia_connect_decide(struct ia_connect *c)
     ia_connect_take_leaf(c); /* first, so that a refusal by address says whose it is */
     if (!admitted(c, IA_IP_GLOBAL, NULL))
         return IA_R_ADDRESS_DENIED;
-    if (c->token_text)
+    if (c->has_token)
         return decide_app(c);
     return c->leaf ? decide_device(c) : ia_connect_refuse(c, IA_R_NO_CREDENTIAL, "neither a certificate nor a token");
 }
@@ -287,6 +290,7 @@ void ia_connect_clear(struct ia_connect *c)
     X509_free(c->leaf);
     ia_device_free(c->device);
     ia_token_free(c->token);
+    ia_presented_clear(&c->presented);
 }
 
 /* ---- again, and others */

@@ -13,9 +13,9 @@ struct ia_connect {
     struct ia_attempt attempt;
     struct ia_ip ip;
     int64_t now;
-    X509 *leaf;             /* owned; NULL: none */
-    const char *token_text; /* NULL: none */
-    size_t token_len;
+    X509 *leaf;                    /* owned; NULL: none */
+    struct ia_presented presented; /* password or authentication data */
+    bool has_token;                /* it is a token, or must be one */
     bool by_ext_auth;
     struct ia_chain chain;    /* of the leaf, once verified */
     struct ia_cert_info info; /* of the leaf */

@@ -176,12 +176,7 @@ struct ia_session *ia_session_find(struct ia_sessions *sessions, const struct mo
 
 static bool hash_certificate(X509 *leaf, uint8_t out[IA_FINGERPRINT_LEN])
 {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned len = 0;
-    if (!leaf || X509_digest(leaf, EVP_sha256(), digest, &len) != 1 || len != IA_FINGERPRINT_LEN)
-        return false;
-    memcpy(out, digest, len);
-    return true;
+    return leaf && ia_cert_fingerprint(leaf, out);
 }
 
 bool ia_session_has_certificate(const struct ia_session *session, X509 *leaf)

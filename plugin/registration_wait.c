@@ -63,7 +63,7 @@ void ia_registry_prefetch(struct ia_core *core, const uint8_t fingerprint[IA_FIN
     struct ia_request *request = ia_request_new(IA_REQUEST_LOOKUP, NULL);
     if (!request)
         return;
-    memcpy(request->info.fingerprint, fingerprint, IA_FINGERPRINT_LEN);
+    memcpy(request->fingerprint, fingerprint, IA_FINGERPRINT_LEN);
     if (!ia_worker_ask(core->worker, request))
         return;
     struct ia_pending *p = pending_get(core, fingerprint);
@@ -79,10 +79,11 @@ static bool ask(struct ia_core *core, struct ia_pending *p, const struct ia_newc
     struct ia_request *request = ia_request_new(IA_REQUEST_REGISTER, NULL);
     if (!request)
         return false;
-    request->info = *who->info;
-    request->ca_id = who->ca_id;
-    (void)snprintf(request->name, sizeof request->name, "%s", who->device_id);
-    (void)snprintf(request->address, sizeof request->address, "%s", who->address ? who->address : "");
+    request->registration.info = *who->info;
+    request->registration.ca_id = who->ca_id;
+    (void)snprintf(request->registration.device_id, sizeof request->registration.device_id, "%s", who->device_id);
+    (void)snprintf(request->registration.address, sizeof request->registration.address, "%s",
+                   who->address ? who->address : "");
     if (!ia_worker_ask(core->worker, request))
         return false;
     asked(p, true);
@@ -189,7 +190,7 @@ void ia_registry_ask_by_name(struct ia_core *core, const char *device_id)
         return;
     struct ia_request *request = ia_request_new(IA_REQUEST_DEVICE, NULL);
     if (request)
-        (void)snprintf(request->name, sizeof request->name, "%s", device_id);
+        (void)snprintf(request->device_id, sizeof request->device_id, "%s", device_id);
     (void)ia_worker_ask(core->worker, request);
 }
 

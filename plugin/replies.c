@@ -50,20 +50,21 @@ static void device_arrived(struct ia_core *core, struct ia_device *device)
 static void apply_answer(struct ia_core *core, struct ia_reply *reply)
 {
     struct ia_pending *p = NULL;
-    HASH_FIND(hh, core->pending, reply->fingerprint, IA_FINGERPRINT_LEN, p);
+    HASH_FIND(hh, core->pending, reply->answer.fingerprint, IA_FINGERPRINT_LEN, p);
     /* A look-up's answer may come when the registration is on its way already: that is not its answer. */
-    if (p && p->registering == reply->registering) {
+    if (p && p->registering == reply->answer.registering) {
         p->answered = true;
-        p->reason = reply->reason;
+        p->reason = reply->answer.reason;
         p->at_us = ia_monotonic_us();
         strncpy(p->detail, reply->text, sizeof p->detail - 1);
     }
-    if (reply->n_devices == 0)
+    struct ia_device *device = reply->answer.device;
+    if (!device)
         return;
-    if (reply->registered)
-        ia_report_registered(core, reply->devices[0]);
-    device_arrived(core, reply->devices[0]);
-    reply->n_devices = 0;
+    reply->answer.device = NULL;
+    if (reply->answer.registered)
+        ia_report_registered(core, device);
+    device_arrived(core, device);
 }
 
 /* ---- changed devices */
@@ -91,8 +92,8 @@ struct stale {
 
 static bool in_reply(const struct ia_reply *reply, const uint8_t *fingerprint)
 {
-    for (size_t i = 0; i < reply->n_devices; i++)
-        if (memcmp(reply->devices[i]->fingerprint, fingerprint, IA_FINGERPRINT_LEN) == 0)
+    for (size_t i = 0; i < reply->records.n; i++)
+        if (memcmp(reply->records.items[i]->fingerprint, fingerprint, IA_FINGERPRINT_LEN) == 0)
             return true;
     return false;
 }
@@ -124,8 +125,8 @@ struct gone {
 
 static bool has_device(const struct ia_reply *reply, const char *id)
 {
-    for (size_t i = 0; i < reply->n_devices; i++)
-        if (strcmp(ia_device_id(reply->devices[i]), id) == 0)
+    for (size_t i = 0; i < reply->records.n; i++)
+        if (strcmp(ia_device_id(reply->records.items[i]), id) == 0)
             return true;
     return false;
 }
@@ -144,14 +145,14 @@ static void condemn_if_gone(void *ctx, struct ia_session *session)
 static void apply_devices(struct ia_core *core, struct ia_reply *reply)
 {
     struct gone gone = {.core = core, .reply = reply};
-    for (size_t i = 0; i < reply->n_ids; i++) {
-        remove_stale(core, reply, reply->ids[i]);
-        ia_sessions_of_device(core->sessions, reply->ids[i], condemn_if_gone, &gone);
+    for (size_t i = 0; i < reply->records.n_ids; i++) {
+        remove_stale(core, reply, reply->records.ids[i]);
+        ia_sessions_of_device(core->sessions, reply->records.ids[i], condemn_if_gone, &gone);
     }
-    size_t n = reply->n_devices;
-    reply->n_devices = 0;
+    size_t n = reply->records.n;
+    reply->records.n = 0;
     for (size_t i = 0; i < n; i++)
-        device_arrived(core, reply->devices[i]);
+        device_arrived(core, reply->records.items[i]);
 }
 
 /* ---- the walk through all devices */
@@ -174,10 +175,10 @@ static bool worth_keeping(struct ia_core *core, const struct ia_device *device)
 
 static void apply_page(struct ia_core *core, struct ia_reply *reply)
 {
-    size_t n = reply->n_devices;
-    reply->n_devices = 0;
+    size_t n = reply->records.n;
+    reply->records.n = 0;
     for (size_t i = 0; i < n; i++) {
-        struct ia_device *device = reply->devices[i];
+        struct ia_device *device = reply->records.items[i];
         struct ia_device *old = ia_device_cache_find(core->devices, device->fingerprint);
         if (old && ia_device_equal(old, device)) {
             old->seen = core->seen;
@@ -271,8 +272,8 @@ static void apply(struct ia_core *core, struct ia_reply *reply)
         end_resync(core);
         break;
     case IA_REPLY_STATE:
-        core->db_up = reply->up;
-        if (reply->up)
+        core->db_up = reply->connected;
+        if (reply->connected)
             core->db_contact_s = ia_wall_s();
         break;
     case IA_REPLY_CONTACT:
@@ -282,7 +283,7 @@ static void apply(struct ia_core *core, struct ia_reply *reply)
         ia_log(mosquitto_level(reply->level), "%s", reply->text);
         break;
     case IA_REPLY_EVENT:
-        ia_report_publish(core, reply->name, reply->text);
+        ia_report_publish(core, reply->event, reply->text);
         break;
     }
     ia_reply_free(reply);

@@ -116,12 +116,12 @@ static void event(struct ia_core *core, const char *kind, const struct ia_attemp
         core->counters.events_dropped++;
         return;
     }
-    row->event = kind;
-    row->at_us = at_us;
-    row->reason = reason;
-    row->ca_id = a->ca ? a->ca->ca_id : a->ca_id;
-    (void)snprintf(row->name, sizeof row->name, "%s", a->principal ? a->principal : "");
-    (void)snprintf(row->address, sizeof row->address, "%s", a->address ? a->address : "");
+    row->event.kind = kind;
+    row->event.at_us = at_us;
+    row->event.reason = reason;
+    row->event.ca_id = a->ca ? a->ca->ca_id : a->ca_id;
+    (void)snprintf(row->event.principal, sizeof row->event.principal, "%s", a->principal ? a->principal : "");
+    (void)snprintf(row->event.address, sizeof row->event.address, "%s", a->address ? a->address : "");
     if (!ia_worker_ask(core->worker, row))
         core->counters.events_dropped++;
     ia_report_publish(core, kind, json);

@@ -17,7 +17,7 @@ static bool address_admitted(const struct ia_core *core, const struct ia_session
 static enum ia_reason judge_certificate(const struct ia_core *core, struct ia_session *s, int64_t now)
 {
     const struct ia_snapshot *snapshot = core->snapshot;
-    enum ia_reason reason = ia_chain_recheck(snapshot->cas, s->chain, now);
+    enum ia_reason reason = ia_chain_revalidate(snapshot->cas, s->chain, now);
     if (reason != IA_R_NONE)
         return reason;
     const struct ia_ca_settings *settings = ia_ca_settings_find(snapshot->ca_settings, s->chain->ca_id);
@@ -41,15 +41,15 @@ static enum ia_reason judge_certificate(const struct ia_core *core, struct ia_se
 
 static enum ia_reason judge_token(const struct ia_core *core, struct ia_session *s, int64_t now)
 {
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     int64_t ends = 0;
-    enum ia_reason reason = ia_token_recheck(core->snapshot->issuers, s->token, now, &ends, &why);
+    enum ia_reason reason = ia_token_revalidate(core->snapshot->issuers, s->token, now, &ends, &why);
     if (reason != IA_R_NONE)
         return reason;
     s->ends = s->chain && s->chain->not_after < ends ? s->chain->not_after : ends;
     if (!address_admitted(core, s, IA_IP_ISSUER, s->token->issuer, now))
         return IA_R_ADDRESS_DENIED;
-    return ia_token_client_id_fits(core->snapshot->issuers, s->token, s->client_id) ? IA_R_NONE : IA_R_RIGHTS_CHANGED;
+    return ia_token_allows_client_id(core->snapshot->issuers, s->token, s->client_id) ? IA_R_NONE : IA_R_RIGHTS_CHANGED;
 }
 
 static enum ia_reason judge_by(const struct ia_core *core, struct ia_session *s)
@@ -158,16 +158,16 @@ static bool take_step(struct ia_core *core, int64_t now)
 enum ia_reason ia_judge_ended(struct ia_core *core, const struct ia_session *session)
 {
     int64_t wall = ia_wall_s(), now = wall < session->ends ? wall : session->ends - 1, ends = 0;
-    struct ia_token_why why;
+    struct ia_token_refusal why;
     enum ia_reason reason = IA_R_NONE;
     const struct ia_chain *chain = session->chain;
     if (chain)
-        reason = ia_chain_recheck(core->snapshot->cas, session->chain, now);
+        reason = ia_chain_revalidate(core->snapshot->cas, session->chain, now);
     if (reason == IA_R_NONE && chain && session->device)
         reason = ia_decide_device(session->device, core->snapshot->ca_settings, chain->cas, chain->n_cas,
                                   ia_device_id(session->device), now);
     if (reason == IA_R_NONE && session->token)
-        reason = ia_token_recheck(core->snapshot->issuers, session->token, now, &ends, &why);
+        reason = ia_token_revalidate(core->snapshot->issuers, session->token, now, &ends, &why);
     return reason;
 }
 

@@ -115,9 +115,8 @@ static void verify_anew(const struct ia_snapshot *snapshot, X509 *leaf, STACK_OF
         ia_gate_flush();
         gate.remembered_generation = snapshot->ca_generation;
     }
-    unsigned char fingerprint[EVP_MAX_MD_SIZE];
-    unsigned len = 0;
-    bool hashed = X509_digest(leaf, EVP_sha256(), fingerprint, &len) == 1 && len == IA_FINGERPRINT_LEN;
+    uint8_t fingerprint[IA_FINGERPRINT_LEN];
+    bool hashed = ia_cert_fingerprint(leaf, fingerprint);
     int64_t now = ia_wall_s();
     const struct ia_chain *known = hashed ? ia_chain_cache_get(gate.remembered, fingerprint, now) : NULL;
     if (known) {

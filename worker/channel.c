@@ -18,9 +18,8 @@ struct ia_request *ia_request_new(enum ia_request_kind kind, const char *text)
 
 void ia_request_free(struct ia_request *request)
 {
-    if (!request)
-        return;
-    ia_snapshot_free(request->snapshot);
+    if (request && request->kind == IA_REQUEST_RETIRE)
+        ia_snapshot_free(request->snapshot);
     free(request);
 }
 
@@ -36,16 +35,37 @@ struct ia_reply *ia_reply_new(enum ia_reply_kind kind, const char *text)
     return r;
 }
 
+static void clear_records(struct ia_device_records *records)
+{
+    for (size_t i = 0; i < records->n; i++)
+        ia_device_free(records->items[i]);
+    for (size_t i = 0; i < records->n_ids; i++)
+        free(records->ids[i]);
+    free(records->items);
+    free(records->ids);
+}
+
+static void clear_reply(struct ia_reply *reply)
+{
+    switch (reply->kind) {
+    case IA_REPLY_SNAPSHOT:
+        ia_snapshot_free(reply->snapshot);
+        break;
+    case IA_REPLY_ANSWER:
+        ia_device_free(reply->answer.device);
+        break;
+    case IA_REPLY_DEVICES:
+    case IA_REPLY_PAGE:
+        clear_records(&reply->records);
+        break;
+    default:
+        break; /* the other kinds own nothing */
+    }
+}
+
 void ia_reply_free(struct ia_reply *reply)
 {
-    if (!reply)
-        return;
-    ia_snapshot_free(reply->snapshot);
-    for (size_t i = 0; i < reply->n_devices; i++)
-        ia_device_free(reply->devices[i]);
-    free(reply->devices);
-    for (size_t i = 0; i < reply->n_ids; i++)
-        free(reply->ids[i]);
-    free(reply->ids);
+    if (reply)
+        clear_reply(reply);
     free(reply);
 }

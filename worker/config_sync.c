@@ -163,7 +163,7 @@ void ia_worker_fetched(void *ctx, const struct ia_fetch_result *result)
     struct ia_worker *w = ctx;
     char before[IA_ISSUER_TEXT_MAX];
     (void)snprintf(before, sizeof before, "%s", ia_refresh_problem(w->refresh, result->name));
-    bool changed = ia_refresh_take(w->refresh, result, ia_worker_now_ms());
+    bool changed = ia_refresh_accept(w->refresh, result, ia_worker_now_ms());
     if (changed || strcmp(before, ia_refresh_problem(w->refresh, result->name)) != 0)
         w->issuers_stale = true;
 }

@@ -12,14 +12,14 @@ static struct ia_reply *records(enum ia_reply_kind kind, const struct ia_device_
     struct ia_reply *reply = ia_reply_new(kind, NULL);
     if (!reply)
         return NULL;
-    reply->devices = calloc(rows->n + 1, sizeof(*reply->devices));
-    for (size_t i = 0; reply->devices && i < rows->n; i++) {
-        reply->devices[i] = ia_device_new(&rows->rows[i]);
-        if (!reply->devices[i])
+    reply->records.items = calloc(rows->n + 1, sizeof(*reply->records.items));
+    for (size_t i = 0; reply->records.items && i < rows->n; i++) {
+        reply->records.items[i] = ia_device_new(&rows->rows[i]);
+        if (!reply->records.items[i])
             break;
-        reply->n_devices++;
+        reply->records.n++;
     }
-    if (reply->devices && reply->n_devices == rows->n)
+    if (reply->records.items && reply->records.n == rows->n)
         return reply;
     ia_reply_free(reply);
     return NULL;
@@ -48,11 +48,11 @@ void ia_worker_forget_changed(struct ia_worker *w)
 /* The reply says which devices were asked for: what it does not hold of them is gone. */
 static bool take_ids(struct ia_worker *w, struct ia_reply *reply)
 {
-    reply->ids = calloc(w->n_changed + 1, sizeof *reply->ids);
-    if (!reply->ids)
+    reply->records.ids = calloc(w->n_changed + 1, sizeof *reply->records.ids);
+    if (!reply->records.ids)
         return false;
-    memcpy(reply->ids, w->changed, w->n_changed * sizeof *reply->ids);
-    reply->n_ids = w->n_changed;
+    memcpy(reply->records.ids, w->changed, w->n_changed * sizeof *reply->records.ids);
+    reply->records.n_ids = w->n_changed;
     w->n_changed = 0;
     return true;
 }

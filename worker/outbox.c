@@ -190,12 +190,12 @@ void ia_outbox_event(struct ia_outbox *outbox, struct ia_request *request)
 
 void ia_outbox_connected(struct ia_outbox *outbox, struct ia_request *request)
 {
-    size_t len = strlen(request->name);
+    size_t len = strlen(request->connected.device_id);
     struct seen *s = malloc(sizeof *s + len + 1);
     if (s) {
         s->next = NULL;
-        s->at_us = request->at_us;
-        memcpy(s->device_id, request->name, len + 1);
+        s->at_us = request->connected.at_us;
+        memcpy(s->device_id, request->connected.device_id, len + 1);
         if (outbox->n_seen >= SEEN_MAX)
             seen_drop(outbox, 1);
         if (outbox->seen_tail)
@@ -275,12 +275,12 @@ static enum ia_rc write_events(struct ia_outbox *o, struct ia_db *db, struct ia_
     size_t n = 0;
     for (struct ia_request *r = o->events.head; r && n < o->batch; r = (struct ia_request *)(void *)r->link.next)
         rows[n++] = (struct ia_event_row){
-            .at_us = r->at_us,
-            .kind = r->event,
-            .principal = r->name[0] ? r->name : NULL,
-            .ca_id = r->ca_id,
-            .address = r->address[0] ? r->address : NULL,
-            .reason = r->reason == IA_R_NONE ? NULL : ia_reason_name(r->reason),
+            .at_us = r->event.at_us,
+            .kind = r->event.kind,
+            .principal = r->event.principal[0] ? r->event.principal : NULL,
+            .ca_id = r->event.ca_id,
+            .address = r->event.address[0] ? r->event.address : NULL,
+            .reason = r->event.reason == IA_R_NONE ? NULL : ia_reason_name(r->event.reason),
             .detail = r->text[0] ? r->text : NULL,
         };
     if (n == 0)

@@ -19,24 +19,22 @@ static void answer(struct ia_worker *w, const struct ia_request *request, enum i
     struct ia_reply *reply = ia_reply_new(IA_REPLY_ANSWER, detail);
     if (!reply)
         return;
-    reply->registering = request->kind == IA_REQUEST_REGISTER;
-    reply->registered = registered;
-    memcpy(reply->fingerprint, request->info.fingerprint, sizeof reply->fingerprint);
-    reply->reason = reason;
-    reply->devices = row ? calloc(1, sizeof *reply->devices) : NULL;
-    if (reply->devices)
-        reply->devices[0] = ia_device_new(row);
-    if (reply->devices && reply->devices[0])
-        reply->n_devices = 1;
-    else if (row)
-        reply->reason = IA_R_INTERNAL;
+    bool registering = request->kind == IA_REQUEST_REGISTER;
+    reply->answer.registering = registering;
+    reply->answer.registered = registered;
+    memcpy(reply->answer.fingerprint, registering ? request->registration.info.fingerprint : request->fingerprint,
+           sizeof reply->answer.fingerprint);
+    reply->answer.reason = reason;
+    reply->answer.device = row ? ia_device_new(row) : NULL;
+    if (row && !reply->answer.device)
+        reply->answer.reason = IA_R_INTERNAL;
     ia_worker_send(w, reply);
 }
 
 static enum ia_rc look_up(struct ia_worker *w, const struct ia_request *request, struct ia_err *err)
 {
     struct ia_device_rows *rows = NULL;
-    enum ia_rc rc = ia_db_device_by_fingerprint(w->db, request->info.fingerprint, &rows, err);
+    enum ia_rc rc = ia_db_device_by_fingerprint(w->db, request->fingerprint, &rows, err);
     if (rc != IA_OK)
         return rc;
     answer(w, request, rows->n ? IA_R_NONE : IA_R_DEVICE_UNKNOWN, "", rows->n ? &rows->rows[0] : NULL, false);
@@ -66,17 +64,18 @@ static void note_locked(struct ia_worker *w, int64_t ca_id)
 
 static enum ia_rc register_device(struct ia_worker *w, const struct ia_request *request, struct ia_err *err)
 {
-    if (is_locked(w, request->ca_id))
+    const struct ia_register_request *r = &request->registration;
+    if (is_locked(w, r->ca_id))
         return ia_fail(err, IA_UNAVAILABLE, "the CA's row is locked by another transaction");
-    struct ia_registration what = {.info = &request->info,
-                                   .device_id = request->name,
-                                   .ca_id = request->ca_id,
+    struct ia_registration what = {.info = &r->info,
+                                   .device_id = r->device_id,
+                                   .ca_id = r->ca_id,
                                    .node = w->options->node_name,
-                                   .address = request->address[0] ? request->address : NULL};
+                                   .address = r->address[0] ? r->address : NULL};
     struct ia_registered *done = NULL;
     enum ia_rc rc = ia_db_register(w->db, &what, &done, err);
     if (rc == IA_UNAVAILABLE && ia_db_connected(w->db))
-        note_locked(w, request->ca_id);
+        note_locked(w, r->ca_id);
     if (rc != IA_OK)
         return rc;
     bool fresh = strcmp(done->outcome, "registered") == 0;
@@ -98,10 +97,10 @@ static enum ia_rc serve(struct ia_worker *w, struct ia_request *request, struct 
         return register_device(w, request, err);
     case IA_REQUEST_DEVICE:
         if (w->n_changed < IA_CHANGED_IDS_MAX) /* else it is asked for another time: no reason to read all devices */
-            ia_worker_device_changed(w, request->name);
+            ia_worker_device_changed(w, request->device_id);
         return IA_OK;
     case IA_REQUEST_KEYS:
-        ia_refresh_want(w->refresh, request->name, ia_worker_now_ms());
+        ia_refresh_request(w->refresh, request->issuer, ia_worker_now_ms());
         return IA_OK;
     default:
         return IA_OK;
@@ -180,7 +179,7 @@ void ia_worker_refuse(struct ia_worker *w)
         if (request->kind == IA_REQUEST_LOOKUP || request->kind == IA_REQUEST_REGISTER)
             answer(w, request, IA_R_REGISTRY_UNAVAILABLE, "the database is not connected", NULL, false);
         if (request->kind == IA_REQUEST_KEYS)
-            ia_refresh_want(w->refresh, request->name, ia_worker_now_ms());
+            ia_refresh_request(w->refresh, request->issuer, ia_worker_now_ms());
         ia_request_free(request);
     }
 }
@@ -191,7 +190,7 @@ static void publish(struct ia_worker *w, const char *kind, const char *json)
 {
     struct ia_reply *reply = ia_reply_new(IA_REPLY_EVENT, json);
     if (reply)
-        (void)snprintf(reply->name, sizeof reply->name, "%s", kind);
+        (void)snprintf(reply->event, sizeof reply->event, "%s", kind);
     ia_worker_send(w, reply);
 }
 

@@ -207,7 +207,9 @@ static enum ia_rc build_ca_set(struct drafts *drafts, struct ia_crl **crls, int6
                                          .crls = crls + d->first_crl,
                                          .n_crls = d->n_crls};
     }
-    enum ia_rc rc = ia_ca_set_build(specs, n, now, note_problem, drafts, out, err);
+    const struct ia_problem_callback problems = {.report = note_problem, .ctx = drafts};
+    const struct ia_ca_set_input input = {.cas = specs, .n = n, .now = now, .problems = &problems};
+    enum ia_rc rc = ia_ca_set_build(&input, out, err);
     free(specs);
     return rc;
 }
@@ -387,7 +389,8 @@ static enum ia_rc build_issuers(const struct ia_rows *rows, const struct ia_refr
             specs[i] = issuer_spec(&rows->issuers[i], refresh);
             collect_scopes(rows, rows->issuers[i].name, scopes, &used, &specs[i]);
         }
-        rc = ia_issuer_set_build(specs, rows->n_issuers, note_issuer, &notes, &fresh->issuers, err);
+        const struct ia_issuer_report report = {.problem = note_issuer, .ctx = &notes};
+        rc = ia_issuer_set_build(specs, rows->n_issuers, &report, &fresh->issuers, err);
     } else {
         (void)ia_fail(err, IA_NOMEM, "out of memory");
     }

@@ -89,7 +89,7 @@ static enum ia_rc tell_state(struct ia_worker *w, bool up, struct ia_err *err)
     atomic_store(&w->up, up);
     if (!reply)
         return ia_fail(err, IA_NOMEM, "out of memory");
-    reply->up = up;
+    reply->connected = up;
     ia_worker_send(w, reply);
     return IA_OK;
 }

@@ -250,7 +250,8 @@ int main(void)
     tcase_add_test(c, ca_settings_outlives_its_rows);
     tcase_add_loop_test(c, line_of_succession_is_as_listed, 0, sizeof lines / sizeof lines[0]);
     tcase_add_test(c, ca_settings_are_found_whatever_the_order_of_rows);
-    tcase_add_loop_test(c, ca_settings_with_bad_template_is_left_out_and_told_once, 0, (int)(sizeof bad / sizeof bad[0]));
+    tcase_add_loop_test(c, ca_settings_with_bad_template_is_left_out_and_told_once, 0,
+                        (int)(sizeof bad / sizeof bad[0]));
     tcase_add_test(c, ca_settings_gets_its_fingerprint_and_unknown_cas_none);
     tcase_add_test(c, ca_settings_of_no_rows_are_an_empty_set);
     tcase_add_test(c, ca_settings_live_until_the_last_reference);

@@ -151,7 +151,7 @@ START_TEST(denial_is_told_once_for_each_action_with_its_rule)
     ck_assert_int_eq(world_acl(&device, MOSQ_ACL_SUBSCRIBE, "#"), DENIED);
     ck_assert_uint_eq(worker_asked(IA_REQUEST_EVENT), 2);
     ck_assert_ptr_nonnull(strstr(worker_last(IA_REQUEST_EVENT)->text, "subscribe #: no rule allows it"));
-    ck_assert_int_eq(worker_last(IA_REQUEST_EVENT)->reason, IA_R_TOPIC_DENIED);
+    ck_assert_int_eq(worker_last(IA_REQUEST_EVENT)->event.reason, IA_R_TOPIC_DENIED);
     ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-2/x"),
                      DENIED); /* others' messages: no fault of its */
     ck_assert_uint_eq(worker_asked(IA_REQUEST_EVENT), 2);

@@ -27,7 +27,7 @@ START_TEST(known_device_is_in_without_a_query)
     ck_assert_int_eq(s->ends, s->chain->not_after);
     ck_assert_uint_eq(worker_asked(IA_REQUEST_LOOKUP) + worker_asked(IA_REQUEST_REGISTER), 0);
     ck_assert_uint_eq(worker_asked(IA_REQUEST_CONNECTED), 1);
-    ck_assert_str_eq(worker_last(IA_REQUEST_CONNECTED)->name, "dev-1");
+    ck_assert_str_eq(worker_last(IA_REQUEST_CONNECTED)->connected.device_id, "dev-1");
     ck_assert_int_eq(worker_stub.waited_us, 0);
     ck_assert_uint_eq(world.core->counters.accepted_devices, 1);
     world_stop();
@@ -54,10 +54,10 @@ START_TEST(unknown_device_is_registered_while_the_broker_waits)
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_SUCCESS);
     const struct ia_request *asked = worker_last(IA_REQUEST_REGISTER);
     ck_assert_ptr_nonnull(asked);
-    ck_assert_str_eq(asked->name, "dev-1");
-    ck_assert_str_eq(asked->address, "192.0.2.1");
-    ck_assert_int_eq(asked->ca_id, 1);
-    ck_assert_mem_eq(asked->info.fingerprint, newcomer.fingerprint, 32);
+    ck_assert_str_eq(asked->registration.device_id, "dev-1");
+    ck_assert_str_eq(asked->registration.address, "192.0.2.1");
+    ck_assert_int_eq(asked->registration.ca_id, 1);
+    ck_assert_mem_eq(asked->registration.info.fingerprint, newcomer.fingerprint, 32);
     ck_assert_uint_eq(broker_published("$iot-auth/events/device/registered"), 1);
     ck_assert_ptr_nonnull(strstr(broker_payload("$iot-auth/events/device/registered"), "\"device_id\":\"dev-1\""));
     ck_assert_uint_eq(world.core->counters.registrations, 1);
@@ -364,10 +364,10 @@ START_TEST(device_address_rule_refuses_with_the_rule_in_the_event)
     struct mosquitto client = world_client("dev-1", "plain_leaf");
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_AUTH);
     const struct ia_request *event = worker_last(IA_REQUEST_EVENT);
-    ck_assert(event && event->reason == IA_R_ADDRESS_DENIED && event->ca_id == 1);
-    ck_assert_str_eq(event->event, "device/refused");
-    ck_assert_str_eq(event->name, "dev-1");
-    ck_assert_str_eq(event->address, "192.0.2.1");
+    ck_assert(event && event->event.reason == IA_R_ADDRESS_DENIED && event->event.ca_id == 1);
+    ck_assert_str_eq(event->event.kind, "device/refused");
+    ck_assert_str_eq(event->event.principal, "dev-1");
+    ck_assert_str_eq(event->event.address, "192.0.2.1");
     ck_assert_ptr_nonnull(strstr(event->text, "\"detail\":\"ip_rule 77\""));
     world_stop();
 }

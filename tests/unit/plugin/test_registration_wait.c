@@ -36,9 +36,9 @@ static struct ia_reply *answer(unsigned n, bool registering, enum ia_reason reas
 {
     struct ia_cert_info info = info_of(n);
     struct ia_reply *reply = ia_reply_new(IA_REPLY_ANSWER, "the registry says why");
-    memcpy(reply->fingerprint, info.fingerprint, sizeof reply->fingerprint);
-    reply->registering = registering;
-    reply->reason = reason;
+    memcpy(reply->answer.fingerprint, info.fingerprint, sizeof reply->answer.fingerprint);
+    reply->answer.registering = registering;
+    reply->answer.reason = reason;
     return reply;
 }
 
@@ -47,9 +47,8 @@ static struct ia_reply *answer_record(unsigned n, bool registering)
     struct ia_reply *reply = answer(n, registering, IA_R_NONE);
     struct ia_device_row row = {
         .device_id = "dev", .device_status = IA_DEVICE_ACTIVE, .certificate_status = IA_CERT_ACTIVE};
-    memcpy(row.fingerprint, reply->fingerprint, sizeof row.fingerprint);
-    reply->devices = calloc(1, sizeof(struct ia_device *));
-    reply->devices[reply->n_devices++] = ia_device_new(&row);
+    memcpy(row.fingerprint, reply->answer.fingerprint, sizeof row.fingerprint);
+    reply->answer.device = ia_device_new(&row);
     return reply;
 }
 

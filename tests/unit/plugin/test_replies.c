@@ -62,9 +62,9 @@ END_TEST
 static void page(const struct ia_device_row *rows, size_t n)
 {
     struct ia_reply *reply = ia_reply_new(IA_REPLY_PAGE, NULL);
-    reply->devices = calloc(n + 1, sizeof(struct ia_device *));
+    reply->records.items = calloc(n + 1, sizeof(struct ia_device *));
     for (size_t i = 0; i < n; i++)
-        reply->devices[reply->n_devices++] = ia_device_new(&rows[i]);
+        reply->records.items[reply->records.n++] = ia_device_new(&rows[i]);
     worker_reply(reply);
 }
 
@@ -221,7 +221,7 @@ START_TEST(log_lines_and_events_of_the_worker_are_passed_on)
     struct ia_reply *log = ia_reply_new(IA_REPLY_LOG, "the database is slow: 100%s"),
                     *event = ia_reply_new(IA_REPLY_EVENT, "{\"ca\":\"acme\"}");
     log->level = IA_LOG_WARNING;
-    (void)snprintf(event->name, sizeof event->name, "ca/status");
+    (void)snprintf(event->event, sizeof event->event, "ca/status");
     worker_reply(log);
     worker_reply(event);
     world_tick();

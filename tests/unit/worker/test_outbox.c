@@ -179,9 +179,14 @@ static struct ia_request *request(enum ia_request_kind kind, const char *name)
 {
     struct ia_request *r = ia_request_new(kind, "{}");
     ck_assert_ptr_nonnull(r);
-    r->event = "device/refused";
-    r->at_us = 1;
-    (void)snprintf(r->name, sizeof r->name, "%s", name);
+    if (kind == IA_REQUEST_CONNECTED) {
+        r->connected.at_us = 1;
+        (void)snprintf(r->connected.device_id, sizeof r->connected.device_id, "%s", name);
+    } else {
+        r->event.kind = "device/refused";
+        r->event.at_us = 1;
+        (void)snprintf(r->event.principal, sizeof r->event.principal, "%s", name);
+    }
     return r;
 }
 
@@ -212,6 +217,21 @@ START_TEST(rows_are_written_in_order_and_once)
     ck_assert_str_eq(base.written, "event a\nevent b\nevent c\nseen sensor-1\nseen sensor-2\nca 7 unparsed bad\nrule 9 "
                                    "-\nissuer corp\n");
     ck_assert(!ia_outbox_due(outbox));
+}
+END_TEST
+
+/* An app's name is up to twice as long as a device id: truncated, it would belong to another app, or end in the middle
+ * of a character, which PostgreSQL refuses. */
+START_TEST(event_of_the_longest_app_name_has_it_whole)
+{
+    char name[IA_PRINCIPAL_MAX + 1], line[IA_PRINCIPAL_MAX + 16];
+    memset(name, 'a', IA_PRINCIPAL_MAX);
+    name[IA_PRINCIPAL_MAX] = '\0';
+    const char *const names[] = {name};
+    add_events(names, 1);
+    write_all(1);
+    (void)snprintf(line, sizeof line, "event %s\n", name);
+    ck_assert_str_eq(base.written, line);
 }
 END_TEST
 
@@ -333,6 +353,7 @@ static void cases(TCase *c)
 {
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, rows_are_written_in_order_and_once);
+    tcase_add_test(c, event_of_the_longest_app_name_has_it_whole);
     tcase_add_test(c, what_cannot_be_written_now_stays);
     tcase_add_test(c, bad_event_costs_no_other);
     tcase_add_test(c, refused_column_goes_and_the_next_is_written);

@@ -56,17 +56,33 @@ static void await(enum ia_reply_kind kind)
     ia_reply_free(reply);
 }
 
+static void fill_request(struct ia_request *request, const struct ia_cert_info *info, int64_t ca_id, const char *name)
+{
+    switch (request->kind) {
+    case IA_REQUEST_LOOKUP:
+        memcpy(request->fingerprint, info->fingerprint, sizeof request->fingerprint);
+        break;
+    case IA_REQUEST_REGISTER:
+        request->registration.info = *info;
+        request->registration.ca_id = ca_id;
+        (void)snprintf(request->registration.device_id, sizeof request->registration.device_id, "%s", name);
+        break;
+    case IA_REQUEST_EVENT:
+        request->event.at_us = ia_wall_us();
+        request->event.kind = "device/refused";
+        request->event.reason = IA_R_DEVICE_PENDING;
+        (void)snprintf(request->event.principal, sizeof request->event.principal, "%s", name);
+        break;
+    default:
+        break;
+    }
+}
+
 static void ask(enum ia_request_kind kind, const struct ia_cert_info *info, int64_t ca_id, const char *name)
 {
     struct ia_request *request = ia_request_new(kind, "{\"detail\":\"x\"}");
     ck_assert_ptr_nonnull(request);
-    if (info)
-        request->info = *info;
-    request->ca_id = ca_id;
-    request->at_us = ia_wall_us();
-    request->event = "device/refused";
-    request->reason = IA_R_DEVICE_PENDING;
-    (void)snprintf(request->name, sizeof request->name, "%s", name);
+    fill_request(request, info, ca_id, name);
     ck_assert(ia_worker_ask(worker, request));
 }
 
@@ -84,11 +100,11 @@ START_TEST(worker_without_database_says_so_refuses_and_stops)
     struct ia_cert_info info = {.serial = "01"};
     start(nowhere[_i]);
     struct ia_reply *state = next(IA_REPLY_STATE), *log = next(IA_REPLY_LOG);
-    ck_assert(state && !state->up);
+    ck_assert(state && !state->connected);
     ck_assert_msg(log && strstr(log->text, "no database"), "%s", log ? log->text : "");
     ask(IA_REQUEST_REGISTER, &info, 1, "dev-1");
     struct ia_reply *answer = next(IA_REPLY_ANSWER);
-    ck_assert(answer && answer->registering && answer->reason == IA_R_REGISTRY_UNAVAILABLE);
+    ck_assert(answer && answer->answer.registering && answer->answer.reason == IA_R_REGISTRY_UNAVAILABLE);
     ask(IA_REQUEST_EVENT, NULL, 0, "dev-1"); /* is queued, and given up at the end */
     ia_reply_free(state);
     ia_reply_free(log);
@@ -186,7 +202,7 @@ START_TEST(worker_begins_with_snapshot_state_and_all_devices)
     start_on_kit();
     struct ia_reply *snapshot = next(IA_REPLY_SNAPSHOT), *state = next(IA_REPLY_STATE);
     ck_assert(snapshot && snapshot->snapshot && snapshot->snapshot->policy);
-    ck_assert(state && state->up);
+    ck_assert(state && state->connected);
     ia_reply_free(snapshot);
     ia_reply_free(state);
     await(IA_REPLY_RESYNC_BEGIN);
@@ -202,25 +218,26 @@ START_TEST(device_is_registered_found_and_followed)
     await(IA_REPLY_RESYNC_END);
     ask(IA_REQUEST_LOOKUP, &info, 0, "");
     struct ia_reply *reply = next(IA_REPLY_ANSWER);
-    ck_assert(reply && !reply->registering && reply->reason == IA_R_DEVICE_UNKNOWN && reply->n_devices == 0);
+    ck_assert(reply && !reply->answer.registering && reply->answer.reason == IA_R_DEVICE_UNKNOWN &&
+              !reply->answer.device);
     ia_reply_free(reply);
     for (int i = 0; i < 2; i++) { /* the second time it is known */
         ask(IA_REQUEST_REGISTER, &info, ca_id, "dev-1");
         reply = next(IA_REPLY_ANSWER);
-        ck_assert(reply && reply->registering && reply->registered == (i == 0) && reply->n_devices == 1);
-        ck_assert_str_eq(ia_device_id(reply->devices[0]), "dev-1");
-        ck_assert_mem_eq(reply->fingerprint, info.fingerprint, IA_FINGERPRINT_LEN);
+        ck_assert(reply && reply->answer.registering && reply->answer.registered == (i == 0) && reply->answer.device);
+        ck_assert_str_eq(ia_device_id(reply->answer.device), "dev-1");
+        ck_assert_mem_eq(reply->answer.fingerprint, info.fingerprint, IA_FINGERPRINT_LEN);
         ia_reply_free(reply);
     }
     kit_run(&kit, "SELECT iot_auth.set_device_status('dev-1', 'REVOKED')");
     reply = next(IA_REPLY_DEVICES);
-    ck_assert(reply && reply->n_ids == 1 && reply->n_devices == 1);
-    ck_assert_int_eq(reply->devices[0]->status, IA_DEVICE_REVOKED);
+    ck_assert(reply && reply->records.n_ids == 1 && reply->records.n == 1);
+    ck_assert_int_eq(reply->records.items[0]->status, IA_DEVICE_REVOKED);
     ia_reply_free(reply);
     kit_run(&kit, "DELETE FROM iot_auth.device WHERE device_id = 'dev-1'");
     reply = next(IA_REPLY_DEVICES);
-    ck_assert(reply && reply->n_ids == 1 && reply->n_devices == 0);
-    ck_assert_str_eq(reply->ids[0], "dev-1");
+    ck_assert(reply && reply->records.n_ids == 1 && reply->records.n == 0);
+    ck_assert_str_eq(reply->records.ids[0], "dev-1");
     ia_reply_free(reply);
     stop_in_time();
 }
@@ -242,7 +259,7 @@ START_TEST(new_role_comes_before_those_who_hold_it)
     for (struct ia_reply *reply; (reply = ia_worker_reply(worker, PATIENCE_US)) != NULL; ia_reply_free(reply)) {
         if (reply->kind == IA_REPLY_SNAPSHOT)
             has_role = ia_policy_role(reply->snapshot->policy, "fresh") != NULL;
-        if (reply->kind == IA_REPLY_DEVICES && ia_device_role(reply->devices[0], NULL)) {
+        if (reply->kind == IA_REPLY_DEVICES && ia_device_role(reply->records.items[0], NULL)) {
             ck_assert(has_role);
             ia_reply_free(reply);
             break;
@@ -261,7 +278,7 @@ START_TEST(refused_registration_has_the_registrys_reason)
     kit_run(&kit, "SELECT iot_auth.set_ca_status('acme', 'INACTIVE')");
     ask(IA_REQUEST_REGISTER, &info, ca_id, "dev-1");
     struct ia_reply *reply = next(IA_REPLY_ANSWER);
-    ck_assert(reply && reply->registering && reply->reason == IA_R_CA_INACTIVE && reply->n_devices == 0);
+    ck_assert(reply && reply->answer.registering && reply->answer.reason == IA_R_CA_INACTIVE && !reply->answer.device);
     ia_reply_free(reply);
     stop_in_time();
 }
@@ -319,10 +336,10 @@ START_TEST(connection_that_is_cut_is_told_and_made_anew)
     await(IA_REPLY_RESYNC_END);
     cut();
     struct ia_reply *down = next(IA_REPLY_STATE);
-    ck_assert(down && !down->up);
+    ck_assert(down && !down->connected);
     await(IA_REPLY_SNAPSHOT); /* whatever was missed meanwhile … */
     struct ia_reply *up = next(IA_REPLY_STATE);
-    ck_assert(up && up->up);
+    ck_assert(up && up->connected);
     await(IA_REPLY_RESYNC_END); /* … and all devices */
     ia_reply_free(down);
     ia_reply_free(up);
@@ -333,7 +350,7 @@ END_TEST
 static void await_state(bool up)
 {
     struct ia_reply *state = next(IA_REPLY_STATE);
-    ck_assert(state && state->up == up);
+    ck_assert(state && state->connected == up);
     ia_reply_free(state);
 }
 

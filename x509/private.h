@@ -1,19 +1,29 @@
 // SPDX-License-Identifier: ISC
-/* What the files of x509/ share among themselves; nobody else includes this. */
+/* Shared between the files of x509/; no other folder includes this. */
 #pragma once
 
+#include "common/ref.h"
 #include "x509/chain.h"
 
-#include <errno.h>
 #include <openssl/x509.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* A signature that was found good once: whether a key signed a certificate never changes, so a set that is built anew
- * from the same parsed certificates need not ask again.  Written once: 0 empty, 1 being written, 2 set. */
-struct ia_signed_memo {
+/* Many OpenSSL calls answer 'no' when an allocation fails, and 'no' can open access (no parent found, so no parent that
+ * is INACTIVE).  Code that asks OpenSSL runs between enter and leave: leave returns IA_NOMEM when any allocation failed
+ * since, whatever the single calls answered, and restores OpenSSL's error queue and errno.  Scopes nest. */
+struct ia_openssl_scope {
+    int saved_errno;
+    bool failed_before; /* the error queue ended in a failed allocation already */
+};
+void ia_openssl_enter(struct ia_openssl_scope *scope);
+IA_MUST_USE enum ia_rc ia_openssl_leave(const struct ia_openssl_scope *scope);
+
+/* The issuer whose key was found to have signed an object.  That never changes, so a set that is rebuilt from the same
+ * parsed certificates need not verify the signature again.  Written once: state 0 empty, 1 being written, 2 set. */
+struct ia_signature_memo {
     atomic_int state;
     uint8_t issuer[IA_FINGERPRINT_LEN];
 };
@@ -25,18 +35,18 @@ struct ia_serial {
 };
 
 struct ia_cert {
-    atomic_int refs;
+    struct ia_ref refs;
     X509 *x509;
     struct ia_cert_info info;
     struct ia_serial serial;
-    uint8_t subject_key[32];
-    uint32_t subject_hash; /* of the canonical subject name */
+    uint8_t name_key_hash[32]; /* SHA-256 over subject name and public key */
+    uint32_t subject_hash;     /* of the canonical subject name */
     uint32_t issuer_hash;
-    struct ia_signed_memo parent;
+    struct ia_signature_memo parent;
 };
 
 struct ia_crl {
-    atomic_int refs;
+    struct ia_ref refs;
     X509_CRL *x509;
     ASN1_INTEGER *number; /* NULL where there is none */
     int64_t this_update;
@@ -44,7 +54,7 @@ struct ia_crl {
     const char *unusable;      /* static text, or NULL */
     struct ia_serial *revoked; /* sorted */
     size_t n_revoked;
-    struct ia_signed_memo issuer;
+    struct ia_signature_memo issuer;
 };
 
 /* One registered CA in a set. */
@@ -62,13 +72,13 @@ struct ia_ca {
     struct ia_ca **parents; /* registered CAs whose key signed it */
     size_t n_parents;
     enum ia_reason reason; /* why nothing below it is admitted, because of itself or a CA above it; or IA_R_NONE */
-    int64_t blamed;        /* the CA which that is about */
+    int64_t cause_ca_id;   /* the CA that the reason is about */
     int64_t above[IA_CHAIN_MAX]; /* itself and every registered CA above it */
     uint8_t n_above;
 };
 
 struct ia_ca_set {
-    atomic_int refs;
+    struct ia_ref refs;
     struct ia_ca *cas;
     size_t n;
     size_t mask; /* buckets of each table, less one */
@@ -78,39 +88,47 @@ struct ia_ca_set {
     X509_STORE *store; /* holds no certificate, only the callback of every verification */
 };
 
-/* cert.c: the pieces that are also read of certificates from the network. */
-bool ia_x509_fingerprint(const X509 *x509, uint8_t out[IA_FINGERPRINT_LEN]);
+/* cert_fields.c: fields that are also read from certificates of the network. */
 bool ia_x509_name_hash(const X509_NAME *name, uint32_t *out);
-bool ia_x509_subject_key(X509 *x509, uint8_t out[32]);
+bool ia_x509_name_key_hash(X509 *x509, uint8_t out[32]);
 bool ia_x509_serial(const ASN1_INTEGER *number, struct ia_serial *out); /* false: none, or longer than 20 octets */
 bool ia_x509_time(const ASN1_TIME *time, int64_t *out);
 
-/* Take the DER out of PEM text that holds one block of this kind and nothing after it.  The caller frees *der with
- * OPENSSL_free. */
+/* pem.c.  One kind of PEM block and the object that its DER stands for. */
 struct ia_pem_kind {
-    const char *label;
-    const char *old_label;
-    size_t max; /* bytes of text */
+    const char *label, *old_label;
+    const char *noun; /* "certificate" */
+    size_t max;       /* bytes of text */
+    void *(*parse)(const unsigned char **der, long len);
+    void (*release)(void *object);
 };
-IA_MUST_USE enum ia_rc ia_pem_read(const char *pem, const struct ia_pem_kind *kind, unsigned char **der, long *len,
+
+struct ia_der {
+    unsigned char *octets;
+    long len;
+};
+
+/* Decode PEM text that holds exactly one block of this kind and only white space after it.  The caller owns *out
+ * (ia_der_clear). */
+IA_MUST_USE enum ia_rc ia_pem_read(const char *pem, const struct ia_pem_kind *kind, struct ia_der *out,
                                    struct ia_err *err);
+void ia_der_clear(struct ia_der *der);
 
-/* Many OpenSSL calls answer 'no' when memory runs out, and 'no' can open a door (no parent, so none that is disabled).
- * malloc sets errno: clear it before, ask after. */
-#define ia_memory_ran_out() (errno == ENOMEM)
+/* The same, and parse the DER into the object, all of it.  The caller owns *out (kind->release). */
+IA_MUST_USE enum ia_rc ia_pem_parse(const char *pem, const struct ia_pem_kind *kind, void **out, struct ia_err *err);
 
-/* ia_cert_check_ca without the validity. */
+/* ca_check.c: ia_cert_check_ca without the validity. */
 IA_MUST_USE enum ia_rc ia_cert_check_ca_form(const struct ia_cert *cert, struct ia_err *err);
 
-bool ia_signed_memo_has(struct ia_signed_memo *memo, const struct ia_cert *issuer);
-void ia_signed_memo_keep(struct ia_signed_memo *memo, const struct ia_cert *issuer);
+bool ia_signature_memo_has(struct ia_signature_memo *memo, const struct ia_cert *issuer);
+void ia_signature_memo_keep(struct ia_signature_memo *memo, const struct ia_cert *issuer);
 
 /* Did the key of `issuer` sign it?  Remembers a yes, as ia_crl_signed_by does. */
 bool ia_cert_signed_by(struct ia_cert *cert, const struct ia_cert *issuer);
 
 /* crl.c */
 bool ia_crl_lists(const struct ia_crl *crl, const struct ia_serial *serial);
-bool ia_crl_newer(const struct ia_crl *a, const struct ia_crl *b);
+bool ia_crl_is_newer(const struct ia_crl *a, const struct ia_crl *b);
 bool ia_crl_same_scope(const struct ia_crl *a, const struct ia_crl *b);
 
 /* ca_set.c */
@@ -124,11 +142,11 @@ size_t ia_ca_set_issuers(const struct ia_ca_set *set, X509 *x509, uint32_t issue
                          struct ia_ca *out[IA_ISSUERS_MAX]);
 
 /* The first CA with that subject and key (an active one and a disabled one may share both), and the next. */
-struct ia_ca *ia_ca_set_first_twin(const struct ia_ca_set *set, const uint8_t subject_key[32]);
-struct ia_ca *ia_ca_next_twin(const struct ia_ca *twin);
+struct ia_ca *ia_ca_set_first_same_key(const struct ia_ca_set *set, const uint8_t name_key_hash[32]);
+struct ia_ca *ia_ca_next_same_key(const struct ia_ca *twin);
 
 /* Does the key of a CA with that subject and key list the serial number, by whichever twin the CRL was registered? */
-bool ia_ca_set_revokes(const struct ia_ca_set *set, const uint8_t subject_key[32], const struct ia_serial *serial);
+bool ia_ca_set_revokes(const struct ia_ca_set *set, const uint8_t name_key_hash[32], const struct ia_serial *serial);
 
 /* chain.c: the store that every verification under a set uses, and how a refusal is written down. */
 X509_STORE *ia_chain_store_new(void);
@@ -145,9 +163,9 @@ struct ia_path {
 void ia_path_find(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, int64_t now, struct ia_path *out);
 
 /* judge.c: what the registry says of a chain whose links and ca_id are filled in; fills in cas and n_cas. */
-struct ia_judgement {
+struct ia_ca_finding {
     enum ia_reason reason;
     int x509_error;
     char detail[96];
 };
-struct ia_judgement ia_registry_judge(const struct ia_ca_set *set, struct ia_chain *chain);
+struct ia_ca_finding ia_ca_status_check(const struct ia_ca_set *set, struct ia_chain *chain);
