@@ -113,6 +113,8 @@ static enum ia_rc read_rows(const struct question *q, struct registry *r, struct
         rc = ia_db_devices_by_id(db, &q->device_id, 1, &r->devices, err);
     if (rc == IA_OK)
         rc = ia_db_load(db, IA_LOAD_CAS | IA_LOAD_POLICY, &r->rows, err);
+    if (rc == IA_OK && r->rows->missing)
+        rc = ia_fail(err, r->rows->refusal.rc, "%s", r->rows->refusal.msg);
     ia_db_free(db);
     return rc;
 }
