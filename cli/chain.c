@@ -140,7 +140,7 @@ static enum ia_rc build_set(struct inputs *in, struct ia_ca_set **out, struct ia
     ia_autofree struct ia_ca_spec *specs = calloc(in->cas.n, sizeof *specs);
     ia_autofree struct ia_crl **room = calloc(in->cas.n * in->crls.n + 1, sizeof(struct ia_crl *));
     if (!specs || !room)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     for (size_t i = 0; i < in->cas.n; i++) {
         specs[i] = (struct ia_ca_spec){.ca_id = (int64_t)i + 1, .active = true, .cert = in->cas.items[i]};
         assign_crls(in, &specs[i], room + i * in->crls.n);
@@ -172,7 +172,7 @@ static enum ia_rc verify(struct inputs *in, struct ia_chain *chain, struct ia_er
         ia_chain_verify(set, leaf, sent, in->at, chain);
     sk_X509_free(sent);
     ia_ca_set_free(set);
-    return complete ? IA_OK : ia_fail(err, IA_NOMEM, "out of memory");
+    return complete ? IA_OK : ia_nomem(err);
 }
 
 static void print_identity(X509 *leaf)
@@ -220,7 +220,7 @@ int ia_cli_chain(int argc, char **argv)
     struct ia_chain chain = {.reason = IA_R_INTERNAL};
     int status;
     if (read_arguments(&in, argc, argv, &err) != IA_OK || verify(&in, &chain, &err) != IA_OK)
-        status = ia_cli_complain(argv[0], "%s", err.msg);
+        status = ia_cli_error(argv[0], "%s", err.msg);
     else
         status = print_decision(&in, &chain);
     clear(&in);

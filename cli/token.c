@@ -235,7 +235,7 @@ static int run_token(struct inputs *in)
     struct ia_token_refusal refusal;
     struct ia_presented presented;
     if (build_set(in, &set, &err) != IA_OK)
-        return ia_cli_complain("token", "%s", err.msg);
+        return ia_cli_error("token", "%s", err.msg);
     ia_presented_init(&presented, in->token, in->token_len);
     enum ia_reason reason = ia_token_verify(
         &(struct ia_token_check){.issuers = set, .presented = &presented, .now = in->at}, &token, &refusal);
@@ -251,7 +251,7 @@ static int run_checks(struct inputs *in, struct ia_err *err)
     const struct ia_jwks_report report = {.problem = print_key_problem, .ctx = in};
     struct ia_jwks *jwks = NULL;
     if (ia_jwks_parse(in->jwks, strlen(in->jwks), &report, &jwks, err) != IA_OK)
-        return ia_cli_complain("token", "%s: %s", in->jwks_file, err->msg);
+        return ia_cli_error("token", "%s: %s", in->jwks_file, err->msg);
     int status = in->signature_only ? run_signature_only(in, jwks) : run_token(in);
     ia_jwks_free(jwks);
     return status;
@@ -263,7 +263,7 @@ int ia_cli_token(int argc, char **argv)
     struct ia_err err = {0};
     int status;
     if (read_arguments(&in, argc, argv, &err) != IA_OK || read_inputs(&in, &err) != IA_OK)
-        status = ia_cli_complain(argv[0], "%s", err.msg);
+        status = ia_cli_error(argv[0], "%s", err.msg);
     else
         status = run_checks(&in, &err);
     if (in.token)

@@ -20,7 +20,7 @@ enum ia_rc ia_cli_read_stream(FILE *in, const char *name, size_t max, char **out
             size += READ_STEP;
             char *grown = realloc(text, size);
             if (!grown)
-                return ia_fail(err, IA_NOMEM, "%s: out of memory", name);
+                return ia_fail(err, IA_NOMEM, "%s: " IA_NOMEM_TEXT, name);
             text = grown;
         }
         size_t got = fread(text + used, 1, size - used - 1, in);
@@ -52,13 +52,13 @@ enum ia_rc ia_cli_read_text(const char *path, size_t max, char **out, struct ia_
         return rc;
     if (strlen(text) != len) {
         free(text);
-        return ia_fail(err, IA_FORMAT, "%s: holds a NUL byte", path);
+        return ia_fail(err, IA_FORMAT, "%s: contains a NUL byte", path);
     }
     *out = text;
     return IA_OK;
 }
 
-int ia_cli_complain(const char *command, const char *fmt, ...)
+int ia_cli_error(const char *command, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);

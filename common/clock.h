@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* The clocks.  Code that decides takes `now` as an argument; only plugin/, worker/ and the waiting in sql/ read them. */
+/* The clocks.  Code that decides takes `now` as an argument; only plugin/, worker/ and the waiting in sql/ read
+ * them. */
 #pragma once
 
 #include <stdint.h>

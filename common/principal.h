@@ -17,8 +17,8 @@
 /* Is this an app's name, or does it at least stand in the apps' name space? */
 bool ia_principal_is_app(const char *principal);
 
-/* Write `app:<issuer>:<app id>` into out[size], NUL-terminated and truncated to fit.  Returns its whole length without the
- * NUL, as snprintf does: `size` 0 measures. */
+/* Write `app:<issuer>:<app id>` into out[size], NUL-terminated and truncated to fit.  Returns its whole length without
+ * the NUL, as snprintf does: `size` 0 measures. */
 size_t ia_principal_app(const char *issuer, const char *app_id, char *out, size_t size);
 
 /* Copy the issuer's name out of an app's name.  False for anything else. */

@@ -41,14 +41,14 @@ static void settings_clear(struct ia_ca_settings *p)
 static enum ia_rc copy_text(const char *text, const char **out, struct ia_err *err)
 {
     *out = text ? strdup(text) : NULL;
-    return text && !*out ? ia_fail(err, IA_NOMEM, "out of memory") : IA_OK;
+    return text && !*out ? ia_nomem(err) : IA_OK;
 }
 
 static enum ia_rc copy_roles(struct ia_ca_settings *p, const struct ia_ca_row *row, struct ia_err *err)
 {
     const char **roles = calloc(row->roles.n + 1, sizeof *roles);
     if (!roles)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     p->roles = roles;
     for (; p->n_roles < row->roles.n; p->n_roles++)
         if (copy_text(row->roles.items[p->n_roles], &roles[p->n_roles], err) != IA_OK)
@@ -60,7 +60,7 @@ static enum ia_rc parse_client_ids(struct ia_ca_settings *p, const struct ia_ca_
 {
     struct ia_template **list = calloc(row->client_id_templates.n + 1, sizeof(*list));
     if (!list)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     p->client_ids = (const struct ia_template *const *)list;
     for (; p->n_client_ids < row->client_id_templates.n; p->n_client_ids++) {
         enum ia_rc rc = ia_template_parse(row->client_id_templates.items[p->n_client_ids], true,
@@ -103,7 +103,7 @@ enum ia_rc ia_ca_settings_set_build(const struct ia_ca_row *rows, size_t n, ia_c
         set->list = calloc(n + 1, sizeof *set->list);
     if (!set || !set->list) {
         free(set);
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     atomic_init(&set->refs, 1);
     for (size_t i = 0; i < n; i++) {
@@ -118,7 +118,7 @@ enum ia_rc ia_ca_settings_set_build(const struct ia_ca_row *rows, size_t n, ia_c
         memset(p, 0, sizeof *p);
         if (rc == IA_NOMEM) {
             ia_ca_settings_set_free(set);
-            return ia_fail(err, IA_NOMEM, "out of memory");
+            return ia_nomem(err);
         }
         problem(ctx, rows[i].ca_id, wrong.msg);
     }

@@ -58,7 +58,7 @@ enum ia_rc ia_fetcher_new(const struct ia_fetch_options *options, ia_fetch_done 
     struct ia_fetcher *fetcher = calloc(1, sizeof *fetcher);
     if (!fetcher) {
         curl_global_cleanup();
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     fetcher->done = done;
     fetcher->ctx = ctx;
@@ -67,7 +67,7 @@ enum ia_rc ia_fetcher_new(const struct ia_fetch_options *options, ia_fetch_done 
     fetcher->ca_file = options->ca_file ? strdup(options->ca_file) : NULL;
     if (options->ca_file && !fetcher->ca_file) {
         ia_fetcher_free(fetcher);
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     *out = fetcher;
     return IA_OK;

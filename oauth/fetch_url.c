@@ -59,7 +59,7 @@ enum ia_rc ia_fetch_url_check(const char *text, bool insecure_http, struct ia_er
         return ia_fail(err, IA_USAGE, "URL: it has no scheme or no host");
     CURLU *url = curl_url();
     if (!url)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     const char *fault = curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK ? find_url_fault(url, insecure_http)
                                                                                : "it does not parse as http or https";
     curl_url_cleanup(url);

@@ -64,7 +64,7 @@ enum ia_rc ia_issuer_set_build(const struct ia_issuer_spec *specs, size_t n, con
         set->refs = 1;
     if (!set || !problems || !load_issuers(set, specs, n, problems)) {
         ia_issuer_set_free(set);
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     for (size_t i = 0; i < n && report && report->problem; i++)
         if (problems[i].used)

@@ -101,7 +101,7 @@ static enum ia_rc parse_set(const json_t *array, const struct ia_jwks_report *re
     struct ia_jwks *jwks = calloc(1, sizeof *jwks + json_array_size(array) * sizeof jwks->keys[0]);
     if (!jwks || !parse_keys(array, report, jwks)) {
         ia_jwks_free(jwks);
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     if (jwks->n > 1)
         qsort(jwks->keys, jwks->n, sizeof jwks->keys[0], compare_kids);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "oauth/jws.h"
 
+#include "common/error.h"
 #include "oauth/base64url.h"
 #include "oauth/json.h"
 
@@ -83,7 +84,7 @@ enum ia_reason ia_jws_open(const char *text, size_t len, struct ia_jws *out, cha
     jws.block_len = IA_BASE64URL_BYTES(len) + 2; /* header and payload are decoded one after the other */
     jws.block = malloc(jws.block_len);
     if (!jws.block)
-        return ia_refusal_set(detail, IA_R_INTERNAL, "out of memory");
+        return ia_refusal_set(detail, IA_R_INTERNAL, IA_NOMEM_TEXT);
     enum ia_reason reason = decode_header(&jws, detail);
     if (reason == IA_R_NONE)
         *out = jws;

@@ -103,7 +103,7 @@ enum ia_rc ia_refresh_configure(struct ia_refresh *refresh, const struct ia_refr
         made++;
     if (!entries || made < n) {
         free_entries(entries, entries ? made + 1 : 0); /* the incomplete entry as well */
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     keep_known(refresh, entries, n);
     free_entries(refresh->entries, refresh->n);

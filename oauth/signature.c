@@ -91,7 +91,7 @@ static enum ia_reason verify_ecdsa_pair(const struct ia_jws *jws, const struct i
         return ia_refusal_set(detail, IA_R_TOKEN_SIGNATURE, "the signature does not have the size of the curve");
     size_t len = ecdsa_der(jws->signature, n, der);
     if (len == 0)
-        return ia_refusal_set(detail, IA_R_INTERNAL, "out of memory");
+        return ia_refusal_set(detail, IA_R_INTERNAL, IA_NOMEM_TEXT);
     return verify_bytes(jws, key, der, len, detail);
 }
 

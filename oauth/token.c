@@ -178,7 +178,7 @@ static enum ia_reason take_token(const struct token_source *from, const struct i
 {
     struct ia_token *token = make_token(from);
     if (!token)
-        return ia_refusal_set(refusal->detail, IA_R_INTERNAL, "out of memory");
+        return ia_refusal_set(refusal->detail, IA_R_INTERNAL, IA_NOMEM_TEXT);
     enum ia_reason reason = ia_token_check_binding(token, check->cert_sha256, refusal);
     if (reason == IA_R_NONE)
         *out = token;

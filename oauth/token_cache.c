@@ -205,7 +205,7 @@ enum ia_rc ia_token_cache_new(size_t max, struct ia_token_cache **out, struct ia
         cache->max = (uint32_t)max;
     if (!cache || !prepare_cache(cache, n_buckets)) {
         ia_token_cache_free(cache);
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     *out = cache;
     return IA_OK;

@@ -28,7 +28,7 @@ static enum ia_rc parse_text(const struct option *option, const char *value, voi
         return ia_fail(err, IA_USAGE, "option %s is empty", option->name);
     char *copy = strdup(value);
     if (!copy)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     char **text = field;
     free(*text);
     *text = copy;

@@ -232,7 +232,7 @@ enum ia_rc ia_gate_open(const struct ia_options *options, const struct ia_gate_h
         return ia_fail(err, IA_USAGE, "the TLS gate is open already");
     gate.remembered = ia_chain_cache_new(CHAINS_REMEMBERED);
     if (!gate.remembered)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     if (!make_indexes()) {
         ia_chain_cache_free(gate.remembered);
         gate.remembered = NULL;

@@ -86,7 +86,7 @@ static enum ia_rc login_host(struct ia_db *db, size_t host, int64_t deadline_ms,
     ia_conninfo_params(&db->info, host, keywords, values);
     db->conn = PQconnectStartParams(keywords, values, 0);
     if (!db->conn)
-        return ia_fail(&a->err, IA_NOMEM, "out of memory");
+        return ia_nomem(&a->err);
     set_peer(db);
     PQsetNoticeReceiver(db->conn, ignore_notice, NULL);
     PQsetErrorVerbosity(db->conn, PQERRORS_VERBOSE); /* for the SQLSTATE: words may be translated */

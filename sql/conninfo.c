@@ -41,7 +41,7 @@ static enum ia_rc add_option(struct ia_conninfo *info, const char *keyword, cons
     if (!k || !v) {
         free(k);
         free(v);
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     info->keywords[info->n] = k;
     info->values[info->n++] = v;
@@ -109,7 +109,7 @@ static enum ia_rc split_hosts(struct ia_conninfo *info, const char *host, const 
         info->hosts[i].hostaddr = hostaddr ? list_item(hostaddr, i, &nomem) : NULL;
         info->hosts[i].port = list_item_for(port, i, &nomem);
     }
-    return nomem ? ia_fail(err, IA_NOMEM, "out of memory") : IA_OK;
+    return nomem ? ia_nomem(err) : IA_OK;
 }
 
 static const char *option_value(const PQconninfoOption *options, const char *keyword)
@@ -215,7 +215,7 @@ static enum ia_rc check_words(const struct ia_conninfo *info, struct ia_err *err
     ia_autofree char *full =
         probe_message((const char *const *)info->keywords, (const char *const *)info->values, info->n);
     if (!bare || !full)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     if (strncmp(bare, full, strlen(bare)) == 0)
         return IA_OK;
     for (size_t i = 0; i < info->n; i++)

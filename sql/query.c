@@ -204,7 +204,7 @@ enum ia_rc ia_db_expect_end(struct ia_db *db, const char *name, struct ia_err *e
 static enum ia_rc check_ready(struct ia_db *db, const struct ia_params *params, struct ia_err *err)
 {
     if (params && params->nomem)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     if (!db->conn)
         return ia_fail(err, IA_UNAVAILABLE, "PostgreSQL: not connected");
     return IA_OK;

@@ -151,7 +151,7 @@ static enum ia_rc load_records(struct ia_db *db, enum ia_statement which, struct
 {
     struct loaded_records *l = calloc(1, sizeof *l);
     if (!l)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     enum ia_rc rc = ia_db_query(db, which, params, &l->result, err);
     if (rc == IA_OK)
         rc = ia_db_decode(l->result, 0, columns, &l->arena, decoded, err);

@@ -184,7 +184,7 @@ static struct ia_rule rule_of(const struct raw_rule *raw)
                            .allow_retain = raw->allow_retain};
     bool understood = !raw->fault && raw->effect != EFFECT_UNKNOWN && raw->actions.n > 0;
     for (size_t i = 0; i < raw->actions.n; i++) {
-        unsigned action = ia_action_parse(raw->actions.items[i]);
+        unsigned action = ia_action_from_name(raw->actions.items[i]);
         rule.actions |= action;
         understood &= action != 0;
     }

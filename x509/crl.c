@@ -49,7 +49,7 @@ static enum ia_rc read_entries(struct ia_crl *crl, struct ia_err *err)
         return IA_OK;
     crl->revoked = calloc((size_t)n, sizeof *crl->revoked);
     if (!crl->revoked)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     for (int i = 0; i < n; i++) {
         const X509_REVOKED *entry = sk_X509_REVOKED_value(entries, i);
         bool removed;

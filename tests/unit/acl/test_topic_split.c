@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* The memory of the topic before: an answer is always that of the topic which is asked about. */
+/* The split topic that is kept from check to check: a decision is always about the topic of its own check. */
 #include "acl/policy.h"
 
 #include <check.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 
 static struct ia_policy *policy;
-static struct ia_cut *cut;
+static struct ia_topic_split *split;
 
 static void set_up(void)
 {
@@ -17,14 +17,16 @@ static void set_up(void)
         {.rule_id = 2, .role = "r", .allow = true, .actions = IA_SUBSCRIBE, .topic_filter = "s/#"},
         {.rule_id = 3, .role = "r", .allow = true, .actions = IA_PUBLISH | IA_RECEIVE, .topic_filter = "long/#"},
     };
-    ck_assert(ia_policy_build(roles, 1, rules, sizeof rules / sizeof rules[0], NULL, NULL, &policy, NULL) == IA_OK);
-    cut = ia_cut_new();
-    ck_assert_ptr_nonnull(cut);
+    const struct ia_policy_spec spec = {
+        .roles = roles, .n_roles = 1, .rules = rules, .n_rules = sizeof rules / sizeof rules[0]};
+    ck_assert(ia_policy_build(&spec, NULL, &policy, NULL) == IA_OK);
+    split = ia_topic_split_new();
+    ck_assert_ptr_nonnull(split);
 }
 
 static void tear_down(void)
 {
-    ia_cut_free(cut);
+    ia_topic_split_free(split);
     ia_policy_free(policy);
 }
 
@@ -32,7 +34,7 @@ static enum ia_verdict ask(enum ia_action action, const char *topic)
 {
     const struct ia_role *role = ia_policy_role(policy, "r");
     struct ia_subject who = {.roles = &role, .n_roles = 1};
-    struct ia_access access = {.action = action, .topic = topic, .cut = cut};
+    struct ia_access access = {.action = action, .topic = topic, .split = split};
     return ia_policy_check(policy, &who, &access, NULL);
 }
 
@@ -50,8 +52,8 @@ static const struct {
 };
 #define TURNS (sizeof turns / sizeof turns[0])
 
-/* In each order of two: what went before must not matter. */
-START_TEST(topic_before_does_not_matter)
+/* Every topic after every other: the previous topic must not change the decision. */
+START_TEST(previous_topic_does_not_change_the_decision)
 {
     for (size_t i = 0; i < TURNS; i++)
         for (size_t k = 0; k < TURNS; k++) {
@@ -62,8 +64,8 @@ START_TEST(topic_before_does_not_matter)
 }
 END_TEST
 
-/* Mosquitto frees a topic, and the next one may lie in its place. */
-START_TEST(topic_is_known_by_its_text_not_by_its_place)
+/* Mosquitto frees a topic, and the next topic may have the same address. */
+START_TEST(topic_is_recognised_by_its_text_not_its_address)
 {
     char topic[] = "a/b";
     ck_assert(ask(IA_PUBLISH, topic) == IA_ALLOW);
@@ -73,8 +75,8 @@ START_TEST(topic_is_known_by_its_text_not_by_its_place)
 }
 END_TEST
 
-/* Around the length up to which a topic is kept. */
-START_TEST(long_topic_is_cut_each_time)
+/* Lengths around the limit up to which a topic is kept. */
+START_TEST(long_topic_is_split_each_time)
 {
     char topic[400];
     for (size_t len = 250; len < 260; len++) {
@@ -93,12 +95,12 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("cut");
-    TCase *c = tcase_create("cut");
+    Suite *s = suite_create("split");
+    TCase *c = tcase_create("split");
     tcase_add_checked_fixture(c, set_up, tear_down);
-    tcase_add_test(c, topic_before_does_not_matter);
-    tcase_add_test(c, topic_is_known_by_its_text_not_by_its_place);
-    tcase_add_test(c, long_topic_is_cut_each_time);
+    tcase_add_test(c, previous_topic_does_not_change_the_decision);
+    tcase_add_test(c, topic_is_recognised_by_its_text_not_its_address);
+    tcase_add_test(c, long_topic_is_split_each_time);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
