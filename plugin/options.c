@@ -130,6 +130,7 @@ static const struct option table[] = {
     {"auth_wait_ms", parse_number, FIELD(auth_wait_ms), "500", 0, 10000},
     {"device_cache_size", parse_number, FIELD(device_cache_size), "1000000", 1, 100000000},
     {"stale_max_s", parse_number, FIELD(stale_max_s), "86400", 0, 315360000},
+    {"resync_s", parse_number, FIELD(worker.resync_s), "3600", 1, 86400},
     {"tls_gate", parse_gate, 0, "on", 0, 0},
     {"other_clients", parse_others, FIELD(defer_others), "deny", 0, 0},
     {"jwks_ca_file", parse_file, FIELD(worker.jwks_ca_file), NULL, 0, 0},

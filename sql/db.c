@@ -82,6 +82,7 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                            {IA_PG_TEXT, IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_INT8_ARRAY,
                             IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY}},
     [IA_S_HEARTBEAT] = {"broker_heartbeat", "SELECT iot_auth.broker_heartbeat($1, $2)", 2, {IA_PG_TEXT, IA_PG_TEXT}},
+    [IA_S_NOTIFY] = {"notify", "SELECT pg_catalog.pg_notify('iot_auth', $1)", 1, {IA_PG_TEXT}},
     [IA_S_CONNECTED] = {"broker_connected",
                         "SELECT iot_auth.broker_connected($1, $2)",
                         2,
@@ -152,4 +153,9 @@ void ia_db_free(struct ia_db *db)
 bool ia_db_connected(const struct ia_db *db)
 {
     return db->conn != NULL;
+}
+
+bool ia_db_is_pooled(const struct ia_db *db)
+{
+    return db->pooled;
 }

@@ -53,5 +53,13 @@ bool ia_db_connected(const struct ia_db *db);
  * lost, or `stop` is set; IA_OK otherwise, also on time-out: look at ia_db_notification and your own queues. */
 IA_MUST_USE enum ia_rc ia_db_wait(struct ia_db *db, int also_fd, int timeout_ms, struct ia_err *err);
 
+/* Notify channel iot_auth of `nonce` (hexadecimal), so that it comes back as a notification where LISTEN still holds.
+ * Through a pooler it is sent on a connection of its own: a pooler in transaction mode hands over what arrives while it
+ * works on our statement, and loses what arrives between two, which is when changes do. */
+IA_MUST_USE enum ia_rc ia_db_send_nonce(struct ia_db *db, const char *nonce, struct ia_err *err);
+
+/* Does a pooler stand between? */
+bool ia_db_is_pooled(const struct ia_db *db);
+
 /* Take the next notification that has arrived; false: none.  Does not wait. */
 bool ia_db_notification(struct ia_db *db, struct ia_notification *out);

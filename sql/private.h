@@ -33,6 +33,8 @@ struct ia_db {
     bool prepare_again; /* the last refusal says that its statement is no longer prepared */
     bool woken;         /* the wake fd was read while a statement ran: the next ia_db_wait returns at once */
     PGconn *conn;
+    size_t host;            /* the one that conn leads to */
+    bool pooled;            /* the session behind conn is not the one that the server's first message named */
     PGnotify *notification; /* taken from libpq, not yet by the caller */
     char peer[128];         /* "host:port", "" without a connection */
 };
@@ -75,6 +77,7 @@ enum ia_statement {
     IA_S_SET_ISSUER_PROBLEM,
     IA_S_WRITE_EVENTS,
     IA_S_HEARTBEAT,
+    IA_S_NOTIFY,
     IA_S_CONNECTED,
     IA_S_PRUNE,
     IA_S_UNPARSED,

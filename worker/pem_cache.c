@@ -91,14 +91,14 @@ static struct entry *get_entry(struct ia_pem_cache *cache, struct entry **table,
 {
     struct entry *entry = NULL;
     HASH_FIND(hh, *table, &id, sizeof id, entry);
-    if (entry && strcmp(entry->pem, pem) != 0) {
+    if (entry && pem && strcmp(entry->pem, pem) != 0) {
         remove_entry(table, entry);
         entry = NULL;
     }
     if (entry)
         entry->parsed.is_new = false;
     else
-        entry = add_entry(table, id, pem);
+        entry = add_entry(table, id, pem ? pem : "");
     if (entry)
         entry->round = cache->round;
     return entry;
@@ -126,5 +126,5 @@ const struct ia_parsed_pem *ia_pem_cache_crl(struct ia_pem_cache *cache, int64_t
     struct entry *entry = get_entry(cache, &cache->crls, crl_id, pem);
     if (!entry || !entry->parsed.is_new)
         return entry ? &entry->parsed : NULL;
-    return keep_parsed(&cache->crls, entry, ia_crl_parse_pem(pem, &entry->parsed.crl, &entry->parsed.error));
+    return keep_parsed(&cache->crls, entry, ia_crl_parse_pem(entry->pem, &entry->parsed.crl, &entry->parsed.error));
 }

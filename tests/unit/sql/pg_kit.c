@@ -68,6 +68,13 @@ void kit_run(struct kit *kit, const char *sql)
     run(kit->admin, sql);
 }
 
+void kit_run_apart(struct kit *kit, const char *sql)
+{
+    PGconn *conn = open_admin(kit->database);
+    run(conn, sql);
+    PQfinish(conn);
+}
+
 const char *kit_value(struct kit *kit, const char *sql)
 {
     static char value[4096];
