@@ -383,6 +383,9 @@ static const struct {
     {"gopher", "gopher://127.0.0.1/jwks", false, false},
     {"no scheme", "idp.example/jwks", false, false},
     {"no host", "https:///jwks", false, false},
+    {"one slash", "https:/idp.example/jwks", false, false},
+    {"one slash, and :// in its path", "https:/idp.example/a://jwks", false, false},
+    {"plain http with one slash, and :// in its path", "http:/127.0.0.1/a://jwks", false, false},
     {"empty", "", false, false},
     {"a space", "https://idp.example/a b", false, false},
     {"a newline", "https://idp.example/a\nb", false, false},
@@ -394,7 +397,7 @@ START_TEST(url_rows_decide_as_listed)
     ck_assert_msg((ia_fetch_url_check(urls[_i].url, false, &err) == IA_OK) == urls[_i].secure, "%s", urls[_i].label);
     ck_assert_msg((ia_fetch_url_check(urls[_i].url, true, &err) == IA_OK) == urls[_i].insecure, "%s, insecure",
                   urls[_i].label);
-    ck_assert_msg(!strstr(err.msg, "secret"), "%s: tells the password", urls[_i].label);
+    ck_assert_msg(!strstr(err.msg, "secret"), "%s: contains the password", urls[_i].label);
 }
 END_TEST
 
