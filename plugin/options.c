@@ -136,6 +136,7 @@ static const struct option table[] = {
     {"other_clients", parse_others, FIELD(defer_others), "deny", 0, 0},
     {"jwks_ca_file", parse_file, FIELD(worker.jwks_ca_file), NULL, 0, 0},
     {"insecure_http_jwks", parse_switch, FIELD(worker.insecure_http_jwks), "off", 0, 0},
+    {"insecure_db_conninfo", parse_switch, FIELD(worker.insecure_db_conninfo), "off", 0, 0},
     {"event_prefix", parse_topic, FIELD(event_prefix), "$iot-auth/events", 0, 0},
     {"log_format", parse_format, FIELD(log_json), "text", 0, 0},
 };

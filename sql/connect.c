@@ -82,7 +82,7 @@ static enum ia_rc login_step(struct ia_db *db, PostgresPollingStatusType *state,
 
 static enum ia_rc login_host(struct ia_db *db, size_t host, int64_t deadline_ms, struct ia_host_attempt *a)
 {
-    const char *keywords[IA_CONN_OPTIONS + 4], *values[IA_CONN_OPTIONS + 4];
+    const char *keywords[IA_CONN_PARAMS], *values[IA_CONN_PARAMS];
     ia_conninfo_params(&db->info, host, keywords, values);
     db->conn = PQconnectStartParams(keywords, values, 0);
     if (!db->conn)

@@ -12,6 +12,7 @@
 #include "worker/registrar.h"
 #include "worker/status_events.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -266,6 +267,15 @@ static void schedule_rereads(struct ia_main_loop *loop)
     loop->busy = false;
 }
 
+static void log_connection(const struct ia_main_loop *loop)
+{
+    char line[256];
+    enum ia_db_tls tls = ia_db_tls(loop->db);
+    bool safe = tls == IA_DB_LOCAL || tls == IA_DB_TLS_VERIFIED;
+    (void)snprintf(line, sizeof line, "connected to PostgreSQL at %s (%s)", ia_db_peer(loop->db), ia_db_tls_text(tls));
+    ia_sink_log(loop->sink, safe ? IA_LOG_NOTICE : IA_LOG_WARNING, line);
+}
+
 /* Connect, and send the configuration before anything is admitted by it.  A part of it that the server refuses now is
  * tried again by its step, and the devices need not wait for that. */
 static enum ia_rc begin_connected(struct ia_main_loop *loop, struct ia_err *err)
@@ -286,6 +296,7 @@ static enum ia_rc begin_connected(struct ia_main_loop *loop, struct ia_err *err)
     schedule_rereads(loop);
     loop->was_connected = true;
     ia_error_log_recovered(loop->errors, "the database is back");
+    log_connection(loop);
     return IA_OK;
 }
 
@@ -360,6 +371,7 @@ static enum ia_rc create_db(struct ia_main_loop *loop, const struct ia_worker_op
 {
     struct ia_db_config config = {.conninfo = options->db_conninfo,
                                   .node_name = options->node_name,
+                                  .insecure = options->insecure_db_conninfo,
                                   .wake_fd = loop->control->wake_fd,
                                   .stop = &loop->control->stop};
     struct ia_err invalid = {0};
