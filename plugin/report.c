@@ -18,7 +18,7 @@
 static const char *harmless(const char *text, unsigned char last_bad, char *out, size_t size)
 {
     size_t n = 0;
-    for (; text[n] && n < size - 1; n++) {
+    for (; n < size - 1 && text[n]; n++) {
         unsigned char c = (unsigned char)text[n];
         out[n] = (char)(c <= last_bad || c == 0x7F || c == '"' ? '?' : c);
     }
