@@ -10,36 +10,37 @@
 #define DEVICE_COLUMNS                                                                                                 \
     "fingerprint, device_id, device_status, certificate_status, certificate_ca_id, device_ca_id, tenant, not_after, "  \
     "attrs, roles"
-#define DEVICES_WHERE(condition)     "SELECT " DEVICE_COLUMNS ", fault FROM iot_auth.broker_device WHERE " condition
+#define NO_FAULT                     "NULL::text AS fault" /* of a view that hands out no row that it cannot hand out whole */
+#define DEVICES_WHERE(condition)     "SELECT " DEVICE_COLUMNS ", " NO_FAULT " FROM iot_auth.broker_device WHERE " condition
 #define DEVICE_KEYS_WHERE(condition) "SELECT fingerprint, device_id FROM iot_auth.broker_device WHERE " condition
 #define IN_PAGE                      "fingerprint > $1 ORDER BY fingerprint LIMIT $2"
 
 /* A part of the configuration: all rows, the keys of all rows (whose columns the rows begin with), the rows of an array
  * of keys. */
 #define PART(ALL, KEYS, BY_KEY, view, key, keys, columns, key_array)                                                   \
-    [ALL] = {view, "SELECT " columns ", fault FROM iot_auth." view, 0, {0}},                                           \
+    [ALL] = {view, "SELECT " columns " FROM iot_auth." view, 0, {0}},                                                  \
     [KEYS] = {view "_keys", "SELECT " keys " FROM iot_auth." view, 0, {0}},                                            \
-    [BY_KEY] = {                                                                                                       \
-        view "_by_key", "SELECT " columns ", fault FROM iot_auth." view " WHERE " key " = ANY ($1)", 1, {key_array}}
+    [BY_KEY] = {view "_by_key", "SELECT " columns " FROM iot_auth." view " WHERE " key " = ANY ($1)", 1, {key_array}}
 
 const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
     PART(IA_S_CAS, IA_S_CA_KEYS, IA_S_CAS_BY_KEY, "broker_ca", "ca_id", "ca_id, name",
          "ca_id, name, pem, status, auto_registration, device_id_template, client_id_templates, tenant, replaces, "
-         "problem, roles",
+         "problem, roles, fault",
          IA_PG_INT8_ARRAY),
-    PART(IA_S_CRLS, IA_S_CRL_KEYS, IA_S_CRLS_BY_KEY, "broker_crl", "crl_id", "crl_id, ca_id", "crl_id, ca_id, pem",
-         IA_PG_INT8_ARRAY),
-    PART(IA_S_ROLES, IA_S_ROLE_KEYS, IA_S_ROLES_BY_KEY, "broker_role", "role", "role", "role", IA_PG_TEXT_ARRAY),
+    PART(IA_S_CRLS, IA_S_CRL_KEYS, IA_S_CRLS_BY_KEY, "broker_crl", "crl_id", "crl_id, ca_id",
+         "crl_id, ca_id, pem, fault", IA_PG_INT8_ARRAY),
+    PART(IA_S_ROLES, IA_S_ROLE_KEYS, IA_S_ROLES_BY_KEY, "broker_role", "role", "role", "role, " NO_FAULT,
+         IA_PG_TEXT_ARRAY),
     PART(IA_S_RULES, IA_S_RULE_KEYS, IA_S_RULES_BY_KEY, "broker_rule", "rule_id", "rule_id, role",
-         "rule_id, role, effect, actions, topic_filter, max_qos, allow_retain, problem", IA_PG_INT8_ARRAY),
+         "rule_id, role, effect, actions, topic_filter, max_qos, allow_retain, problem, fault", IA_PG_INT8_ARRAY),
     PART(IA_S_IPS, IA_S_IP_KEYS, IA_S_IPS_BY_KEY, "broker_ip", "rule_id", "rule_id, scope, scope_key",
-         "rule_id, scope, scope_key, effect, network, expires_at", IA_PG_INT8_ARRAY),
+         "rule_id, scope, scope_key, effect, network, expires_at, fault", IA_PG_INT8_ARRAY),
     PART(IA_S_ISSUERS, IA_S_ISSUER_KEYS, IA_S_ISSUERS_BY_KEY, "broker_issuer", "name", "name",
          "name, issuer, audience, algorithms, jwks, jwks_url, client_id_templates, app_id_claim, token_types, "
-         "leeway_s, tenant, status, problem",
+         "leeway_s, tenant, status, problem, fault",
          IA_PG_TEXT_ARRAY),
     PART(IA_S_SCOPES, IA_S_SCOPE_KEYS, IA_S_SCOPES_BY_KEY, "broker_scope", "issuer", "DISTINCT issuer",
-         "issuer, scope, role", IA_PG_TEXT_ARRAY),
+         "issuer, scope, role, " NO_FAULT, IA_PG_TEXT_ARRAY),
     [IA_S_DEVICE_BY_FINGERPRINT] = {"device_by_fingerprint", DEVICES_WHERE("fingerprint = $1"), 1, {IA_PG_BYTEA}},
     [IA_S_DEVICES_BY_ID] = {"devices_by_id", DEVICES_WHERE("device_id = ANY ($1)"), 1, {IA_PG_TEXT_ARRAY}},
     [IA_S_DEVICES_BY_FINGERPRINT] = {"devices_by_fingerprint",
@@ -108,7 +109,7 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
     "SET LOCAL max_parallel_workers_per_gather = 0; "                                                                  \
     "COPY (SELECT fingerprint::bytea, device_id::text, device_status::text, certificate_status::text, "                \
     "certificate_ca_id::bigint, device_ca_id::bigint, tenant::text, not_after::timestamptz, attrs::text[], "           \
-    "roles::text[], fault::text FROM iot_auth.broker_device WHERE " condition ") TO STDOUT (FORMAT binary)"
+    "roles::text[], NULL::text FROM iot_auth.broker_device WHERE " condition ") TO STDOUT (FORMAT binary)"
 
 const char *const ia_device_parts[IA_DEVICE_PARTS] = {
     DEVICE_PART("fingerprint < decode('80', 'hex')"),

@@ -247,7 +247,7 @@ static void poison(const char *bad)
         sql, sizeof sql,
         "CREATE VIEW iot_auth.broker_device AS SELECT fingerprint, device_id, device_status, certificate_status, "
         "certificate_ca_id, device_ca_id, tenant, not_after, CASE WHEN public.poison(%s) IS NULL THEN attrs END AS "
-        "attrs, roles, fault FROM iot_auth.sound_device",
+        "attrs, roles FROM iot_auth.sound_device",
         bad);
     kit_run(&kit, sql);
     kit_run(&kit, "GRANT SELECT ON iot_auth.broker_device TO iot_auth_broker");

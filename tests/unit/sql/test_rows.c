@@ -316,7 +316,7 @@ START_TEST(other_rows_that_cannot_be_handed_out_close_their_scopes)
     poison("issuer", "name, issuer, audience, algorithms", "jwks",
            "jwks_url, client_id_templates, app_id_claim, token_types, leeway_s, tenant, status, problem, fault",
            "name = 'idp'");
-    poison("scope", "issuer", "scope", "role, fault", "issuer = 'idp'");
+    poison("scope", "issuer", "scope", "role", "issuer = 'idp'");
     struct ia_rows *rows = load(IA_LOAD_ALL);
     for (size_t i = 0; i < rows->n_rules; i++) {
         bool bad = rows->rules[i].rule_id == 77;
