@@ -35,6 +35,7 @@ struct ia_db {
     PGconn *conn;
     PGnotify *notification;    /* taken from libpq, not yet by the caller */
     char peer[128];            /* "host:port", "" without a connection */
+    size_t n_batches;          /* under way */
     int64_t batch_deadline_ms; /* of the oldest batch that is under way */
     bool batch_unprepared;     /* a batch was refused because its statement is no longer prepared */
 };

@@ -300,7 +300,7 @@ static void restart_batch_timeout(struct ia_db *db)
 
 enum ia_rc ia_db_batch_open(struct ia_db *db, struct ia_err *err)
 {
-    restart_batch_timeout(db);
+    db->n_batches = 0;
     db->batch_unprepared = false;
     return ia_db_pipeline_begin(db, err);
 }
@@ -314,7 +314,11 @@ enum ia_rc ia_db_batch_send(struct ia_db *db, enum ia_statement which, const str
     bool sent = PQsendQueryPrepared(db->conn, ia_statements[which].name, params->n, params->values, params->lengths,
                                     all_binary, 1) &&
                 PQpipelineSync(db->conn) && PQflush(db->conn) >= 0;
-    return sent ? IA_OK : ia_db_lost(db, err);
+    if (!sent)
+        return ia_db_lost(db, err);
+    if (db->n_batches++ == 0)
+        restart_batch_timeout(db);
+    return IA_OK;
 }
 
 enum ia_rc ia_db_batch_receive(struct ia_db *db, enum ia_statement which, PGresult **out, struct ia_err *err)
@@ -329,6 +333,7 @@ enum ia_rc ia_db_batch_receive(struct ia_db *db, enum ia_statement which, PGresu
         enum ia_rc sync = receive_sync(db, db->batch_deadline_ms, rc == IA_OK ? err : NULL);
         rc = rc == IA_OK ? sync : rc;
     }
+    db->n_batches--;
     restart_batch_timeout(db);
     if (rc == IA_OK)
         *out = result;
