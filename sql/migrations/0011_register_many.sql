@@ -12,7 +12,7 @@ SET LOCAL standard_conforming_strings = on;
 -- skipped and takes no lock that any reader or writer of the registry could notice.
 DO $guard$
 DECLARE
-    this int := 8;
+    this int := 11;
     me oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user);
     other_owner oid;
     applied int := 0;
@@ -159,7 +159,7 @@ END $$;
 REVOKE ALL ON FUNCTION iot_auth.register_items, iot_auth.register_each, iot_auth.broker_register_many FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION iot_auth.broker_register_many TO iot_auth_broker;
 
-INSERT INTO iot_auth.schema_version (version) VALUES (8);
+INSERT INTO iot_auth.schema_version (version) VALUES (11);
 $migration$;
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'migration % was not applied: a table of schema iot_auth is locked by another session', this
