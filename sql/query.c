@@ -39,10 +39,6 @@ void ia_params_int8(struct ia_params *p, int64_t value)
 
 void ia_params_time_s(struct ia_params *p, int64_t seconds)
 {
-    if (seconds == 0) {
-        put_param(p, NULL, 0);
-        return;
-    }
     int64_t us;
     if (__builtin_mul_overflow(seconds, 1000000, &us))
         us = seconds < 0 ? INT64_MIN : INT64_MAX;
