@@ -5,14 +5,25 @@
 
 #include <stdlib.h>
 
+/* 1970-01-01 is a date like any other: some devices have no clock when their CA is made. */
+static void put_validity(struct ia_params *p, const struct ia_cert_info *info)
+{
+    if (info) {
+        ia_params_time_s(p, info->not_before);
+        ia_params_time_s(p, info->not_after);
+    } else {
+        ia_params_text(p, NULL);
+        ia_params_text(p, NULL);
+    }
+}
+
 enum ia_rc ia_db_set_ca_parsed(struct ia_db *db, int64_t ca_id, const struct ia_cert_info *info, const char *problem,
                                struct ia_err *err)
 {
     struct ia_params p = {0};
     ia_params_int8(&p, ca_id);
     ia_params_text(&p, info ? info->subject : NULL);
-    ia_params_time_s(&p, info ? info->not_before : 0);
-    ia_params_time_s(&p, info ? info->not_after : 0);
+    put_validity(&p, info);
     ia_params_text(&p, problem);
     return ia_db_exec(db, IA_S_SET_CA_PARSED, &p, err);
 }
