@@ -430,7 +430,7 @@ START_TEST(no_tick_for_two_seconds_refuses_all_and_is_told_once)
     struct ia_device_row row = world_device("plain_leaf", "dev-1");
     world_start();
     world_device_now("dev-1", &row, 1);
-    world.core->last_tick_us = 0; /* as if none had come */
+    world_forget_ticks();
     struct mosquitto client = world_client("dev-1", "plain_leaf");
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_SUCCESS);
     clock_advance_ms(2001);

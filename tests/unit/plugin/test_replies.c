@@ -80,9 +80,9 @@ static void end(void)
 
 static void sweep(void)
 {
-    for (int i = 0; i < 1000 && (world_tick(), world.core->sweeping); i++)
+    for (int i = 0; i < 1000 && (world_tick(), ia_resync_is_sweeping(world.core)); i++)
         ;
-    ck_assert(!world.core->sweeping);
+    ck_assert(!ia_resync_is_sweeping(world.core));
 }
 
 START_TEST(walk_makes_good_what_was_missed)
@@ -108,7 +108,7 @@ START_TEST(deleted_device_is_unknown_before_the_sweep_has_come_by)
     begin();
     end();
     ia_replies_apply(world.core);
-    ck_assert(world.core->sweeping);
+    ck_assert(ia_resync_is_sweeping(world.core));
     size_t asked = worker_asked(IA_REQUEST_REGISTER);
     struct mosquitto again = world_client("dev-1", "plain_leaf");
     ck_assert_int_ne(world_connect(&again), MOSQ_ERR_SUCCESS);

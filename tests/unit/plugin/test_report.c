@@ -31,6 +31,9 @@ START_TEST(known_device_that_is_refused_again_and_again_makes_one_event)
     row.device_status = IA_DEVICE_INACTIVE;
     world_device_now("dev-1", &row, 1);
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_AUTH);
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_EVENT), 2); /* the third in one second */
+    clock_advance_ms(1000);
+    ck_assert_int_eq(world_connect(&client), MOSQ_ERR_AUTH);
     ck_assert_uint_eq(worker_asked(IA_REQUEST_EVENT), 3);
     world_stop();
 }

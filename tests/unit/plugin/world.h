@@ -7,7 +7,11 @@
  * devices/#).  The wall clock stands at MC_NOW. */
 #pragma once
 
+#include "plugin/broker_state.h"
 #include "plugin/core.h"
+#include "plugin/replies.h"
+#include "plugin/resync.h"
+#include "plugin/revalidate.h"
 #include "tests/unit/plugin/broker_stub.h"
 #include "tests/unit/plugin/gate_stub.h"
 #include "tests/unit/plugin/worker_stub.h"
@@ -75,6 +79,9 @@ int world_acl(struct mosquitto *client, int access, const char *topic);
 int world_tick(void);
 int world_disconnect(struct mosquitto *client);
 int world_reload(void);
+
+/* As if no TICK had come. */
+void world_forget_ticks(void);
 
 /* Handshake, then BASIC_AUTH. */
 int world_connect(struct mosquitto *client);
