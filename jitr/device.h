@@ -50,7 +50,7 @@ static inline const char *ia_device_id(const struct ia_device *device)
 /* NULL where the device has no tenant. */
 const char *ia_device_tenant(const struct ia_device *device);
 
-/* Walk the roles: ia_device_role(d, NULL) is the first, ia_device_role(d, last) the next, NULL at the end. */
+/* Iterate over the roles: ia_device_role(d, NULL) is the first, ia_device_role(d, last) the next, NULL at the end. */
 const char *ia_device_role(const struct ia_device *device, const char *last);
 
 /* The value of attribute `name`, or NULL. */

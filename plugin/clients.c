@@ -304,6 +304,18 @@ void ia_client_forget_ended(struct ia_clients *clients, const struct mosquitto *
     ia_kept_forget_context(clients->kept, context);
 }
 
+bool ia_clients_release_client_id(struct ia_clients *clients, const char *client_id)
+{
+    struct ia_client *owner = ia_client_owner(clients, client_id);
+    if (owner && owner->live)
+        return false;
+    while ((owner = ia_client_newest(clients, client_id)) != NULL)
+        ia_client_drop(clients, owner);
+    ia_kept_forget_client_id(clients->kept, client_id);
+    ia_clients_note_release(clients, client_id);
+    return true;
+}
+
 /* ---- what changes of a client */
 
 void ia_client_set_device(struct ia_client *client, struct ia_device *device)

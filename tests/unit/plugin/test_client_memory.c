@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* Ownership and memory come from accepted logins: what a client that was refused, or left to others, or that has gone
- * away, leaves behind. */
+/* Ownership and memory come from accepted logins: what remains of a client that was refused, left to others, or has
+ * disconnected. */
 #include "plugin/clients_private.h"
 #include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
