@@ -184,6 +184,7 @@ enum ia_rc ia_db_unparsed(struct ia_db *db, const uint8_t after[IA_FINGERPRINT_L
     enum ia_rc rc = load_records(db, IA_S_UNPARSED, &p, &unparsed_columns, &decoded, &l, err);
     if (rc != IA_OK)
         return rc;
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): IA_OK means that it was loaded
     l->pub.unparsed = (struct ia_unparsed_rows){.rows = decoded.rows, .n = decoded.n};
     *out = &l->pub.unparsed;
     return IA_OK;
@@ -203,6 +204,7 @@ enum ia_rc ia_db_event_tail(struct ia_db *db, int64_t after_event_id, struct ia_
     enum ia_rc rc = load_records(db, IA_S_EVENT_TAIL, &p, &tail_columns, &decoded, &l, err);
     if (rc != IA_OK)
         return rc;
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): IA_OK means that it was loaded
     l->pub.tail = (struct ia_tail_rows){.rows = decoded.rows, .n = decoded.n};
     *out = &l->pub.tail;
     return IA_OK;
@@ -220,6 +222,7 @@ enum ia_rc ia_db_last_event(struct ia_db *db, int64_t *event_id, struct ia_err *
     enum ia_rc rc = load_records(db, IA_S_LAST_EVENT, NULL, &last_columns, &decoded, &l, err);
     if (rc != IA_OK)
         return rc;
+    // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): IA_OK means that it was decoded
     if (decoded.n == 1)
         *event_id = ((const struct last_row *)decoded.rows)->event_id;
     free_records(l);
