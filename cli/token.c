@@ -116,9 +116,10 @@ static enum ia_rc read_inputs(struct inputs *in, struct ia_err *err)
     return IA_OK;
 }
 
-static void print_key_problem(void *ctx, const char *text)
+static void print_key_remark(void *ctx, int64_t index, const char *text)
 {
     const struct inputs *in = ctx;
+    (void)index;
     fprintf(stderr, "iot-auth-check token: %s: %s\n", in->jwks_file, text);
 }
 
@@ -137,21 +138,64 @@ static int print_denial(enum ia_reason reason, const char *detail)
     return IA_EXIT_DENY;
 }
 
+/* Is the token's own word about itself worth seeing: is it refused for what it names? */
+static bool is_about_names(enum ia_reason reason)
+{
+    switch (reason) {
+    case IA_R_TOKEN_ISSUER:
+    case IA_R_TOKEN_AUDIENCE:
+    case IA_R_TOKEN_KEY_UNKNOWN:
+    case IA_R_TOKEN_SIGNATURE:
+    case IA_R_TOKEN_ALGORITHM:
+    case IA_R_TOKEN_TYPE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* What a refused token claims; not verified. */
+static void print_claimed(const struct ia_token_claimed *claimed)
+{
+    const struct {
+        const char *name, *value;
+    } rows[] = {{"claimed_iss", claimed->iss},
+                {"claimed_aud", claimed->aud},
+                {"claimed_azp", claimed->azp},
+                {"claimed_kid", claimed->kid},
+                {"claimed_typ", claimed->typ}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (*rows[i].value)
+            print_text(rows[i].name, rows[i].value);
+}
+
+static int print_refusal(enum ia_reason reason, const struct ia_token_refusal *refusal)
+{
+    int status = print_denial(reason, refusal->detail);
+    if (is_about_names(reason))
+        print_claimed(&refusal->claimed);
+    return status;
+}
+
 static enum ia_reason check_signature(const struct inputs *in, const struct ia_jwks *jwks, const struct ia_jws *jws,
                                       char detail[IA_DETAIL_MAX])
 {
-    bool listed = false;
+    const struct ia_jwk *key = NULL;
+    unsigned algs = 0;
     for (size_t i = 0; i < in->algorithms.n; i++)
-        listed = listed || ia_alg_from_name(in->algorithms.items[i]) == jws->alg;
-    if (!listed) {
-        snprintf(detail, IA_DETAIL_MAX, "alg is not one of those given");
-        return IA_R_TOKEN_ALGORITHM;
-    }
-    const struct ia_jwk *key = jws->has_kid ? ia_jwks_find(jwks, jws->kid) : NULL;
-    if (!key) {
-        snprintf(detail, IA_DETAIL_MAX, jws->has_kid ? "kid is not one of the keys" : "the header has no kid");
-        return IA_R_TOKEN_KEY_UNKNOWN;
-    }
+        algs |= ia_alg_set(ia_alg_from_name(in->algorithms.items[i]));
+    algs &= ia_alg_set(jws->alg);
+    if (algs == 0)
+        return ia_refusal_set(detail, IA_R_TOKEN_ALGORITHM, "alg is not one of those given");
+    if (!jws->has_kid)
+        return ia_refusal_set(detail, IA_R_TOKEN_KEY_UNKNOWN, "the header has no kid");
+    enum ia_jwks_found found = ia_jwks_find(jwks, jws->kid, algs, &key);
+    if (found == IA_JWKS_NO_ALG)
+        return ia_refusal_set(detail, IA_R_TOKEN_ALGORITHM, "alg is not for the key of that kid");
+    if (found != IA_JWKS_FOUND)
+        return ia_refusal_set(detail, IA_R_TOKEN_KEY_UNKNOWN,
+                              found == IA_JWKS_AMBIGUOUS ? "several of the keys have that kid and fit alg"
+                                                         : "kid is not one of the keys");
     return ia_signature_verify(jws, key, detail);
 }
 
@@ -239,7 +283,7 @@ static int run_token(struct inputs *in)
     ia_presented_init(&presented, in->token, in->token_len);
     enum ia_reason reason = ia_token_verify(
         &(struct ia_token_check){.issuers = set, .presented = &presented, .now = in->at}, &token, &refusal);
-    int status = reason == IA_R_NONE ? print_token(token) : print_denial(reason, refusal.detail);
+    int status = reason == IA_R_NONE ? print_token(token) : print_refusal(reason, &refusal);
     ia_presented_clear(&presented);
     ia_token_free(token);
     ia_issuer_set_free(set);
@@ -248,7 +292,7 @@ static int run_token(struct inputs *in)
 
 static int run_checks(struct inputs *in, struct ia_err *err)
 {
-    const struct ia_jwks_report report = {.problem = print_key_problem, .ctx = in};
+    const struct ia_jwks_report report = {.problem = {print_key_remark, in}, .note = {print_key_remark, in}};
     struct ia_jwks *jwks = NULL;
     if (ia_jwks_parse(in->jwks, strlen(in->jwks), &report, &jwks, err) != IA_OK)
         return ia_cli_error("token", "%s: %s", in->jwks_file, err->msg);
