@@ -65,6 +65,643 @@ BEGIN
     PERFORM set_config('lock_timeout', '2s', true);
     EXECUTE $migration$
 
+-- The texts of 0001 to 0006 in plain English, for registries that were made before those files had them: the functions
+-- are created again as they are there, so that an upgraded schema equals a new one.
+
+CREATE OR REPLACE FUNCTION iot_auth.value_problem(v text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN v IS NULL THEN 'is missing'
+    WHEN octet_length(v) = 0 THEN 'is empty'
+    WHEN octet_length(v) > 128 THEN 'is longer than 128 bytes'
+    WHEN starts_with(v, '$') THEN 'begins with ''$'''
+    WHEN v COLLATE "C" ~ '[\u0001-\u001f\u007f-\u009f]' THEN 'contains a control character'
+    WHEN v COLLATE "C" ~ '[+#/*]' THEN 'contains one of + # / *'
+END;
+
+CREATE OR REPLACE FUNCTION iot_auth.device_id_problem(v text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN starts_with(v, 'app:') THEN 'begins with ''app:'', which is reserved for apps'
+    ELSE iot_auth.value_problem(v)
+END;
+
+CREATE OR REPLACE FUNCTION iot_auth.issuer_name_problem(v text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN v IS NULL THEN 'is missing'
+    WHEN octet_length(v) NOT BETWEEN 1 AND 128 THEN 'must be 1 to 128 bytes long'
+    WHEN v COLLATE "C" !~ '^[A-Za-z0-9_.-]+$' THEN 'must contain only letters, digits and _ . -'
+END;
+
+CREATE OR REPLACE FUNCTION iot_auth.text_problem(v text, most int) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN v IS NULL THEN 'is missing'
+    WHEN octet_length(v) = 0 THEN 'is empty'
+    WHEN octet_length(v) > most THEN 'is too long'
+    WHEN v COLLATE "C" ~ '[\u0001-\u001f\u007f-\u009f]' THEN 'contains a control character'
+END;
+
+CREATE OR REPLACE FUNCTION iot_auth.scope_problem(v text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN v IS NULL THEN 'is missing'
+    WHEN octet_length(v) NOT BETWEEN 1 AND 256 THEN 'must be 1 to 256 bytes long'
+    WHEN v COLLATE "C" !~ '^[\u0021\u0023-\u005b\u005d-\u007e]+$'
+        THEN 'must contain only printable ASCII without space, " and \'
+END;
+
+CREATE OR REPLACE FUNCTION iot_auth.list_problem(list text[], most int) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN list IS NULL OR cardinality(list) = 0 THEN 'is empty'
+    WHEN array_ndims(list) <> 1 THEN 'has more than one dimension'
+    WHEN cardinality(list) > most THEN 'has too many elements'
+    WHEN array_position(list, NULL) IS NOT NULL THEN 'contains a NULL'
+END;
+
+CREATE OR REPLACE FUNCTION iot_auth.der_looks_right(der bytea) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    total bigint := octet_length(der);
+    octets int; -- number of length octets of the long form
+    length bigint := 0;
+BEGIN
+    IF total < 8 OR get_byte(der, 0) <> 48 THEN
+        RETURN false;
+    END IF;
+    IF get_byte(der, 1) < 128 THEN
+        RETURN total = get_byte(der, 1) + 2 AND get_byte(der, 2) = 48;
+    END IF;
+    octets := get_byte(der, 1) - 128;
+    IF octets NOT BETWEEN 1 AND 4 THEN
+        RETURN false;
+    END IF;
+    FOR i IN 2 .. octets + 1 LOOP
+        length := length * 256 + get_byte(der, i);
+    END LOOP;
+    RETURN total = length + octets + 2 AND get_byte(der, octets + 2) = 48;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.client_id_templates_problem(templates text[], variables text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN coalesce(iot_auth.list_problem(templates, 16),
+                    (SELECT format('''%s'' %s', t, iot_auth.template_problem(t, true, variables))
+                     FROM unnest(templates) WITH ORDINALITY u(t, n)
+                     WHERE iot_auth.template_problem(t, true, variables) IS NOT NULL ORDER BY n LIMIT 1));
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.check_ca() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    problem text;
+BEGIN
+    problem := iot_auth.template_problem(NEW.device_id_template, false, iot_auth.certificate_variables());
+    IF problem IS NOT NULL THEN
+        PERFORM iot_auth.fail(format('device_id_template ''%s'' %s', NEW.device_id_template, problem));
+    END IF;
+    problem := iot_auth.client_id_templates_problem(NEW.client_id_templates, iot_auth.client_id_variables());
+    IF problem IS NOT NULL THEN
+        PERFORM iot_auth.fail('client_id_templates ' || problem);
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.check_succession() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM iot_auth.ca a JOIN iot_auth.ca b ON a.replaces = b.ca_id
+               WHERE NEW.ca_id IN (a.ca_id, b.ca_id) AND a.tenant IS DISTINCT FROM b.tenant) THEN
+        PERFORM iot_auth.fail(format('CA ''%s'' and the CA that it replaces must have the same tenant',
+                                     NEW.name));
+    END IF;
+    IF iot_auth.ca_succeeds(NEW.ca_id, NEW.ca_id) THEN
+        PERFORM iot_auth.fail(format('CA ''%s'' must not replace itself, directly or through other CAs', NEW.name));
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.check_tenant_change() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM iot_auth.device WHERE ca_id = NEW.ca_id) THEN
+        PERFORM iot_auth.fail(format('tenant of CA ''%s'' cannot be changed because the CA has devices', NEW.name),
+                              'Set the tenant of the devices instead.', 'object_not_in_prerequisite_state');
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.check_certificate_ca() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    stray record;
+BEGIN
+    SELECT c.device_id, encode(c.fingerprint, 'hex') AS fingerprint INTO stray
+    FROM changed c JOIN iot_auth.device d USING (device_id)
+    WHERE c.ca_id <> d.ca_id
+      AND NOT (iot_auth.ca_succeeds(c.ca_id, d.ca_id) OR iot_auth.ca_succeeds(d.ca_id, c.ca_id))
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM iot_auth.fail(format('CA of certificate %s is neither the CA of device ''%s'' nor connected to it by '
+                                     'succession',
+                                     stray.fingerprint, stray.device_id), 'See column replaces of iot_auth.ca.');
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.check_device_ca() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    stray record;
+BEGIN
+    SELECT c.fingerprint INTO stray FROM iot_auth.device_certificate c
+    WHERE c.device_id = NEW.device_id AND c.ca_id <> NEW.ca_id
+      AND NOT (iot_auth.ca_succeeds(c.ca_id, NEW.ca_id) OR iot_auth.ca_succeeds(NEW.ca_id, c.ca_id))
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM iot_auth.fail(format('device ''%s'' has certificates of a CA that is not connected to the new CA by '
+                                     'succession', NEW.device_id),
+                              'Delete these certificates first, or see column replaces of iot_auth.ca.');
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.check_rule() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM iot_auth.fail(format('topic filter ''%s'' %s', NEW.topic_filter,
+                                 iot_auth.topic_filter_problem(NEW.topic_filter)));
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.notify_change() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    topic text := TG_ARGV[0];
+    key text := TG_ARGV[1];
+    columns text := TG_ARGV[2];
+    changed text := CASE TG_OP
+        WHEN 'INSERT' THEN 'SELECT * FROM new_rows'
+        WHEN 'DELETE' THEN 'SELECT * FROM old_rows'
+        WHEN 'UPDATE' THEN format('(SELECT %1$s FROM new_rows EXCEPT SELECT %1$s FROM old_rows) UNION ALL '
+                                  '(SELECT %1$s FROM old_rows EXCEPT SELECT %1$s FROM new_rows)', columns)
+    END;
+    keys text[];
+BEGIN
+    IF iot_auth.quiet() THEN
+        RETURN NULL;
+    END IF;
+    IF TG_OP = 'TRUNCATE' THEN
+        PERFORM pg_notify('iot_auth', topic || E'\n*');
+        RETURN NULL;
+    END IF;
+    -- The trigger of the device notifies of its deletion; a further payload for each cascaded row would be useless.
+    IF TG_OP = 'DELETE' AND TG_TABLE_NAME IN ('device_certificate', 'device_role') THEN
+        changed := 'SELECT * FROM old_rows o WHERE EXISTS '
+                   '(SELECT FROM iot_auth.device d WHERE d.device_id = o.device_id)';
+    END IF;
+    -- 51 rows are enough to know that there are many.  Duplicates are removed in the outer query, so that LIMIT can
+    -- stop the inner query early.
+    EXECUTE format('SELECT array_agg(DISTINCT k) FROM (SELECT %I::text AS k FROM (%s) changed LIMIT 51) few',
+                   key, changed) INTO keys;
+    PERFORM iot_auth.notify(topic, keys);
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.require(what text, value text, problem text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF problem IS NOT NULL THEN
+        PERFORM iot_auth.fail(CASE WHEN value IS NULL THEN format('%s %s', what, problem)
+                                   ELSE format('%s ''%s'' %s', what, left(value, 160), problem) END);
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.require_one_of(what text, value text, allowed text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF value IS NULL OR value <> ALL (allowed) THEN
+        PERFORM iot_auth.fail(format('%s %s is unknown (it must be one of %s)', what,
+                                     coalesce(quote_literal(left(value, 160)), 'NULL'),
+                                     array_to_string(allowed, ', ')));
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.find_ca(name text) RETURNS iot_auth.ca
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_ca iot_auth.ca;
+BEGIN
+    SELECT * INTO found_ca FROM iot_auth.ca c WHERE c.name = find_ca.name;
+    IF NOT FOUND THEN
+        PERFORM iot_auth.fail(format('CA %s is not registered', coalesce(quote_literal(find_ca.name), 'NULL')),
+                              'The names are in SELECT name FROM iot_auth.ca.', 'undefined_object');
+    END IF;
+    RETURN found_ca;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.find_device(device_id text) RETURNS iot_auth.device
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_device iot_auth.device;
+BEGIN
+    SELECT * INTO found_device FROM iot_auth.device d WHERE d.device_id = find_device.device_id;
+    IF NOT FOUND THEN
+        PERFORM iot_auth.fail(format('device %s is not registered',
+                                     coalesce(quote_literal(find_device.device_id), 'NULL')),
+                              'The ids are in SELECT device_id FROM iot_auth.device.', 'undefined_object');
+    END IF;
+    RETURN found_device;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.require_role(role text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM iot_auth.role r WHERE r.role = require_role.role) THEN
+        PERFORM iot_auth.fail(format('role %s does not exist', coalesce(quote_literal(require_role.role), 'NULL')),
+                              'Create the role with iot_auth.create_role.', 'undefined_object');
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.require_issuer(name text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM iot_auth.oauth_issuer i WHERE i.name = require_issuer.name) THEN
+        PERFORM iot_auth.fail(format('issuer %s is not registered',
+                                     coalesce(quote_literal(require_issuer.name), 'NULL')),
+                              'The names are in SELECT name FROM iot_auth.oauth_issuer.', 'undefined_object');
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.register_ca(
+    pem text, name text, auto_registration boolean DEFAULT false, registered_status text DEFAULT 'ACTIVE',
+    device_id_template text DEFAULT '${cert.cn}', client_id_templates text[] DEFAULT ARRAY['${device_id}'],
+    roles text[] DEFAULT ARRAY['device'], tenant text DEFAULT NULL, max_devices bigint DEFAULT NULL,
+    max_registrations_per_minute int DEFAULT NULL, replaces text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    new_id bigint;
+    print bytea;
+    existing_name text;
+    role_name text;
+    predecessor iot_auth.ca;
+BEGIN
+    PERFORM iot_auth.require('name', register_ca.name, iot_auth.value_problem(register_ca.name));
+    print := sha256(iot_auth.require_pem('pem', register_ca.pem, 'CERTIFICATE'));
+    PERFORM iot_auth.require('auto_registration', NULL,
+        CASE WHEN register_ca.auto_registration IS NULL THEN 'is missing' END);
+    PERFORM iot_auth.require_one_of('registered_status', register_ca.registered_status, ARRAY['ACTIVE', 'PENDING']);
+    PERFORM iot_auth.require('device_id_template', register_ca.device_id_template,
+        iot_auth.template_problem(register_ca.device_id_template, false, iot_auth.certificate_variables()));
+    PERFORM iot_auth.require('client_id_templates', NULL,
+        iot_auth.client_id_templates_problem(register_ca.client_id_templates, iot_auth.client_id_variables()));
+    PERFORM iot_auth.require('tenant', register_ca.tenant,
+        CASE WHEN register_ca.tenant IS NOT NULL THEN iot_auth.value_problem(register_ca.tenant) END);
+    PERFORM iot_auth.require('max_devices', register_ca.max_devices::text,
+        CASE WHEN register_ca.max_devices < 0 THEN 'must not be negative' END);
+    PERFORM iot_auth.require('max_registrations_per_minute', register_ca.max_registrations_per_minute::text,
+        CASE WHEN register_ca.max_registrations_per_minute < 0 THEN 'must not be negative' END);
+    PERFORM iot_auth.require('roles', NULL,
+        CASE WHEN cardinality(register_ca.roles) > 0 THEN iot_auth.list_problem(register_ca.roles, 64) END);
+    FOREACH role_name IN ARRAY coalesce(register_ca.roles, '{}') LOOP
+        PERFORM iot_auth.require_role(role_name);
+    END LOOP;
+    IF register_ca.replaces IS NOT NULL THEN
+        predecessor := iot_auth.find_ca(register_ca.replaces);
+        IF predecessor.tenant IS DISTINCT FROM register_ca.tenant THEN
+            PERFORM iot_auth.fail(format('CA ''%s'' has %s, but a CA can be replaced only by a CA of the same tenant',
+                                         predecessor.name,
+                                         coalesce('tenant ' || quote_literal(predecessor.tenant), 'no tenant')));
+        END IF;
+    END IF;
+    IF EXISTS (SELECT FROM iot_auth.ca c WHERE c.name = register_ca.name) THEN
+        PERFORM iot_auth.fail(format('CA ''%s'' already exists', register_ca.name), 'Choose another name.',
+                              'duplicate_object');
+    END IF;
+    SELECT c.name INTO existing_name FROM iot_auth.ca c WHERE c.fingerprint = print;
+    IF FOUND THEN
+        PERFORM iot_auth.fail(format('certificate is already registered as CA ''%s''', existing_name), NULL,
+                              'duplicate_object');
+    END IF;
+
+    INSERT INTO iot_auth.ca (name, pem, fingerprint, auto_registration, registered_status, device_id_template,
+                             client_id_templates, tenant, max_devices, max_registrations_per_minute, replaces)
+    VALUES (register_ca.name, register_ca.pem, print, register_ca.auto_registration, register_ca.registered_status,
+            register_ca.device_id_template, register_ca.client_id_templates, register_ca.tenant,
+            register_ca.max_devices, register_ca.max_registrations_per_minute, predecessor.ca_id)
+    RETURNING ca_id INTO new_id;
+    INSERT INTO iot_auth.ca_role (ca_id, role) SELECT DISTINCT new_id, r FROM unnest(register_ca.roles) r;
+    RETURN new_id;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.add_crl(ca_name text, crl text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    target iot_auth.ca := iot_auth.find_ca(add_crl.ca_name);
+    print bytea := sha256(iot_auth.require_pem('crl', add_crl.crl, 'X509 CRL'));
+BEGIN
+    IF EXISTS (SELECT FROM iot_auth.crl c WHERE c.ca_id = target.ca_id AND c.fingerprint = print) THEN
+        PERFORM iot_auth.fail(format('CA ''%s'' already has this CRL', target.name), NULL, 'duplicate_object');
+    END IF;
+    INSERT INTO iot_auth.crl (ca_id, pem, fingerprint) VALUES (target.ca_id, add_crl.crl, print);
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.require_rotation(target iot_auth.device, issued_by iot_auth.ca, attributes jsonb)
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    current_ca text := (SELECT c.name FROM iot_auth.ca c WHERE c.ca_id = target.ca_id);
+BEGIN
+    IF target.ca_id <> issued_by.ca_id AND NOT iot_auth.ca_succeeds(issued_by.ca_id, target.ca_id) THEN
+        PERFORM iot_auth.fail(format('device ''%s'' already exists and belongs to CA ''%s'', which CA ''%s'' does '
+                                     'not replace',
+                                     target.device_id, current_ca, issued_by.name),
+                              'Choose another device_id, or make the CA a successor (column replaces of iot_auth.ca).',
+                              'duplicate_object');
+    END IF;
+    IF target.status = 'REVOKED' THEN
+        PERFORM iot_auth.fail(format('device ''%s'' is REVOKED and stays REVOKED', target.device_id),
+                              'Delete the device before registering it again.', 'object_not_in_prerequisite_state');
+    END IF;
+    IF attributes <> '{}' AND attributes <> target.attributes THEN
+        PERFORM iot_auth.fail(format('device ''%s'' already exists, and a new certificate does not change its '
+                                     'attributes', target.device_id),
+                              'Use UPDATE iot_auth.device SET attributes = ...');
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.register_device(device_id text, pem text, ca_name text,
+                                                    status text DEFAULT 'ACTIVE', attributes jsonb DEFAULT '{}')
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    issued_by iot_auth.ca;
+    target iot_auth.device;
+    owner text;
+    print bytea;
+BEGIN
+    PERFORM iot_auth.require('device_id', register_device.device_id,
+                             iot_auth.device_id_problem(register_device.device_id));
+    print := sha256(iot_auth.require_pem('pem', register_device.pem, 'CERTIFICATE'));
+    issued_by := iot_auth.find_ca(register_device.ca_name);
+    PERFORM iot_auth.require_one_of('status', register_device.status,
+                                    ARRAY['PENDING', 'ACTIVE', 'INACTIVE', 'REVOKED']);
+    PERFORM iot_auth.require('attributes', left(register_device.attributes::text, 80),
+        CASE WHEN jsonb_typeof(register_device.attributes) IS DISTINCT FROM 'object'
+            THEN 'must be a JSON object' END);
+    IF issued_by.fingerprint = print THEN
+        PERFORM iot_auth.fail(format('certificate is the certificate of CA ''%s'' itself', issued_by.name));
+    END IF;
+    SELECT c.device_id INTO owner FROM iot_auth.device_certificate c WHERE c.fingerprint = print;
+    IF FOUND THEN
+        PERFORM iot_auth.fail(format('certificate is already registered for device ''%s''', owner), NULL,
+                              'duplicate_object');
+    END IF;
+
+    SELECT * INTO target FROM iot_auth.device d WHERE d.device_id = register_device.device_id FOR NO KEY UPDATE;
+    IF FOUND THEN
+        PERFORM iot_auth.require_rotation(target, issued_by, register_device.attributes);
+        UPDATE iot_auth.device SET ca_id = issued_by.ca_id
+        WHERE device_id = target.device_id AND ca_id <> issued_by.ca_id;
+    ELSE
+        INSERT INTO iot_auth.device (device_id, ca_id, tenant, status, attributes)
+        VALUES (register_device.device_id, issued_by.ca_id, issued_by.tenant, register_device.status,
+                register_device.attributes);
+    END IF;
+    INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id, pem)
+    VALUES (print, register_device.device_id, issued_by.ca_id, register_device.pem);
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.revoke_certificate(fingerprint_hex text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    hex text := lower(replace(fingerprint_hex, ':', ''));
+BEGIN
+    PERFORM iot_auth.require('fingerprint_hex', fingerprint_hex,
+        CASE WHEN hex IS NULL OR hex !~ '^[0-9a-f]{64}$' THEN 'must be 64 hexadecimal digits (SHA-256)' END);
+    UPDATE iot_auth.device_certificate SET status = 'REVOKED' WHERE fingerprint = decode(hex, 'hex');
+    IF NOT FOUND THEN
+        PERFORM iot_auth.fail(format('certificate %s is not registered', hex),
+                              'Revoke a certificate that was never registered with a CRL: iot_auth.add_crl.',
+                              'undefined_object');
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.create_role(role text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM iot_auth.require('role', create_role.role, iot_auth.value_problem(create_role.role));
+    INSERT INTO iot_auth.role (role) VALUES (create_role.role) ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        PERFORM iot_auth.fail(format('role ''%s'' already exists', create_role.role), NULL, 'duplicate_object');
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.add_rule(role text, effect text, actions text[], topic_filter text,
+                                             max_qos int DEFAULT 2, allow_retain boolean DEFAULT true) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    known text[] := ARRAY['PUBLISH', 'SUBSCRIBE', 'RECEIVE'];
+    action text;
+    new_id bigint;
+BEGIN
+    PERFORM iot_auth.require_role(add_rule.role);
+    PERFORM iot_auth.require_one_of('effect', add_rule.effect, ARRAY['ALLOW', 'DENY']);
+    PERFORM iot_auth.require('actions', NULL, iot_auth.list_problem(add_rule.actions, 3));
+    FOREACH action IN ARRAY add_rule.actions LOOP
+        PERFORM iot_auth.require_one_of('action', action, known);
+    END LOOP;
+    PERFORM iot_auth.require('topic_filter', add_rule.topic_filter,
+                             iot_auth.topic_filter_problem(add_rule.topic_filter));
+    PERFORM iot_auth.require('max_qos', add_rule.max_qos::text,
+        CASE WHEN add_rule.max_qos BETWEEN 0 AND 2 THEN NULL ELSE 'must be 0, 1 or 2' END);
+    PERFORM iot_auth.require('allow_retain', NULL, CASE WHEN add_rule.allow_retain IS NULL THEN 'is missing' END);
+    IF (add_rule.max_qos < 2 OR NOT add_rule.allow_retain)
+        AND NOT (add_rule.effect = 'ALLOW' AND 'PUBLISH' = ANY (add_rule.actions)) THEN
+        PERFORM iot_auth.fail('max_qos and allow_retain are valid only for an ALLOW of PUBLISH');
+    END IF;
+    SELECT r.rule_id INTO new_id FROM iot_auth.role_rule r
+    WHERE r.role = add_rule.role AND r.topic_filter = add_rule.topic_filter AND r.effect = add_rule.effect
+      AND r.actions @> add_rule.actions AND r.actions <@ add_rule.actions
+      AND r.max_qos = add_rule.max_qos AND r.allow_retain = add_rule.allow_retain LIMIT 1;
+    IF FOUND THEN
+        PERFORM iot_auth.fail(format('role ''%s'' already has this rule (rule_id %s)', add_rule.role, new_id), NULL,
+                              'duplicate_object');
+    END IF;
+    INSERT INTO iot_auth.role_rule (role, effect, actions, topic_filter, max_qos, allow_retain)
+    VALUES (add_rule.role, add_rule.effect, add_rule.actions, add_rule.topic_filter, add_rule.max_qos,
+            add_rule.allow_retain)
+    RETURNING rule_id INTO new_id;
+    RETURN new_id;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.remove_rule(rule_id bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    DELETE FROM iot_auth.role_rule WHERE rule_id = remove_rule.rule_id;
+    IF NOT FOUND THEN
+        PERFORM iot_auth.fail(format('rule %s does not exist', coalesce(remove_rule.rule_id::text, 'NULL')),
+                              'The rules are in SELECT * FROM iot_auth.role_rule.', 'undefined_object');
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.grant_ca_role(ca_name text, role text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    target iot_auth.ca := iot_auth.find_ca(grant_ca_role.ca_name);
+BEGIN
+    PERFORM iot_auth.require_role(grant_ca_role.role);
+    INSERT INTO iot_auth.ca_role (ca_id, role) VALUES (target.ca_id, grant_ca_role.role) ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        PERFORM iot_auth.fail(format('CA ''%s'' already has role ''%s''', target.name, grant_ca_role.role), NULL,
+                              'duplicate_object');
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.grant_device_role(device_id text, role text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    target iot_auth.device := iot_auth.find_device(grant_device_role.device_id);
+BEGIN
+    PERFORM iot_auth.require_role(grant_device_role.role);
+    INSERT INTO iot_auth.device_role (device_id, role) VALUES (target.device_id, grant_device_role.role)
+        ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        PERFORM iot_auth.fail(format('device ''%s'' already has role ''%s''', target.device_id, grant_device_role.role),
+                              NULL, 'duplicate_object');
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.revoke_device_role(device_id text, role text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    target iot_auth.device := iot_auth.find_device(revoke_device_role.device_id);
+BEGIN
+    PERFORM iot_auth.require_role(revoke_device_role.role);
+    DELETE FROM iot_auth.device_role r WHERE r.device_id = target.device_id AND r.role = revoke_device_role.role;
+    IF NOT FOUND THEN
+        PERFORM iot_auth.fail(format('device ''%s'' does not have role ''%s'' of its own', target.device_id,
+                                     revoke_device_role.role),
+                              'The role may be granted to the CA of the device: iot_auth.revoke_ca_role.',
+                              'undefined_object');
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.map_scope(issuer_name text, scope text, role text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM iot_auth.require_issuer(map_scope.issuer_name);
+    PERFORM iot_auth.require_role(map_scope.role);
+    PERFORM iot_auth.require('scope', map_scope.scope, iot_auth.scope_problem(map_scope.scope));
+    INSERT INTO iot_auth.scope_role (issuer_name, scope, role)
+    VALUES (map_scope.issuer_name, map_scope.scope, map_scope.role)
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        PERFORM iot_auth.fail(format('scope ''%s'' of issuer ''%s'' already has role ''%s''', map_scope.scope,
+                                     map_scope.issuer_name, map_scope.role),
+                              NULL, 'duplicate_object');
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.unmap_scope(issuer_name text, scope text, role text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM iot_auth.require_issuer(unmap_scope.issuer_name);
+    DELETE FROM iot_auth.scope_role s
+    WHERE s.issuer_name = unmap_scope.issuer_name AND s.scope = unmap_scope.scope AND s.role = unmap_scope.role;
+    IF NOT FOUND THEN
+        PERFORM iot_auth.fail(format('scope %s of issuer ''%s'' does not have role %s',
+                                     coalesce(quote_literal(unmap_scope.scope), 'NULL'), unmap_scope.issuer_name,
+                                     coalesce(quote_literal(unmap_scope.role), 'NULL')),
+                              'The mappings are in SELECT * FROM iot_auth.scope_role.', 'undefined_object');
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.require_scope(scope text, scope_key text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM iot_auth.require_one_of('scope', scope, ARRAY['GLOBAL', 'CA', 'DEVICE', 'ISSUER']);
+    IF scope = 'GLOBAL' AND scope_key IS NOT NULL THEN
+        PERFORM iot_auth.fail('scope GLOBAL has no scope_key',
+                              'Omit scope_key, or choose scope CA, DEVICE or ISSUER.');
+    ELSIF scope <> 'GLOBAL' AND scope_key IS NULL THEN
+        PERFORM iot_auth.fail(format('scope %s requires a scope_key', scope),
+                              'The key is the name of the CA, the device id, or the name of the issuer.');
+    ELSIF scope = 'CA' THEN
+        PERFORM iot_auth.find_ca(scope_key);
+    ELSIF scope = 'DEVICE' THEN
+        PERFORM iot_auth.find_device(scope_key);
+    ELSIF scope = 'ISSUER' THEN
+        PERFORM iot_auth.require_issuer(scope_key);
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.add_ip_rule(effect text, network cidr, scope text, scope_key text,
+                                                expires_at timestamptz)
+RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    new_id bigint;
+BEGIN
+    PERFORM iot_auth.require('network', NULL, CASE WHEN add_ip_rule.network IS NULL THEN 'is missing' END);
+    PERFORM iot_auth.require_scope(add_ip_rule.scope, add_ip_rule.scope_key);
+    PERFORM iot_auth.require('expires_at', add_ip_rule.expires_at::text,
+        CASE WHEN NOT isfinite(add_ip_rule.expires_at) THEN 'must be finite (omit it for a rule that does not expire)'
+             WHEN add_ip_rule.expires_at <= now() THEN 'is in the past' END);
+    INSERT INTO iot_auth.ip_rule (effect, network, scope, scope_key, expires_at)
+    VALUES (add_ip_rule.effect, add_ip_rule.network, add_ip_rule.scope, add_ip_rule.scope_key, add_ip_rule.expires_at)
+    ON CONFLICT DO NOTHING RETURNING rule_id INTO new_id;
+    IF new_id IS NULL THEN
+        SELECT r.rule_id INTO new_id FROM iot_auth.ip_rule r
+        WHERE r.effect = add_ip_rule.effect AND r.network = add_ip_rule.network AND r.scope = add_ip_rule.scope
+          AND r.scope_key IS NOT DISTINCT FROM add_ip_rule.scope_key;
+        PERFORM iot_auth.fail(format('this %s rule already exists (rule_id %s)', add_ip_rule.effect, new_id),
+                              'To change its expiry, remove the rule first: iot_auth.remove_ip_rule.',
+                              'duplicate_object');
+    END IF;
+    RETURN new_id;
+END $$;
+
+CREATE OR REPLACE FUNCTION iot_auth.remove_ip_rule(rule_id bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    DELETE FROM iot_auth.ip_rule WHERE rule_id = remove_ip_rule.rule_id;
+    IF NOT FOUND THEN
+        PERFORM iot_auth.fail(format('IP rule %s does not exist', coalesce(remove_ip_rule.rule_id::text, 'NULL')),
+                              'The rules are in SELECT * FROM iot_auth.ip_rule.', 'undefined_object');
+    END IF;
+END $$;
+
+CREATE OR REPLACE TRIGGER ca_revoked_is_final BEFORE UPDATE ON iot_auth.ca FOR EACH ROW
+    WHEN (OLD.status = 'REVOKED' AND NEW.status <> 'REVOKED')
+    EXECUTE FUNCTION iot_auth.refuse('a REVOKED CA stays REVOKED', 'Register another CA.');
+CREATE OR REPLACE TRIGGER device_revoked_is_final BEFORE UPDATE ON iot_auth.device FOR EACH ROW
+    WHEN (OLD.status = 'REVOKED' AND NEW.status <> 'REVOKED')
+    EXECUTE FUNCTION iot_auth.refuse('a REVOKED device stays REVOKED',
+                                     'Delete the device to allow a new registration.');
+CREATE OR REPLACE TRIGGER device_id_is_fixed BEFORE UPDATE ON iot_auth.device FOR EACH ROW
+    WHEN (OLD.device_id <> NEW.device_id)
+    EXECUTE FUNCTION iot_auth.refuse('the id of a device cannot be changed');
+CREATE OR REPLACE TRIGGER certificate_revoked_is_final BEFORE UPDATE ON iot_auth.device_certificate FOR EACH ROW
+    WHEN (OLD.status = 'REVOKED' AND NEW.status <> 'REVOKED')
+    EXECUTE FUNCTION iot_auth.refuse('a REVOKED certificate stays REVOKED', 'Issue a new certificate to the device.');
+CREATE OR REPLACE TRIGGER certificate_identity_is_fixed BEFORE UPDATE ON iot_auth.device_certificate FOR EACH ROW
+    WHEN (OLD.fingerprint <> NEW.fingerprint OR OLD.device_id <> NEW.device_id OR OLD.ca_id <> NEW.ca_id)
+    EXECUTE FUNCTION iot_auth.refuse('fingerprint, device and CA of a certificate cannot be changed');
+CREATE OR REPLACE TRIGGER role_name_is_fixed BEFORE UPDATE ON iot_auth.role FOR EACH ROW
+    WHEN (OLD.role <> NEW.role)
+    EXECUTE FUNCTION iot_auth.refuse('the name of a role cannot be changed');
+CREATE OR REPLACE TRIGGER issuer_name_is_fixed BEFORE UPDATE ON iot_auth.oauth_issuer FOR EACH ROW
+    WHEN (OLD.name <> NEW.name)
+    EXECUTE FUNCTION iot_auth.refuse('the name of an issuer cannot be changed');
+
 -- Values
 
 -- A JSON value of at most `most` bytes of text.  Numbers come first: 1e131071 is a few bytes in the table and 131 KB of
@@ -89,15 +726,31 @@ RETURN coalesce(
          THEN 'contains an element longer than ' || bytes || ' bytes' END);
 
 CREATE FUNCTION iot_auth.is_blank(v text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN v COLLATE "C" ~ '^[\s\u0085\u00a0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u3000\ufeff]*$';
+RETURN v COLLATE "C" ~ '^[\s\u007f-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f\u3000\ufeff]*$';
 
 CREATE FUNCTION iot_auth.has_blank(v text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN v COLLATE "C" ~ '[\s\u0085\u00a0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u3000\ufeff]';
+RETURN v COLLATE "C" ~ '[\s\u007f-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f\u3000\ufeff]';
 
 -- One line without control characters, of at most `most` bytes: for texts that brokers report.
 CREATE FUNCTION iot_auth.bounded_text(v text, most int) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN regexp_replace(CASE WHEN octet_length(v) <= most THEN v ELSE left(v, most / 4) END,
                       '[\u0001-\u001f\u007f-\u009f]', '?', 'g');
+
+-- A PL/pgSQL body is parsed under the caller's standard_conforming_strings, a SQL function's RETURN is not: no literal
+-- with a backslash stands in the former.
+CREATE FUNCTION iot_auth.one_line(v text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN regexp_replace(v, '[\u0001-\u001f\u007f-\u009f]', '?', 'g');
+
+CREATE OR REPLACE FUNCTION iot_auth.fail(message text, hint text DEFAULT NULL,
+                                         code text DEFAULT 'invalid_parameter_value') RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    message := iot_auth.one_line(message);
+    IF hint IS NULL THEN
+        RAISE EXCEPTION USING MESSAGE = message, ERRCODE = code;
+    END IF;
+    RAISE EXCEPTION USING MESSAGE = message, HINT = hint, ERRCODE = code;
+END $$;
 
 ALTER TABLE iot_auth.ca
     ADD CONSTRAINT ca_sizes CHECK (status = 'REVOKED' OR
@@ -118,6 +771,10 @@ ALTER TABLE iot_auth.device_certificate
 ALTER TABLE iot_auth.role_rule
     ADD CONSTRAINT rule_problem_size CHECK (octet_length(problem) <= 2048) NOT VALID;
 ALTER TABLE iot_auth.oauth_issuer
+    DROP CONSTRAINT issuer_algorithms_known, -- with the names of RFC 9864
+    ADD CONSTRAINT issuer_algorithms_known CHECK (algorithms <@ ARRAY[
+        'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519', 'Ed448',
+        'ESP256', 'ESP384', 'ESP512']),
     ADD COLUMN note text, -- set by the plugin: remarks about the keys that are not problems
     ADD CONSTRAINT issuer_sizes CHECK (status = 'INACTIVE' OR
         iot_auth.texts_problem(audience, 64, 512) IS NULL AND iot_auth.texts_problem(algorithms, 16, 16) IS NULL AND
@@ -139,7 +796,8 @@ BEGIN
     IF TG_TABLE_NAME = 'ca_role' THEN
         SELECT c.name INTO holder FROM iot_auth.ca c
         WHERE c.ca_id IN (SELECT n.ca_id FROM new_rows n)
-          AND (SELECT count(*) FROM (SELECT FROM iot_auth.ca_role r WHERE r.ca_id = c.ca_id LIMIT 257) few) > 256 LIMIT 1;
+          AND (SELECT count(*) FROM (SELECT FROM iot_auth.ca_role r WHERE r.ca_id = c.ca_id LIMIT 257) few) > 256
+        LIMIT 1;
     ELSIF EXISTS (SELECT FROM iot_auth.device_role OFFSET 256 LIMIT 1) THEN
         SELECT d.device_id INTO holder FROM (SELECT DISTINCT n.device_id FROM new_rows n) d
         WHERE (SELECT count(*) FROM (SELECT FROM iot_auth.device_role r WHERE r.device_id = d.device_id LIMIT 257) few)
@@ -192,8 +850,8 @@ BEGIN
     next := content + length;
 END $$;
 
--- SHA-256 over subject and public key of a certificate (RFC 5280 section 4.1), or NULL where this is no certificate.  CAs
--- with the same value are one CA to the chain verification: the status of one counts for all.
+-- SHA-256 over subject and public key of a certificate (RFC 5280 section 4.1), or NULL where this is no certificate.
+-- CAs with the same value are one CA to the chain verification: the status of one counts for all.
 CREATE FUNCTION iot_auth.certificate_name_key_hash(der bytea) RETURNS bytea
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -398,6 +1056,8 @@ RETURN (
         WHEN p.literals COLLATE "C" ~ '[\u0001-\u001f\u007f]' THEN 'contains a control character'
         WHEN p.literals ~ '[${}]' THEN 'contains one of $ { } outside of a variable, which is written ${name}'
         WHEN p.literals ~ '[+#]' THEN 'contains one of + #'
+        WHEN p.literals ~ '%[ucm]([^A-Za-z0-9]|$)'
+            THEN 'contains %u, %c or %m, which is not replaced: a variable is written ${name}'
         WHEN strpos(p.literals, '*') > 0 AND client_id THEN 'contains a ''*'' that is not at the end'
         WHEN strpos(p.literals, '*') > 0 THEN 'contains a ''*'''
         WHEN strpos(p.literals, '/') > 0 AND NOT client_id THEN 'contains a ''/'''
@@ -423,9 +1083,25 @@ RETURN CASE
     WHEN octet_length(filter) - octet_length(replace(filter, '/', '')) > 200 THEN 'has more than 201 levels'
     WHEN filter COLLATE "C" ~ '^\$share(/|$)' THEN 'begins with $share: rules are matched without $share/<group>/'
     WHEN filter COLLATE "C" ~ '^\$(queue|exclusive|delayed|oshare|local)(/|$)'
-        THEN 'begins with ' || split_part(filter, '/', 1) || ', which Mosquitto does not know'
-    WHEN filter COLLATE "C" ~* '%[ucmi](?![A-Za-z0-9])' THEN 'contains % as a variable: use ${device_id} or ${client_id}'
-    WHEN filter COLLATE "C" ~ '(^|/)\{+[A-Za-z_.]*\}+(/|$)' THEN 'contains a variable without $: it is written ${name}'
+        THEN 'begins with ' || split_part(filter, '/', 1) || ', which Mosquitto does not have'
+    WHEN filter COLLATE "C" ~ '^ | $' THEN 'begins or ends with a space'
+    WHEN strpos(filter, '%') > 0 AND filter COLLATE "C" ~ '%[ucm]([^A-Za-z0-9]|$)'
+        THEN 'contains %u, %c or %m, which is not replaced: a variable is written ${name}'
+    WHEN strpos(filter, '{') > 0 AND (
+            filter COLLATE "C" ~ '(^|/)\{[A-Za-z_.][A-Za-z0-9_.]*\}(/|$)' OR
+            filter COLLATE "C" ~ '(^|[^$])\{(device_id|client_id|tenant|ca|app_id|issuer|(claim|attr)\.[^}/]+)\}')
+        THEN 'contains {name}, which is not replaced: a variable is written ${name}'
+    WHEN filter COLLATE "C"
+         ~ '(^|/)[$%<(:[]+(device_id|client_id|tenant|ca|app_id|issuer|(claim|attr)\.[^]/>)%]+)[]>)%]*(/|$)'
+        THEN 'contains a variable that is not written ${name}'
+    WHEN octet_length(filter) > length(filter) AND (
+            filter COLLATE "C" ~ '[\ufdd0-\ufdef\ufffe\uffff\U0001fffe\U0001ffff\U0002fffe\U0002ffff]'
+            OR filter COLLATE "C" ~ '[\U0003fffe\U0003ffff]'
+            OR filter COLLATE "C" ~ '[\U0004fffe\U0004ffff\U0005fffe\U0005ffff\U0006fffe\U0006ffff\U0007fffe\U0007ffff]'
+            OR filter COLLATE "C" ~ '[\U0008fffe\U0008ffff\U0009fffe\U0009ffff\U000afffe\U000affff\U000bfffe\U000bffff]'
+            OR filter COLLATE "C" ~ '[\U000cfffe\U000cffff\U000dfffe\U000dffff\U000efffe\U000effff\U000ffffe\U000fffff]'
+            OR filter COLLATE "C" ~ '[\U0010fffe\U0010ffff]')
+        THEN 'contains a Unicode non-character'
     WHEN filter COLLATE "C" ~ '#.' THEN 'contains a ''#'' that is not at the end'
     WHEN filter COLLATE "C" ~ '[^/]#' THEN 'contains a ''#'' that is not a whole level'
     WHEN filter COLLATE "C" ~ '[^/]\+|\+[^/]' THEN 'contains a ''+'' that is not a whole level'
@@ -448,9 +1124,9 @@ RETURN CASE
     WHEN jsonb_array_length(jwks -> 'keys') > 100 THEN 'contains more than 100 keys'
     WHEN jsonb_path_exists(jwks, '$.keys[*] ? (@.type() != "object")') THEN 'contains a key that is not an object'
     WHEN jsonb_path_exists(jwks, '$.keys[*] ? (@.kty == "oct")') THEN 'contains a symmetric key'
-    WHEN jsonb_path_exists(jwks, '$.keys[*].keyvalue() ? (@.key == "d" || @.key == "p" || @.key == "q" || @.key == "dp" '
-                                 '|| @.key == "dq" || @.key == "qi" || @.key == "oth" || @.key == "k").value '
-                                 '? (@ != null)') THEN 'contains a private key'
+    WHEN jsonb_path_exists(jwks, '$.keys[*].keyvalue() ? (@.key == "d" || @.key == "p" || @.key == "q" '
+                                 '|| @.key == "dp" || @.key == "dq" || @.key == "qi" || @.key == "oth" '
+                                 '|| @.key == "k").value ? (@ != null)') THEN 'contains a private key'
     ELSE iot_auth.json_problem(jwks, 262144)
 END;
 
@@ -510,8 +1186,8 @@ BEGIN
     PERFORM iot_auth.require('algorithms', NULL, iot_auth.list_problem(register_issuer.algorithms, 16));
     FOREACH algorithm IN ARRAY register_issuer.algorithms LOOP
         PERFORM iot_auth.require_one_of('algorithm', algorithm,
-                                        ARRAY['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512',
-                                                                      'ES256', 'ES384', 'ES512', 'EdDSA']);
+                                        ARRAY['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384',
+                                              'ES512', 'EdDSA', 'Ed25519', 'Ed448', 'ESP256', 'ESP384', 'ESP512']);
     END LOOP;
     PERFORM iot_auth.require('jwks', NULL,
         CASE WHEN jsonb_typeof(register_issuer.jwks) <> 'object' THEN 'is not a JSON object'
@@ -585,7 +1261,8 @@ SELECT c.fingerprint, d.device_id, left(d.status, 16) AS device_status, left(c.s
        CASE WHEN (SELECT EXISTS (SELECT FROM iot_auth.device_role)) THEN (
            SELECT array_agg(r.role ORDER BY r.role)
            FROM (SELECT CASE WHEN octet_length(role) <= 128 THEN role ELSE '' END AS role
-                 FROM iot_auth.device_role WHERE device_id = d.device_id LIMIT 65536) r) END AS roles
+                 FROM iot_auth.device_role WHERE device_id = d.device_id LIMIT 65536) r) END AS roles,
+       NULL::text AS fault
 FROM iot_auth.device_certificate c
 JOIN iot_auth.device d ON d.device_id = c.device_id
 JOIN iot_auth.ca a ON a.ca_id = d.ca_id
@@ -597,7 +1274,8 @@ SELECT c.ca_id, CASE WHEN octet_length(c.name) <= 128 THEN c.name ELSE '' END AS
        c.auto_registration,
        CASE WHEN octet_length(c.device_id_template) <= 512 THEN c.device_id_template ELSE '' END AS device_id_template,
        iot_auth.usable_texts(c.client_id_templates, 16, 512) AS client_id_templates,
-       CASE WHEN octet_length(c.tenant) <= 128 THEN c.tenant END AS tenant, c.replaces, left(c.problem, 1024) AS problem,
+       CASE WHEN octet_length(c.tenant) <= 128 THEN c.tenant END AS tenant, c.replaces,
+       left(c.problem, 1024) AS problem,
        ARRAY(SELECT CASE WHEN octet_length(r.role) <= 128 THEN r.role ELSE '' END FROM iot_auth.ca_role r
              WHERE r.ca_id = c.ca_id ORDER BY r.role LIMIT 257) AS roles,
        CASE WHEN octet_length(c.name) > 128 THEN 'the name is longer than 128 bytes'
@@ -613,7 +1291,9 @@ SELECT crl_id, ca_id, CASE WHEN octet_length(pem) <= 67108864 THEN pem ELSE '' E
 FROM iot_auth.crl;
 
 CREATE OR REPLACE VIEW iot_auth.broker_role AS
-SELECT CASE WHEN octet_length(role) <= 128 THEN role ELSE '' END AS role FROM iot_auth.role;
+SELECT CASE WHEN octet_length(role) <= 128 THEN role ELSE '' END AS role,
+       CASE WHEN octet_length(role) > 128 THEN 'the name is longer than 128 bytes' END AS fault
+FROM iot_auth.role;
 
 CREATE OR REPLACE VIEW iot_auth.broker_rule AS
 SELECT r.rule_id, CASE WHEN octet_length(r.role) <= 128 THEN r.role ELSE '' END AS role, left(r.effect, 16) AS effect,
@@ -635,7 +1315,8 @@ FROM iot_auth.ip_rule;
 
 CREATE OR REPLACE VIEW iot_auth.broker_issuer AS
 SELECT i.name, CASE WHEN octet_length(i.issuer) <= 512 THEN i.issuer ELSE '' END AS issuer,
-       iot_auth.usable_texts(i.audience, 64, 512) AS audience, iot_auth.usable_texts(i.algorithms, 16, 16) AS algorithms,
+       iot_auth.usable_texts(i.audience, 64, 512) AS audience,
+       iot_auth.usable_texts(i.algorithms, 16, 16) AS algorithms,
        CASE WHEN iot_auth.json_problem(i.jwks, 262144) IS NULL THEN i.jwks::text ELSE '' END AS jwks,
        CASE WHEN octet_length(i.jwks_url) <= 2048 THEN i.jwks_url WHEN i.jwks_url IS NOT NULL THEN '' END AS jwks_url,
        iot_auth.usable_texts(i.client_id_templates, 16, 512) AS client_id_templates,
@@ -657,7 +1338,8 @@ FROM iot_auth.oauth_issuer i
 WHERE octet_length(i.name) <= 128;
 
 CREATE OR REPLACE VIEW iot_auth.broker_scope AS
-SELECT issuer_name AS issuer, scope, CASE WHEN octet_length(role) <= 128 THEN role ELSE '' END AS role
+SELECT issuer_name AS issuer, scope, CASE WHEN octet_length(role) <= 128 THEN role ELSE '' END AS role,
+       NULL::text AS fault
 FROM iot_auth.scope_role WHERE octet_length(issuer_name) <= 128 AND octet_length(scope) <= 256;
 
 CREATE OR REPLACE VIEW iot_auth.broker_unparsed AS
@@ -676,9 +1358,11 @@ FROM iot_auth.event WHERE kind IN ('device/status', 'ca/status') AND node IS NUL
 -- Privileges of what is new
 
 REVOKE ALL ON FUNCTION iot_auth.json_problem, iot_auth.texts_problem, iot_auth.is_blank, iot_auth.has_blank,
-    iot_auth.bounded_text, iot_auth.check_role_count, iot_auth.der_element, iot_auth.certificate_name_key_hash,
+    iot_auth.bounded_text, iot_auth.one_line, iot_auth.check_role_count, iot_auth.der_element,
+    iot_auth.certificate_name_key_hash,
     iot_auth.pem_encode, iot_auth.fill_name_key_hash, iot_auth.variable_name, iot_auth.usable_texts FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION iot_auth.json_problem, iot_auth.texts_problem, iot_auth.is_blank, iot_auth.has_blank,
+GRANT EXECUTE ON FUNCTION iot_auth.one_line, iot_auth.json_problem, iot_auth.texts_problem, iot_auth.is_blank,
+    iot_auth.has_blank,
     iot_auth.der_element, iot_auth.certificate_name_key_hash, iot_auth.pem_encode, iot_auth.variable_name
     TO iot_auth_admin;
 -- A view runs its functions with the rights of the role that reads it.

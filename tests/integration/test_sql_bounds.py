@@ -200,14 +200,17 @@ def test_a_setting_of_an_issuer_that_can_never_match_is_refused(scratch, change)
     assert "would match" in scratch.refused(f"UPDATE iot_auth.oauth_issuer SET {column} = %s", value)
 
 
-@pytest.mark.parametrize("topic_filter", ["a/%u/b", "%c", "sensors/%U", "x-%u/y", "{app_id}", "a/{client_id}/b", "{{clientid}}/x", "a/{}", "$queue/a",
+@pytest.mark.parametrize("topic_filter", ["a/%u/b", "%c", "sensors/%m", "x-%u/y", "{app_id}", "a/{anything}/b", "x-{client_id}/b", "{{client_id}}/x", "$queue/a",
+                                          "$device_id/a", "a/$(device_id)", "<tenant>/x", "%app_id%", "a/:issuer", "$claim.sub/x", " a", "a ", "a\ufffeb",
+                                          "a\U0010ffff",
                                           "$exclusive/a", "$delayed/10/a", "$oshare/g/a", "$queue"])
 def test_a_topic_filter_in_the_notation_of_another_broker_is_refused(scratch, topic_filter):
     assert "topic filter" in scratch.refused("INSERT INTO iot_auth.role_rule (role, effect, actions, topic_filter)"
                                              " VALUES ('device', 'DENY', '{PUBLISH}', %s)", topic_filter)
 
 
-@pytest.mark.parametrize("topic_filter", ["100%", "a/50%/b", "a{b}c/d", "$SYS/#", "$queues/a", "a/$queue", "%uptime"])
+@pytest.mark.parametrize("topic_filter", ["100%", "50%capacity", "%c3%a9", "a/50%/b", "a{b}c/d", "a/{}", "{1}", "$SYS/#", "$queues/a", "a/$queue", "%uptime", "tenant", "a:b",
+                                          "{0b0e1c1e-8a3c-4b0f-9b55-d1f1b1a1c1d1}"])
 def test_a_topic_filter_that_only_looks_alike_is_taken(scratch, topic_filter):
     assert scratch.call("add_rule", "device", "DENY", ["PUBLISH"], topic_filter) > 0
 

@@ -221,3 +221,67 @@ def test_a_database_owner_with_createrole_can_apply_the_migrations(empty, role):
         ca_id = c.call("register_ca", ca_pem(), "acme", auto_registration=True)
     with cursor(empty, pg.BROKER) as broker:
         assert register(broker, b"\x01" * 32, "d1", ca_id)["outcome"] == "registered"
+
+
+# Upgrades
+
+
+def fill(database):
+    """A registry in use, as 0006 knows it, with values that later migrations do not take."""
+    root = pki.root("upgrade")
+    leaf = root.issue("d1")
+    with cursor(database, pg.SUPERUSER) as c:
+        c.all("INSERT INTO iot_auth.ca (name, pem, auto_registration) VALUES ('acme', %s, true)", " ".join(root.pem.split("\n")))
+        c.all("INSERT INTO iot_auth.crl (ca_id, pem) SELECT ca_id, %s FROM iot_auth.ca", root.crl().replace("\n", "\r"))
+        c.all("INSERT INTO iot_auth.device (device_id, ca_id) SELECT 'd' || i, ca_id FROM iot_auth.ca, generate_series(1, 3) i")
+        c.all("INSERT INTO iot_auth.device (device_id, ca_id, attributes) SELECT 'large', ca_id, jsonb_build_object('a', repeat('x', 100000)) FROM iot_auth.ca")
+        c.all("INSERT INTO iot_auth.device_certificate (device_id, ca_id, pem) SELECT 'd1', ca_id, %s FROM iot_auth.ca", leaf.pem.replace("\n", "\n\n"))
+        c.all("INSERT INTO iot_auth.oauth_issuer (name, issuer, audience) VALUES ('corp', 'https://id/ ', '{a}')")
+        c.all("INSERT INTO iot_auth.role_rule (role, effect, actions, topic_filter) VALUES ('device', 'DENY', '{PUBLISH}', '%%u/x')")
+        c.all("INSERT INTO iot_auth.event (at, kind, principal, detail) VALUES (now() - interval '400 days', 'device/refused', 'd1', '{}'),"
+              " (now(), 'session/ended', 'd1', NULL), ('2999-01-01', 'device/refused', 'd2', '{}')")
+        c.all("INSERT INTO iot_auth.node (node_name) VALUES ('n1')")
+    return root, leaf
+
+
+def test_an_upgraded_schema_equals_a_fresh_one_and_keeps_its_data(empty, database):
+    apply(empty, last=6)
+    root, leaf = fill(empty)
+    apply(empty)
+    assert dump(empty, "--schema-only") == dump(database, "--schema-only")
+    with cursor(empty, pg.ADMIN) as admin:
+        assert admin.all("SELECT kind, principal, at <= now() FROM iot_auth.event ORDER BY event_id") == [
+            ("device/refused", "d1", True), ("session/ended", "d1", True), ("device/refused", "d2", True)]
+        assert admin.one("SELECT pem FROM iot_auth.ca") == root.pem
+        assert admin.one("SELECT name_key_hash IS NOT NULL FROM iot_auth.ca")
+        assert admin.one("SELECT pem FROM iot_auth.device_certificate") == leaf.pem
+        assert admin.one("SELECT pem LIKE '%%LIST%%' OR position(chr(13) IN pem) > 0 FROM iot_auth.crl") is False
+        for device in ("d1", "large"):
+            admin.call("set_device_status", device, "REVOKED")
+        admin.call("set_issuer_status", "corp", "INACTIVE")
+        admin.call("set_ca_status", "acme", "REVOKED")
+        assert admin.one("SELECT max(event_id) FROM iot_auth.event") == 6
+        assert admin.one("SELECT count(*) FROM iot_auth.audit") == 4
+    with cursor(empty, pg.BROKER) as broker:
+        assert len(broker.all("SELECT * FROM iot_auth.broker_event")) == 3
+
+
+@pytest.mark.parametrize("version", range(6, LAST))
+def test_an_upgrade_behind_a_dump_gives_up_soon_and_changes_nothing(empty, version):
+    """Every broker would queue behind the lock that the migration waits for."""
+    apply(empty, last=version)
+    before = dump(empty)
+    with contextlib.closing(empty.superuser()) as connection:
+        connection.autocommit = False
+        Cursor(connection).all(f"LOCK TABLE {', '.join(tables(empty))} IN ACCESS SHARE MODE")
+        try:
+            apply(empty)
+            took_no_lock = True
+        except psycopg2.errors.LockNotAvailable as error:
+            took_no_lock = False
+            assert error.diag.message_primary == (
+                f"migration {version + 1} was not applied: a table of schema iot_auth is locked by another session")
+            assert "again when that session" in error.diag.message_hint
+        connection.rollback()
+    assert took_no_lock or dump(empty) == before
+    apply(empty)

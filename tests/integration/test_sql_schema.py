@@ -113,7 +113,8 @@ def test_the_broker_executes_its_own_functions_only(root):
                        WHERE p.pronamespace = 'iot_auth'::regnamespace""")
     assert {name for name, may in rows if may} == {
         "broker_register", "broker_set_ca_parsed", "broker_set_certificate_parsed", "broker_set_rule_problem",
-        "broker_set_issuer_problem", "broker_write_events", "broker_heartbeat", "broker_connected", "broker_prune",
+        "broker_set_issuer_problem", "broker_write_events", "broker_heartbeat", "broker_connected", "broker_prune", "broker_stopped",
+        "broker_set_issuer_note",
         "json_problem", "list_problem", "texts_problem", "usable_texts"}  # the last four are checks within views
 
 
@@ -232,7 +233,7 @@ def test_client_id_templates_of_an_issuer_may_use_claims(scratch, variable, good
     ("UPDATE iot_auth.device_certificate SET ca_id = %(ca)s + 1", "cannot be changed"),
     ("UPDATE iot_auth.ca SET name = 'other'", "cannot be changed"),
     ("UPDATE iot_auth.ca SET fingerprint = sha256('x')", "cannot be changed"),
-    ("UPDATE iot_auth.ca SET status = 'GONE'", "ca_status_known"),
+    ("UPDATE iot_auth.ca SET status = 'DELETED'", "ca_status_known"),
     ("UPDATE iot_auth.ca SET registered_status = 'INACTIVE'", "active_or_pending"),
     ("UPDATE iot_auth.ca SET device_id_template = '${cert.cn'", "outside of a variable"),
     ("UPDATE iot_auth.ca SET device_id_template = 'fixed'", "all certificates would be one device"),
