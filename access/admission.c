@@ -187,6 +187,16 @@ static enum ia_reason check_client_id(struct ia_admission *a)
                : refuse_client_id(a, "no client id template of the CA fits");
 }
 
+/* A live session was admitted before the name was reserved: it goes on until it ends. */
+static enum ia_reason check_reserved_name(struct ia_admission *a)
+{
+    if (!a->token && ia_reserved_has(a->snapshot->reserved, a->device_id))
+        return ia_admission_refuse(a, IA_R_IDENTITY_INVALID, "the device id is a reserved name");
+    if (ia_reserved_has(a->snapshot->reserved, a->client_id))
+        return ia_admission_refuse(a, IA_R_CLIENT_ID_MISMATCH, "the client id is a reserved name");
+    return IA_R_NONE;
+}
+
 static const char *admission_username(const struct ia_admission *a)
 {
     if (a->context == IA_ADMIT_DEFERRED)
@@ -243,7 +253,7 @@ static enum ia_reason check_device(struct ia_admission *a)
     const char *device_id = a->device_id ? a->device_id : ia_device_id(a->device);
     enum ia_reason reason = ia_decide_device(a->device, a->snapshot->ca_settings, cas, n, device_id, a->now);
     if (reason == IA_R_INTERNAL)
-        return ia_admission_refuse(a, reason, "the device has more roles and attributes than are kept (60000 bytes)");
+        return ia_admission_refuse(a, reason, ia_device_fault(a->device));
     return reason;
 }
 
@@ -279,6 +289,7 @@ static const struct admission_step {
     {"same app", check_same_app, REAUTH},
     {"issuer address", check_issuer_address, APP | LIVE},
     {"client id", check_client_id, DEVICE | APP | LIVE | COMMAND},
+    {"reserved name", check_reserved_name, DEVICE | APP | COMMAND},
     {"client id owner", check_client_id_owner, DEVICE | APP | DEFERRED},
     {"protected name", check_protected_name, DEFERRED},
     {"CA address", check_ca_address, DEVICE | APP | LIVE},

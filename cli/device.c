@@ -105,7 +105,8 @@ static enum ia_rc read_arguments(struct question *q, int argc, char **argv, stru
 
 static enum ia_rc read_rows(const struct question *q, struct registry *r, struct ia_err *err)
 {
-    struct ia_db_config config = {.conninfo = "", .node_name = "check", .wake_fd = -1};
+    /* As psql: what PGHOST, PGSSLMODE … say. */
+    struct ia_db_config config = {.conninfo = "", .node_name = "check", .insecure = true, .wake_fd = -1};
     struct ia_db *db = NULL;
     enum ia_rc rc = ia_db_new(&config, &db, err);
     if (rc == IA_OK)

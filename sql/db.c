@@ -88,6 +88,7 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                            {IA_PG_TEXT, IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_INT8_ARRAY,
                             IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY}},
     [IA_S_HEARTBEAT] = {"broker_heartbeat", "SELECT iot_auth.broker_heartbeat($1, $2)", 2, {IA_PG_TEXT, IA_PG_TEXT}},
+    [IA_S_NOTIFY] = {"notify", "SELECT pg_catalog.pg_notify('iot_auth', $1)", 1, {IA_PG_TEXT}},
     [IA_S_CONNECTED] = {"broker_connected",
                         "SELECT iot_auth.broker_connected($1, $2)",
                         2,
@@ -132,7 +133,7 @@ enum ia_rc ia_db_new(const struct ia_db_config *config, struct ia_db **out, stru
     struct ia_db *db = calloc(1, sizeof *db);
     if (!db)
         return ia_nomem(err);
-    enum ia_rc rc = ia_conninfo_parse(config->conninfo, config->node_name, &db->info, err);
+    enum ia_rc rc = ia_conninfo_parse(config->conninfo, config->node_name, config->insecure, &db->info, err);
     if (rc != IA_OK) {
         free(db);
         return rc;
@@ -158,4 +159,26 @@ void ia_db_free(struct ia_db *db)
 bool ia_db_connected(const struct ia_db *db)
 {
     return db->conn != NULL;
+}
+
+bool ia_db_is_pooled(const struct ia_db *db)
+{
+    return db->pooled;
+}
+
+const char *ia_db_peer(const struct ia_db *db)
+{
+    return db->peer;
+}
+
+enum ia_db_tls ia_db_tls(const struct ia_db *db)
+{
+    const struct ia_conn_host *host = &db->info.hosts[db->host];
+    if (!db->conn)
+        return IA_DB_CLEAR;
+    if (host->local)
+        return IA_DB_LOCAL;
+    if (!PQsslInUse(db->conn))
+        return PQgssEncInUse(db->conn) ? IA_DB_TLS_UNVERIFIED : IA_DB_CLEAR;
+    return host->verify || db->info.verify_given ? IA_DB_TLS_VERIFIED : IA_DB_TLS_UNVERIFIED;
 }

@@ -33,6 +33,8 @@ struct ia_db {
     bool prepare_again; /* the last refusal says that its statement is no longer prepared */
     bool woken;         /* the wake fd was read while a statement ran: the next ia_db_wait returns at once */
     PGconn *conn;
+    size_t host;               /* the one that conn leads to */
+    bool pooled;               /* the session behind conn is not the one that the server's first message named */
     PGnotify *notification;    /* taken from libpq, not yet by the caller */
     char peer[128];            /* "host:port", "" without a connection */
     size_t n_batches;          /* under way */
@@ -79,6 +81,7 @@ enum ia_statement {
     IA_S_SET_ISSUER_PROBLEM,
     IA_S_WRITE_EVENTS,
     IA_S_HEARTBEAT,
+    IA_S_NOTIFY,
     IA_S_CONNECTED,
     IA_S_PRUNE,
     IA_S_UNPARSED,
@@ -123,7 +126,7 @@ struct ia_params {
 void ia_params_text(struct ia_params *p, const char *text); /* borrowed; may be NULL */
 void ia_params_bytes(struct ia_params *p, const uint8_t *bytes, size_t len);
 void ia_params_int8(struct ia_params *p, int64_t value);
-void ia_params_time_s(struct ia_params *p, int64_t seconds);         /* since 1970, 0: NULL */
+void ia_params_time_s(struct ia_params *p, int64_t seconds);         /* since 1970 */
 void ia_params_value(struct ia_params *p, struct ia_pg_value value); /* an encoded array; .bytes NULL: out of memory */
 void ia_params_clear(struct ia_params *p);
 
