@@ -44,7 +44,7 @@ static void gate_verified(void *ctx, const struct ia_chain *chain)
     ia_registration_prefetch(ctx, chain->links[0].fingerprint);
 }
 
-static void gate_refused(void *ctx, const char *address, const struct ia_chain *chain)
+static void gate_refused(void *ctx, const char *address, const struct ia_chain *chain, X509 *leaf)
 {
     struct ia_core *core = ctx;
     struct ia_audit_entry a = {.address = address};
@@ -55,6 +55,12 @@ static void gate_refused(void *ctx, const char *address, const struct ia_chain *
         a.fingerprint = chain->links[0].fingerprint;
     if (chain)
         memcpy(a.detail, chain->detail, sizeof chain->detail);
+    struct ia_shown_certificate shown;
+    if (leaf) {
+        ia_shown_certificate_read(leaf, &shown);
+        a.shown = &shown;
+        a.fingerprint = shown.fingerprint;
+    }
     ia_report_refused(core, &a, chain ? chain->reason : IA_R_ADDRESS_DENIED);
 }
 
