@@ -170,6 +170,15 @@ static enum ia_rc register_callbacks(struct ia_core *core, struct ia_err *err)
     return IA_OK;
 }
 
+/* What Mosquitto makes of a client that every plugin leaves to the others surprises: a silent SUBACK 0x80. */
+static void log_defer(const struct ia_core *core)
+{
+    if (core->options.defer_others)
+        ia_log(MOSQ_LOG_NOTICE,
+               "other_clients defer: Mosquitto denies such clients every topic that no acl_file and no "
+               "other plugin allows");
+}
+
 /* Until the first snapshot and all devices are there, or the time is over. */
 static void wait_for_registry(struct ia_core *core)
 {
@@ -285,6 +294,7 @@ int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userdata, st
     }
     the_core = core;
     *userdata = core;
+    log_defer(core);
     wait_for_registry(core);
     if (!ia_mosq_is_21())
         ia_waker_open();
