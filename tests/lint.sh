@@ -1,21 +1,27 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: ISC
-# The rules of the code that no compiler checks.  Prints file:line for each breach; exits 1 if there is any.
+# The rules of the code that no compiler checks.  Prints rule: file:line for each breach; exits 1 if there is any.
 #
-#   tests/lint.sh [FOLDER]     (default: this checkout)
+#   tests/lint.sh [FOLDER [RULE]…]     (default: this checkout, all rules)
 set -uo pipefail
-cd "${1:-$(dirname "$0")/..}" || exit 2
+lint=$(cd "$(dirname "$0")" && pwd)/lint # the rules that are programs of their own
+cd "${1:-$lint/../..}" || exit 2
+shift
 
+python=/usr/bin/python3
 folders="common x509 acl oauth sql jitr access worker plugin cli"
+wanted=" $* "
 breaches=0
 
-# Reads 'file:line: text' lines and reports each under the rule's name.
-report() {
+# check RULE COMMAND…: each line that the command prints ('file:line: text') is a breach of the rule.
+check() {
     local rule=$1 line
+    shift
+    case "$wanted" in "  " | *" $rule "*) ;; *) return 0 ;; esac
     while IFS= read -r line; do
         echo "$rule: $line"
         breaches=$((breaches + 1))
-    done
+    done < <("$@")
 }
 
 # The C files of the given folders that exist.
@@ -24,6 +30,15 @@ c_files() {
     for folder in "$@"; do
         [ -d "$folder" ] && find "$folder" -name '*.[ch]'
     done | sort
+}
+
+# Every text file of the tree: the files under version control, or, where there is no repository, all.
+text_files() {
+    if [ -e .git ]; then
+        git ls-files -- . ':!*.der' ':!tests/fuzz/corpus' | while IFS= read -r file; do [ ! -f "$file" ] || echo "$file"; done
+    else
+        find . -type f ! -path './build/*' ! -path '*/__pycache__/*' ! -name '*.der' ! -path './tests/fuzz/corpus/*' | sed 's|^\./||' | sort
+    fi
 }
 
 # The code of the given folders as 'file:line:text', comments blanked out (a string that holds // is cut, which is safe).
@@ -50,18 +65,20 @@ code() {
         }' "${files[@]}"
 }
 
-# plugin > worker > access > jitr > sql > {x509, oauth, acl} > common; cli stands beside plugin, above access.
+# Includes go downward only: plugin > worker > access > jitr > sql > {x509, oauth, acl} > common.  cli stands beside plugin:
+# it includes neither plugin nor worker, and no folder includes cli.
 layers() {
     code $folders | awk -F: '
         BEGIN {
             rank["common"] = 0; rank["x509"] = rank["oauth"] = rank["acl"] = 1
-            rank["sql"] = 2; rank["jitr"] = 3; rank["access"] = 4; rank["worker"] = 5; rank["plugin"] = 6; rank["cli"] = 4.5
+            rank["sql"] = 2; rank["jitr"] = 3; rank["access"] = 4
+            rank["worker"] = rank["cli"] = 5; rank["plugin"] = 6
         }
         match($0, /#[ \t]*include[ \t]*"[^"]*"/) {
             path = substr($0, RSTART, RLENGTH); sub(/^[^"]*"/, "", path); sub(/"$/, "", path)
             split(path, to, "/"); split($1, from, "/")
             if (!(to[1] in rank)) print $1 ":" $2 ": include by its folder: \"" path "\""
-            else if (to[1] != from[1] && rank[to[1]] >= rank[from[1]])
+            else if (to[1] != from[1] && (rank[to[1]] >= rank[from[1]] || to[1] == "cli"))
                 print $1 ":" $2 ": " from[1] "/ may not include " path
         }'
 }
@@ -105,6 +122,53 @@ formatting() {
     [ "${#files[@]}" -eq 0 ] || clang-format --dry-run -Werror "${files[@]}" 2>&1 | grep -E '(error|warning):'
 }
 
+# A comment ends on the line of its last word.
+lone_comment_ends() {
+    local files
+    mapfile -t files < <(c_files $folders tests bench)
+    [ "${#files[@]}" -eq 0 ] || grep -nE '^[[:space:]]*\*+/[[:space:]]*$' /dev/null "${files[@]}"
+}
+
+# A string literal is not broken within a word.  (Data has no spaces: a key or a token may be broken anywhere.)
+broken_strings() {
+    local files
+    mapfile -t files < <(c_files $folders tests bench)
+    [ "${#files[@]}" -eq 0 ] || awk '
+        FNR == 1 { before = "" }
+        before ~ /[[:alnum:]]"$/ && before !~ /\\[a-z][0-9A-F]*"$/ && /^[[:space:]]*"[[:alnum:]]/ && before ~ /"[^"]* [^"]*"$/ {
+            print FILENAME ":" FNR ": a string literal is broken within a word"
+        }
+        { before = $0 }' "${files[@]}"
+}
+
+# As ctags sees them: NAME FILE FIRST-LINE LAST-LINE STATIC, with '-' for a function that others may call.
+functions() {
+    local files
+    mapfile -t files < <(c_files "$@")
+    [ "${#files[@]}" -eq 0 ] || ctags --quiet --options=NONE --languages=C --langmap=C:+.h --kinds-C=f --fields=nef --sort=no -f - "${files[@]}" |
+        awk -F '\t' '{
+            first = last = 0; static = "-"
+            for (i = 4; i <= NF; i++) {
+                if ($i ~ /^line:/) first = substr($i, 6)
+                if ($i ~ /^end:/) last = substr($i, 5)
+                if ($i ~ /^file:/) static = "static"
+            }
+            print $1, $2, first, last, static
+        }'
+}
+
+long_functions() {
+    functions $folders tests bench | awk '$4 - $3 >= 60 { print $2 ":" $3 ": " $1 " has " $4 - $3 + 1 " lines; at most 60" }'
+}
+
+# Every file that can carry a comment says what its licence is.
+spdx_lines() {
+    local file
+    text_files | grep -vE '(^|/)LICENSE$|\.(json|pem|key)$' | while IFS= read -r file; do
+        grep -q "SPDX-License-Identifier: ISC" "$file" || echo "$file:1: no SPDX line"
+    done
+}
+
 # Header files say how they are guarded; scripts parse.
 headers() {
     local file
@@ -134,14 +198,19 @@ options_table() {
         sed -nE 's/^< (.*)/plugin\/options.c has option: \1/p; s/^> (.*)/README.md has option: \1/p'
 }
 
-report layer < <(layers)
-report third-party < <(third_party)
-report forbidden-call < <(forbidden_calls)
-report todo < <(unowned_todos)
-report format < <(formatting)
-report header < <(headers)
-report script < <(scripts_parse)
-report options < <(options_table)
+check layer layers
+check third-party third_party
+check forbidden-call forbidden_calls
+check todo unowned_todos
+check format formatting
+check comment-end lone_comment_ends
+check string broken_strings
+check function-length long_functions
+check header headers
+check header-circle "$python" "$lint/circles.py" headers $folders
+check spdx spdx_lines
+check script scripts_parse
+check options options_table
 
 if [ "$breaches" -gt 0 ]; then
     echo "lint: $breaches found"

@@ -22,7 +22,7 @@ SOON = 1.0
 
 
 class Pair:
-    """Two brokers on one registry, and what is asked of both."""
+    """Two brokers on one registry, and checks on both."""
 
     def __init__(self, site):
         self.site = site
@@ -71,7 +71,7 @@ def granted(clients, topic, code, seconds=SOON):
 
 
 def go_on(clients):
-    """Those whom a change does not concern have noticed nothing."""
+    """Clients that the change does not concern are not affected."""
     for client in clients:
         assert client.subscribe("devices/%s/still-here" % client.client_id) == 1
 
@@ -154,16 +154,16 @@ def test_of_two_lists_the_higher_number_counts_whenever_it_came(site, pair):
     pair.admit(device)
 
 
-def test_lists_of_twins_of_one_name_stay_apart(site, pair):
+def test_lists_of_authorities_of_one_name_are_separate(site, pair):
     acme = site.fleet("acme")
-    twin = site.register(acme.twin(), "acme-2")
-    one, other = acme.issue("one", serial=77), twin.issue("other", serial=77)
+    other_acme = site.register(acme.same_name(), "acme-2")
+    one, other = acme.issue("one", serial=77), other_acme.issue("other", serial=77)
     ones, others = pair.connect(one), pair.connect(other)
     site.registry.add_crl(ca_name="acme", crl=acme.crl(77))
     closed(ones)
     pair.refuse(one)
     go_on(others)
-    pair.admit(twin.issue("another"))
+    pair.admit(other_acme.issue("another"))
 
 
 def test_a_list_of_another_signer_is_refused_and_the_good_one_stays(site, pair):
@@ -172,8 +172,8 @@ def test_a_list_of_another_signer_is_refused_and_the_good_one_stays(site, pair):
     site.registry.add_crl(ca_name="acme", crl=acme.crl(revoked, number=1))
     pair.refuse(revoked)
     stays = pair.connect(good)
-    forged = acme.crl(good, number=9, signer=acme.twin())
-    with contextlib.suppress(Exception):  # SQL need not let it in
+    forged = acme.crl(good, number=9, signer=acme.same_name())
+    with contextlib.suppress(Exception):  # SQL need not accept it
         site.registry.add_crl(ca_name="acme", crl=forged)
     wait_until(lambda: site.registry.ca_problem("acme"), what="report in ca.problem")
     pair.refuse(revoked, seconds=0.01)
@@ -338,7 +338,7 @@ def test_an_allow_that_expires_ends_the_sessions_that_stand_on_it(site, pair):
     pair.refuse(device, seconds=0.01)
 
 
-def test_a_denial_that_expires_admits_again_by_time_alone(site, pair):
+def test_an_expired_denial_admits_again_without_a_database_change(site, pair):
     acme = site.fleet()
     device = acme.issue("sensor-1")
     clients = pair.connect(device)
@@ -373,7 +373,7 @@ def test_an_issuers_key_that_is_withdrawn(site, pair):
     pair.app(corp)
 
 
-def test_a_device_that_is_revoked_ends_the_app_that_came_with_its_certificate(site, pair):
+def test_a_revoked_device_ends_the_app_that_uses_its_certificate(site, pair):
     acme = site.fleet()
     corp = Issuer("corp").register(site)
     device = acme.issue("sensor-1")
@@ -388,7 +388,7 @@ def test_a_device_that_is_revoked_ends_the_app_that_came_with_its_certificate(si
     closed(clients)
 
 
-# Wholesale
+# Many rows at once
 
 
 def test_truncated_rules(site, pair):
@@ -408,7 +408,8 @@ def test_truncated_devices(site, pair):
 
 
 def test_a_restored_dump(site, pair):
-    """The registry as it was: who has been disabled since is back, who came later is gone."""
+    """The registry as it was: devices disabled since then are active again, devices registered since then do not exist.
+    """
     acme = site.fleet()
     early = acme.issue("early")
     pair.admit(early)
@@ -449,7 +450,7 @@ def without_tables(dump, tables):
     return "\n".join(kept)
 
 
-# Who holds a lock, or has not committed, holds nobody up
+# A lock or an open transaction delays no other change
 
 
 def test_nothing_is_felt_before_commit(site, pair):
@@ -464,7 +465,7 @@ def test_nothing_is_felt_before_commit(site, pair):
     closed(clients)
 
 
-def test_an_open_transaction_of_an_administrator_holds_no_other_change_back(site, pair):
+def test_an_open_transaction_delays_no_other_change(site, pair):
     acme, slow = site.fleet("acme"), site.fleet("slow")
     clients = pair.connect(acme.issue("sensor-1"))
     with contextlib.closing(site.registry.database.connect(pg.ADMIN)) as connection:
@@ -472,7 +473,7 @@ def test_an_open_transaction_of_an_administrator_holds_no_other_change_back(site
         with connection.cursor() as cursor:
             cursor.execute("UPDATE iot_auth.ca SET max_devices = 1000 WHERE name = 'slow'")
             for broker in pair.brokers:
-                assert site.try_connect(broker, slow.issue("waits")) != 0  # its registration needs that row as it will be
+                assert site.try_connect(broker, slow.issue("waits")) != 0  # its registration needs the uncommitted row
             site.registry.set_device_status(device_id="sensor-1", status="REVOKED")
             closed(clients, 1.5)
         connection.rollback()
@@ -481,7 +482,7 @@ def test_an_open_transaction_of_an_administrator_holds_no_other_change_back(site
 
 
 def test_a_table_that_is_locked_is_waited_for_from_memory(site, pair):
-    """A bulk load in one transaction, with TRUNCATE, keeps everyone from reading: nobody is thrown out meanwhile."""
+    """A bulk load in one transaction with TRUNCATE blocks all reads: no client is disconnected meanwhile."""
     acme = site.fleet()
     device = acme.issue("sensor-1")
     clients = pair.connect(device)
@@ -501,7 +502,7 @@ def test_a_table_that_is_locked_is_waited_for_from_memory(site, pair):
 
 
 def test_rules_that_are_locked_hold_no_other_change_back(site, pair):
-    """TRUNCATE role_rule in a transaction that stays open: the connection goes on, and a revocation comes over it."""
+    """TRUNCATE role_rule in an open transaction: the broker's connection stays, and a revocation takes effect."""
     acme = site.fleet()
     clients = pair.connect(acme.issue("sensor-1"))
     marks = [broker.mark() for broker in pair.brokers]

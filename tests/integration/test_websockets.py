@@ -22,12 +22,12 @@ def test_a_client_without_a_credential_is_refused(world):
                         username="sensor-1", password="x", codes=REFUSED + (CLOSED,))
 
 
-def test_a_stranger_with_a_certificate_is_refused(world):
+def test_a_certificate_of_an_unregistered_authority_is_refused(world):
     site, fleet, broker = world
     site.connect(broker, fleet.issue("sensor-1"))
-    stranger = site.root.intermediate("other").issue("sensor-1")
-    assert site.try_connect(broker, stranger, listener="websockets") != 0
-    assert site.try_connect(broker, fleet.twin().issue("sensor-1"), listener="websockets") != 0
+    unknown = site.root.intermediate("other").issue("sensor-1")
+    assert site.try_connect(broker, unknown, listener="websockets") != 0
+    assert site.try_connect(broker, fleet.same_name().issue("sensor-1"), listener="websockets") != 0
 
 
 def test_a_device_is_admitted_as_itself_or_not_at_all(world):
@@ -55,6 +55,7 @@ def test_an_app_with_a_token_is_admitted(world):
     site.connect(broker, fleet.issue("sensor-1")).publish("devices/sensor-1/x", "hi")
     assert app.receive() == ("devices/sensor-1/x", "hi")
 
+
 # Mosquitto 2.0.15 to 2.0.22 take a WebSocket client's address from a header that it sends.
 BELIEVES_HEADERS = ((2, 0, 15), (2, 1))
 FORGED = {"X-Forwarded-For": "10.0.0.1"}
@@ -62,7 +63,7 @@ FORGED = {"X-Forwarded-For": "10.0.0.1"}
 
 @pytest.fixture
 def apps(world):
-    """An app that says it comes from elsewhere: (site, broker, its options)."""
+    """An app that claims another address in a header: (site, broker, its options)."""
     site, _fleet, broker = world
     provider = Provider()
     provider.register(site.registry)

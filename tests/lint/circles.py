@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""Finds circles: headers that include themselves by others, and objects that use one another's symbols.
+
+    circles.py headers FOLDER…           reads the #include lines
+    circles.py objects BUILD FOLDER…     reads the symbol tables (nm) of the objects that BUILD holds of the folders
+"""
+
+import collections
+import pathlib
+import re
+import subprocess
+import sys
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
+
+
+def circles(uses):
+    """The strongly connected parts of a graph {node: {node it uses: label}} that have more than one node (Tarjan)."""
+    index, low, stack, found = {}, {}, [], []
+
+    def visit(node):
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in uses.get(node, {}):
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            part = set()
+            while node not in part:
+                part.add(stack.pop())
+            if len(part) > 1 or node in uses.get(node, {}):
+                found.append(part)
+
+    sys.setrecursionlimit(10000)
+    for node in sorted(uses):
+        if node not in index:
+            visit(node)
+    return found
+
+
+def report(uses, kind):
+    """One line for each arrow of a circle, so that it is seen which of them to turn round."""
+    for part in circles(uses):
+        for node in sorted(part):
+            for other in sorted(part & uses.get(node, {}).keys()):
+                print("%s:1: in a circle of %d %s: uses %s (%s)" % (node, len(part), kind, other, uses[node][other]))
+
+
+def include_graph(folders):
+    uses = collections.defaultdict(dict)
+    for folder in folders:
+        for header in pathlib.Path(folder).rglob("*.h"):
+            for included in INCLUDE.findall(header.read_text(encoding="utf-8")):
+                uses[str(header)][included] = "#include"
+    return uses
+
+
+def objects_of(build, folder):
+    """{source: object}.  An object whose source has been removed is a leftover of an older build."""
+    for path in sorted((pathlib.Path(build) / folder).glob("CMakeFiles/*.dir/*.c.o")):
+        source = "%s/%s" % (folder, path.name[: -len(".o")])
+        if pathlib.Path(source).exists():
+            yield source, path
+
+
+def symbols(path, which):
+    listing = subprocess.run(["nm", "-g", which, str(path)], capture_output=True, text=True, check=True).stdout
+    return {line.split()[-1] for line in listing.splitlines() if line.strip()}
+
+
+def object_graph(build, folders):
+    objects = {source: path for folder in folders for source, path in objects_of(build, folder)}
+    owner = {symbol: source for source, path in objects.items() for symbol in symbols(path, "--defined-only")}
+    uses = collections.defaultdict(dict)
+    for source, path in objects.items():
+        for symbol in sorted(symbols(path, "--undefined-only")):
+            if symbol in owner:
+                uses[source].setdefault(owner[symbol], symbol)
+    return uses
+
+
+def main(arguments):
+    if arguments[0] == "headers":
+        report(include_graph(arguments[1:]), "headers")
+    else:
+        report(object_graph(arguments[1], arguments[2:]), "objects")
+
+
+main(sys.argv[1:])
