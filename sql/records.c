@@ -61,7 +61,7 @@ static void add_int8_column(struct ia_params *p, const struct ia_event_row *even
     if (!items)
         ia_params_value(p, (struct ia_pg_value){0});
     else if (times)
-        ia_params_value(p, ia_pg_time_us_array(&p->arena, items, n));
+        ia_params_value(p, ia_pg_time_us_array(&p->arena, items, n, false));
     else
         ia_params_value(p, ia_pg_int8_array(&p->arena, items, n, true));
 }
@@ -94,7 +94,7 @@ enum ia_rc ia_db_connected_devices(struct ia_db *db, const char *const *ids, con
 {
     struct ia_params p = {0};
     ia_params_value(&p, ia_pg_text_array(&p.arena, ids, n));
-    ia_params_value(&p, ia_pg_time_us_array(&p.arena, at_us, n));
+    ia_params_value(&p, ia_pg_time_us_array(&p.arena, at_us, n, false));
     return ia_db_exec(db, IA_S_CONNECTED, &p, err);
 }
 

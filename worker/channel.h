@@ -55,6 +55,7 @@ struct ia_event_request {
 struct ia_request {
     struct ia_link link;
     enum ia_request_kind kind; /* says which member of the union is valid */
+    int64_t taken_ms;          /* the worker's: when it took the request from the queue */
     union {
         uint8_t fingerprint[IA_FINGERPRINT_LEN];
         struct ia_register_request registration;

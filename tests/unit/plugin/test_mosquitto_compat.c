@@ -22,14 +22,14 @@ struct mosquitto *mosquitto_client(const char *client_id)
 #endif
 
 #ifdef AS_ON_2011
-#define TELLS_WEBSOCKETS_ADDRESS true
+#define REPORTS_WEBSOCKETS_ADDRESS true
 __attribute__((visibility("default"))) void context__add_to_disused(void);
 
 void context__add_to_disused(void)
 {
 }
 #else
-#define TELLS_WEBSOCKETS_ADDRESS IS_21
+#define REPORTS_WEBSOCKETS_ADDRESS IS_21
 #endif
 
 START_TEST(version_is_known_by_its_function)
@@ -113,7 +113,7 @@ START_TEST(address_of_a_websocket_counts_where_it_is_the_sockets)
     const struct mosquitto websocket = {.address = "192.0.2.1", .protocol = mp_websockets};
     ia_mosq_init();
     ck_assert_str_eq(ia_mosq_address(&mqtt), "192.0.2.1");
-    ck_assert_int_eq(ia_mosq_address(&websocket) != NULL, TELLS_WEBSOCKETS_ADDRESS);
+    ck_assert_int_eq(ia_mosq_address(&websocket) != NULL, REPORTS_WEBSOCKETS_ADDRESS);
     ck_assert(ia_mosq_has_address(&websocket)); /* it is connected all the same */
 }
 END_TEST
