@@ -127,7 +127,7 @@ struct ia_params {
 void ia_params_text(struct ia_params *p, const char *text); /* borrowed; may be NULL */
 void ia_params_bytes(struct ia_params *p, const uint8_t *bytes, size_t len);
 void ia_params_int8(struct ia_params *p, int64_t value);
-void ia_params_time_s(struct ia_params *p, int64_t seconds);         /* since 1970, 0: NULL */
+void ia_params_time_s(struct ia_params *p, int64_t seconds);         /* since 1970 */
 void ia_params_value(struct ia_params *p, struct ia_pg_value value); /* an encoded array; .bytes NULL: out of memory */
 void ia_params_clear(struct ia_params *p);
 

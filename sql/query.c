@@ -40,10 +40,6 @@ void ia_params_int8(struct ia_params *p, int64_t value)
 
 void ia_params_time_s(struct ia_params *p, int64_t seconds)
 {
-    if (seconds == 0) {
-        put_param(p, NULL, 0);
-        return;
-    }
     ia_pg_put_time_us(p->fixed[p->n], ia_pg_time_us_of(seconds));
     put_param(p, p->fixed[p->n], 8);
 }
