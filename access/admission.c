@@ -243,7 +243,7 @@ static enum ia_reason check_device(struct ia_admission *a)
     const char *device_id = a->device_id ? a->device_id : ia_device_id(a->device);
     enum ia_reason reason = ia_decide_device(a->device, a->snapshot->ca_settings, cas, n, device_id, a->now);
     if (reason == IA_R_INTERNAL)
-        return ia_admission_refuse(a, reason, "the device has more roles and attributes than are kept (60000 bytes)");
+        return ia_admission_refuse(a, reason, ia_device_fault(a->device));
     return reason;
 }
 

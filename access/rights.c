@@ -117,7 +117,7 @@ void ia_rights_resolve(struct ia_rights *rights, const struct ia_snapshot *snaps
     const char *const *variables = NULL;
     size_t n = ia_policy_variables(snapshot->policy, &variables);
     rights->generation = snapshot->generation;
-    rights->broken = names.overflow || (who->device && who->device->too_large) || !make_room(rights, names.n, n) ||
+    rights->broken = names.overflow || (who->device && who->device->faulty) || !make_room(rights, names.n, n) ||
                      !find_roles(snapshot->policy, &names, rights);
     for (size_t i = 0; !rights->broken && i < n; i++)
         rights->values[i] = variable(snapshot, who, variables[i]);

@@ -105,7 +105,8 @@ static enum ia_rc read_arguments(struct question *q, int argc, char **argv, stru
 
 static enum ia_rc read_rows(const struct question *q, struct registry *r, struct ia_err *err)
 {
-    struct ia_db_config config = {.conninfo = "", .node_name = "check", .wake_fd = -1};
+    /* As psql: what PGHOST, PGSSLMODE … say. */
+    struct ia_db_config config = {.conninfo = "", .node_name = "check", .insecure = true, .wake_fd = -1};
     struct ia_db *db = NULL;
     enum ia_rc rc = ia_db_new(&config, &db, err);
     if (rc == IA_OK)
@@ -114,6 +115,8 @@ static enum ia_rc read_rows(const struct question *q, struct registry *r, struct
         rc = ia_db_devices_by_id(db, &q->device_id, 1, &r->devices, err);
     if (rc == IA_OK)
         rc = ia_db_load(db, IA_LOAD_CAS | IA_LOAD_POLICY, &r->rows, err);
+    if (rc == IA_OK && r->rows->missing)
+        rc = ia_fail(err, r->rows->refusal.rc, "%s", r->rows->refusal.msg);
     ia_db_free(db);
     return rc;
 }

@@ -138,6 +138,45 @@ static int print_denial(enum ia_reason reason, const char *detail)
     return IA_EXIT_DENY;
 }
 
+/* Is the token's own word about itself worth seeing: is it refused for what it names? */
+static bool is_about_names(enum ia_reason reason)
+{
+    switch (reason) {
+    case IA_R_TOKEN_ISSUER:
+    case IA_R_TOKEN_AUDIENCE:
+    case IA_R_TOKEN_KEY_UNKNOWN:
+    case IA_R_TOKEN_SIGNATURE:
+    case IA_R_TOKEN_ALGORITHM:
+    case IA_R_TOKEN_TYPE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* What a refused token claims; not verified. */
+static void print_claimed(const struct ia_token_claimed *claimed)
+{
+    const struct {
+        const char *name, *value;
+    } rows[] = {{"claimed_iss", claimed->iss},
+                {"claimed_aud", claimed->aud},
+                {"claimed_azp", claimed->azp},
+                {"claimed_kid", claimed->kid},
+                {"claimed_typ", claimed->typ}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (*rows[i].value)
+            print_text(rows[i].name, rows[i].value);
+}
+
+static int print_refusal(enum ia_reason reason, const struct ia_token_refusal *refusal)
+{
+    int status = print_denial(reason, refusal->detail);
+    if (is_about_names(reason))
+        print_claimed(&refusal->claimed);
+    return status;
+}
+
 static enum ia_reason check_signature(const struct inputs *in, const struct ia_jwks *jwks, const struct ia_jws *jws,
                                       char detail[IA_DETAIL_MAX])
 {
@@ -244,7 +283,7 @@ static int run_token(struct inputs *in)
     ia_presented_init(&presented, in->token, in->token_len);
     enum ia_reason reason = ia_token_verify(
         &(struct ia_token_check){.issuers = set, .presented = &presented, .now = in->at}, &token, &refusal);
-    int status = reason == IA_R_NONE ? print_token(token) : print_denial(reason, refusal.detail);
+    int status = reason == IA_R_NONE ? print_token(token) : print_refusal(reason, &refusal);
     ia_presented_clear(&presented);
     ia_token_free(token);
     ia_issuer_set_free(set);

@@ -4,6 +4,7 @@
 #include "common/str.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,34 +23,48 @@ static char *append(char *to, const char *text)
     return to + len;
 }
 
-/* The row as far as it is kept. */
-static struct ia_device_row bounded(const struct ia_device_row *row, bool *too_large)
+#define FAULT_MAX 200
+#define TOO_LARGE "the device has more roles and attributes than are kept (60000 bytes)"
+
+/* Why this row cannot be used, or NULL. */
+static const char *fault_of(const struct ia_device_row *row)
+{
+    if (row->fault)
+        return row->fault;
+    bool too_large = row->roles.n + row->attrs.n > UINT16_MAX ||
+                     list_size(&row->roles) + list_size(&row->attrs) > IA_DEVICE_LISTS_MAX;
+    return too_large ? TOO_LARGE : NULL;
+}
+
+/* The row as far as it is kept; *fault is its fault, cut to FAULT_MAX bytes, "" where it has none. */
+static struct ia_device_row bounded(const struct ia_device_row *row, char fault[FAULT_MAX])
 {
     struct ia_device_row kept = *row;
-    size_t names = strlen(row->device_id) + (row->tenant ? strlen(row->tenant) : 0);
-    *too_large = names > 4 * IA_VALUE_MAX || row->roles.n + row->attrs.n > UINT16_MAX ||
-                 list_size(&row->roles) + list_size(&row->attrs) > IA_DEVICE_LISTS_MAX;
-    if (!*too_large)
-        return kept;
-    kept.roles.n = kept.attrs.n = 0;
-    if (names > 4 * IA_VALUE_MAX) {
+    const char *why = fault_of(row);
+    fault[0] = '\0';
+    if (strlen(row->device_id) + (row->tenant ? strlen(row->tenant) : 0) > 4 * IA_VALUE_MAX) {
+        why = why ? why : "the device id or tenant is too long";
         kept.device_id = "$too-long"; /* no certificate can name it */
         kept.tenant = NULL;
     }
+    if (!why)
+        return kept;
+    kept.roles.n = kept.attrs.n = 0;
+    (void)snprintf(fault, FAULT_MAX, "%s", why);
     return kept;
 }
 
 struct ia_device *ia_device_new(const struct ia_device_row *whole)
 {
-    bool too_large = false;
-    const struct ia_device_row kept = bounded(whole, &too_large), *row = &kept;
+    char fault[FAULT_MAX];
+    const struct ia_device_row kept = bounded(whole, fault), *row = &kept;
     size_t id = strlen(row->device_id) + 1, tenant = row->tenant ? strlen(row->tenant) + 1 : 0;
-    size_t lists = list_size(&row->roles) + list_size(&row->attrs);
+    size_t lists = fault[0] ? strlen(fault) + 1 : list_size(&row->roles) + list_size(&row->attrs);
     struct ia_device *d = calloc(1, sizeof *d + id + tenant + lists);
     if (!d)
         return NULL;
     d->refs = 1;
-    d->too_large = too_large;
+    d->faulty = fault[0] != '\0';
     d->status = row->device_status;
     d->certificate_status = row->certificate_status;
     d->n_roles = (uint16_t)row->roles.n;
@@ -63,6 +78,8 @@ struct ia_device *ia_device_new(const struct ia_device_row *whole)
     char *to = append(d->text, row->device_id);
     if (row->tenant)
         to = append(to, row->tenant);
+    if (d->faulty)
+        (void)append(to, fault);
     for (size_t i = 0; i < row->roles.n; i++)
         to = append(to, row->roles.items[i]);
     for (size_t i = 0; i < d->n_attrs; i++)
@@ -80,6 +97,11 @@ void ia_device_free(struct ia_device *device)
 {
     if (device && --device->refs == 0)
         free(device);
+}
+
+const char *ia_device_fault(const struct ia_device *device)
+{
+    return device->faulty ? device->text + device->lists_at : NULL;
 }
 
 const char *ia_device_tenant(const struct ia_device *device)
@@ -117,7 +139,7 @@ const char *ia_device_attr(const struct ia_device *device, const char *name)
 static size_t text_size(const struct ia_device *device)
 {
     const char *p = device->text + device->lists_at;
-    for (size_t i = 0; i < (size_t)device->n_roles + device->n_attrs; i++)
+    for (size_t i = 0; i < (size_t)device->n_roles + device->n_attrs + device->faulty; i++)
         p += strlen(p) + 1;
     return (size_t)(p - device->text);
 }
@@ -126,7 +148,7 @@ bool ia_device_equal(const struct ia_device *a, const struct ia_device *b)
 {
     size_t size = text_size(a);
     return memcmp(a->fingerprint, b->fingerprint, sizeof a->fingerprint) == 0 && a->status == b->status &&
-           a->certificate_status == b->certificate_status && a->too_large == b->too_large &&
+           a->certificate_status == b->certificate_status && a->faulty == b->faulty &&
            a->certificate_ca_id == b->certificate_ca_id && a->device_ca_id == b->device_ca_id &&
            a->not_after == b->not_after && a->n_roles == b->n_roles && a->n_attrs == b->n_attrs &&
            a->tenant_at == b->tenant_at && a->lists_at == b->lists_at && size == text_size(b) &&

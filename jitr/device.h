@@ -21,8 +21,8 @@ struct ia_device {
     uint8_t refusal_unproven; /* the same in the handshake, where a client has not yet proved that it has the key */
     enum ia_device_status status : 8;
     enum ia_cert_status certificate_status : 8;
+    bool faulty;    /* its row cannot be used, and the device is refused: the fault stands in place of the lists */
     uint8_t denial; /* mark of the topic and action that the last topic_denied event was written for, 0: none */
-    bool too_large; /* its row has more roles and attributes than are kept: it is refused */
     uint16_t n_roles;
     uint16_t n_attrs; /* names and values together: an even number */
     uint8_t fingerprint[32];
@@ -36,8 +36,8 @@ struct ia_device {
 
 #define IA_DEVICE_LISTS_MAX 60000 /* bytes of roles and attributes of one device */
 
-/* A record with one reference from a row; NULL when out of memory.  What is too large of a row is left out and marked,
- * so that no row can hold up the others. */
+/* A record with one reference from a row; NULL when out of memory.  Of a row with a fault, or with more roles and
+ * attributes than are kept, the record says no more than that: no row can hold up the others. */
 struct ia_device *ia_device_new(const struct ia_device_row *whole);
 struct ia_device *ia_device_ref(struct ia_device *device);
 void ia_device_free(struct ia_device *device);
@@ -47,10 +47,13 @@ static inline const char *ia_device_id(const struct ia_device *device)
     return device->text;
 }
 
+/* Why the device's row cannot be used; NULL: it can. */
+const char *ia_device_fault(const struct ia_device *device);
+
 /* NULL where the device has no tenant. */
 const char *ia_device_tenant(const struct ia_device *device);
 
-/* Walk the roles: ia_device_role(d, NULL) is the first, ia_device_role(d, last) the next, NULL at the end. */
+/* Iterate over the roles: ia_device_role(d, NULL) is the first, ia_device_role(d, last) the next, NULL at the end. */
 const char *ia_device_role(const struct ia_device *device, const char *last);
 
 /* The value of attribute `name`, or NULL. */

@@ -112,10 +112,12 @@ static bool fits_one(const struct ia_ca_settings_set *ca_settings, int64_t ca_id
 enum ia_reason ia_decide_device(const struct ia_device *device, const struct ia_ca_settings_set *ca_settings,
                                 const int64_t *cas, size_t n, const char *device_id, int64_t now)
 {
+    if (device->faulty)
+        return IA_R_INTERNAL;
     /* The certificate was registered under another name or CA: rows were edited, or the CA's template changed. */
     if (strcmp(ia_device_id(device), device_id) != 0 || !fits_one(ca_settings, device->certificate_ca_id, cas, n))
         return IA_R_DEVICE_CONFLICT;
-    enum ia_reason reason = device->too_large ? IA_R_INTERNAL : of_device(device->status);
+    enum ia_reason reason = of_device(device->status);
     if (reason == IA_R_NONE)
         reason = of_certificate(device->certificate_status);
     if (reason == IA_R_NONE && device->not_after && ia_x509_expired(device->not_after, now))

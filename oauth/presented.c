@@ -6,53 +6,21 @@
 
 #define JWS_DOTS 2
 #define JWE_DOTS 4
+#define WRAPPED  "blanks or quotes around the token"
 
-/* ---- what is copied along with a token */
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static void strip_blanks(struct ia_presented *p)
-{
-    while (p->len && is_blank(p->text[0])) {
-        p->text++;
-        p->len--;
-    }
-    while (p->len && is_blank(p->text[p->len - 1]))
-        p->len--;
-}
-
-static void strip_quotes(struct ia_presented *p)
-{
-    char quote = p->len ? p->text[0] : '\0';
-    if (p->len < 2 || (quote != '"' && quote != '\'') || p->text[p->len - 1] != quote)
-        return;
-    p->text++;
-    p->len -= 2;
-    strip_blanks(p);
-}
-
-static void strip_scheme(struct ia_presented *p)
-{
-    static const char scheme[] = "Bearer";
-    size_t len = sizeof scheme - 1;
-    if (p->len <= len || strncasecmp(p->text, scheme, len) != 0 || !is_blank(p->text[len]))
-        return;
-    p->has_scheme = true;
-    p->text += len;
-    p->len -= len;
-    strip_blanks(p);
-}
-
+/* RFC 6750 section 2.1: the scheme, of any case, and blanks. */
 void ia_presented_init(struct ia_presented *out, const char *text, size_t len)
 {
+    static const char scheme[] = "Bearer ";
+    size_t prefix = sizeof scheme - 1;
     *out = (struct ia_presented){.text = text, .len = len};
-    strip_blanks(out);
-    strip_quotes(out);
-    strip_scheme(out);
-    strip_quotes(out);
+    if (len < prefix || strncasecmp(text, scheme, prefix) != 0)
+        return;
+    while (prefix < len && text[prefix] == ' ')
+        prefix++;
+    out->has_scheme = true;
+    out->text += prefix;
+    out->len -= prefix;
 }
 
 /* ---- what it is */
@@ -65,10 +33,32 @@ static size_t count_dots(const struct ia_presented *p)
     return dots;
 }
 
-static bool has_jose_header(const struct ia_presented *p)
+static bool has_jose_header(const char *text, size_t len)
 {
-    const char *dot = memchr(p->text, '.', p->len);
-    return dot && ia_jose_header_valid(p->text, (size_t)(dot - p->text));
+    const char *dot = memchr(text, '.', len);
+    return dot && ia_jose_header_valid(text, (size_t)(dot - text));
+}
+
+/* Characters that are copied along with a token, but are no part of it. */
+static bool is_wrapping(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '"' || c == '\'';
+}
+
+/* Is it a token with blanks or quotes around it, and perhaps `Bearer ` inside them?  Two texts for one token are not
+ * accepted, but the mistake is named. */
+static bool is_wrapped_token(const struct ia_presented *p)
+{
+    size_t from = 0, to = p->len;
+    while (from < to && is_wrapping(p->text[from]))
+        from++;
+    while (to > from && is_wrapping(p->text[to - 1]))
+        to--;
+    if (to - from == p->len)
+        return false;
+    struct ia_presented inside;
+    ia_presented_init(&inside, p->text + from, to - from);
+    return has_jose_header(inside.text, inside.len);
 }
 
 /* RFC 6750 section 2.1: b64token, which no password with other characters can be. */
@@ -93,10 +83,10 @@ static bool is_opaque_token(const struct ia_presented *p)
 static void classify_other(struct ia_presented *p)
 {
     size_t dots = count_dots(p);
-    bool jose = has_jose_header(p);
+    bool jose = has_jose_header(p->text, p->len), wrapped = !jose && is_wrapped_token(p);
     if (jose && (dots == JWS_DOTS || dots == JWE_DOTS))
         p->kind = IA_PRESENTED_TOKEN;
-    else if (jose || p->has_scheme || is_opaque_token(p))
+    else if (jose || wrapped || p->has_scheme || is_opaque_token(p))
         p->kind = IA_PRESENTED_UNUSABLE;
     if (jose && dots == JWS_DOTS)
         return; /* the header says what is wrong */
@@ -104,6 +94,8 @@ static void classify_other(struct ia_presented *p)
     if (jose && dots == JWE_DOTS)
         (void)ia_refusal_set(p->detail, p->reason,
                              "an encrypted token (JWE, five parts); a signed one is needed (JWS)");
+    else if (wrapped)
+        (void)ia_refusal_set(p->detail, p->reason, WRAPPED);
     else if (jose)
         (void)ia_refusal_set(p->detail, p->reason, "%zu parts, a signed token (JWS) has three", dots + 1);
     else if (p->kind == IA_PRESENTED_UNUSABLE)
@@ -119,10 +111,13 @@ void ia_presented_parse(struct ia_presented *presented)
         return;
     presented->parsed = true;
     presented->reason = ia_jws_open(presented->text, presented->len, &presented->jws, presented->detail);
-    if (presented->reason == IA_R_NONE)
-        presented->kind = IA_PRESENTED_TOKEN;
-    else
+    if (presented->reason != IA_R_NONE) {
         classify_other(presented);
+        return;
+    }
+    presented->kind = IA_PRESENTED_TOKEN;
+    if (is_wrapping(presented->text[presented->len - 1])) /* its signature would not decode */
+        presented->reason = ia_refusal_set(presented->detail, IA_R_TOKEN_MALFORMED, WRAPPED);
 }
 
 void ia_presented_clear(struct ia_presented *presented)

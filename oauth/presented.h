@@ -20,7 +20,7 @@ enum ia_presented_kind {
 
 struct ia_presented {
     enum ia_presented_kind kind;
-    const char *text; /* borrowed; without blanks, quotes and `Bearer ` around it */
+    const char *text; /* borrowed; behind `Bearer ` */
     size_t len;
     bool has_scheme;       /* `Bearer ` came before it */
     bool parsed;           /* the members below are valid */
@@ -31,8 +31,7 @@ struct ia_presented {
     uint8_t sha256[IA_SHA256_LEN]; /* of text */
 };
 
-/* Begin with text[0..len), which must outlive *out.  What people copy along with a token (blanks, line ends, a pair of
- * quotes, `Bearer `) is not part of it. */
+/* Begin with text[0..len), which must outlive *out.  `Bearer ` before a token, as in HTTP, is not part of it. */
 void ia_presented_init(struct ia_presented *out, const char *text, size_t len);
 
 /* Classify it and parse its header, unless that was done. */

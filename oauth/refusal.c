@@ -18,16 +18,16 @@ enum ia_reason ia_refusal_set(char detail[IA_DETAIL_MAX], enum ia_reason reason,
     return reason;
 }
 
-/* Bytes of the character at text[0..len): 0 where it is not well-formed, or a control character. */
-static size_t printable_len(const char *text, size_t len)
+/* Bytes of the character at text[0..len), 1 where it is not well-formed; *printable: it may be shown. */
+static size_t character_len(const char *text, size_t len, bool *printable)
 {
     const unsigned char *p = (const unsigned char *)text;
-    if (p[0] < 0x20 || p[0] == 0x7F || (len > 1 && p[0] == 0xC2 && p[1] < 0xA0))
-        return 0;
-    for (size_t n = 1; n <= 4 && n <= len; n++)
-        if (ia_utf8_valid(text, n))
-            return n;
-    return 0;
+    size_t n = 1;
+    while (n < 4 && n < len && !ia_utf8_valid(text, n))
+        n++;
+    bool valid = ia_utf8_valid(text, n);
+    *printable = valid && p[0] >= 0x20 && p[0] != 0x7F && (p[0] != 0xC2 || p[1] >= 0xA0);
+    return valid ? n : 1;
 }
 
 void ia_claimed_add(char claimed[IA_CLAIMED_MAX], const char *text, size_t len)
@@ -38,14 +38,15 @@ void ia_claimed_add(char claimed[IA_CLAIMED_MAX], const char *text, size_t len)
     if (used && used < room)
         claimed[used++] = ' ';
     for (size_t i = 0; i < len;) {
-        size_t n = printable_len(text + i, len - i);
-        if (used + (n ? n : 1) > room) {
+        bool printable;
+        size_t n = character_len(text + i, len - i, &printable), shown = printable ? n : 1;
+        if (used + shown > room) {
             memcpy(claimed + used, ELLIPSIS, sizeof ELLIPSIS);
             return;
         }
-        memcpy(claimed + used, n ? text + i : "?", n ? n : 1);
-        used += n ? n : 1;
-        i += n ? n : 1;
+        memcpy(claimed + used, printable ? text + i : "?", shown);
+        used += shown;
+        i += n;
     }
     claimed[used] = '\0';
 }

@@ -3,6 +3,7 @@
 
 #include "common/hash.h"
 #include "plugin/broker_state.h"
+#include "plugin/client_rights.h"
 #include "plugin/http_api.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/report.h"
@@ -157,7 +158,7 @@ static bool check_connected(struct ia_core *core, struct ia_client *client, cons
 {
     if (client->kind == IA_CLIENT_UNAUTHENTICATED)
         return false;
-    ia_acl_resolve(core, client);
+    ia_client_rights_resolve(core, client);
     if (client->disconnect_reason != IA_R_NONE)
         return check_marked(core, client, access);
     struct ia_last_topic *last = last_topic(client, access->action);
@@ -169,14 +170,6 @@ static bool check_connected(struct ia_core *core, struct ia_client *client, cons
     }
     report_denial(core, client, access);
     return false;
-}
-
-bool ia_acl_keeps_shared(struct ia_core *core, struct ia_client *client)
-{
-    if (!client->check.shared)
-        return true;
-    ia_acl_resolve(core, client);
-    return ia_shared_still_readable(core, client);
 }
 
 /* This plugin has not authenticated the client, and no session of it has ended: it is connected by

@@ -17,14 +17,7 @@ void ia_acl_state_free(struct ia_acl_state *state);
 
 int ia_on_acl_check(int event, void *event_data, void *userdata);
 
-/* May this live client still read what its shared subscriptions bring?  Mosquitto deals the messages of a shared
- * subscription in turn, and what one member may not read is lost for all. */
-bool ia_acl_keeps_shared(struct ia_core *core, struct ia_client *client);
-
 /* ---- acl_offline.c: clients that are not connected */
-
-/* Resolve the client's rights in the present snapshot, unless they are. */
-void ia_acl_resolve(const struct ia_core *core, struct ia_client *client);
 
 /* Has the client lost its right to be connected for good?  Then nothing is kept for it.  A certificate that was revoked
  * or deleted is not the end of its device, which may come back with another one (rotation). */

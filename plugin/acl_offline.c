@@ -3,26 +3,12 @@
 
 #include "common/principal.h"
 #include "plugin/admit.h"
+#include "plugin/client_rights.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/registration_wait.h"
 #include "plugin/revalidate.h"
 
 #include <string.h>
-
-void ia_acl_resolve(const struct ia_core *core, struct ia_client *client)
-{
-    struct ia_client_check *check = &client->check;
-    if (check->rights.generation == core->snapshot->generation)
-        return;
-    const struct ia_rights_holder who = {
-        .ca = client->ca_id ? ia_ca_settings_find(core->snapshot->ca_settings, client->ca_id) : NULL,
-        .device = client->device,
-        .token = client->token,
-        .client_id = client->client_id,
-    };
-    ia_rights_resolve(&check->rights, core->snapshot, &who);
-    check->published.known = check->received.known = false; /* decided by the former roles */
-}
 
 bool ia_acl_is_final(const struct ia_client *client)
 {
@@ -71,7 +57,7 @@ static bool check_record(void *ctx, struct ia_device *device)
 
 static bool check_app_rights(const struct ia_core *core, struct ia_client *client, const struct ia_access *access)
 {
-    ia_acl_resolve(core, client);
+    ia_client_rights_resolve(core, client);
     return ia_rights_check(&client->check.rights, core->snapshot, access, NULL) == IA_ALLOW;
 }
 
@@ -151,7 +137,8 @@ bool ia_acl_check_by_name(struct ia_core *core, const struct mosquitto *context,
 }
 
 /* Without a device or app of that name the client is a password user: it meets what it would meet without this plugin.
- * A device that was evicted from a full cache cannot be told from one, so it keeps what it was promised. */
+ * A device that was evicted from a full cache cannot be distinguished from one, so it
+ * keeps what it was promised. */
 bool ia_acl_is_deferred_by_name(struct ia_core *core, const struct mosquitto *context)
 {
     const char *username = mosquitto_client_username(context);

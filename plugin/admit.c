@@ -2,10 +2,10 @@
 #include "plugin/admit.h"
 
 #include "plugin/broker_state.h"
+#include "plugin/database_state.h"
 #include "plugin/key_requests.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/registration_wait.h"
-#include "plugin/replies.h"
 #include "plugin/tls_gate.h"
 
 #include "common/principal.h"
@@ -246,7 +246,7 @@ void ia_login_init(struct ia_login *login, struct ia_core *core, struct mosquitt
     a->snapshot = core->snapshot;
     a->now = ia_wall_s();
     a->without_ticks = !ia_broker_has_ticks(core);
-    a->stale = ia_replies_is_stale(core, a->now);
+    a->stale = ia_database_is_stale(core, a->now);
     a->client_id = mosquitto_client_id(client);
     a->info = &login->info;
     a->tokens = core->tokens;

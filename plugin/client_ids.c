@@ -102,23 +102,16 @@ bool ia_clients_is_released(const struct ia_clients *clients, const char *client
     return false;
 }
 
+void ia_clients_note_release(struct ia_clients *clients, const char *client_id)
+{
+    if (!ia_clients_is_released(clients, client_id))
+        clients->released[clients->next_released++ % IA_RELEASED_IDS_MAX] = released_hash(client_id);
+}
+
 void ia_clients_clear_release(struct ia_clients *clients, const char *client_id)
 {
     uint64_t hash = clients->next_released ? released_hash(client_id) : 0;
     for (size_t i = 0; hash && i < IA_RELEASED_IDS_MAX; i++)
         if (clients->released[i] == hash)
             clients->released[i] = 0;
-}
-
-bool ia_clients_release_client_id(struct ia_clients *clients, const char *client_id)
-{
-    struct ia_client *owner = ia_client_owner(clients, client_id);
-    if (owner && owner->live)
-        return false;
-    while ((owner = ia_client_newest(clients, client_id)) != NULL)
-        ia_client_drop(clients, owner);
-    ia_kept_forget_client_id(clients->kept, client_id);
-    if (!ia_clients_is_released(clients, client_id))
-        clients->released[clients->next_released++ % IA_RELEASED_IDS_MAX] = released_hash(client_id);
-    return true;
 }

@@ -259,13 +259,13 @@ void ia_client_accept(struct ia_clients *clients, struct ia_client *client)
     ia_clients_clear_release(clients, client->client_id);
 }
 
-/* Of a client that was left to other plugins it is remembered that its client id may be taken; of other kinds than
- * devices and apps nothing else is kept. */
+/* Of a client that was left to other plugins only that is remembered, for its delayed will, its queue and its client id;
+ * of one that was not authenticated, nothing. */
 static void end_client(struct ia_clients *clients, struct ia_client *client)
 {
     size_t *n = NULL;
     const char *client_id = client->kind == IA_CLIENT_DEFERRED ? mosquitto_client_id(client->context) : NULL;
-    if (client_id && client->keep == IA_KEEP_YES)
+    if (client_id && client->keep != IA_KEEP_NO)
         (void)ia_kept_add(clients->kept, client->context, client_id, NULL);
     if (client->keep == IA_KEEP_NO || !client->client_id) {
         client->pending_free = true;
@@ -302,6 +302,18 @@ void ia_client_forget_ended(struct ia_clients *clients, const struct mosquitto *
     if (client && !client->live)
         client_remove(clients, client);
     ia_kept_forget_context(clients->kept, context);
+}
+
+bool ia_clients_release_client_id(struct ia_clients *clients, const char *client_id)
+{
+    struct ia_client *owner = ia_client_owner(clients, client_id);
+    if (owner && owner->live)
+        return false;
+    while ((owner = ia_client_newest(clients, client_id)) != NULL)
+        ia_client_drop(clients, owner);
+    ia_kept_forget_client_id(clients->kept, client_id);
+    ia_clients_note_release(clients, client_id);
+    return true;
 }
 
 /* ---- what changes of a client */

@@ -68,7 +68,7 @@ static enum ia_rc parse_others(const struct option *option, const char *value, v
     return parse_word(option, value, "defer", "deny", field, err);
 }
 
-static enum ia_rc parse_http_api(const struct option *option, const char *value, void *field, struct ia_err *err)
+static enum ia_rc parse_http(const struct option *option, const char *value, void *field, struct ia_err *err)
 {
     return parse_word(option, value, "loopback", "deny", field, err);
 }
@@ -135,12 +135,14 @@ static const struct option table[] = {
     {"auth_wait_ms", parse_number, FIELD(auth_wait_ms), "500", 0, 10000},
     {"device_cache_size", parse_number, FIELD(device_cache_size), "1000000", 1, 100000000},
     {"stale_max_s", parse_number, FIELD(stale_max_s), "86400", 0, 315360000},
+    {"resync_s", parse_number, FIELD(worker.resync_s), "3600", 1, 86400},
     {"tls_gate", parse_gate, 0, "on", 0, 0},
     {"max_chain_bytes", parse_number, FIELD(max_chain_bytes), "16384", 16384, 65536},
     {"other_clients", parse_others, FIELD(defer_others), "deny", 0, 0},
-    {"http_api", parse_http_api, FIELD(http_api_loopback), "deny", 0, 0},
+    {"http_api", parse_http, FIELD(http_api_loopback), "deny", 0, 0},
     {"jwks_ca_file", parse_file, FIELD(worker.jwks_ca_file), NULL, 0, 0},
     {"insecure_http_jwks", parse_switch, FIELD(worker.insecure_http_jwks), "off", 0, 0},
+    {"insecure_db_conninfo", parse_switch, FIELD(worker.insecure_db_conninfo), "off", 0, 0},
     {"jwks_stale_max_s", parse_number, FIELD(worker.jwks_stale_max_s), "604800", 0, 315360000},
     {"state_dir", parse_text, FIELD(worker.state_dir), NULL, 0, 0},
     {"event_prefix", parse_topic, FIELD(event_prefix), "$iot-auth/events", 0, 0},

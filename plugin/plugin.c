@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: ISC
 /* The plugin's entry points, and the callbacks that only keep house. */
+#include "jitr/registration.h"
 #include "plugin/acl_check.h"
 #include "plugin/broker_state.h"
 #include "plugin/core.h"
+#include "plugin/database_state.h"
 #include "plugin/event_limits.h"
 #include "plugin/key_requests.h"
 #include "plugin/login.h"
@@ -185,12 +187,13 @@ static enum ia_rc make_parts(struct ia_core *core, struct ia_err *err)
     core->database = ia_database_state_new();
     core->resync = ia_resync_new();
     core->scan = ia_session_scan_new();
-    core->registration = ia_registration_wait_new();
+    core->registrations = ia_registrations_new();
+    core->wait = ia_registration_wait_new();
     core->key_requests = ia_key_requests_new();
     core->event_limits = ia_event_limits_new();
     core->acl = ia_acl_state_new();
     if (!core->devices || !core->clients || !core->broker || !core->database || !core->resync || !core->scan ||
-        !core->registration || !core->key_requests || !core->event_limits || !core->acl)
+        !core->registrations || !core->wait || !core->key_requests || !core->event_limits || !core->acl)
         return ia_nomem(err);
     return ia_token_cache_new(TOKENS_CACHED, &core->tokens, err);
 }
@@ -204,7 +207,8 @@ static void free_parts(struct ia_core *core)
     ia_acl_state_free(core->acl);
     ia_event_limits_free(core->event_limits);
     ia_key_requests_free(core->key_requests);
-    ia_registration_wait_free(core->registration);
+    ia_registration_wait_free(core->wait);
+    ia_registrations_free(core->registrations);
     ia_session_scan_free(core->scan);
     ia_resync_free(core->resync);
     ia_database_state_free(core->database);

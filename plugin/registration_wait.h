@@ -30,9 +30,6 @@ struct ia_unregistered_device {
 enum ia_reason ia_registration_obtain(struct ia_core *core, const struct ia_unregistered_device *who,
                                       struct ia_device **device, char *detail, size_t detail_size);
 
-/* The registry has answered. */
-void ia_registration_answered(struct ia_core *core, const struct ia_device_answer *answer, const char *detail);
-
 /* Look a device up by its id, for the next question about it.  A few a second: one subscription can ask for the
  * publishers of ten thousand retained messages. */
 void ia_registration_ask_by_name(struct ia_core *core, const char *device_id);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: ISC
 #include "plugin/replies.h"
 
+#include "jitr/registration.h"
+#include "plugin/database_state.h"
 #include "plugin/mosquitto_compat.h"
-#include "plugin/registration_wait.h"
 #include "plugin/report.h"
 #include "plugin/resync.h"
 #include "plugin/revalidate.h"
@@ -12,43 +13,13 @@
 
 #define APPLY_US 5000 /* of one callback: the live sessions wait meanwhile */
 
-struct ia_database_state {
-    bool up;
-    int64_t contact_s; /* wall clock of the last answer, 0: none yet */
-};
-
-struct ia_database_state *ia_database_state_new(void)
-{
-    return calloc(1, sizeof(struct ia_database_state));
-}
-
-void ia_database_state_free(struct ia_database_state *state)
-{
-    free(state);
-}
-
-bool ia_replies_database_up(const struct ia_core *core)
-{
-    return core->database->up;
-}
-
-int64_t ia_replies_database_age_s(const struct ia_core *core, int64_t now)
-{
-    return core->database->contact_s ? now - core->database->contact_s : -1;
-}
-
-bool ia_replies_is_stale(const struct ia_core *core, int64_t now)
-{
-    const struct ia_database_state *state = core->database;
-    return core->options.stale_max_s && !state->up && now - state->contact_s > core->options.stale_max_s;
-}
-
 /* ---- answers */
 
 static void apply_answer(struct ia_core *core, struct ia_reply *reply)
 {
     struct ia_device_answer *answer = &reply->answer;
-    ia_registration_answered(core, answer, reply->text);
+    ia_registration_answer(core->registrations, answer->fingerprint, answer->registering, answer->reason, reply->text,
+                           ia_monotonic_us());
     if (!answer->device)
         return;
     if (answer->registered)
@@ -179,13 +150,6 @@ static int mosquitto_log_level(enum ia_log_level level)
     return MOSQ_LOG_ERR;
 }
 
-static void note_database(struct ia_core *core, bool up)
-{
-    core->database->up = up;
-    if (up)
-        core->database->contact_s = ia_wall_s();
-}
-
 static void apply_reply(struct ia_core *core, struct ia_reply *reply)
 {
     switch (reply->kind) {
@@ -208,10 +172,10 @@ static void apply_reply(struct ia_core *core, struct ia_reply *reply)
         ia_resync_end(core);
         break;
     case IA_REPLY_STATE:
-        note_database(core, reply->connected);
+        ia_database_report_state(core, reply->connected);
         break;
     case IA_REPLY_CONTACT:
-        core->database->contact_s = ia_wall_s();
+        ia_database_report_contact(core);
         break;
     case IA_REPLY_LOG:
         ia_log(mosquitto_log_level(reply->level), "%s", reply->text);

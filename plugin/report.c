@@ -3,10 +3,10 @@
 
 #include "common/json_out.h"
 #include "common/rfc3339.h"
+#include "plugin/database_state.h"
 #include "plugin/event_limits.h"
 #include "plugin/http_api.h"
 #include "plugin/mosquitto_compat.h"
-#include "plugin/replies.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -152,7 +152,7 @@ void ia_report_publish(const struct ia_core *core, const char *kind, const char 
 {
     char topic[512];
     (void)snprintf(topic, sizeof topic, "%s/%s", core->options.event_prefix, kind);
-    /* An event that cannot be published for lack of memory is still a row. */
+    /* An event that cannot be published because memory ran out is still a row. */
     (void)mosquitto_broker_publish_copy(NULL, topic, (int)strlen(json), json, 0, false, NULL);
 }
 
@@ -226,9 +226,10 @@ void ia_report_refused(struct ia_core *core, struct ia_audit_entry *entry, enum 
         write_event(core, entry->app ? "app/refused" : "device/refused", entry, reason);
 }
 
-void ia_report_ended(struct ia_core *core, const struct ia_client *session, enum ia_reason reason)
+void ia_report_ended(struct ia_core *core, const struct ia_client *session, const char *client_id,
+                     enum ia_reason reason)
 {
-    struct ia_audit_entry a = {.client_id = session->client_id,
+    struct ia_audit_entry a = {.client_id = client_id,
                                .address = session->address,
                                .principal = ia_client_username(session),
                                .app = session->kind == IA_CLIENT_APP};
@@ -301,7 +302,7 @@ static void each_gauge(const struct ia_core *core, ia_counter_fn *fn, void *ctx)
     fn(ctx, "cache/token_hits", (int64_t)tokens.hits);
     fn(ctx, "cache/token_misses", (int64_t)tokens.misses);
     fn(ctx, "snapshot/generation", core->snapshot ? (int64_t)core->snapshot->generation : 0);
-    fn(ctx, "snapshot/age_s", ia_replies_database_age_s(core, ia_wall_s()));
+    fn(ctx, "snapshot/age_s", ia_database_age_s(core, ia_wall_s()));
 }
 
 void ia_report_counters(struct ia_core *core)

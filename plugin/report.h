@@ -25,8 +25,9 @@ void ia_report_accepted(struct ia_core *core, const struct ia_audit_entry *entry
  * limited for unregistered ones. */
 void ia_report_refused(struct ia_core *core, struct ia_audit_entry *entry, enum ia_reason reason);
 
-/* A live session was ended by us. */
-void ia_report_ended(struct ia_core *core, const struct ia_client *session, enum ia_reason reason);
+/* A live session was ended by us.  `client_id` as it was: Mosquitto may have freed its own copy. */
+void ia_report_ended(struct ia_core *core, const struct ia_client *client, const char *client_id,
+                     enum ia_reason reason);
 
 /* A device was registered just now. */
 void ia_report_registered(struct ia_core *core, const struct ia_device *device);

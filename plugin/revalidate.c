@@ -2,11 +2,12 @@
 #include "plugin/revalidate.h"
 
 #include "access/admission.h"
-#include "plugin/acl_check.h"
+#include "plugin/client_rights.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/report.h"
 #include "x509/validity.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define RETRY_US 1000000 /* a disconnect that failed is tried again */
@@ -64,7 +65,7 @@ void ia_revalidate(struct ia_core *core, struct ia_client *client)
     ia_client_set_validated(client, core->snapshot->generation);
     struct ia_admission a = session_facts(core, client, IA_ADMIT_LIVE, ia_wall_s());
     enum ia_reason reason = ia_admission_decide(&a);
-    if (reason == IA_R_NONE && !ia_acl_keeps_shared(core, client))
+    if (reason == IA_R_NONE && !ia_client_rights_cover_shared(core, client))
         reason = IA_R_RIGHTS_CHANGED;
     if (reason == IA_R_NONE)
         ia_client_set_expiry(client, ia_revalidate_expiry(client, a.token_expires_at));
@@ -136,14 +137,16 @@ static bool try_disconnect(const struct ia_client *client)
 static void disconnect_client(struct ia_core *core, struct ia_client *client)
 {
     bool ended = false, tried = has_its_client_id(core, client);
+    char client_id[IA_VALUE_MAX + 1] = "";
     if (tried) {
+        (void)snprintf(client_id, sizeof client_id, "%s", live_client_id(client));
         core->scan->under_way = client;
         ended = try_disconnect(client); /* its DISCONNECT comes from within */
         core->scan->under_way = NULL;
     }
     ia_client_set_cannot_disconnect(client, !ended);
     if (ended) {
-        ia_report_ended(core, client, client->disconnect_reason);
+        ia_report_ended(core, client, client_id, client->disconnect_reason);
         return;
     }
     core->scan->retry_at_us = ia_monotonic_us() + RETRY_US;

@@ -77,10 +77,6 @@ static bool text_element(struct ia_pg_value v, size_t *at, struct ia_arena *aren
         return false;
     int32_t len = (int32_t)get4(v.bytes + *at);
     *at += 4;
-    if (len == -1) {
-        *out = "";
-        return true;
-    }
     if (len < 0 || (size_t)len > v.len - *at || memchr(v.bytes + *at, 0, (size_t)len))
         return false;
     char *text = ia_arena_alloc(arena, (size_t)len + 1);
@@ -142,8 +138,7 @@ void ia_pg_put_time_us(uint8_t out[8], int64_t at_us)
 }
 
 /* The header of an array of n elements, with room for `payload` bytes behind it.  Returns where they go, or NULL. */
-static uint8_t *array_begin(struct ia_arena *arena, enum ia_pg_type type, size_t n, size_t payload,
-                            struct ia_pg_value *out)
+static uint8_t *array_begin(struct ia_arena *arena, uint32_t type, size_t n, size_t payload, struct ia_pg_value *out)
 {
     if (n > IA_PG_ARRAY_MAX || payload > INT_MAX - ARRAY_HEADER)
         return NULL;
@@ -159,21 +154,31 @@ static uint8_t *array_begin(struct ia_arena *arena, enum ia_pg_type type, size_t
     return bytes + ARRAY_HEADER;
 }
 
-struct ia_pg_value ia_pg_text_array(struct ia_arena *arena, const char *const *items, size_t n)
+struct ia_pg_value ia_pg_value_array(struct ia_arena *arena, uint32_t element_type, const struct ia_pg_value *items,
+                                     size_t n)
 {
     struct ia_pg_value out = {0};
     size_t payload = 0;
     for (size_t i = 0; i < n; i++)
-        payload += 4 + (items[i] ? strlen(items[i]) : 0);
-    uint8_t *at = array_begin(arena, IA_PG_TEXT, n, payload, &out);
+        payload += 4 + items[i].len;
+    uint8_t *at = array_begin(arena, element_type, n, payload, &out);
     for (size_t i = 0; at && i < n; i++) {
-        size_t len = items[i] ? strlen(items[i]) : 0;
-        ia_pg_put_int4(at, items[i] ? (int32_t)len : -1);
-        if (len)
-            memcpy(at + 4, items[i], len);
-        at += 4 + len;
+        ia_pg_put_int4(at, items[i].bytes ? (int32_t)items[i].len : -1);
+        if (items[i].len)
+            memcpy(at + 4, items[i].bytes, items[i].len);
+        at += 4 + items[i].len;
     }
     return out;
+}
+
+struct ia_pg_value ia_pg_text_array(struct ia_arena *arena, const char *const *items, size_t n)
+{
+    struct ia_pg_value *values = ia_arena_array(arena, n, sizeof *values);
+    if (!values)
+        return (struct ia_pg_value){0};
+    for (size_t i = 0; i < n; i++)
+        values[i] = (struct ia_pg_value){.bytes = (const uint8_t *)items[i], .len = items[i] ? strlen(items[i]) : 0};
+    return ia_pg_value_array(arena, IA_PG_TEXT, values, n);
 }
 
 static struct ia_pg_value array_of_8(struct ia_arena *arena, enum ia_pg_type type, const int64_t *items, size_t n,

@@ -18,6 +18,7 @@ enum ia_pg_type {
     IA_PG_INT2 = 21,
     IA_PG_INT4 = 23,
     IA_PG_TEXT = 25,
+    IA_PG_BYTEA_ARRAY = 1001,
     IA_PG_TEXT_ARRAY = 1009,
     IA_PG_INT8_ARRAY = 1016,
     IA_PG_TIMESTAMPTZ = 1184,
@@ -39,8 +40,7 @@ bool ia_pg_bool(struct ia_pg_value v, bool *out);
  * clamped to 1 so that they stay in the past. */
 bool ia_pg_time_s(struct ia_pg_value v, int64_t *out);
 
-/* One-dimensional text[]: the elements copied into the arena, NUL-terminated; NULL elements become "", which is no
- * valid value anywhere.  *nomem distinguishes out of memory from malformed. */
+/* One-dimensional text[] without NULL elements: the elements copied into the arena, NUL-terminated.  *nomem distinguishes out of memory from malformed. */
 bool ia_pg_texts(struct ia_pg_value v, struct ia_arena *arena, struct ia_texts *out, bool *nomem);
 
 /* Encoders for parameters. */
@@ -53,5 +53,7 @@ void ia_pg_put_time_us(uint8_t out[8], int64_t at_us);
 /* Arrays of n elements in the arena; .bytes NULL: out of memory, or too big.  Texts may be NULL.  In the int8 array a
  * `null_zero` 0 becomes NULL. */
 struct ia_pg_value ia_pg_text_array(struct ia_arena *arena, const char *const *items, size_t n);
+struct ia_pg_value ia_pg_value_array(struct ia_arena *arena, uint32_t element_type, const struct ia_pg_value *items,
+                                     size_t n); /* items as they came over the wire; .bytes NULL: NULL */
 struct ia_pg_value ia_pg_int8_array(struct ia_arena *arena, const int64_t *items, size_t n, bool null_zero);
 struct ia_pg_value ia_pg_time_us_array(struct ia_arena *arena, const int64_t *items, size_t n);

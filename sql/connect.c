@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 /* Setting up a connection: the hosts in turn; on each, session settings, 'is it a primary', LISTEN, schema
- * version, prepared statements, in two round trips behind the log-in. */
+ * version, prepared statements, in three round trips behind the log-in. */
 #include "sql/pg_error.h"
 #include "sql/private.h"
 
@@ -82,7 +82,7 @@ static enum ia_rc login_step(struct ia_db *db, PostgresPollingStatusType *state,
 
 static enum ia_rc login_host(struct ia_db *db, size_t host, int64_t deadline_ms, struct ia_host_attempt *a)
 {
-    const char *keywords[IA_CONN_OPTIONS + 4], *values[IA_CONN_OPTIONS + 4];
+    const char *keywords[IA_CONN_PARAMS], *values[IA_CONN_PARAMS];
     ia_conninfo_params(&db->info, host, keywords, values);
     db->conn = PQconnectStartParams(keywords, values, 0);
     if (!db->conn)
@@ -113,8 +113,17 @@ static bool read_bool(const PGresult *result, int column)
     return PQntuples(result) == 1 && ia_pg_bool(v, &value) && value;
 }
 
+/* Does the server work on our statements in another session than the one that it named when it let us in? */
+static bool is_pooled(const struct ia_db *db, const PGresult *result)
+{
+    struct ia_pg_value v = {(const uint8_t *)PQgetvalue(result, 0, 1), (size_t)PQgetlength(result, 0, 1)};
+    int64_t pid;
+    return ia_pg_int(v, &pid) && pid != PQbackendPID(db->conn);
+}
+
 /* The settings of the session; time-outs only where neither the user nor the role has some.  jit: compiling a statement
- * takes longer than running ours.  Registration is written for READ COMMITTED, whatever the database's default is. */
+ * takes longer than running ours.  Registration is written for READ COMMITTED, whatever the database's default is, and the functions of the schema for
+ * standard strings. */
 static enum ia_rc send_settings(struct ia_db *db, struct ia_err *err)
 {
     char statement_ms[16], lock_ms[16];
@@ -125,7 +134,8 @@ static enum ia_rc send_settings(struct ia_db *db, struct ia_err *err)
     bool sent =
         send_sql(db, "SELECT pg_catalog.set_config('search_path', 'pg_catalog', false)", 0, NULL) &&
         send_sql(db,
-                 "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on', "
+                 "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on', pg_backend_pid(), "
+                 "set_config('standard_conforming_strings', 'on', false), "
                  "set_config('jit', 'off', false), "
                  "set_config('default_transaction_isolation', 'read committed', false), "
                  "set_config('statement_timeout', CASE current_setting('statement_timeout') WHEN '0' THEN $1::text "
@@ -149,6 +159,7 @@ static enum ia_rc set_up_session(struct ia_db *db, int64_t deadline_ms, bool *re
         rc = ia_db_next_result(db, deadline_ms, "session settings", &result, err);
     if (rc == IA_OK) {
         *read_only = read_bool(result, 0);
+        db->pooled = is_pooled(db, result);
         rc = ia_db_pipeline_end(db, deadline_ms, err);
     }
     PQclear(result);
@@ -173,30 +184,51 @@ static enum ia_rc check_version(struct ia_db *db, int64_t deadline_ms, struct ia
         db->peer, (int)version, IA_DB_SCHEMA_VERSION);
 }
 
-/* LISTEN is committed by the sync, before anything is read. */
-static enum ia_rc send_preparations(struct ia_db *db, struct ia_err *err)
+/* LISTEN is committed by the sync, before anything is read.  A pooler may give us a session that another broker has
+ * prepared the statements in. */
+static bool send_listen(struct ia_db *db)
 {
-    bool sent = send_sql(db, "LISTEN iot_auth", 0, NULL) &&
-                send_sql(db, "SELECT coalesce(max(version), 0)::bigint FROM iot_auth.schema_version", 0, NULL);
-    for (size_t i = 0; sent && i < IA_STATEMENTS; i++) {
-        const struct ia_statement_text *s = &ia_statements[i];
-        sent = PQsendPrepare(db->conn, s->name, s->sql, s->n_params, s->types);
-    }
-    return sent && PQpipelineSync(db->conn) ? IA_OK : ia_db_lost(db, err);
+    return (!db->pooled || send_sql(db, "DEALLOCATE ALL", 0, NULL)) && send_sql(db, "LISTEN iot_auth", 0, NULL) &&
+           send_sql(db, "SELECT coalesce(max(version), 0)::bigint FROM iot_auth.schema_version", 0, NULL) &&
+           PQpipelineSync(db->conn);
 }
 
-static enum ia_rc prepare_statements(struct ia_db *db, int64_t deadline_ms, struct ia_err *err)
+static enum ia_rc listen_to_changes(struct ia_db *db, int64_t deadline_ms, struct ia_err *err)
 {
     enum ia_rc rc = ia_db_pipeline_begin(db, err);
     if (rc == IA_OK)
-        rc = send_preparations(db, err);
+        rc = send_listen(db) ? IA_OK : ia_db_lost(db, err);
+    if (rc == IA_OK && db->pooled)
+        rc = ia_db_skip_result(db, deadline_ms, "DEALLOCATE", err);
     if (rc == IA_OK)
         rc = ia_db_skip_result(db, deadline_ms, "LISTEN", err);
     if (rc == IA_OK)
         rc = check_version(db, deadline_ms, err);
+    return rc == IA_OK ? ia_db_pipeline_end(db, deadline_ms, err) : rc;
+}
+
+static bool send_preparations(struct ia_db *db)
+{
+    bool sent = true;
+    for (size_t i = 0; sent && i < IA_STATEMENTS; i++) {
+        const struct ia_statement_text *s = &ia_statements[i];
+        sent = PQsendPrepare(db->conn, s->name, s->sql, s->n_params, s->types);
+    }
+    return sent && PQpipelineSync(db->conn);
+}
+
+/* A statement that cannot be prepared now (a table is locked), and those behind it, are prepared when they are first
+ * used.  A schema that is not ours is an error at once. */
+static enum ia_rc prepare_statements(struct ia_db *db, int64_t deadline_ms, struct ia_err *err)
+{
+    enum ia_rc rc = ia_db_pipeline_begin(db, err);
+    if (rc == IA_OK)
+        rc = send_preparations(db) ? IA_OK : ia_db_lost(db, err);
     for (size_t i = 0; rc == IA_OK && i < IA_STATEMENTS; i++)
         rc = ia_db_skip_result(db, deadline_ms, ia_statements[i].name, err);
-    return rc == IA_OK ? ia_db_pipeline_end(db, deadline_ms, err) : rc;
+    if (rc == IA_USAGE || !ia_db_connected(db))
+        return rc;
+    return ia_db_pipeline_end(db, deadline_ms, err);
 }
 
 static enum ia_rc set_up_host(struct ia_db *db, struct ia_host_attempt *a)
@@ -210,6 +242,8 @@ static enum ia_rc set_up_host(struct ia_db *db, struct ia_host_attempt *a)
                      db->peer);
     } else {
         if (rc == IA_OK)
+            rc = listen_to_changes(db, deadline, &a->err);
+        if (rc == IA_OK)
             rc = prepare_statements(db, deadline, &a->err);
         a->rank = rc == IA_USAGE ? IA_RANK_NEEDS_ADMIN : IA_RANK_TIMEOUT;
     }
@@ -221,7 +255,39 @@ static enum ia_rc set_up_host(struct ia_db *db, struct ia_host_attempt *a)
 static enum ia_rc try_host(struct ia_db *db, size_t host, struct ia_host_attempt *a)
 {
     enum ia_rc rc = login_host(db, host, ia_monotonic_ms() + db->query_timeout_ms, a);
+    db->host = host;
     return rc == IA_OK ? set_up_host(db, a) : rc;
+}
+
+/* On a connection of its own, which shares nothing with `db` but what it borrows. */
+static enum ia_rc notify_apart(struct ia_db *db, const char *payload, struct ia_err *err)
+{
+    struct ia_db apart = *db;
+    struct ia_host_attempt a = {0};
+    apart.conn = NULL;
+    apart.notification = NULL;
+    int64_t deadline = ia_monotonic_ms() + db->connect_timeout_ms;
+    enum ia_rc rc = login_host(&apart, db->host, deadline, &a);
+    db->woken |= apart.woken;
+    if (rc != IA_OK)
+        return ia_fail(err, rc, "%s", a.err.msg);
+    rc = send_sql(&apart, "SELECT pg_catalog.pg_notify('iot_auth', $1)", 1, &payload)
+             ? ia_db_skip_result(&apart, ia_monotonic_ms() + db->query_timeout_ms, "notify", err)
+             : ia_db_lost(&apart, err);
+    ia_db_disconnect(&apart);
+    db->woken |= apart.woken;
+    return rc;
+}
+
+enum ia_rc ia_db_send_nonce(struct ia_db *db, const char *nonce, struct ia_err *err)
+{
+    char payload[96];
+    (void)snprintf(payload, sizeof payload, "nonce\n%.64s", nonce);
+    if (db->conn && db->pooled)
+        return notify_apart(db, payload, err);
+    struct ia_params p = {0};
+    ia_params_text(&p, payload);
+    return ia_db_exec(db, IA_S_NOTIFY, &p, err);
 }
 
 enum ia_rc ia_db_connect(struct ia_db *db, struct ia_err *err)

@@ -2,6 +2,7 @@
 #include "sql/conninfo.h"
 
 #include "common/str.h"
+#include "sql/db_tls.h"
 
 #include <libpq-fe.h>
 #include <stdio.h>
@@ -224,7 +225,28 @@ static enum ia_rc check_words(const struct ia_conninfo *info, struct ia_err *err
     return ia_fail(err, IA_USAGE, "connection string: libpq refuses one of its values");
 }
 
-enum ia_rc ia_conninfo_parse(const char *text, const char *node, struct ia_conninfo *out, struct ia_err *err)
+/* Which hosts require verified TLS.  The host of a service file is not known here, so it counts as not local. */
+static enum ia_rc protect_hosts(struct ia_conninfo *info, const PQconninfoOption *given, bool insecure,
+                                struct ia_err *err)
+{
+    const char *mode = conninfo_value(info, "sslmode");
+    bool service = option_value(given, "service") != NULL;
+    info->verify_given = mode && strcmp(mode, "verify-full") == 0;
+    for (size_t i = 0; i < info->n_hosts; i++) {
+        struct ia_conn_host *host = &info->hosts[i];
+        bool unknown = service && !host->host && !host->hostaddr;
+        host->local = !unknown && ia_host_is_local(host->host, host->hostaddr);
+        host->verify = !host->local && !insecure;
+        if (host->verify && mode && !info->verify_given)
+            return ia_fail(err, IA_USAGE,
+                           "connection string: a database that is not local requires sslmode=verify-full "
+                           "(option insecure_db_conninfo on admits less)");
+    }
+    return IA_OK;
+}
+
+enum ia_rc ia_conninfo_parse(const char *text, const char *node, bool insecure, struct ia_conninfo *out,
+                             struct ia_err *err)
 {
     char *message = NULL;
     PQconninfoOption *given = PQconninfoParse(text, &message);
@@ -241,6 +263,8 @@ enum ia_rc ia_conninfo_parse(const char *text, const char *node, struct ia_conni
         rc = add_defaults(&info, node, err);
     if (rc == IA_OK)
         rc = take_hosts(&info, given, err);
+    if (rc == IA_OK)
+        rc = protect_hosts(&info, given, insecure, err);
     PQconninfoFree(given);
     if (rc != IA_OK) {
         ia_conninfo_clear(&info);
@@ -269,13 +293,18 @@ void ia_conninfo_clear(struct ia_conninfo *info)
 void ia_conninfo_params(const struct ia_conninfo *info, size_t host, const char **keywords, const char **values)
 {
     const struct ia_conn_host *h = &info->hosts[host];
-    const char *const own[3][2] = {{"host", h->host}, {"hostaddr", h->hostaddr}, {"port", h->port}};
+    /* GSSAPI's encryption would take the place of TLS, whose certificate is what is verified. */
+    const char *const own[5][2] = {{"host", h->host},
+                                   {"hostaddr", h->hostaddr},
+                                   {"port", h->port},
+                                   {"sslmode", h->verify ? "verify-full" : NULL},
+                                   {"gssencmode", h->verify ? "disable" : NULL}};
     size_t n = 0;
     for (; n < info->n; n++) {
         keywords[n] = info->keywords[n];
         values[n] = info->values[n];
     }
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 5; i++) {
         if (!own[i][1])
             continue;
         keywords[n] = own[i][0];

@@ -61,7 +61,8 @@ struct stream {
     struct ia_db *db;
     ia_device_batch_fn *fn;
     void *ctx;
-    bool begun, header_read, end;
+    bool header_read, end;
+    bool refused; /* by the server, with an answer that leaves the connection sound */
     size_t n_rows, n_messages;
     struct ia_arena arena;
     char *messages[IA_DEVICE_BATCH];
@@ -136,10 +137,9 @@ static enum ia_rc read_answers(struct stream *s, struct ia_err *err)
                                               PGRES_COMMAND_OK};
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
         enum ia_rc rc = ia_db_expect(s->db, "device stream", expected[i], err);
-        if (rc == IA_OK && expected[i] == PGRES_COPY_OUT) {
-            s->begun = true;
+        s->refused = rc != IA_OK && s->db->conn;
+        if (rc == IA_OK && expected[i] == PGRES_COPY_OUT)
             rc = read_messages(s, err);
-        }
         if (rc != IA_OK)
             return rc;
     }
@@ -159,7 +159,7 @@ enum ia_rc ia_db_device_part(struct ia_db *db, int part, ia_device_batch_fn *fn,
     s->fn = fn;
     s->ctx = ctx;
     enum ia_rc rc = PQsendQuery(db->conn, ia_device_parts[part]) ? read_answers(s, err) : ia_db_lost(db, err);
-    bool refused = rc == IA_UNAVAILABLE && db->conn && !s->begun; /* a table is locked: another time */
+    bool refused = s->refused && db->conn; /* a table is locked, or a row cannot be handed out */
     drop_batch(s);
     free(s);
     if (rc != IA_OK && !(refused && ia_db_expect_end(db, "device stream", NULL) == IA_OK))

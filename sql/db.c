@@ -10,38 +10,50 @@
 #define DEVICE_COLUMNS                                                                                                 \
     "fingerprint, device_id, device_status, certificate_status, certificate_ca_id, device_ca_id, tenant, not_after, "  \
     "attrs, roles"
+#define NO_FAULT                     "NULL::text AS fault" /* of a view that hands out no row that it cannot hand out whole */
+#define DEVICES_WHERE(condition)     "SELECT " DEVICE_COLUMNS ", " NO_FAULT " FROM iot_auth.broker_device WHERE " condition
+#define DEVICE_KEYS_WHERE(condition) "SELECT fingerprint, device_id FROM iot_auth.broker_device WHERE " condition
+#define IN_PAGE                      "fingerprint > $1 ORDER BY fingerprint LIMIT $2"
+
+/* A part of the configuration: all rows, the keys of all rows (whose columns the rows begin with), the rows of an array
+ * of keys. */
+#define PART(ALL, KEYS, BY_KEY, view, key, keys, columns, key_array)                                                   \
+    [ALL] = {view, "SELECT " columns " FROM iot_auth." view, 0, {0}},                                                  \
+    [KEYS] = {view "_keys", "SELECT " keys " FROM iot_auth." view, 0, {0}},                                            \
+    [BY_KEY] = {view "_by_key", "SELECT " columns " FROM iot_auth." view " WHERE " key " = ANY ($1)", 1, {key_array}}
 
 const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
-    [IA_S_CAS] = {"broker_ca",
-                  "SELECT ca_id, name, pem, status, auto_registration, device_id_template, client_id_templates, "
-                  "tenant, replaces, problem, roles FROM iot_auth.broker_ca",
-                  0,
-                  {0}},
-    [IA_S_CRLS] = {"broker_crl", "SELECT crl_id, ca_id, pem FROM iot_auth.broker_crl", 0, {0}},
-    [IA_S_ROLES] = {"broker_role", "SELECT role FROM iot_auth.broker_role", 0, {0}},
-    [IA_S_RULES] = {"broker_rule",
-                    "SELECT rule_id, role, effect, actions, topic_filter, max_qos, allow_retain, problem "
-                    "FROM iot_auth.broker_rule",
-                    0,
-                    {0}},
-    [IA_S_IPS] = {"broker_ip",
-                  "SELECT rule_id, effect, network, scope, scope_key, expires_at FROM iot_auth.broker_ip",
-                  0,
-                  {0}},
-    [IA_S_ISSUERS] = {"broker_issuer",
-                      "SELECT name, issuer, audience, algorithms, jwks, jwks_url, client_id_templates, app_id_claim, "
-                      "token_types, leeway_s, tenant, status, problem FROM iot_auth.broker_issuer",
-                      0,
-                      {0}},
-    [IA_S_SCOPES] = {"broker_scope", "SELECT issuer, scope, role FROM iot_auth.broker_scope", 0, {0}},
-    [IA_S_DEVICE_BY_FINGERPRINT] = {"device_by_fingerprint",
-                                    "SELECT " DEVICE_COLUMNS " FROM iot_auth.broker_device WHERE fingerprint = $1",
-                                    1,
-                                    {IA_PG_BYTEA}},
-    [IA_S_DEVICES_BY_ID] = {"devices_by_id",
-                            "SELECT " DEVICE_COLUMNS " FROM iot_auth.broker_device WHERE device_id = ANY ($1)",
-                            1,
-                            {IA_PG_TEXT_ARRAY}},
+    PART(IA_S_CAS, IA_S_CA_KEYS, IA_S_CAS_BY_KEY, "broker_ca", "ca_id", "ca_id, name",
+         "ca_id, name, pem, status, auto_registration, device_id_template, client_id_templates, tenant, replaces, "
+         "problem, roles, fault",
+         IA_PG_INT8_ARRAY),
+    PART(IA_S_CRLS, IA_S_CRL_KEYS, IA_S_CRLS_BY_KEY, "broker_crl", "crl_id", "crl_id, ca_id",
+         "crl_id, ca_id, pem, fault", IA_PG_INT8_ARRAY),
+    PART(IA_S_ROLES, IA_S_ROLE_KEYS, IA_S_ROLES_BY_KEY, "broker_role", "role", "role", "role, " NO_FAULT,
+         IA_PG_TEXT_ARRAY),
+    PART(IA_S_RULES, IA_S_RULE_KEYS, IA_S_RULES_BY_KEY, "broker_rule", "rule_id", "rule_id, role",
+         "rule_id, role, effect, actions, topic_filter, max_qos, allow_retain, problem, fault", IA_PG_INT8_ARRAY),
+    PART(IA_S_IPS, IA_S_IP_KEYS, IA_S_IPS_BY_KEY, "broker_ip", "rule_id", "rule_id, scope, scope_key",
+         "rule_id, scope, scope_key, effect, network, expires_at, fault", IA_PG_INT8_ARRAY),
+    PART(IA_S_ISSUERS, IA_S_ISSUER_KEYS, IA_S_ISSUERS_BY_KEY, "broker_issuer", "name", "name",
+         "name, issuer, audience, algorithms, jwks, jwks_url, client_id_templates, app_id_claim, token_types, "
+         "leeway_s, tenant, status, problem, fault",
+         IA_PG_TEXT_ARRAY),
+    PART(IA_S_SCOPES, IA_S_SCOPE_KEYS, IA_S_SCOPES_BY_KEY, "broker_scope", "issuer", "DISTINCT issuer",
+         "issuer, scope, role, " NO_FAULT, IA_PG_TEXT_ARRAY),
+    [IA_S_DEVICE_BY_FINGERPRINT] = {"device_by_fingerprint", DEVICES_WHERE("fingerprint = $1"), 1, {IA_PG_BYTEA}},
+    [IA_S_DEVICES_BY_ID] = {"devices_by_id", DEVICES_WHERE("device_id = ANY ($1)"), 1, {IA_PG_TEXT_ARRAY}},
+    [IA_S_DEVICES_BY_FINGERPRINT] = {"devices_by_fingerprint",
+                                     DEVICES_WHERE("fingerprint = ANY ($1)"),
+                                     1,
+                                     {IA_PG_BYTEA_ARRAY}},
+    [IA_S_DEVICE_PAGE] = {"device_page", DEVICES_WHERE(IN_PAGE), 2, {IA_PG_BYTEA, IA_PG_INT8}},
+    [IA_S_DEVICE_PAGE_KEYS] = {"device_page_keys", DEVICE_KEYS_WHERE(IN_PAGE), 2, {IA_PG_BYTEA, IA_PG_INT8}},
+    [IA_S_DEVICE_KEYS_BY_ID] = {"device_keys_by_id", DEVICE_KEYS_WHERE("device_id = ANY ($1)"), 1, {IA_PG_TEXT_ARRAY}},
+    [IA_S_DEVICE_KEYS_BY_FINGERPRINT] = {"device_keys_by_fingerprint",
+                                         DEVICE_KEYS_WHERE("fingerprint = ANY ($1)"),
+                                         1,
+                                         {IA_PG_BYTEA_ARRAY}},
     [IA_S_REGISTER] = {"broker_register",
                        "SELECT outcome, detail, " DEVICE_COLUMNS
                        " FROM iot_auth.broker_register($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -70,6 +82,7 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                            {IA_PG_TEXT, IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_INT8_ARRAY,
                             IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY}},
     [IA_S_HEARTBEAT] = {"broker_heartbeat", "SELECT iot_auth.broker_heartbeat($1, $2)", 2, {IA_PG_TEXT, IA_PG_TEXT}},
+    [IA_S_NOTIFY] = {"notify", "SELECT pg_catalog.pg_notify('iot_auth', $1)", 1, {IA_PG_TEXT}},
     [IA_S_CONNECTED] = {"broker_connected",
                         "SELECT iot_auth.broker_connected($1, $2)",
                         2,
@@ -97,7 +110,7 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
     "SET LOCAL max_parallel_workers_per_gather = 0; "                                                                  \
     "COPY (SELECT fingerprint::bytea, device_id::text, device_status::text, certificate_status::text, "                \
     "certificate_ca_id::bigint, device_ca_id::bigint, tenant::text, not_after::timestamptz, attrs::text[], "           \
-    "roles::text[] FROM iot_auth.broker_device WHERE " condition ") TO STDOUT (FORMAT binary)"
+    "roles::text[], NULL::text FROM iot_auth.broker_device WHERE " condition ") TO STDOUT (FORMAT binary)"
 
 const char *const ia_device_parts[IA_DEVICE_PARTS] = {
     DEVICE_PART("fingerprint < decode('80', 'hex')"),
@@ -114,7 +127,7 @@ enum ia_rc ia_db_new(const struct ia_db_config *config, struct ia_db **out, stru
     struct ia_db *db = calloc(1, sizeof *db);
     if (!db)
         return ia_nomem(err);
-    enum ia_rc rc = ia_conninfo_parse(config->conninfo, config->node_name, &db->info, err);
+    enum ia_rc rc = ia_conninfo_parse(config->conninfo, config->node_name, config->insecure, &db->info, err);
     if (rc != IA_OK) {
         free(db);
         return rc;
@@ -140,4 +153,26 @@ void ia_db_free(struct ia_db *db)
 bool ia_db_connected(const struct ia_db *db)
 {
     return db->conn != NULL;
+}
+
+bool ia_db_is_pooled(const struct ia_db *db)
+{
+    return db->pooled;
+}
+
+const char *ia_db_peer(const struct ia_db *db)
+{
+    return db->peer;
+}
+
+enum ia_db_tls ia_db_tls(const struct ia_db *db)
+{
+    const struct ia_conn_host *host = &db->info.hosts[db->host];
+    if (!db->conn)
+        return IA_DB_CLEAR;
+    if (host->local)
+        return IA_DB_LOCAL;
+    if (!PQsslInUse(db->conn))
+        return PQgssEncInUse(db->conn) ? IA_DB_TLS_UNVERIFIED : IA_DB_CLEAR;
+    return host->verify || db->info.verify_given ? IA_DB_TLS_VERIFIED : IA_DB_TLS_UNVERIFIED;
 }

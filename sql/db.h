@@ -12,13 +12,14 @@
 #pragma once
 
 #include "common/error.h"
+#include "sql/db_tls.h"
 #include "sql/notification.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#define IA_DB_SCHEMA_VERSION 6 /* the least that iot_auth.schema_version must reach: the newest of sql/migrations */
+#define IA_DB_SCHEMA_VERSION 7 /* the least that iot_auth.schema_version must reach: the newest of sql/migrations */
 
 #define IA_DB_CONNECT_TIMEOUT_MS 3000  /* for one host */
 #define IA_DB_QUERY_TIMEOUT_MS   10000 /* the server's statement_timeout; a call without an answer ends soon after */
@@ -29,6 +30,7 @@ struct ia_db;
 struct ia_db_config {
     const char *conninfo;    /* libpq connection string or URI; several hosts are tried in order */
     const char *node_name;   /* goes into application_name; may be NULL */
+    bool insecure;           /* a database that is not local may be reached without verified TLS */
     int connect_timeout_ms;  /* for each host; 0: IA_DB_CONNECT_TIMEOUT_MS */
     int query_timeout_ms;    /* for each call; 0: IA_DB_QUERY_TIMEOUT_MS */
     int wake_fd;             /* non-blocking eventfd that ends waits, read here only; -1: none */
@@ -47,11 +49,23 @@ IA_MUST_USE enum ia_rc ia_db_connect(struct ia_db *db, struct ia_err *err);
 void ia_db_disconnect(struct ia_db *db);
 bool ia_db_connected(const struct ia_db *db);
 
+/* Where the connection leads ("host:port"), and how it is protected. */
+const char *ia_db_peer(const struct ia_db *db);
+enum ia_db_tls ia_db_tls(const struct ia_db *db);
+
 /* Wait for a notification, the wake fd, `also_fd` (-1: none; the caller reads it) or `timeout_ms` (0: look only),
  * whichever is first.  A wake-up that came during an earlier call counts.  Without a connection it waits for the two
  * descriptors alone.  IA_UNAVAILABLE: the connection is
  * lost, or `stop` is set; IA_OK otherwise, also on time-out: look at ia_db_notification and your own queues. */
 IA_MUST_USE enum ia_rc ia_db_wait(struct ia_db *db, int also_fd, int timeout_ms, struct ia_err *err);
+
+/* Notify channel iot_auth of `nonce` (hexadecimal), so that it comes back as a notification where LISTEN still holds.
+ * Through a pooler it is sent on a connection of its own: a pooler in transaction mode hands over what arrives while it
+ * works on our statement, and loses what arrives between two, which is when changes do. */
+IA_MUST_USE enum ia_rc ia_db_send_nonce(struct ia_db *db, const char *nonce, struct ia_err *err);
+
+/* Does a pooler stand between? */
+bool ia_db_is_pooled(const struct ia_db *db);
 
 /* Take the next notification that has arrived; false: none.  Does not wait. */
 bool ia_db_notification(struct ia_db *db, struct ia_notification *out);

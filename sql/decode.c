@@ -117,7 +117,8 @@ static bool type_fits(const struct ia_column *column, Oid type)
 /* Are there all columns, and format and types those of the table? */
 static enum ia_rc check_columns(const PGresult *result, int first, const struct ia_columns *columns, struct ia_err *err)
 {
-    if (PQnfields(result) < first + (int)columns->n)
+    int surplus = PQnfields(result) - first - (int)columns->n;
+    if (columns->n > IA_COLUMNS_MAX || surplus < 0 || (surplus > 0 && !columns->others_follow))
         return ia_fail(err, IA_FORMAT, "PostgreSQL: answer has %d columns instead of %d", PQnfields(result),
                        first + (int)columns->n);
     for (size_t i = 0; i < columns->n; i++) {
@@ -129,8 +130,8 @@ static enum ia_rc check_columns(const PGresult *result, int first, const struct 
     return IA_OK;
 }
 
-enum ia_rc ia_db_decode_value(const struct ia_column *column, struct ia_pg_value value, struct ia_arena *arena,
-                              void *row, struct ia_err *err)
+static enum ia_rc decode_value(const struct ia_column *column, struct ia_pg_value value, struct ia_arena *arena,
+                               void *row, struct ia_err *err)
 {
     struct cell c = {.value = value, .column = column, .arena = arena, .field = (unsigned char *)row + column->offset};
     if (!value.bytes) {
@@ -145,6 +146,47 @@ enum ia_rc ia_db_decode_value(const struct ia_column *column, struct ia_pg_value
     return ia_fail(err, IA_FORMAT, "PostgreSQL: column %s is malformed", column->name);
 }
 
+static const char **text_field(const struct ia_column *column, void *row)
+{
+    return (const char **)(void *)((unsigned char *)row + column->offset);
+}
+
+/* The row keeps what can be read of it, and says in `fault` what cannot. */
+static enum ia_rc note_fault(const struct ia_columns *columns, const struct ia_column *column, struct ia_arena *arena,
+                             void *row, const struct ia_err *wrong)
+{
+    const char **fault = text_field(columns->fault, row);
+    if (column->kind == IA_COL_TEXT && !column->null_ok)
+        *text_field(column, row) = "";
+    if (*fault)
+        return IA_OK;
+    size_t size = strlen(wrong->msg) + 1;
+    char *text = ia_arena_alloc(arena, size);
+    if (!text)
+        return IA_NOMEM;
+    memcpy(text, wrong->msg, size);
+    *fault = text;
+    return IA_OK;
+}
+
+/* The fault that SQL found comes first: it knows the value that it did not hand out. */
+enum ia_rc ia_db_decode_row(const struct ia_columns *columns, const struct ia_pg_value *values, struct ia_arena *arena,
+                            void *row, struct ia_err *err)
+{
+    for (size_t i = columns->n; i-- > 0;) {
+        struct ia_err wrong = {0};
+        const struct ia_column *column = &columns->list[i];
+        enum ia_rc rc = decode_value(column, values[i], arena, row, &wrong);
+        if (rc == IA_FORMAT && columns->fault)
+            rc = note_fault(columns, column, arena, row, &wrong);
+        if (rc == IA_NOMEM)
+            return ia_nomem(err);
+        if (rc != IA_OK)
+            return ia_fail(err, rc, "%s", wrong.msg);
+    }
+    return IA_OK;
+}
+
 static struct ia_pg_value value_at(const PGresult *result, int row, int field)
 {
     if (PQgetisnull(result, row, field))
@@ -156,13 +198,10 @@ static struct ia_pg_value value_at(const PGresult *result, int row, int field)
 static enum ia_rc decode_row(const PGresult *result, int row, int first, const struct ia_columns *columns,
                              struct ia_arena *arena, void *out, struct ia_err *err)
 {
-    for (size_t i = 0; i < columns->n; i++) {
-        struct ia_pg_value value = value_at(result, row, first + (int)i);
-        enum ia_rc rc = ia_db_decode_value(&columns->list[i], value, arena, out, err);
-        if (rc != IA_OK)
-            return rc;
-    }
-    return IA_OK;
+    struct ia_pg_value values[IA_COLUMNS_MAX];
+    for (size_t i = 0; i < columns->n; i++)
+        values[i] = value_at(result, row, first + (int)i);
+    return ia_db_decode_row(columns, values, arena, out, err);
 }
 
 enum ia_rc ia_db_decode(const PGresult *result, int first, const struct ia_columns *columns, struct ia_arena *arena,

@@ -4,6 +4,9 @@
 #include "sql/private.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#define NARROW_PAGE_MS 100 /* for the search of bad rows in one page, so that look-ups have their turn */
 
 #define WORD(kind, word) {#word, IA_##kind##_##word},
 static const struct ia_word device_statuses[] = {IA_DEVICE_STATUSES(WORD){NULL, 0}};
@@ -21,13 +24,21 @@ static const struct ia_column device_list[] = {
     IA_COLUMN_TIME(struct ia_device_row, not_after, NULLABLE),
     IA_COLUMN(struct ia_device_row, attrs, NULLABLE),
     IA_COLUMN(struct ia_device_row, roles, NULLABLE),
+    IA_COLUMN(struct ia_device_row, fault, NULLABLE),
 };
-static const struct ia_columns device_columns = IA_COLUMNS(device_list, struct ia_device_row);
+static const struct ia_columns device_columns = IA_COLUMNS_WITH_FAULT(device_list, struct ia_device_row);
+
+/* What broker_register returns has no fault. */
+static const struct ia_columns registered_columns = {
+    .n = IA_DEVICE_COLUMNS - 1, .row_size = sizeof(struct ia_device_row), .list = device_list};
 
 struct loaded_devices {
-    struct ia_device_rows rows;
+    struct ia_device_rows rows; /* first: it is what the caller gets */
     struct ia_arena arena;
-    PGresult *result;
+    struct ia_kept_result *kept;
+    bool narrowed; /* read by keys[0..n_done), of which … */
+    size_t n_done;
+    const PGresult *keys; /* … these are all */
 };
 
 /* An attribute's name without a value at the end of the list is dropped. */
@@ -40,19 +51,16 @@ enum ia_rc ia_device_row_decode(const struct ia_pg_value values[IA_DEVICE_COLUMN
                                 struct ia_device_row *row, struct ia_err *err)
 {
     _Static_assert(sizeof device_list / sizeof device_list[0] == IA_DEVICE_COLUMNS, "columns");
-    for (size_t i = 0; i < IA_DEVICE_COLUMNS; i++) {
-        enum ia_rc rc = ia_db_decode_value(&device_list[i], values[i], arena, row, err);
-        if (rc != IA_OK)
-            return rc;
-    }
-    drop_odd_attribute(row);
-    return IA_OK;
+    enum ia_rc rc = ia_db_decode_row(&device_columns, values, arena, row, err);
+    if (rc == IA_OK)
+        drop_odd_attribute(row);
+    return rc;
 }
 
-static enum ia_rc decode_devices(const PGresult *result, int first, struct ia_arena *arena, struct ia_decoded *out,
-                                 struct ia_err *err)
+static enum ia_rc decode_devices(const PGresult *result, int first, const struct ia_columns *columns,
+                                 struct ia_arena *arena, struct ia_decoded *out, struct ia_err *err)
 {
-    enum ia_rc rc = ia_db_decode(result, first, &device_columns, arena, out, err);
+    enum ia_rc rc = ia_db_decode(result, first, columns, arena, out, err);
     if (rc != IA_OK)
         return rc;
     struct ia_device_row *rows = out->rows;
@@ -62,23 +70,62 @@ static enum ia_rc decode_devices(const PGresult *result, int first, struct ia_ar
 }
 
 static enum ia_rc load_devices(struct ia_db *db, enum ia_statement which, struct ia_params *params,
-                               struct ia_device_rows **out, struct ia_err *err)
+                               struct loaded_devices *l, struct ia_err *err)
+{
+    PGresult *result = NULL;
+    struct ia_decoded decoded = {0};
+    enum ia_rc rc = ia_db_query(db, which, params, &result, err);
+    if (rc == IA_OK)
+        rc = ia_db_keep_result(&l->arena, &l->kept, result, err);
+    if (rc == IA_OK)
+        rc = decode_devices(result, 0, &device_columns, &l->arena, &decoded, err);
+    l->rows = (struct ia_device_rows){.rows = decoded.rows, .n = decoded.n};
+    return rc;
+}
+
+/* The server has refused these rows, not all of them for their own sake: read those that can be read. */
+static enum ia_rc narrow_devices(struct ia_db *db, enum ia_statement keys_statement, struct ia_params *params,
+                                 int64_t deadline_ms, struct loaded_devices *l, struct ia_err *err)
+{
+    PGresult *keys = NULL;
+    enum ia_rc rc = ia_db_query(db, keys_statement, params, &keys, err);
+    if (rc == IA_OK)
+        rc = ia_db_keep_result(&l->arena, &l->kept, keys, err);
+    if (rc != IA_OK)
+        return rc;
+    struct ia_narrow n = {.db = db,
+                          .by_key = IA_S_DEVICES_BY_FINGERPRINT,
+                          .columns = &device_columns,
+                          .keys = keys,
+                          .arena = &l->arena,
+                          .kept = &l->kept,
+                          .deadline_ms = deadline_ms};
+    rc = ia_db_narrow(&n, err);
+    if (rc != IA_OK)
+        return rc;
+    struct ia_device_row *rows = n.rows.rows;
+    for (size_t i = 0; i < n.rows.n; i++)
+        drop_odd_attribute(&rows[i]);
+    l->rows = (struct ia_device_rows){.rows = rows, .n = n.rows.n};
+    l->narrowed = true;
+    l->n_done = n.done;
+    l->keys = keys;
+    return IA_OK;
+}
+
+/* Rows by a statement, or where it is refused for the sake of a row, by the keys that another one finds. */
+static enum ia_rc read_devices(struct ia_db *db, const enum ia_statement which[2], struct ia_params *params,
+                               int64_t deadline_ms, struct ia_device_rows **out, struct ia_err *err)
 {
     struct loaded_devices *l = calloc(1, sizeof *l);
-    if (!l) {
-        ia_params_clear(params);
-        return ia_nomem(err);
-    }
-    struct ia_decoded decoded = {0};
-    enum ia_rc rc = ia_db_query(db, which, params, &l->result, err);
+    enum ia_rc rc = l ? load_devices(db, which[0], params, l, err) : ia_nomem(err);
+    if (rc == IA_FORMAT && ia_db_connected(db))
+        rc = narrow_devices(db, which[1], params, deadline_ms, l, err);
     ia_params_clear(params);
-    if (rc == IA_OK)
-        rc = decode_devices(l->result, 0, &l->arena, &decoded, err);
-    l->rows = (struct ia_device_rows){.rows = decoded.rows, .n = decoded.n};
     if (rc == IA_OK)
         *out = &l->rows;
     else
-        ia_device_rows_free(&l->rows);
+        ia_device_rows_free(l ? &l->rows : NULL);
     return rc;
 }
 
@@ -87,7 +134,7 @@ void ia_device_rows_free(struct ia_device_rows *rows)
     if (!rows)
         return;
     struct loaded_devices *l = (struct loaded_devices *)rows; /* rows is its first member */
-    PQclear(l->result);
+    ia_db_kept_clear(l->kept);
     ia_arena_clear(&l->arena);
     free(l);
 }
@@ -95,17 +142,56 @@ void ia_device_rows_free(struct ia_device_rows *rows)
 enum ia_rc ia_db_device_by_fingerprint(struct ia_db *db, const uint8_t fingerprint[IA_FINGERPRINT_LEN],
                                        struct ia_device_rows **out, struct ia_err *err)
 {
+    return ia_db_devices_by_fingerprint(db, (const uint8_t(*)[IA_FINGERPRINT_LEN])fingerprint, 1, out, err);
+}
+
+enum ia_rc ia_db_devices_by_fingerprint(struct ia_db *db, const uint8_t (*fingerprints)[IA_FINGERPRINT_LEN], size_t n,
+                                        struct ia_device_rows **out, struct ia_err *err)
+{
+    static const enum ia_statement which[2] = {IA_S_DEVICES_BY_FINGERPRINT, IA_S_DEVICE_KEYS_BY_FINGERPRINT};
     struct ia_params p = {0};
-    ia_params_bytes(&p, fingerprint, IA_FINGERPRINT_LEN);
-    return load_devices(db, IA_S_DEVICE_BY_FINGERPRINT, &p, out, err);
+    struct ia_pg_value *items = ia_arena_array(&p.arena, n, sizeof *items);
+    for (size_t i = 0; items && i < n; i++)
+        items[i] = (struct ia_pg_value){.bytes = fingerprints[i], .len = IA_FINGERPRINT_LEN};
+    ia_params_value(&p, items ? ia_pg_value_array(&p.arena, IA_PG_BYTEA, items, n) : (struct ia_pg_value){0});
+    return read_devices(db, which, &p, INT64_MAX, out, err);
 }
 
 enum ia_rc ia_db_devices_by_id(struct ia_db *db, const char *const *ids, size_t n, struct ia_device_rows **out,
                                struct ia_err *err)
 {
+    static const enum ia_statement which[2] = {IA_S_DEVICES_BY_ID, IA_S_DEVICE_KEYS_BY_ID};
     struct ia_params p = {0};
     ia_params_value(&p, ia_pg_text_array(&p.arena, ids, n));
-    return load_devices(db, IA_S_DEVICES_BY_ID, &p, out, err);
+    return read_devices(db, which, &p, INT64_MAX, out, err);
+}
+
+/* To the last row of a page, or to the last key that a search came to: its row may have been deleted since. */
+static void move_cursor(struct ia_device_cursor *cursor, const struct loaded_devices *l)
+{
+    size_t n = l->narrowed ? l->n_done : l->rows.n;
+    cursor->end = n == 0;
+    if (n == 0)
+        return;
+    const void *last = l->narrowed ? PQgetvalue(l->keys, (int)n - 1, 0) : (const char *)l->rows.rows[n - 1].fingerprint;
+    memcpy(cursor->after, last, IA_FINGERPRINT_LEN);
+    cursor->begun = true;
+}
+
+enum ia_rc ia_db_device_page(struct ia_db *db, struct ia_device_cursor *cursor, struct ia_device_rows **out,
+                             struct ia_err *err)
+{
+    static const enum ia_statement which[2] = {IA_S_DEVICE_PAGE, IA_S_DEVICE_PAGE_KEYS};
+    struct ia_params p = {0};
+    struct ia_device_rows *rows = NULL;
+    ia_params_bytes(&p, cursor->after, cursor->begun ? IA_FINGERPRINT_LEN : 0);
+    ia_params_int8(&p, IA_DEVICE_PAGE);
+    enum ia_rc rc = read_devices(db, which, &p, ia_monotonic_ms() + NARROW_PAGE_MS, &rows, err);
+    if (rc != IA_OK)
+        return rc;
+    move_cursor(cursor, (const struct loaded_devices *)rows);
+    *out = rows;
+    return IA_OK;
 }
 
 /* ---- registration ---- */
@@ -125,7 +211,8 @@ static const struct ia_column answer_list[] = {
     IA_COLUMN(struct answer, outcome, NOT_NULL),
     IA_COLUMN(struct answer, detail, NULLABLE),
 };
-static const struct ia_columns answer_columns = IA_COLUMNS(answer_list, struct answer);
+static const struct ia_columns answer_columns = {
+    .n = 2, .row_size = sizeof(struct answer), .list = answer_list, .others_follow = true};
 
 static enum ia_rc decode_registered(struct registered *r, struct ia_err *err)
 {
@@ -140,7 +227,7 @@ static enum ia_rc decode_registered(struct registered *r, struct ia_err *err)
     r->pub.detail = answer->detail;
     if (PQnfields(r->result) > 2 && PQgetisnull(r->result, 0, 2))
         return IA_OK;
-    rc = decode_devices(r->result, 2, &r->arena, &devices, err);
+    rc = decode_devices(r->result, 2, &registered_columns, &r->arena, &devices, err);
     r->pub.device = devices.rows;
     return rc;
 }

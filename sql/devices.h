@@ -12,13 +12,33 @@
 
 void ia_device_rows_free(struct ia_device_rows *rows);
 
-/* The record of one certificate: no row, or one.  The caller owns *out. */
+/* The calls below that read records never fail for the sake of a row: one that the server refuses to hand out, or that
+ * does not decode, comes with a `fault` (sql/records_types.h).  The caller owns *out.
+ *
+ * The record of one certificate: no row, or one. */
 IA_MUST_USE enum ia_rc ia_db_device_by_fingerprint(struct ia_db *db, const uint8_t fingerprint[IA_FINGERPRINT_LEN],
                                                    struct ia_device_rows **out, struct ia_err *err);
 
 /* All certificates of the devices ids[0..n), in no order; ids that do not exist give no row. */
 IA_MUST_USE enum ia_rc ia_db_devices_by_id(struct ia_db *db, const char *const *ids, size_t n,
                                            struct ia_device_rows **out, struct ia_err *err);
+
+/* The records of certificates fingerprints[0..n), in no order; those that do not exist give no row. */
+IA_MUST_USE enum ia_rc ia_db_devices_by_fingerprint(struct ia_db *db, const uint8_t (*fingerprints)[IA_FINGERPRINT_LEN],
+                                                    size_t n, struct ia_device_rows **out, struct ia_err *err);
+
+#define IA_DEVICE_PAGE 2000 /* records at most of one page */
+
+/* Where reading all records page by page has come to; zeroed at the beginning. */
+struct ia_device_cursor {
+    uint8_t after[IA_FINGERPRINT_LEN];
+    bool begun, end;
+};
+
+/* Read the next page of all records, by fingerprint, and move the cursor.  At the end the page is empty and cursor->end
+ * set.  A page costs the server some 40 ms of CPU, and other calls have their turn in between. */
+IA_MUST_USE enum ia_rc ia_db_device_page(struct ia_db *db, struct ia_device_cursor *cursor, struct ia_device_rows **out,
+                                         struct ia_err *err);
 
 #define IA_DEVICE_PARTS 2
 
@@ -31,7 +51,8 @@ typedef enum ia_rc ia_device_batch_fn(void *ctx, const struct ia_device_rows *ba
  * server 3 s of CPU in all parts, against 20 s by pages, because it joins whole tables instead of looking up each
  * row. In between the parts the connection is free for other calls; each part shows what was committed when it began.
  * The time limit is for the server to send something, not for the whole.  When `fn` ends the reading, the connection is
- * dropped; it is kept when the statement was refused for now (a table is locked).  After any failure, what was handed
+ * dropped; it is kept when the server refuses the statement, also in the middle: for now (IA_UNAVAILABLE: a table is
+ * locked), or for the sake of a row (IA_FORMAT), which ia_db_device_page would find.  After any failure, what was handed
  * over is not all. */
 IA_MUST_USE enum ia_rc ia_db_device_part(struct ia_db *db, int part, ia_device_batch_fn *fn, void *ctx,
                                          struct ia_err *err);

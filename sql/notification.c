@@ -9,6 +9,7 @@ static const struct {
 } topics[] = {
     {"ca", IA_NOTIFICATION_CA},         {"role", IA_NOTIFICATION_ROLE}, {"device", IA_NOTIFICATION_DEVICE},
     {"issuer", IA_NOTIFICATION_ISSUER}, {"ip", IA_NOTIFICATION_IP},     {"event", IA_NOTIFICATION_EVENT},
+    {"nonce", IA_NOTIFICATION_NONCE},
 };
 
 static enum ia_notification_topic topic_of(const char *word)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* Notifications (NOTIFY) on channel `iot_auth`: hints to read again, never data.  Any database role can send one, so the
- * parser takes anything: a payload that it does not know means 'everything may have changed'. */
+ * parser takes anything, and a payload that it does not know is ignored: else junk would make every broker read all
+ * devices again and again.  What a lost notification would have said is found by the resync from time to time. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,13 +11,14 @@
 #define IA_NOTIFICATION_KEYS 256  /* more than these: all */
 
 enum ia_notification_topic {
-    IA_NOTIFICATION_UNKNOWN, /* `all` is set: read everything again */
+    IA_NOTIFICATION_UNKNOWN, /* to be ignored */
     IA_NOTIFICATION_CA,
     IA_NOTIFICATION_ROLE,
     IA_NOTIFICATION_DEVICE,
     IA_NOTIFICATION_ISSUER,
     IA_NOTIFICATION_IP,
     IA_NOTIFICATION_EVENT,
+    IA_NOTIFICATION_NONCE, /* the key is a nonce of ia_db_send_nonce, of this broker or another */
 };
 
 /* Not to be copied: keys[] point into text[]. */

@@ -4,7 +4,9 @@
 #include <ctype.h>
 #include <string.h>
 
-/* By SQLSTATE or its class; the first row that fits decides.  `lost`: another connection may succeed. */
+/* By SQLSTATE or its class; the first row that fits decides.  `lost`: another connection may succeed.  An error that the
+ * content of a row can cause, an internal one of the server among them, leaves the connection as it is: a row that
+ * could make every connection be dropped would stop every revocation. */
 static const struct {
     const char *prefix;
     struct ia_pg_error error;
@@ -19,13 +21,12 @@ static const struct {
     {"40", {IA_RANK_BUSY, "conflict with another transaction", IA_UNAVAILABLE, false}},
     {"25006", {IA_RANK_READ_ONLY, "read-only", IA_UNAVAILABLE, true}},
     {"08", {IA_RANK_UNREACHABLE, "connection lost", IA_UNAVAILABLE, true}},
-    {"0A000", {IA_RANK_BUSY, "statement must be prepared again", IA_UNAVAILABLE, true}},
-    {"26000", {IA_RANK_BUSY, "statement must be prepared again", IA_UNAVAILABLE, true}},
+    {"0A000", {IA_RANK_BUSY, "statement must be prepared again", IA_UNAVAILABLE, false}},
+    {"26000", {IA_RANK_BUSY, "statement must be prepared again", IA_UNAVAILABLE, false}},
     {"42501", {IA_RANK_NEEDS_ADMIN, "permission denied (grant iot_auth_broker to the role)", IA_USAGE, false}},
     {"42", {IA_RANK_NEEDS_ADMIN, "schema iot_auth missing or old (apply sql/migrations)", IA_USAGE, false}},
     {"3F000", {IA_RANK_NEEDS_ADMIN, "schema iot_auth missing or old (apply sql/migrations)", IA_USAGE, false}},
-    {"58", {IA_RANK_BUSY, "system error", IA_UNAVAILABLE, true}},
-    {"XX", {IA_RANK_BUSY, "internal error", IA_UNAVAILABLE, true}},
+    {"58", {IA_RANK_BUSY, "system error", IA_UNAVAILABLE, false}},
     {"", {IA_RANK_NEEDS_ADMIN, "refused", IA_FORMAT, false}},
 };
 
@@ -58,6 +59,11 @@ struct ia_pg_error ia_pg_error_of_state(const char *sqlstate)
     while (strncmp(sqlstate, states[i].prefix, strlen(states[i].prefix)) != 0)
         i++;
     return states[i].error;
+}
+
+bool ia_pg_error_unprepared(const char *sqlstate)
+{
+    return sqlstate && (strcmp(sqlstate, "0A000") == 0 || strcmp(sqlstate, "26000") == 0);
 }
 
 static bool is_sqlstate(const char *p)

@@ -27,6 +27,9 @@ struct ia_pg_error {
 /* Diagnose an SQLSTATE ("" or NULL: none was given) of a connection or statement that failed. */
 struct ia_pg_error ia_pg_error_of_state(const char *sqlstate);
 
+/* Does this SQLSTATE say that a prepared statement is to be prepared again? */
+bool ia_pg_error_unprepared(const char *sqlstate);
+
 /* Diagnose the message of a connection attempt made with PQERRORS_VERBOSE: by the SQLSTATE in it, else by libpq's
  * words. */
 struct ia_pg_error ia_pg_error_of_message(const char *message);

@@ -6,6 +6,8 @@
  *   connect.c  hosts in turn, session settings, LISTEN, preparing
  *   query.c    running prepared statements, one or several in one round trip
  *   decode.c   answers to rows, by tables of columns
+ *   load.c     the configuration in parts (rows.c: what they hold)
+ *   narrow.c   the search for a row that makes a statement be refused
  *   copy.c     the registry as a stream
  *   pg_error.c the diagnosis of an error of the server or of libpq */
 #pragma once
@@ -28,8 +30,11 @@ struct ia_db {
     int connect_timeout_ms, query_timeout_ms;
     int wake_fd;
     const atomic_bool *stop;
-    bool woken; /* the wake fd was read while a statement ran: the next ia_db_wait returns at once */
+    bool prepare_again; /* the last refusal says that its statement is no longer prepared */
+    bool woken;         /* the wake fd was read while a statement ran: the next ia_db_wait returns at once */
     PGconn *conn;
+    size_t host;            /* the one that conn leads to */
+    bool pooled;            /* the session behind conn is not the one that the server's first message named */
     PGnotify *notification; /* taken from libpq, not yet by the caller */
     char peer[128];         /* "host:port", "" without a connection */
 };
@@ -44,8 +49,27 @@ enum ia_statement {
     IA_S_IPS,
     IA_S_ISSUERS,
     IA_S_SCOPES,
+    IA_S_CA_KEYS,
+    IA_S_CRL_KEYS,
+    IA_S_ROLE_KEYS,
+    IA_S_RULE_KEYS,
+    IA_S_IP_KEYS,
+    IA_S_ISSUER_KEYS,
+    IA_S_SCOPE_KEYS,
+    IA_S_CAS_BY_KEY,
+    IA_S_CRLS_BY_KEY,
+    IA_S_ROLES_BY_KEY,
+    IA_S_RULES_BY_KEY,
+    IA_S_IPS_BY_KEY,
+    IA_S_ISSUERS_BY_KEY,
+    IA_S_SCOPES_BY_KEY,
     IA_S_DEVICE_BY_FINGERPRINT,
     IA_S_DEVICES_BY_ID,
+    IA_S_DEVICES_BY_FINGERPRINT,
+    IA_S_DEVICE_PAGE,
+    IA_S_DEVICE_PAGE_KEYS,
+    IA_S_DEVICE_KEYS_BY_ID,
+    IA_S_DEVICE_KEYS_BY_FINGERPRINT,
     IA_S_REGISTER,
     IA_S_SET_CA_PARSED,
     IA_S_SET_CERTIFICATE_PARSED,
@@ -53,6 +77,7 @@ enum ia_statement {
     IA_S_SET_ISSUER_PROBLEM,
     IA_S_WRITE_EVENTS,
     IA_S_HEARTBEAT,
+    IA_S_NOTIFY,
     IA_S_CONNECTED,
     IA_S_PRUNE,
     IA_S_UNPARSED,
@@ -61,7 +86,8 @@ enum ia_statement {
     IA_STATEMENTS
 };
 
-#define IA_PARAMS_MAX 9
+#define IA_PARAMS_MAX  9
+#define IA_COLUMNS_MAX 16 /* of one answer */
 
 struct ia_statement_text {
     const char *name, *sql;
@@ -128,7 +154,7 @@ IA_MUST_USE enum ia_rc ia_db_expect_end(struct ia_db *db, const char *name, stru
 /* ---- devices.c ---- */
 
 /* Decode one row of iot_auth.broker_device from the values of its columns (NULL: .bytes NULL) into *row, zeroed. */
-#define IA_DEVICE_COLUMNS 10
+#define IA_DEVICE_COLUMNS 11
 IA_MUST_USE enum ia_rc ia_device_row_decode(const struct ia_pg_value values[IA_DEVICE_COLUMNS], struct ia_arena *arena,
                                             struct ia_device_row *row, struct ia_err *err);
 
@@ -163,9 +189,9 @@ struct ia_column {
  * follows from the member's type, so that a table that does not fit its struct does not compile. */
 enum { NOT_NULL = false, NULLABLE = true };
 #define IA_MEMBER(row, member) (&((row *)0)->member)
-#define IA_COLUMN_OF(row, member, kind, nullable, words)                                                               \
+#define IA_COLUMN_OF(row, member, of_kind, nullable, of_words)                                                         \
     {                                                                                                                  \
-#member, kind, offsetof(row, member), nullable, words                                                          \
+        .name = #member, .kind = of_kind, .offset = offsetof(row, member), .null_ok = nullable, .words = of_words      \
     }
 #define IA_COLUMN(row, member, nullable)                                                                               \
     IA_COLUMN_OF(row, member,                                                                                          \
@@ -189,10 +215,18 @@ struct ia_columns {
     size_t n;
     size_t row_size;
     const struct ia_column *list;
+    bool others_follow;            /* the answer has further columns behind these */
+    const struct ia_column *fault; /* of `list`: a row with a value that does not decode says so there; or NULL */
 };
 #define IA_COLUMNS(table, row)                                                                                         \
     {                                                                                                                  \
-        sizeof(table) / sizeof((table)[0]), sizeof(row), table                                                         \
+        .n = sizeof(table) / sizeof((table)[0]), .row_size = sizeof(row), .list = table                                \
+    }
+/* The same where the last column is the row's `fault`. */
+#define IA_COLUMNS_WITH_FAULT(table, row)                                                                              \
+    {                                                                                                                  \
+        .n = sizeof(table) / sizeof((table)[0]), .row_size = sizeof(row), .list = table,                               \
+        .fault = &(table)[sizeof(table) / sizeof((table)[0]) - 1]                                                      \
     }
 
 /* The rows of an answer and the memory they stand on. */
@@ -201,12 +235,43 @@ struct ia_decoded {
     size_t n;
 };
 
-/* Decode one value (.bytes NULL: it is NULL) into its field of *row, which is zeroed.  Texts point into the value,
- * which a NUL must follow. */
-IA_MUST_USE enum ia_rc ia_db_decode_value(const struct ia_column *column, struct ia_pg_value value,
-                                          struct ia_arena *arena, void *row, struct ia_err *err);
+/* Decode one row from the values of its columns (.bytes NULL: the value is NULL) into *row, which is zeroed.  Texts
+ * point into the values, which a NUL must follow.  IA_FORMAT names the column where a length or a NULL is not as it
+ * should be.  With a `fault` column it is IA_OK instead: the row says what is wrong with it in `fault`, and the values
+ * that do not decode are zero, texts that must not be NULL "". */
+IA_MUST_USE enum ia_rc ia_db_decode_row(const struct ia_columns *columns, const struct ia_pg_value *values,
+                                        struct ia_arena *arena, void *row, struct ia_err *err);
 
 /* Decode all rows of `result`, from its column `first` on, into an array in the arena.  Texts point into the result.
- * IA_FORMAT names the column where number or type of columns, a length or a NULL is not as it should be. */
+ * IA_FORMAT also where number, format or type of the columns are not those of the table. */
 IA_MUST_USE enum ia_rc ia_db_decode(const PGresult *result, int first, const struct ia_columns *columns,
                                     struct ia_arena *arena, struct ia_decoded *out, struct ia_err *err);
+
+/* ---- narrow.c ---- */
+
+/* A result that rows in `arena` point into: taken over, also on failure. */
+struct ia_kept_result;
+IA_MUST_USE enum ia_rc ia_db_keep_result(struct ia_arena *arena, struct ia_kept_result **kept, PGresult *result,
+                                         struct ia_err *err);
+void ia_db_kept_clear(struct ia_kept_result *kept);
+
+/* The search for the rows that make a statement be refused. */
+struct ia_narrow {
+    struct ia_db *db;
+    enum ia_statement by_key;         /* $1: an array of the first column of `keys` */
+    const struct ia_columns *columns; /* with a fault; they begin with those of `keys` */
+    const PGresult *keys;
+    struct ia_arena *arena;
+    struct ia_kept_result **kept;
+    int64_t deadline_ms; /* to end the search at, once one key at least is done */
+
+    struct ia_decoded rows; /* of the first `done` keys; those that the server refuses have a fault */
+    size_t capacity;
+    size_t done;
+};
+
+/* Go on from `done`.  Any failure but the refusal of a row ends the search; so does the refusal of all of them. */
+IA_MUST_USE enum ia_rc ia_db_narrow(struct ia_narrow *narrow, struct ia_err *err);
+
+/* Where the time did not suffice: all further keys have a fault. */
+IA_MUST_USE enum ia_rc ia_db_narrow_give_up(struct ia_narrow *narrow, struct ia_err *err);

@@ -5,6 +5,7 @@
 
 #include <limits.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 
 #define GRACE_MS 500 /* for the server to report its statement_timeout, which keeps the connection */
@@ -116,17 +117,26 @@ enum ia_rc ia_db_read_more(struct ia_db *db, int64_t deadline_ms, const char *na
     return rc == IA_OK ? wait_socket(db, POLLIN, deadline_ms, name, err) : rc;
 }
 
+/* The server closes the connection after such an error, whatever its SQLSTATE. */
+static bool is_fatal(const PGresult *result)
+{
+    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    return severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
+}
+
 /* Turn the server's refusal into an error.  The connection is dropped where another one may succeed. */
 static enum ia_rc statement_refused(struct ia_db *db, const char *name, const PGresult *result, struct ia_err *err)
 {
     if (PQstatus(db->conn) == CONNECTION_BAD)
         return ia_db_lost(db, err);
-    struct ia_pg_error error = ia_pg_error_of_state(PQresultErrorField(result, PG_DIAG_SQLSTATE));
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    struct ia_pg_error error = ia_pg_error_of_state(state);
     const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     char text[96];
     ia_pg_error_text(primary ? primary : "", PQpass(db->conn), text, sizeof text);
     enum ia_rc rc = ia_fail(err, error.rc, "PostgreSQL at %s: %s: %s: %s", db->peer, error.what, name, text);
-    if (error.lost)
+    db->prepare_again = ia_pg_error_unprepared(state);
+    if (error.lost || is_fatal(result))
         ia_db_disconnect(db);
     return rc;
 }
@@ -200,19 +210,48 @@ static enum ia_rc check_ready(struct ia_db *db, const struct ia_params *params, 
     return IA_OK;
 }
 
+static enum ia_rc run_prepared(struct ia_db *db, enum ia_statement which, const struct ia_params *p, PGresult **out,
+                               struct ia_err *err)
+{
+    const char *name = ia_statements[which].name;
+    int64_t deadline = ia_monotonic_ms() + db->query_timeout_ms + GRACE_MS;
+    db->prepare_again = false;
+    if (!PQsendQueryPrepared(db->conn, name, p->n, p->values, p->lengths, all_binary, 1))
+        return ia_db_lost(db, err);
+    return ia_db_next_result(db, deadline, name, out, err);
+}
+
+/* The server no longer has the statement (a pooler has given us another session of its own), or cannot use its plan (a
+ * view was replaced).  What DEALLOCATE answers does not matter: there may be nothing to remove. */
+static enum ia_rc prepare_statement(struct ia_db *db, enum ia_statement which, struct ia_err *err)
+{
+    const struct ia_statement_text *s = &ia_statements[which];
+    int64_t deadline = ia_monotonic_ms() + db->query_timeout_ms;
+    char sql[96];
+    (void)snprintf(sql, sizeof sql, "DEALLOCATE %s", s->name);
+    if (!PQsendQueryParams(db->conn, sql, 0, NULL, NULL, NULL, NULL, 1))
+        return ia_db_lost(db, err);
+    enum ia_rc rc = ia_db_skip_result(db, deadline, "DEALLOCATE", err);
+    if (rc != IA_OK && !db->conn)
+        return rc;
+    if (!PQsendPrepare(db->conn, s->name, s->sql, s->n_params, s->types))
+        return ia_db_lost(db, err);
+    return ia_db_skip_result(db, deadline, s->name, err);
+}
+
 enum ia_rc ia_db_query(struct ia_db *db, enum ia_statement which, struct ia_params *params, PGresult **out,
                        struct ia_err *err)
 {
     static struct ia_params none;
     const struct ia_params *p = params ? params : &none;
-    const char *name = ia_statements[which].name;
-    int64_t deadline = ia_monotonic_ms() + db->query_timeout_ms + GRACE_MS;
     enum ia_rc rc = check_ready(db, params, err);
     if (rc != IA_OK)
         return rc;
-    if (!PQsendQueryPrepared(db->conn, name, p->n, p->values, p->lengths, all_binary, 1))
-        return ia_db_lost(db, err);
-    return ia_db_next_result(db, deadline, name, out, err);
+    rc = run_prepared(db, which, p, out, err);
+    if (rc == IA_OK || !db->conn || !db->prepare_again)
+        return rc;
+    rc = prepare_statement(db, which, err);
+    return rc == IA_OK ? run_prepared(db, which, p, out, err) : rc;
 }
 
 enum ia_rc ia_db_exec(struct ia_db *db, enum ia_statement which, struct ia_params *params, struct ia_err *err)

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: ISC
 /* Rows of the registry as the other folders handle them, and the words of their statuses.  No connection and no libpq:
- * whoever includes no more of sql/ than this cannot reach the database. */
+ * whoever includes no more of sql/ than this cannot reach the database.
+ *
+ * `fault` of a row: why it cannot be used as it is (a text too long, an array of two dimensions, a value that the server
+ * cannot hand out), in SQL's words or the decoder's.  What could be read is there, the rest is empty.  A row with a
+ * fault closes its own scope and no other: its CA or issuer admits nobody, its role denies, its device is refused. */
 #pragma once
 
 #include "common/texts.h"
@@ -38,6 +42,7 @@ struct ia_device_row {
     int64_t not_after;     /* seconds since 1970, 0: not known */
     struct ia_texts attrs; /* name, value, name, value …: an even number */
     struct ia_texts roles; /* the device's own, without those of its CA */
+    const char *fault;     /* or NULL */
 };
 
 /* Immutable; the texts live as long as this. */
@@ -58,12 +63,14 @@ struct ia_ca_row {
     int64_t replaces;    /* ca_id, 0: none */
     const char *problem; /* or NULL */
     struct ia_texts roles;
+    const char *fault; /* or NULL */
 };
 
 struct ia_crl_row {
     int64_t crl_id;
     int64_t ca_id;
     const char *pem;
+    const char *fault; /* or NULL */
 };
 
 struct ia_issuer_row {
@@ -80,10 +87,12 @@ struct ia_issuer_row {
     const char *tenant; /* or NULL */
     bool active;
     const char *problem; /* or NULL */
+    const char *fault;   /* or NULL */
 };
 
 struct ia_scope_row {
     const char *issuer; /* its name */
     const char *scope;
     const char *role;
+    const char *fault; /* or NULL */
 };

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: ISC
+/* The parts of the configuration: their columns, and how a row that cannot be used closes its own scope. */
 #include "sql/rows.h"
 
 #include "acl/rule_text.h"
+#include "sql/load.h"
 #include "sql/private.h"
 
-#include <stdlib.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define WORD(kind, word) {#word, IA_##kind##_##word},
@@ -21,6 +24,7 @@ static const struct ia_word ip_scopes[] = {
 /* Rows as they are read, where they are not handed out like that. */
 struct raw_role {
     const char *role;
+    const char *fault;
 };
 
 struct raw_rule {
@@ -32,6 +36,7 @@ struct raw_rule {
     int max_qos;
     bool allow_retain;
     const char *problem;
+    const char *fault;
 };
 
 struct raw_ip {
@@ -41,6 +46,7 @@ struct raw_ip {
     enum ip_scope scope;
     const char *scope_key;
     int64_t expires_at;
+    const char *fault;
 };
 
 static const struct ia_column ca_list[] = {
@@ -55,27 +61,34 @@ static const struct ia_column ca_list[] = {
     IA_COLUMN(struct ia_ca_row, replaces, NULLABLE),
     IA_COLUMN(struct ia_ca_row, problem, NULLABLE),
     IA_COLUMN(struct ia_ca_row, roles, NULLABLE),
+    IA_COLUMN(struct ia_ca_row, fault, NULLABLE),
 };
 
 static const struct ia_column crl_list[] = {
     IA_COLUMN(struct ia_crl_row, crl_id, NOT_NULL),
     IA_COLUMN(struct ia_crl_row, ca_id, NOT_NULL),
     IA_COLUMN(struct ia_crl_row, pem, NOT_NULL),
+    IA_COLUMN(struct ia_crl_row, fault, NULLABLE),
 };
 
-static const struct ia_column role_list[] = {IA_COLUMN(struct raw_role, role, NOT_NULL)};
+static const struct ia_column role_list[] = {
+    IA_COLUMN(struct raw_role, role, NOT_NULL),
+    IA_COLUMN(struct raw_role, fault, NULLABLE),
+};
 
 static const struct ia_column rule_list[] = {
     IA_COLUMN(struct raw_rule, rule_id, NOT_NULL),      IA_COLUMN(struct raw_rule, role, NOT_NULL),
     IA_COLUMN_WORD(struct raw_rule, effect, effects),   IA_COLUMN(struct raw_rule, actions, NOT_NULL),
     IA_COLUMN(struct raw_rule, topic_filter, NOT_NULL), IA_COLUMN(struct raw_rule, max_qos, NOT_NULL),
     IA_COLUMN(struct raw_rule, allow_retain, NOT_NULL), IA_COLUMN(struct raw_rule, problem, NULLABLE),
+    IA_COLUMN(struct raw_rule, fault, NULLABLE),
 };
 
 static const struct ia_column ip_list[] = {
-    IA_COLUMN(struct raw_ip, rule_id, NOT_NULL),   IA_COLUMN_WORD(struct raw_ip, effect, effects),
-    IA_COLUMN(struct raw_ip, network, NOT_NULL),   IA_COLUMN_WORD(struct raw_ip, scope, ip_scopes),
-    IA_COLUMN(struct raw_ip, scope_key, NULLABLE), IA_COLUMN_TIME(struct raw_ip, expires_at, NULLABLE),
+    IA_COLUMN(struct raw_ip, rule_id, NOT_NULL),   IA_COLUMN_WORD(struct raw_ip, scope, ip_scopes),
+    IA_COLUMN(struct raw_ip, scope_key, NULLABLE), IA_COLUMN_WORD(struct raw_ip, effect, effects),
+    IA_COLUMN(struct raw_ip, network, NOT_NULL),   IA_COLUMN_TIME(struct raw_ip, expires_at, NULLABLE),
+    IA_COLUMN(struct raw_ip, fault, NULLABLE),
 };
 
 static const struct ia_column issuer_list[] = {
@@ -92,47 +105,72 @@ static const struct ia_column issuer_list[] = {
     IA_COLUMN(struct ia_issuer_row, tenant, NULLABLE),
     IA_COLUMN_ACTIVE(struct ia_issuer_row, active),
     IA_COLUMN(struct ia_issuer_row, problem, NULLABLE),
+    IA_COLUMN(struct ia_issuer_row, fault, NULLABLE),
 };
 
 static const struct ia_column scope_list[] = {
     IA_COLUMN(struct ia_scope_row, issuer, NOT_NULL),
     IA_COLUMN(struct ia_scope_row, scope, NOT_NULL),
     IA_COLUMN(struct ia_scope_row, role, NOT_NULL),
+    IA_COLUMN(struct ia_scope_row, fault, NULLABLE),
 };
 
-/* The answers of one load and the rows that point into them. */
-#define PARTS 7
-struct loaded_rows {
-    struct ia_rows rows;
-    struct ia_arena arena;
-    PGresult *results[PARTS];
-};
+/* ---- decoded rows to struct ia_rows: each function returns false when out of memory ---- */
 
-/* Put the decoded rows where they belong. */
-static bool take_cas(struct loaded_rows *l, const struct ia_decoded *d)
+/* For the log: what is wrong with a row that has no column for it. */
+static bool add_note(struct ia_loaded *l, const char *what, const char *key, const char *fault)
 {
-    l->rows.cas = d->rows;
+    char line[320];
+    const char **notes = l->notes;
+    if (!fault || l->rows.n_notes == IA_ROWS_NOTES_MAX)
+        return true;
+    if (!notes)
+        l->notes = notes = ia_arena_array(&l->arena, IA_ROWS_NOTES_MAX, sizeof *notes);
+    int n = snprintf(line, sizeof line, "%s %s: %s", what, key, fault);
+    char *copy = notes && n >= 0 ? ia_arena_alloc(&l->arena, sizeof line) : NULL;
+    if (!copy)
+        return false;
+    memcpy(copy, line, sizeof line);
+    notes[l->rows.n_notes++] = copy;
+    l->rows.notes = notes;
+    return true;
+}
+
+/* A CA with a fault admits nobody.  One that is REVOKED stays so. */
+static bool take_cas(struct ia_loaded *l, const struct ia_decoded *d)
+{
+    struct ia_ca_row *cas = d->rows;
+    for (size_t i = 0; i < d->n; i++)
+        if (cas[i].fault && cas[i].status == IA_CA_ACTIVE)
+            cas[i].status = IA_CA_INACTIVE;
+    l->rows.cas = cas;
     l->rows.n_cas = d->n;
     return true;
 }
 
-static bool take_crls(struct loaded_rows *l, const struct ia_decoded *d)
+static bool take_crls(struct ia_loaded *l, const struct ia_decoded *d)
 {
     l->rows.crls = d->rows;
     l->rows.n_crls = d->n;
     return true;
 }
 
-static bool take_roles(struct loaded_rows *l, const struct ia_decoded *d)
+/* A role with a fault is left out: who has it has a role that is not known, which denies everything. */
+static bool take_roles(struct ia_loaded *l, const struct ia_decoded *d)
 {
     const struct raw_role *raw = d->rows;
     const char **roles = ia_arena_array(&l->arena, d->n, sizeof *roles);
+    size_t n = 0;
     if (!roles)
         return false;
-    for (size_t i = 0; i < d->n; i++)
-        roles[i] = raw[i].role;
+    for (size_t i = 0; i < d->n; i++) {
+        if (!raw[i].fault)
+            roles[n++] = raw[i].role;
+        else if (!add_note(l, "role", raw[i].role, raw[i].fault))
+            return false;
+    }
     l->rows.roles = roles;
-    l->rows.n_roles = d->n;
+    l->rows.n_roles = n;
     return true;
 }
 
@@ -144,7 +182,7 @@ static struct ia_rule rule_of(const struct raw_rule *raw)
                            .topic_filter = raw->topic_filter,
                            .max_qos = raw->max_qos,
                            .allow_retain = raw->allow_retain};
-    bool understood = raw->effect != EFFECT_UNKNOWN && raw->actions.n > 0;
+    bool understood = !raw->fault && raw->effect != EFFECT_UNKNOWN && raw->actions.n > 0;
     for (size_t i = 0; i < raw->actions.n; i++) {
         unsigned action = ia_action_from_name(raw->actions.items[i]);
         rule.actions |= action;
@@ -158,165 +196,98 @@ static struct ia_rule rule_of(const struct raw_rule *raw)
     return rule;
 }
 
-static bool take_rules(struct loaded_rows *l, const struct ia_decoded *d)
+static bool take_rules(struct ia_loaded *l, const struct ia_decoded *d)
 {
     const struct raw_rule *raw = d->rows;
     struct ia_rule *rules = ia_arena_array(&l->arena, d->n, sizeof *rules);
     const char **problems = ia_arena_array(&l->arena, d->n, sizeof *problems);
-    if (!rules || !problems)
+    const char **faults = ia_arena_array(&l->arena, d->n, sizeof *faults);
+    if (!rules || !problems || !faults)
         return false;
     for (size_t i = 0; i < d->n; i++) {
         rules[i] = rule_of(&raw[i]);
         problems[i] = raw[i].problem;
+        faults[i] = raw[i].fault;
     }
     l->rows.rules = rules;
     l->rows.rule_problems = problems;
+    l->rows.rule_faults = faults;
     l->rows.n_rules = d->n;
     return true;
 }
 
 static struct ia_ip_rule ip_of(const struct raw_ip *raw)
 {
-    struct ia_ip_rule rule = {.rule_id = raw->rule_id,
-                              .allow = raw->effect == EFFECT_ALLOW,
-                              .network = raw->network,
-                              .scope_key = raw->scope_key,
-                              .expires_at = raw->expires_at};
     static const enum ia_ip_scope scopes[] = {[SCOPE_UNKNOWN] = IA_IP_GLOBAL,
                                               [SCOPE_GLOBAL] = IA_IP_GLOBAL,
                                               [SCOPE_CA] = IA_IP_CA,
                                               [SCOPE_DEVICE] = IA_IP_DEVICE,
                                               [SCOPE_ISSUER] = IA_IP_ISSUER};
-    rule.scope = scopes[raw->scope];
-    if (raw->scope == SCOPE_UNKNOWN)
-        rule.scope_key = NULL;
-    if (raw->scope == SCOPE_UNKNOWN || raw->effect == EFFECT_UNKNOWN) {
+    struct ia_ip_rule rule = {.rule_id = raw->rule_id,
+                              .allow = raw->effect == EFFECT_ALLOW,
+                              .network = raw->network,
+                              .scope = scopes[raw->scope],
+                              .scope_key = raw->scope == SCOPE_UNKNOWN ? NULL : raw->scope_key,
+                              .expires_at = raw->expires_at};
+    if (raw->fault || raw->scope == SCOPE_UNKNOWN || raw->effect == EFFECT_UNKNOWN) {
         rule.network = ""; /* it may have been meant to deny */
         rule.expires_at = 0;
     }
     return rule;
 }
 
-static bool take_ips(struct loaded_rows *l, const struct ia_decoded *d)
+static bool take_ips(struct ia_loaded *l, const struct ia_decoded *d)
 {
     const struct raw_ip *raw = d->rows;
     struct ia_ip_rule *ips = ia_arena_array(&l->arena, d->n, sizeof *ips);
     if (!ips)
         return false;
-    for (size_t i = 0; i < d->n; i++)
+    for (size_t i = 0; i < d->n; i++) {
+        char key[24];
+        (void)snprintf(key, sizeof key, "%" PRId64, raw[i].rule_id);
         ips[i] = ip_of(&raw[i]);
+        if (!add_note(l, "ip_rule", key, raw[i].fault))
+            return false;
+    }
     l->rows.ips = ips;
     l->rows.n_ips = d->n;
     return true;
 }
 
-static bool take_issuers(struct loaded_rows *l, const struct ia_decoded *d)
+static bool take_issuers(struct ia_loaded *l, const struct ia_decoded *d)
 {
-    l->rows.issuers = d->rows;
+    struct ia_issuer_row *issuers = d->rows;
+    for (size_t i = 0; i < d->n; i++)
+        issuers[i].active &= !issuers[i].fault;
+    l->rows.issuers = issuers;
     l->rows.n_issuers = d->n;
     return true;
 }
 
-static bool take_scopes(struct loaded_rows *l, const struct ia_decoded *d)
+static bool take_scopes(struct ia_loaded *l, const struct ia_decoded *d)
 {
-    l->rows.scopes = d->rows;
+    const struct ia_scope_row *scopes = d->rows;
+    for (size_t i = 0; i < d->n; i++)
+        if (!add_note(l, "a scope of issuer", scopes[i].issuer, scopes[i].fault))
+            return false;
+    l->rows.scopes = scopes;
     l->rows.n_scopes = d->n;
     return true;
 }
 
-static const struct {
-    enum ia_load part;
-    enum ia_statement statement;
-    struct ia_columns columns;
-    bool (*take)(struct loaded_rows *l, const struct ia_decoded *d);
-} parts[PARTS] = {
-    {IA_LOAD_CAS, IA_S_CAS, IA_COLUMNS(ca_list, struct ia_ca_row), take_cas},
-    {IA_LOAD_CRLS, IA_S_CRLS, IA_COLUMNS(crl_list, struct ia_crl_row), take_crls},
-    {IA_LOAD_POLICY, IA_S_ROLES, IA_COLUMNS(role_list, struct raw_role), take_roles},
-    {IA_LOAD_POLICY, IA_S_RULES, IA_COLUMNS(rule_list, struct raw_rule), take_rules},
-    {IA_LOAD_IPS, IA_S_IPS, IA_COLUMNS(ip_list, struct raw_ip), take_ips},
-    {IA_LOAD_ISSUERS, IA_S_ISSUERS, IA_COLUMNS(issuer_list, struct ia_issuer_row), take_issuers},
-    {IA_LOAD_ISSUERS, IA_S_SCOPES, IA_COLUMNS(scope_list, struct ia_scope_row), take_scopes},
+const struct ia_part ia_parts[IA_PARTS] = {
+    {IA_LOAD_CAS, "CAs", IA_S_CAS, IA_S_CA_KEYS, IA_S_CAS_BY_KEY, IA_COLUMNS_WITH_FAULT(ca_list, struct ia_ca_row),
+     take_cas},
+    {IA_LOAD_CRLS, "CRLs", IA_S_CRLS, IA_S_CRL_KEYS, IA_S_CRLS_BY_KEY,
+     IA_COLUMNS_WITH_FAULT(crl_list, struct ia_crl_row), take_crls},
+    {IA_LOAD_ROLES, "roles", IA_S_ROLES, IA_S_ROLE_KEYS, IA_S_ROLES_BY_KEY,
+     IA_COLUMNS_WITH_FAULT(role_list, struct raw_role), take_roles},
+    {IA_LOAD_RULES, "rules", IA_S_RULES, IA_S_RULE_KEYS, IA_S_RULES_BY_KEY,
+     IA_COLUMNS_WITH_FAULT(rule_list, struct raw_rule), take_rules},
+    {IA_LOAD_IPS, "address rules", IA_S_IPS, IA_S_IP_KEYS, IA_S_IPS_BY_KEY,
+     IA_COLUMNS_WITH_FAULT(ip_list, struct raw_ip), take_ips},
+    {IA_LOAD_ISSUER_ROWS, "issuers", IA_S_ISSUERS, IA_S_ISSUER_KEYS, IA_S_ISSUERS_BY_KEY,
+     IA_COLUMNS_WITH_FAULT(issuer_list, struct ia_issuer_row), take_issuers},
+    {IA_LOAD_SCOPES, "scopes", IA_S_SCOPES, IA_S_SCOPE_KEYS, IA_S_SCOPES_BY_KEY,
+     IA_COLUMNS_WITH_FAULT(scope_list, struct ia_scope_row), take_scopes},
 };
-
-static enum ia_rc decode_part(struct loaded_rows *l, size_t part, struct ia_err *err)
-{
-    struct ia_decoded decoded;
-    enum ia_rc rc = ia_db_decode(l->results[part], 0, &parts[part].columns, &l->arena, &decoded, err);
-    if (rc != IA_OK)
-        return rc;
-    return parts[part].take(l, &decoded) ? IA_OK : ia_nomem(err);
-}
-
-/* One transaction that sees one moment, in one round trip. */
-static bool send_all(struct ia_db *db, unsigned what)
-{
-    bool sent = PQsendQueryParams(db->conn, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", 0, NULL, NULL, NULL,
-                                  NULL, 1) == 1;
-    for (size_t i = 0; sent && i < PARTS; i++)
-        if (what & parts[i].part)
-            sent = PQsendQueryPrepared(db->conn, ia_statements[parts[i].statement].name, 0, NULL, NULL, NULL, 1) == 1;
-    return sent && PQsendQueryParams(db->conn, "COMMIT", 0, NULL, NULL, NULL, NULL, 1) == 1 &&
-           PQpipelineSync(db->conn) == 1;
-}
-
-static enum ia_rc receive_all(struct ia_db *db, unsigned what, struct loaded_rows *l, struct ia_err *err)
-{
-    int64_t deadline = ia_monotonic_ms() + db->query_timeout_ms;
-    enum ia_rc rc = ia_db_skip_result(db, deadline, "BEGIN", err);
-    for (size_t i = 0; rc == IA_OK && i < PARTS; i++)
-        if (what & parts[i].part)
-            rc = ia_db_next_result(db, deadline, ia_statements[parts[i].statement].name, &l->results[i], err);
-    if (rc == IA_OK)
-        rc = ia_db_skip_result(db, deadline, "COMMIT", err);
-    return rc == IA_OK ? ia_db_pipeline_end(db, deadline, err) : rc;
-}
-
-/* A statement was refused (a table is locked, say): end the pipeline and the transaction, and the connection goes
- * on. */
-static void end_refused_load(struct ia_db *db)
-{
-    int64_t deadline = ia_monotonic_ms() + db->query_timeout_ms;
-    if (ia_db_pipeline_end(db, deadline, NULL) != IA_OK ||
-        PQsendQueryParams(db->conn, "ROLLBACK", 0, NULL, NULL, NULL, NULL, 1) != 1 ||
-        ia_db_skip_result(db, deadline, "ROLLBACK", NULL) != IA_OK)
-        ia_db_disconnect(db);
-}
-
-static enum ia_rc fetch_parts(struct ia_db *db, unsigned what, struct loaded_rows *l, struct ia_err *err)
-{
-    enum ia_rc rc = ia_db_pipeline_begin(db, err);
-    if (rc != IA_OK)
-        return rc;
-    rc = send_all(db, what) ? receive_all(db, what, l, err) : ia_db_lost(db, err);
-    if (rc != IA_OK && ia_db_connected(db))
-        end_refused_load(db);
-    return rc;
-}
-
-enum ia_rc ia_db_load(struct ia_db *db, unsigned what, struct ia_rows **out, struct ia_err *err)
-{
-    struct loaded_rows *l = calloc(1, sizeof *l);
-    if (!l)
-        return ia_nomem(err);
-    enum ia_rc rc = fetch_parts(db, what, l, err);
-    for (size_t i = 0; rc == IA_OK && i < PARTS; i++)
-        if (l->results[i])
-            rc = decode_part(l, i, err);
-    if (rc == IA_OK)
-        *out = &l->rows;
-    else
-        ia_rows_free(&l->rows);
-    return rc;
-}
-
-void ia_rows_free(struct ia_rows *rows)
-{
-    if (!rows)
-        return;
-    struct loaded_rows *l = (struct loaded_rows *)rows; /* rows is its first member */
-    for (size_t i = 0; i < PARTS; i++)
-        PQclear(l->results[i]);
-    ia_arena_clear(&l->arena);
-    free(l);
-}

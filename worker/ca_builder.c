@@ -10,6 +10,7 @@ struct draft {
     const struct ia_ca_row *row;
     const struct ia_parsed_pem *parsed;
     char problem[192];        /* the first one */
+    bool closed;              /* a CRL of it cannot be read: nobody knows whom it revokes */
     size_t first_crl, n_crls; /* in drafts.crls */
 };
 
@@ -52,7 +53,9 @@ static enum ia_rc draft_cas(struct ia_pem_cache *cache, const struct ia_rows *ro
         if (!d->parsed)
             return ia_nomem(err);
         drafts->n++;
-        if (!d->parsed->cert)
+        if (d->row->fault)
+            (void)snprintf(d->problem, sizeof d->problem, "%s", d->row->fault);
+        else if (!d->parsed->cert)
             (void)snprintf(d->problem, sizeof d->problem, "%s", d->parsed->error.msg);
     }
     qsort(drafts->list, drafts->n, sizeof *drafts->list, compare_drafts);
@@ -84,6 +87,11 @@ static void add_crl(struct drafts *drafts, const struct ia_crl_row *row, const s
     struct draft *d = find_draft(drafts, row->ca_id);
     if (!d)
         return;
+    if (row->fault) {
+        set_problem(drafts, row->ca_id, row->fault);
+        d->closed = true;
+        return;
+    }
     if (!parsed->crl) {
         set_problem(drafts, row->ca_id, parsed->error.msg);
         return;
@@ -122,7 +130,7 @@ static enum ia_rc build_ca_set(struct drafts *drafts, int64_t now, struct ia_ca_
         if (!d->parsed->cert)
             continue;
         specs[n++] = (struct ia_ca_spec){.ca_id = d->row->ca_id,
-                                         .active = d->row->status == IA_CA_ACTIVE,
+                                         .active = d->row->status == IA_CA_ACTIVE && !d->closed,
                                          .cert = d->parsed->cert,
                                          .revoked = d->row->status == IA_CA_REVOKED,
                                          .crls = drafts->crls + d->first_crl,

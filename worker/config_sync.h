@@ -27,8 +27,13 @@ void ia_config_sync_free(struct ia_config_sync *sync);
 /* These parts (a set of enum ia_load) may have changed: they are read again. */
 void ia_config_sync_invalidate(struct ia_config_sync *sync, unsigned parts);
 
-/* Read the parts that may have changed, and send a snapshot. */
+/* There is a new connection: read everything, at once. */
+void ia_config_sync_connected(struct ia_config_sync *sync);
+
+/* Read the parts that may have changed, and send a snapshot, once each part was read at least once.  A part that the
+ * server refuses stays as it was read last; it is logged and tried again, and the others do not wait for it. */
 bool ia_config_sync_due(const struct ia_config_sync *sync);
+int64_t ia_config_sync_wait_ms(const struct ia_config_sync *sync); /* until it is due; -1: nothing has changed */
 IA_MUST_USE enum ia_rc ia_config_sync_reload(struct ia_config_sync *sync, struct ia_err *err);
 
 bool ia_config_sync_complete(const struct ia_config_sync *sync);                   /* has a snapshot been sent? */

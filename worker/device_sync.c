@@ -1,20 +1,29 @@
 // SPDX-License-Identifier: ISC
 #include "worker/device_sync.h"
 
+#include "common/clock.h"
 #include "sql/devices.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CHANGED_MAX 1000 /* changed devices that are read one by one */
+#define CHANGED_MAX   1000 /* changed devices that are read one by one */
+#define FAULTS_LOGGED 10   /* lines of one resync about rows that cannot be read */
+#define PAUSE_MIN_MS  500  /* between two resyncs */
 
 struct ia_device_sync {
     struct ia_db *db;
     struct ia_config_sync *config;
     const struct ia_sink *sink;
     bool resyncing;
-    int part;                   /* the part of the resync to read next */
-    bool restart;               /* begin a resync, also while one is under way */
+    bool restart; /* any device may have changed: another resync once this one is completed */
+    bool refresh; /* read all devices again, in pages */
+    bool in_pages;
+    int part;                       /* the part of the stream to read next … */
+    struct ia_device_cursor cursor; /* … or where the pages have come to */
+    int64_t begun_ms, pause_until_ms;
+    size_t n_faults;            /* of this resync */
     char *changed[CHANGED_MAX]; /* ids of the devices to read again */
     size_t n_changed;
     bool policy_reread; /* the policy was already read again because a changed device holds an unknown role */
@@ -42,6 +51,23 @@ void ia_device_sync_free(struct ia_device_sync *sync)
     if (sync)
         forget_changes(sync);
     free(sync);
+}
+
+/* ---- faults */
+
+static void log_fault(const struct ia_device_sync *sync, const struct ia_device_row *row)
+{
+    char line[512];
+    (void)snprintf(line, sizeof line, "device %s: it is refused, because its row cannot be read: %s",
+                   row->device_id[0] ? row->device_id : "(unknown)", row->fault);
+    ia_sink_log(sync->sink, IA_LOG_WARNING, line);
+}
+
+static void log_faults(struct ia_device_sync *sync, const struct ia_device_rows *rows)
+{
+    for (size_t i = 0; i < rows->n; i++)
+        if (rows->rows[i].fault && sync->n_faults++ < FAULTS_LOGGED)
+            log_fault(sync, &rows->rows[i]);
 }
 
 /* ---- changed devices */
@@ -137,17 +163,31 @@ enum ia_rc ia_device_sync_read_changes(struct ia_device_sync *sync, struct ia_er
 {
     struct ia_device_rows *rows = NULL;
     enum ia_rc rc = ia_db_devices_by_id(sync->db, (const char *const *)sync->changed, sync->n_changed, &rows, err);
-    if (rc == IA_OK && !needs_policy(sync, rows))
+    if (rc == IA_OK && !needs_policy(sync, rows)) {
+        log_faults(sync, rows);
         rc = send_changes(sync, rows, err);
+    }
     ia_device_rows_free(rows);
     return rc;
 }
 
 /* ---- all devices */
 
+void ia_device_sync_connected(struct ia_device_sync *sync)
+{
+    sync->resyncing = false;
+    sync->restart = true;
+    sync->pause_until_ms = 0;
+}
+
 void ia_device_sync_restart(struct ia_device_sync *sync)
 {
     sync->restart = true;
+}
+
+void ia_device_sync_refresh(struct ia_device_sync *sync)
+{
+    sync->refresh = true;
 }
 
 void ia_device_sync_abort(struct ia_device_sync *sync)
@@ -157,15 +197,24 @@ void ia_device_sync_abort(struct ia_device_sync *sync)
 
 bool ia_device_sync_resync_due(const struct ia_device_sync *sync)
 {
-    return sync->resyncing || sync->restart;
+    return sync->resyncing || ((sync->restart || sync->refresh) && ia_monotonic_ms() >= sync->pause_until_ms);
+}
+
+int64_t ia_device_sync_wait_ms(const struct ia_device_sync *sync)
+{
+    if (!sync->restart && !sync->refresh)
+        return -1;
+    int64_t left = sync->pause_until_ms - ia_monotonic_ms();
+    return left > 0 ? left : 0;
 }
 
 static enum ia_rc send_batch(void *ctx, const struct ia_device_rows *batch, struct ia_err *err)
 {
-    const struct ia_device_sync *sync = ctx;
+    struct ia_device_sync *sync = ctx;
     struct ia_reply *reply = new_records(IA_REPLY_PAGE, batch);
     if (!reply)
         return ia_fail(err, IA_NOMEM, "out of memory while reading devices");
+    log_faults(sync, batch);
     ia_sink_send(sync->sink, reply);
     return IA_OK;
 }
@@ -183,20 +232,63 @@ static enum ia_rc send_mark(struct ia_device_sync *sync, enum ia_reply_kind kind
 
 static enum ia_rc begin_resync(struct ia_device_sync *sync, struct ia_err *err)
 {
-    sync->restart = false;
+    sync->in_pages = !sync->restart;
+    sync->restart = sync->refresh = false;
     sync->resyncing = true;
     sync->part = 0;
-    forget_changes(sync); /* the resync includes them */
+    sync->cursor = (struct ia_device_cursor){0};
+    sync->n_faults = 0;
+    sync->begun_ms = ia_monotonic_ms();
     return send_mark(sync, IA_REPLY_RESYNC_BEGIN, err);
+}
+
+/* Any role can send notifications: half of the time at most goes to resyncs. */
+static enum ia_rc end_resync(struct ia_device_sync *sync, struct ia_err *err)
+{
+    int64_t now = ia_monotonic_ms(), took = now - sync->begun_ms;
+    char line[96];
+    sync->resyncing = false;
+    sync->pause_until_ms = now + (took < PAUSE_MIN_MS ? PAUSE_MIN_MS : took);
+    if (sync->n_faults > FAULTS_LOGGED) {
+        (void)snprintf(line, sizeof line, "%zu certificates in all are refused, because their rows cannot be read",
+                       sync->n_faults);
+        ia_sink_log(sync->sink, IA_LOG_WARNING, line);
+    }
+    return send_mark(sync, IA_REPLY_RESYNC_END, err);
+}
+
+static enum ia_rc read_page(struct ia_device_sync *sync, struct ia_err *err)
+{
+    struct ia_device_rows *rows = NULL;
+    enum ia_rc rc = ia_db_device_page(sync->db, &sync->cursor, &rows, err);
+    if (rc != IA_OK)
+        return rc;
+    rc = rows->n ? send_batch(sync, rows, err) : IA_OK;
+    ia_device_rows_free(rows);
+    if (rc != IA_OK)
+        ia_db_disconnect(sync->db); /* a page is missing: as for the marks */
+    return rc;
+}
+
+/* The stream is quick, and ends at the first row that the server cannot hand out; pages find it and go on. */
+static enum ia_rc read_stream(struct ia_device_sync *sync, struct ia_err *err)
+{
+    enum ia_rc rc = ia_db_device_part(sync->db, sync->part, send_batch, sync, err);
+    if (rc == IA_OK)
+        sync->part++;
+    if (rc != IA_FORMAT || !ia_db_connected(sync->db))
+        return rc;
+    sync->in_pages = true;
+    return IA_OK;
 }
 
 enum ia_rc ia_device_sync_read_part(struct ia_device_sync *sync, struct ia_err *err)
 {
     enum ia_rc rc = sync->resyncing ? IA_OK : begin_resync(sync, err);
     if (rc == IA_OK)
-        rc = ia_db_device_part(sync->db, sync->part, send_batch, sync, err);
-    if (rc != IA_OK || ++sync->part < IA_DEVICE_PARTS)
+        rc = sync->in_pages ? read_page(sync, err) : read_stream(sync, err);
+    if (rc != IA_OK)
         return rc;
-    sync->resyncing = false;
-    return send_mark(sync, IA_REPLY_RESYNC_END, err);
+    bool end = sync->in_pages ? sync->cursor.end : sync->part == IA_DEVICE_PARTS;
+    return end ? end_resync(sync, err) : IA_OK;
 }

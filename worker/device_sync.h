@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: ISC
 /* Keeps the broker thread's device records current: reads the devices again that a notification names, and all devices
- * in a resync.  A resync is a stream in a few parts: each occupies the connection for as long as it lasts, and everything
- * else gets its turn between two parts.  Worker thread. */
+ * in a resync.  After a connect, or where a notification says that any device may have changed, a resync is a stream in a
+ * few parts; the one that is due from time to time, in case that a notification was lost, is in pages of 2,000 records.
+ * Each part or page occupies the connection for as long as it lasts, and everything else gets its turn between two of
+ * them.  Worker thread. */
 #pragma once
 
 #include "common/error.h"
@@ -22,8 +24,15 @@ void ia_device_sync_changed(struct ia_device_sync *sync, const char *device_id);
  * must not cause a resync. */
 void ia_device_sync_ask(struct ia_device_sync *sync, const char *device_id);
 
-/* Any device may have changed: read all of them, from the beginning. */
+/* There is a new connection: read all devices, at once. */
+void ia_device_sync_connected(struct ia_device_sync *sync);
+
+/* Any device may have changed: read all of them once more, after the resync that is under way. */
 void ia_device_sync_restart(struct ia_device_sync *sync);
+
+/* Read all devices again in pages, unless that is under way. */
+void ia_device_sync_refresh(struct ia_device_sync *sync);
+int64_t ia_device_sync_wait_ms(const struct ia_device_sync *sync); /* until a resync may begin; -1: none is wanted */
 
 /* The connection was lost: the resync that is under way is not completed. */
 void ia_device_sync_abort(struct ia_device_sync *sync);

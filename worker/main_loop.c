@@ -7,10 +7,12 @@
 #include "worker/config_sync.h"
 #include "worker/device_sync.h"
 #include "worker/error_log.h"
+#include "worker/listen_check.h"
 #include "worker/outbox.h"
 #include "worker/registrar.h"
 #include "worker/status_events.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +20,9 @@
 #define REREAD_MS    600000 /* certificates expire without a notification: their problem is reported by then */
 #define STABLE_MS    10000  /* a connection that lasts this long ends the back-off */
 #define BUSY_MS      250    /* pause of a step whose statement was refused for now */
+#define REFUSED_MS   1000   /* … or for another reason */
 #define IDLE_MS      1000
+#define RESYNC_S     3600
 
 enum { STEP_RELOAD, STEP_CHANGES, STEP_REQUESTS, STEP_EVENTS, STEP_RESYNC, STEP_HEARTBEAT, STEP_WRITE, STEPS };
 
@@ -34,10 +38,12 @@ struct ia_main_loop {
     struct ia_registrar *registrar;
     struct ia_status_events *events;
     struct ia_inbox *inbox;
+    struct ia_listen_check listening;
 
     unsigned attempts; /* to connect, since a connection was last stable */
     bool was_connected;
-    int64_t connected_ms, next_heartbeat_ms, next_reread_ms;
+    int64_t resync_ms; /* all devices are read again that often */
+    int64_t connected_ms, next_heartbeat_ms, next_reread_ms, next_resync_ms;
     bool busy;                    /* a statement was refused for now, with the connection sound */
     int64_t not_before_ms[STEPS]; /* the pause of its step */
 };
@@ -63,18 +69,18 @@ static enum ia_rc send_state(struct ia_main_loop *loop, bool connected, struct i
 static void dispatch_notification(struct ia_main_loop *loop, const struct ia_notification *n)
 {
     static const unsigned parts[] = {
-        [IA_NOTIFICATION_UNKNOWN] = IA_LOAD_ALL,
         [IA_NOTIFICATION_CA] = IA_LOAD_CAS | IA_LOAD_CRLS,
         [IA_NOTIFICATION_ROLE] = IA_LOAD_POLICY,
-        [IA_NOTIFICATION_DEVICE] = 0,
         [IA_NOTIFICATION_ISSUER] = IA_LOAD_ISSUERS,
         [IA_NOTIFICATION_IP] = IA_LOAD_IPS,
-        [IA_NOTIFICATION_EVENT] = 0,
+        [IA_NOTIFICATION_NONCE] = 0,
     };
     ia_config_sync_invalidate(loop->config, parts[n->topic]);
     if (n->topic == IA_NOTIFICATION_EVENT)
         ia_status_events_notified(loop->events, n);
-    bool devices = n->topic == IA_NOTIFICATION_DEVICE || n->topic == IA_NOTIFICATION_UNKNOWN;
+    if (n->topic == IA_NOTIFICATION_NONCE && n->n_keys == 1)
+        ia_listen_check_heard(&loop->listening, n->keys[0]);
+    bool devices = n->topic == IA_NOTIFICATION_DEVICE;
     if (devices && n->all)
         ia_device_sync_restart(loop->devices);
     for (size_t i = 0; devices && i < n->n_keys; i++)
@@ -149,12 +155,13 @@ static enum ia_rc run_heartbeat(struct ia_main_loop *loop, struct ia_err *err)
 {
     if (ia_monotonic_ms() - loop->connected_ms > STABLE_MS)
         loop->attempts = 0;
-    enum ia_rc rc = ia_outbox_heartbeat(loop->outbox, loop->db, err);
-    if (rc != IA_OK)
-        return rc;
     loop->next_heartbeat_ms = ia_monotonic_ms() + HEARTBEAT_MS;
-    ia_sink_send(loop->sink, ia_reply_new(IA_REPLY_CONTACT, NULL));
-    return IA_OK;
+    enum ia_rc rc = ia_listen_check_run(&loop->listening, loop->db, loop->sink, loop->resync_ms / 1000, err);
+    if (rc == IA_OK)
+        rc = ia_outbox_heartbeat(loop->outbox, loop->db, err);
+    if (rc == IA_OK && !ia_listen_check_is_deaf(&loop->listening))
+        ia_sink_send(loop->sink, ia_reply_new(IA_REPLY_CONTACT, NULL));
+    return rc;
 }
 
 static bool write_due(const struct ia_main_loop *loop)
@@ -178,19 +185,34 @@ static const struct {
     [STEP_WRITE] = {write_due, run_write},
 };
 
-/* Run one step, if it is due.  A statement that the database refuses for now (a lock, for example) with the connection
- * sound is tried again a little later and holds up none of the other steps. */
+/* Run one step, if it is due.  A statement that the server refuses, with the connection sound, is tried again a little
+ * later and holds up none of the other steps. */
 static enum ia_rc run_step(struct ia_main_loop *loop, size_t i, struct ia_err *err)
 {
     if (!steps[i].due(loop) || ia_monotonic_ms() < loop->not_before_ms[i])
         return IA_OK;
     enum ia_rc rc = steps[i].run(loop, err);
-    if (rc != IA_UNAVAILABLE || !ia_db_connected(loop->db))
+    if (rc == IA_OK || rc == IA_NOMEM || !ia_db_connected(loop->db))
         return rc;
-    ia_error_log_report(loop->errors, IA_LOG_WARNING, "the database is busy", err);
-    loop->not_before_ms[i] = ia_monotonic_ms() + BUSY_MS;
+    ia_error_log_report(loop->errors, IA_LOG_WARNING,
+                        rc == IA_UNAVAILABLE ? "the database is busy" : "the database refuses a statement", err);
+    loop->not_before_ms[i] = ia_monotonic_ms() + (rc == IA_UNAVAILABLE ? BUSY_MS : REFUSED_MS);
     loop->busy = true;
     return IA_OK;
+}
+
+/* What is read again whatever notifications say: one may have been lost. */
+static void start_rereads(struct ia_main_loop *loop)
+{
+    int64_t now = ia_monotonic_ms();
+    if (now >= loop->next_reread_ms) {
+        ia_config_sync_invalidate(loop->config, IA_LOAD_ALL);
+        loop->next_reread_ms = now + (loop->resync_ms < REREAD_MS ? loop->resync_ms : REREAD_MS);
+    }
+    if (now >= loop->next_resync_ms) {
+        ia_device_sync_refresh(loop->devices);
+        loop->next_resync_ms = now + loop->resync_ms;
+    }
 }
 
 /* One turn of everything that is due. */
@@ -200,10 +222,7 @@ static enum ia_rc run_turn(struct ia_main_loop *loop, struct ia_err *err)
     enum ia_rc rc = IA_OK;
     loop->busy = false;
     take_notifications(loop);
-    if (ia_monotonic_ms() >= loop->next_reread_ms) {
-        ia_config_sync_invalidate(loop->config, IA_LOAD_ALL);
-        loop->next_reread_ms = ia_monotonic_ms() + REREAD_MS;
-    }
+    start_rereads(loop);
     for (size_t i = 0; rc == IA_OK && i < STEPS; i++) {
         rc = run_step(loop, i, err);
         loop->busy |= steps[i].due(loop) && ia_monotonic_ms() < loop->not_before_ms[i];
@@ -224,6 +243,9 @@ static int64_t sooner(int64_t wait_ms, int64_t other_ms)
 static int idle_ms(const struct ia_main_loop *loop)
 {
     int64_t now = ia_monotonic_ms(), wait = sooner(IDLE_MS, ia_config_sync_fetch_wait_ms(loop->config));
+    wait = sooner(wait, ia_config_sync_wait_ms(loop->config));
+    wait = sooner(wait, ia_device_sync_wait_ms(loop->devices));
+    wait = sooner(wait, loop->next_resync_ms > now ? loop->next_resync_ms - now : 0);
     for (size_t i = 0; i < STEPS; i++)
         if (steps[i].due(loop))
             wait = sooner(wait, loop->not_before_ms[i] > now ? loop->not_before_ms[i] - now : 0);
@@ -232,30 +254,49 @@ static int idle_ms(const struct ia_main_loop *loop)
 
 /* ---- with a connection */
 
-/* Connect, and send the configuration before anything is admitted by it. */
+/* The brokers that a restart of the database has brought back together do not read everything together ever after. */
+static void schedule_rereads(struct ia_main_loop *loop)
+{
+    int64_t now = ia_monotonic_ms();
+    int64_t spread = (int64_t)((uint64_t)ia_monotonic_us() * 0x9E3779B97F4A7C15u % (uint64_t)loop->resync_ms);
+    loop->connected_ms = now;
+    loop->next_heartbeat_ms = 0;
+    loop->next_resync_ms = now + loop->resync_ms / 2 + spread / 2;
+    loop->next_reread_ms = now + (loop->resync_ms < REREAD_MS ? loop->resync_ms : REREAD_MS);
+    memset(loop->not_before_ms, 0, sizeof loop->not_before_ms);
+    loop->busy = false;
+}
+
+static void log_connection(const struct ia_main_loop *loop)
+{
+    char line[256];
+    enum ia_db_tls tls = ia_db_tls(loop->db);
+    bool safe = tls == IA_DB_LOCAL || tls == IA_DB_TLS_VERIFIED;
+    (void)snprintf(line, sizeof line, "connected to PostgreSQL at %s (%s)", ia_db_peer(loop->db), ia_db_tls_text(tls));
+    ia_sink_log(loop->sink, safe ? IA_LOG_NOTICE : IA_LOG_WARNING, line);
+}
+
+/* Connect, and send the configuration before anything is admitted by it.  A part of it that the server refuses now is
+ * tried again by its step, and the devices need not wait for that. */
 static enum ia_rc begin_connected(struct ia_main_loop *loop, struct ia_err *err)
 {
     enum ia_rc rc = ia_db_connect(loop->db, err);
     if (rc != IA_OK)
         return rc;
-    ia_config_sync_invalidate(loop->config, IA_LOAD_ALL);
+    ia_listen_check_begin(&loop->listening);
+    ia_config_sync_connected(loop->config);
     rc = ia_status_events_begin(loop->events, err);
     if (rc == IA_OK)
         rc = ia_config_sync_reload(loop->config, err);
-    if (rc == IA_UNAVAILABLE && ia_db_connected(loop->db) && ia_config_sync_complete(loop->config))
-        rc = IA_OK; /* a table is locked: its step tries again, and devices need not wait for that */
     if (rc == IA_OK)
         rc = send_state(loop, true, err);
     if (rc != IA_OK)
         return rc;
-    ia_device_sync_restart(loop->devices);
-    loop->connected_ms = ia_monotonic_ms();
-    loop->next_heartbeat_ms = 0;
-    loop->next_reread_ms = loop->connected_ms + REREAD_MS;
-    memset(loop->not_before_ms, 0, sizeof loop->not_before_ms);
-    loop->busy = false;
+    ia_device_sync_connected(loop->devices);
+    schedule_rereads(loop);
     loop->was_connected = true;
     ia_error_log_recovered(loop->errors, "the database is back");
+    log_connection(loop);
     return IA_OK;
 }
 
@@ -330,6 +371,7 @@ static enum ia_rc create_db(struct ia_main_loop *loop, const struct ia_worker_op
 {
     struct ia_db_config config = {.conninfo = options->db_conninfo,
                                   .node_name = options->node_name,
+                                  .insecure = options->insecure_db_conninfo,
                                   .wake_fd = loop->control->wake_fd,
                                   .stop = &loop->control->stop};
     struct ia_err invalid = {0};
@@ -368,6 +410,7 @@ enum ia_rc ia_main_loop_new(const struct ia_worker_options *options, struct ia_l
         return ia_nomem(err);
     loop->control = control;
     loop->sink = sink;
+    loop->resync_ms = (options->resync_s > 0 ? options->resync_s : RESYNC_S) * 1000;
     enum ia_rc rc = create_db(loop, options, err);
     if (rc == IA_OK)
         rc = create_parts(loop, options, err);

@@ -96,14 +96,14 @@ static struct entry *get_entry(struct ia_pem_cache *cache, struct entry **table,
 {
     struct entry *entry = NULL;
     HASH_FIND(hh, *table, &id, sizeof id, entry);
-    if (entry && !is_parsed_from(entry, pem)) {
+    if (entry && pem && !is_parsed_from(entry, pem)) {
         remove_entry(table, entry);
         entry = NULL;
     }
     if (entry)
         entry->parsed.is_new = false;
     else
-        entry = add_entry(table, id, pem);
+        entry = add_entry(table, id, pem ? pem : "");
     if (entry)
         entry->round = cache->round;
     return entry;
@@ -131,7 +131,7 @@ const struct ia_parsed_pem *ia_pem_cache_crl(struct ia_pem_cache *cache, int64_t
     struct entry *entry = get_entry(cache, &cache->crls, crl_id, pem);
     if (!entry || !entry->parsed.is_new)
         return entry ? &entry->parsed : NULL;
-    enum ia_rc rc = ia_crl_parse_pem(pem, &entry->parsed.crl, &entry->parsed.error);
+    enum ia_rc rc = ia_crl_parse_pem(entry->pem, &entry->parsed.crl, &entry->parsed.error);
     if (rc == IA_OK) {
         free(entry->pem);
         entry->pem = NULL;

@@ -26,7 +26,8 @@ void ia_pem_cache_free(struct ia_pem_cache *cache);
 /* A build begins. */
 void ia_pem_cache_begin(struct ia_pem_cache *cache);
 
-/* The row with that id and PEM text, parsed.  NULL when out of memory: that says nothing about the row. */
+/* The row with that id and PEM text, parsed.  NULL when out of memory: that says nothing about the row.  A CRL's `pem`
+ * NULL: as it was parsed before, where the row cannot be read now. */
 const struct ia_parsed_pem *ia_pem_cache_ca(struct ia_pem_cache *cache, int64_t ca_id, const char *pem);
 const struct ia_parsed_pem *ia_pem_cache_crl(struct ia_pem_cache *cache, int64_t crl_id, const char *pem);
 

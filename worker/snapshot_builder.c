@@ -103,8 +103,10 @@ static enum ia_rc build_policy(struct ia_builder *b, const struct ia_rows *rows,
     const struct ia_problem_callback note = {note_rule_problem, &found};
     enum ia_rc rc = ia_policy_build(&spec, &note, &fresh->policy, err);
     for (size_t i = 0; i < rows->n_rules; i++) {
-        if (rc == IA_OK && !is_same_problem(found.texts[i], rows->rule_problems[i]))
-            ia_problem_report(&problems->rule, rows->rules[i].rule_id, found.texts[i]);
+        const char *fault = rows->rule_faults ? rows->rule_faults[i] : NULL;
+        const char *problem = fault ? fault : found.texts[i];
+        if (rc == IA_OK && !is_same_problem(problem, rows->rule_problems[i]))
+            ia_problem_report(&problems->rule, rows->rules[i].rule_id, problem);
         free(found.texts[i]);
     }
     free(found.texts);
@@ -136,6 +138,11 @@ static void add_scopes(struct issuer_input *input, struct ia_issuer_spec *spec)
         const struct ia_scope_row *row = &input->rows->scopes[i];
         if (strcmp(row->issuer, spec->name) != 0)
             continue;
+        if (row->fault) { /* it may map to a role that denies: its issuer must not do without it */
+            spec->active = false;
+            note_issuer_problem(input, spec->name, row->fault);
+            continue;
+        }
         input->scopes[input->n_scopes++] = (struct ia_scope_role){.scope = row->scope, .role = row->role};
         spec->n_scopes++;
     }
@@ -170,6 +177,8 @@ static void report_issuers(const struct issuer_input *input, const struct ia_ref
         const struct ia_issuer_row *row = &input->rows->issuers[i];
         const char *fetching = row->jwks ? "" : ia_refresh_problem(refresh, row->name);
         const char *text = input->problems[i][0] ? input->problems[i] : fetching;
+        if (row->fault)
+            text = row->fault;
         if (!is_same_problem(text, row->problem))
             ia_problem_report(to, (int64_t)i, text[0] ? text : NULL);
     }
@@ -234,8 +243,10 @@ static void keep_parts(struct ia_builder *b, const struct ia_snapshot *fresh)
 static enum ia_rc share_parts(const struct ia_builder *b, struct ia_snapshot **out, struct ia_err *err)
 {
     const struct ia_snapshot *last = &b->last;
-    bool complete = last->cas && last->ca_settings && last->policy && last->ips && last->issuers;
-    struct ia_snapshot *s = complete ? calloc(1, sizeof *s) : NULL;
+    *out = NULL;
+    if (!last->cas || !last->ca_settings || !last->policy || !last->ips || !last->issuers)
+        return IA_OK;
+    struct ia_snapshot *s = calloc(1, sizeof *s);
     if (!s)
         return ia_nomem(err);
     s->generation = last->generation;

@@ -27,7 +27,7 @@ bool ia_builder_has_role(const struct ia_builder *builder, const char *role);
 
 /* Build a snapshot from the parts that `rows` holds (`parts`: a set of enum ia_load, CAs and CRLs together) and, for the
  * others, those built before.  `refresh` has the keys of issuers whose jwks come by URL.  IA_NOMEM is the only failure.
- * The caller owns *out. */
+ * The caller owns *out, which is NULL while a part has never been built. */
 IA_MUST_USE enum ia_rc ia_builder_build(struct ia_builder *builder, unsigned parts, const struct ia_rows *rows,
                                         const struct ia_refresh *refresh, int64_t now,
                                         const struct ia_row_problems *problems, struct ia_snapshot **out,

@@ -9,13 +9,7 @@
 #include "x509/private.h"
 
 #include <openssl/x509v3.h>
-#include <stdio.h>
 #include <stdlib.h>
-
-void ia_ca_build_report(const struct ia_ca_build *b, const struct ia_ca *ca, const char *text)
-{
-    ia_problem_report(b->in->problems, ca->ca_id, text);
-}
 
 static void take_ca(const struct ia_ca_build *b, struct ia_ca *ca, const struct ia_ca_spec *spec)
 {

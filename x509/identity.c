@@ -7,8 +7,6 @@
 #include <string.h>
 
 static const char no_value[] = "the certificate has no value for this field";
-static const char several_values[] = "the certificate has more than one value for this field";
-static const char several_with_prefix[] = "the certificate has more than one value with this prefix";
 
 static const struct {
     const char *name;
@@ -133,24 +131,6 @@ const char *ia_identity_name(size_t n)
 }
 
 /* ---- values */
-
-/* With a prefix only values that have it count; a value that cannot be read does not. */
-static bool value_counts(const struct ia_identity_query *query, const struct ia_raw_value *value)
-{
-    if (query->splitter != IA_SPLIT_PREFIX)
-        return true;
-    return !value->why && value->len >= query->len && memcmp(value->text, query->text, query->len) == 0;
-}
-
-void ia_collect_value(struct ia_identity_collector *c, const struct ia_raw_value *value)
-{
-    if (!value_counts(c->query, value))
-        return;
-    if (c->n++ == 0)
-        c->value = *value;
-    else
-        c->value.why = c->query->splitter == IA_SPLIT_PREFIX ? several_with_prefix : several_values;
-}
 
 void ia_identity_read(X509 *leaf, struct ia_identity *out)
 {

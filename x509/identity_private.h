@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* Shared between identity.c (grammar), identity_fields.c (certificate) and identity_split.c (splitters). */
+/* Shared between identity.c (grammar), identity_fields.c (certificate) and identity_split.c (which values, which part). */
 #pragma once
 
 #include "x509/identity.h"

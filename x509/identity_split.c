@@ -1,8 +1,30 @@
 // SPDX-License-Identifier: ISC
-/* Splitters take a part of a value as it stands; nothing is decoded, so that no two texts become one. */
+/* Which values of a variable count, and which part of a value.  Splitters take the part as it stands; nothing is decoded,
+ * so that no two texts become one. */
 #include "x509/identity_private.h"
 
 #include <string.h>
+
+static const char several_values[] = "the certificate has more than one value for this field";
+static const char several_with_prefix[] = "the certificate has more than one value with this prefix";
+
+/* With a prefix only values that have it count; a value that cannot be read does not. */
+static bool value_counts(const struct ia_identity_query *query, const struct ia_raw_value *value)
+{
+    if (query->splitter != IA_SPLIT_PREFIX)
+        return true;
+    return !value->why && value->len >= query->len && memcmp(value->text, query->text, query->len) == 0;
+}
+
+void ia_collect_value(struct ia_identity_collector *c, const struct ia_raw_value *value)
+{
+    if (!value_counts(c->query, value))
+        return;
+    if (c->n++ == 0)
+        c->value = *value;
+    else
+        c->value.why = c->query->splitter == IA_SPLIT_PREFIX ? several_with_prefix : several_values;
+}
 
 struct part {
     const char *at;

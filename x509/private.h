@@ -182,19 +182,21 @@ struct ia_ca *ia_ca_next_key_id(const struct ia_ca *ca);
 /* Do the CRLs in force of this key list the serial number? */
 bool ia_ca_key_revokes(const struct ia_ca_key *key, const struct ia_serial *serial);
 
-/* ca_crl.c: verify the CRLs of one key, choose those in force and keep their serial numbers. */
-struct ia_ca_build;
-IA_MUST_USE enum ia_rc ia_ca_build_crls(const struct ia_ca_build *b, struct ia_ca_key *key);
-
-/* ca_parents.c: parents, revocation by parents, and for each CA the finding over itself and all above it. */
-IA_MUST_USE enum ia_rc ia_ca_build_relations(const struct ia_ca_build *b);
-
-/* ca_build.c */
+/* A set while it is built. */
 struct ia_ca_build {
     struct ia_ca_set *set;
     const struct ia_ca_set_input *in;
 };
-void ia_ca_build_report(const struct ia_ca_build *b, const struct ia_ca *ca, const char *text);
+static inline void ia_ca_build_report(const struct ia_ca_build *b, const struct ia_ca *ca, const char *text)
+{
+    ia_problem_report(b->in->problems, ca->ca_id, text);
+}
+
+/* ca_crl.c: verify the CRLs of one key, choose those in force and keep their serial numbers. */
+IA_MUST_USE enum ia_rc ia_ca_build_crls(const struct ia_ca_build *b, struct ia_ca_key *key);
+
+/* ca_parents.c: parents, revocation by parents, and for each CA the finding over itself and all above it. */
+IA_MUST_USE enum ia_rc ia_ca_build_relations(const struct ia_ca_build *b);
 
 /* issuer_hint.c.  How well do the key identifiers of x509 and of a possible issuer fit?  They help to find the issuer,
  * the signature decides (RFC 5280 4.2.1.1, 4.2.1.2). */

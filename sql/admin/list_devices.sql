@@ -12,7 +12,10 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 \set VERBOSITY terse
+\set AUTOCOMMIT on
 \pset footer off
+-- Nothing of the session may change what follows: functions of other schemas, the meaning of \ in literals.
+SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on; SET client_min_messages = notice;
 \if :{?ca_name} \else \set ca_name '' \endif
 \if :{?status} \else \set status '' \endif
 \if :{?tenant} \else \set tenant '' \endif

@@ -7,9 +7,13 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 \set VERBOSITY terse
+\set AUTOCOMMIT on
 \pset footer off
+-- Nothing of the session may change what follows: functions of other schemas, the meaning of \ in literals.
+SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on; SET client_min_messages = notice;
 
-SELECT node_name AS broker, now() - last_seen < interval '15 s' AS alive, last_seen::timestamptz(0)
+SELECT node_name AS broker, now() - last_seen < interval '15 s' AND stopped_at IS NULL AS alive,
+       last_seen::timestamptz(0), stopped_at::timestamptz(0), database_tls
 FROM iot_auth.node ORDER BY node_name;
 
 SELECT a.name AS ca, a.status, count(d.device_id) AS devices, count(*) FILTER (WHERE d.status = 'ACTIVE') AS active,
@@ -21,6 +25,10 @@ GROUP BY a.ca_id ORDER BY a.name;
 
 SELECT 'CA' AS problem_of, name, problem FROM iot_auth.ca WHERE problem IS NOT NULL
 UNION ALL SELECT 'issuer', name, problem FROM iot_auth.oauth_issuer WHERE problem IS NOT NULL
+UNION ALL SELECT 'issuer (note)', name, note FROM iot_auth.oauth_issuer WHERE note IS NOT NULL
+UNION ALL (SELECT 'device', device_id, problem FROM iot_auth.device WHERE problem IS NOT NULL LIMIT 100)
+UNION ALL (SELECT 'certificate', device_id || ', ' || encode(fingerprint, 'hex'), problem
+           FROM iot_auth.device_certificate WHERE problem IS NOT NULL LIMIT 100)
 UNION ALL SELECT 'rule', role || ', rule ' || rule_id, problem FROM iot_auth.role_rule WHERE problem IS NOT NULL
 ORDER BY 1, 2;
 

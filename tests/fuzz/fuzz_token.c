@@ -55,11 +55,21 @@ static void from_the_network(const char *text, size_t len)
     const struct ia_token_check check = {.issuers = issuers(), .presented = &presented, .now = NOW};
     must(ia_token_verify(&check, &token, &refusal) != IA_R_NONE && !token);
     ia_presented_clear(&presented);
+    must(ia_utf8_valid(refusal.claimed.iss, strlen(refusal.claimed.iss)));
+    must(ia_utf8_valid(refusal.claimed.aud, strlen(refusal.claimed.aud)));
     must(refusal.detail[0] && strlen(refusal.detail) < sizeof refusal.detail);
     const char *bare;
     size_t bare_len;
     if (ia_bearer_token(text, len, &bare, &bare_len))
         must(bare >= text && bare_len > 0 && bare + bare_len <= text + len);
+}
+
+/* What jansson takes by itself must be taken unchanged; what is taken beyond that holds a replaced value. */
+static void compare_with_jansson(const void *text, size_t len, const json_t *payload)
+{
+    json_auto_t *strict = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+    must(!strict || !payload || json_equal(strict, payload));
+    must(strict || !payload || !ia_json_readable(payload));
 }
 
 static void signed_payload(const void *text, size_t len)
@@ -68,6 +78,7 @@ static void signed_payload(const void *text, size_t len)
     char detail[IA_DETAIL_MAX] = "";
     const struct ia_issuer *issuer = ia_issuer_by_name(issuers(), "idp");
     json_auto_t *payload = ia_json_load(text, len, NULL);
+    compare_with_jansson(text, len, payload);
     if (!payload)
         return;
     enum ia_reason reason = ia_claims_validate(payload, issuer, NOW, &claims, detail);

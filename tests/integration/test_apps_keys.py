@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: ISC
 """Issuers whose keys come by URL: over HTTPS, kept when the provider fails, and never fetched too often."""
 
+import gzip
 import json
 import threading
 import time
+import zlib
 
 import pytest
 
@@ -223,6 +225,100 @@ class Failing:
         return self.text in (self.issuer.problem(site) or "")
 
 
+def test_an_empty_key_set_withdraws_the_keys(site, provider):
+    """A provider that lists no key has none that may be used: its sessions end."""
+    corp = Issuer().register(site, RULES, jwks_url=provider.url())
+    provider.answer(corp.jwks())
+    broker = trusting(site)
+    client = admitted_soon(site, broker, corp)
+    provider.answer({"keys": []})
+    site.try_connect(broker, client_id="x", password=corp.token(headers={"kid": "unknown"}))  # makes it look
+    client.wait_closed(GAP + SOON)
+    problem(site, corp, "no key")
+    assert site.try_connect(broker, client_id="app:corp:dashboard", password=corp.token()) in NOT_YET
+    provider.answer(corp.jwks())
+    app_within(1.5 * GAP + SOON, site, broker, corp.token())
+
+
+def test_a_new_key_under_the_same_kid_is_found(site, provider):
+    """A bad signature asks for the keys again, no more often than an unknown kid does."""
+    corp = Issuer().register(site, RULES, jwks_url=provider.url())
+    provider.answer(corp.jwks())
+    broker = trusting(site)
+    admitted_soon(site, broker, corp)
+    corp.keys[corp.kid] = new_key(corp.algorithm)
+    provider.answer(corp.jwks())
+    app_within(1.5 * GAP + SOON, site, broker, corp.token())
+    times = provider.times()
+    assert all(later - earlier > GAP - 1 for earlier, later in zip(times, times[1:])), times
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_compressed_key_set_is_decoded(site, provider, encoding):
+    corp = Issuer().register(site, RULES, jwks_url=provider.url())
+    text = json.dumps(corp.jwks()).encode()
+    packed = gzip.compress(text) if encoding == "gzip" else zlib.compress(text)
+    provider.answer(packed, headers={"Content-Encoding": encoding})
+    admitted_soon(site, trusting(site), corp)
+    assert corp.problem(site) is None
+
+
+def test_keys_of_other_kinds_are_no_problem(site, provider):
+    """RFC 7517 section 5: ignored.  And one key may be listed for each of its algorithms under one kid."""
+    corp = Issuer(algorithm="RS256")
+    listed = [dict(key, alg=algorithm) for key in corp.jwks()["keys"] for algorithm in ("RS256", "RS384", "RS512")]
+    others = [{"kty": "AKP", "kid": "pq", "alg": "ML-DSA-44", "pub": "AA"},
+              {"kty": "OKP", "crv": "X25519", "kid": "x", "x": "A" * 43},
+              dict(listed[0], kid="enc", alg="RSA-OAEP-256", use=None, d=None)]
+    corp.register(site, RULES, jwks_url=provider.url())
+    provider.answer({"keys": others + listed})
+    admitted_soon(site, trusting(site), corp)
+    assert corp.problem(site) is None
+
+
+def stored(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_keys_survive_a_restart_while_the_provider_is_down(site, provider):
+    folder = site.folder / "state"
+    folder.mkdir(mode=0o700)
+    corp = Issuer().register(site, RULES, jwks_url=provider.url())
+    provider.answer(corp.jwks())
+    broker = trusting(site, state_dir=folder)
+    admitted_soon(site, broker, corp)
+    wait_until(lambda: stored(folder), SOON, "stored keys")
+    assert stored(folder) == ["jwks-corp.json"]
+    assert (folder / "jwks-corp.json").stat().st_mode & 0o777 == 0o600
+    provider.stop()
+    broker.restart()
+    admitted_soon(site, broker, corp)
+    problem(site, corp, "onnect")
+    (folder / "jwks-corp.json").chmod(0o666)
+    broker.restart()
+    assert site.try_connect(broker, client_id="app:corp:dashboard", password=corp.token()) in NOT_YET
+    provider.start()
+    app_within(1.5 * GAP + SOON, site, broker, corp.token())
+
+
+def test_keys_that_are_too_old_end_their_sessions(site, provider):
+    corp = Issuer().register(site, RULES, jwks_url=provider.url())
+    provider.answer(corp.jwks())
+    broker = trusting(site, jwks_stale_max_s=8)
+    client = admitted_soon(site, broker, corp)
+    provider.stop()
+    client.wait_closed(8 + SOON)
+    problem(site, corp, "jwks_stale_max_s")
+
+
+def test_a_state_directory_that_others_can_write_to_stops_the_broker(site):
+    folder = site.folder / "open"
+    folder.mkdir()
+    folder.chmod(0o777)
+    log = site.new_broker(options={"state_dir": folder}).expect_no_start()
+    assert any("state_dir" in line for line in log.splitlines() if "iot-auth" in line), log
+
+
 def private_set():
     key = new_key("RS256")
     numbers = key.private_numbers()
@@ -238,7 +334,6 @@ def test_the_last_good_keys_stay_while_the_provider_fails(site, provider):
     failing = [
         Failing(site, provider, "error", "HTTP status 500", body="sorry", status=500),
         Failing(site, provider, "rubbish", "JWK set", body="<html>maintenance</html>"),
-        Failing(site, provider, "empty", "no key", body={"keys": []}),
         Failing(site, provider, "slow", "timed out", body="", slow=True),
         Failing(site, provider, "endless", "too long", body=json.dumps({"keys": [], "x": "y" * 300000})),
         Failing(site, provider, "leaked", "no key", body=leaked),

@@ -4,6 +4,7 @@
 import hashlib
 import hmac
 import json
+import subprocess
 import time
 
 import pytest
@@ -183,8 +184,19 @@ def test_an_event_names_each_reason(site, corp):
             assert event["principal"] in (None, ""), "nobody is known before the token is believed"
 
 
-NO_TOKENS = ["", "secret", "a.b.c", "..", "eyJhbGciOiJFUzI1NiJ9", "eyJhbGciOiJFUzI1NiJ9.e30", "e30.e30.e30",
+NO_TOKENS = ["", "secret", "a.b.c", "..", "eyJhbGciOiJFUzI1NiJ9", "e30.e30.e30", "correct horse battery staple, and more",
              "x" * 60000]
+
+# What resembles a token → words of the detail.
+ALMOST_TOKENS = {
+    "eyJhbGciOiJFUzI1NiJ9.e30": "2 parts",
+    "eyJhbGciOiJFUzI1NiJ9.e30.AA.AA": "4 parts",
+    "eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ.a2V5.aXY.dGV4dA.dGFn": "JWE",
+    "2YotnFZFEjr1zCsicMWpAA": "opaque",
+    "f47ac10b-58cc-4372-a567-0e02b2c3d479": "opaque",
+    "ory_at_Q2F0cyBhbmQgZG9ncw.bW9yZQ": "opaque",
+    "Bearer hunter2": "Bearer",
+}
 
 
 def test_a_password_that_is_no_token_is_no_credential(site, corp):
@@ -193,6 +205,86 @@ def test_a_password_that_is_no_token_is_no_credential(site, corp):
         site.assert_refused("no_credential", broker, client_id="app:corp:dashboard", password=password)
     site.assert_refused("no_credential", broker, client_id="app:corp:dashboard")
     assert corp.problem(site) is None
+
+
+def test_a_password_that_resembles_a_token_is_refused_as_what_it_is(site, corp):
+    broker = site.broker()
+    for password, words in ALMOST_TOKENS.items():
+        event = site.assert_refused("token_malformed", broker, client_id="app:corp:dashboard", password=password)
+        assert event["kind"] == "app/refused"
+        assert words in event["detail"]["detail"], event["detail"]
+        assert password.split()[-1] not in broker.log(), "no part of a secret is logged"
+
+
+@pytest.mark.parametrize("around", ["Bearer %s", "bearer  %s"])
+def test_the_scheme_of_http_before_a_token_does_not_count(site, corp, around):
+    broker = site.broker()
+    client = app(site, broker, around % corp.token())
+    assert client.subscribe("apps/dashboard/x") == 1
+    broker.sighup()  # asks for the password again
+    assert client.subscribe("apps/dashboard/y") == 1
+
+
+@pytest.mark.parametrize("around", ['"%s"', "'Bearer %s'", " %s", 'Bearer "%s"', "%s\n"])
+def test_blanks_or_quotes_around_a_token_are_named(site, corp, around):
+    event = site.assert_refused("token_malformed", site.broker(), client_id="app:corp:dashboard",
+                                password=around % corp.token())
+    assert "blanks or quotes" in event["detail"]["detail"]
+
+
+def test_with_defer_only_a_jose_compact_form_is_a_token(site, corp):
+    """Whatever else resembles a token may be the password of a client that the password file knows."""
+    passwords = {"user%d" % number: password for number, password in enumerate(ALMOST_TOKENS) if "JWE" not in
+                 ALMOST_TOKENS[password]}
+    path = site.folder / "passwords"
+    path.write_text("".join("%s:%s\n" % pair for pair in passwords.items()))
+    subprocess.run(["mosquitto_passwd", "-U", str(path)], check=True)
+    path.chmod(0o644)
+    broker = site.broker(options={"other_clients": "defer"}, lines=["password_file %s" % path])
+    for user, password in passwords.items():
+        client = site.connect(broker, client_id=user, username=user, password=password)
+        assert client.connected
+    encrypted = next(password for password, words in ALMOST_TOKENS.items() if words == "JWE")
+    site.assert_refused("token_malformed", broker, client_id="x", username="x", password=encrypted)
+    app(site, broker, "Bearer " + corp.token())
+
+
+CLAIMED = {
+    "issuer": ("token_issuer", lambda i: i.token(iss="https://elsewhere.example/\u0007"),
+               {"claimed_iss": "https://elsewhere.example/?", "claimed_aud": "mqtt"}, "not a registered issuer"),
+    "slash": ("token_issuer", lambda i: i.token(iss=i.issuer + "/"), {"claimed_iss": "https://idp.example/corp/"},
+              "issuer 'corp' by a slash"),
+    "audience": ("token_audience", lambda i: i.token(aud=["billing", "account"], azp="dash"),
+                 {"claimed_aud": "billing account", "claimed_azp": "dash"}, "none of the issuer's audiences"),
+    "audience-slash": ("token_audience", lambda i: i.token(aud="mqtt/"), {"claimed_aud": "mqtt/"}, "by a slash"),
+    "key": ("token_key_unknown", lambda i: i.token(headers={"kid": "2024-01"}),
+            {"claimed_kid": "2024-01", "claimed_typ": "at+jwt"}, "kid is not one of"),
+}
+
+
+@pytest.mark.parametrize("row", sorted(CLAIMED))
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_event_and_log_have_what_a_refused_token_claims(site, corp, row, log_format):
+    reason, mint, members, words = CLAIMED[row]
+    broker = site.broker(options={"log_format": log_format})
+    mark = broker.mark()
+    event = site.assert_refused(reason, broker, client_id="app:corp:dashboard", password=mint(corp), codes=CODES)
+    assert words in event["detail"]["detail"]
+    log = broker.log(mark)
+    for name, value in members.items():
+        assert event["detail"][name] == value, event["detail"]
+        assert ('%s="%s"' if log_format == "text" else '"%s":"%s"') % (name, value) in log, log
+
+
+def test_client_ids_of_apps_are_bounded(site):
+    """Under a template that ends in `*` each session could cost 60 KB."""
+    corp = Issuer().register(site, USE, client_id_templates=["*"])
+    broker = site.broker()
+    for client_id in ("a" * 512, "caf\u00e9/1", "a b"):
+        assert site.connect(broker, client_id=client_id, password=corp.token()).connected
+    for client_id, words in {"a" * 513: "512", "a" * 60000: "512", "a+b": "+", "a/#": "#"}.items():
+        event = site.assert_refused("client_id_mismatch", broker, client_id=client_id, password=corp.token(), codes=CODES)
+        assert words in event["detail"]["detail"]
 
 
 NO_RESPONSES = ["", "n,,\x01auth=Basic YTpi\x01\x01", "n,,\x01auth=Bearer %s\x01", "n,,\x01\x01",

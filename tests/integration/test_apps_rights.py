@@ -57,6 +57,48 @@ def test_a_scope_gives_its_roles_rights_and_no_more(world, connect):
     assert reader.receive() == ("devices/one/commands", "stop")
 
 
+SHAPES = {
+    "scope-a-text": {"scope": "openid read command"},
+    "scope-a-list": {"scope": ["openid", "read", "command"]},
+    "scp-a-text": {"scope": None, "scp": "read command"},
+    "scp-a-list": {"scope": None, "scp": ["read", "command"]},
+    "one-in-each": {"scope": "read", "scp": ["command"]},
+    "the-other-null": {"scope": ["read", "command"], "scp": "null"},
+}
+
+
+@pytest.mark.parametrize("shape", sorted(SHAPES))
+def test_scopes_count_however_a_provider_writes_them(world, connect, shape):
+    site, corp, broker = world
+    claims = json.dumps(corp.claims(**SHAPES[shape])).replace('"null"', "null")
+    client = connect(site, broker, corp.sign(json.dumps(corp.header()), claims))
+    assert granted(client, "devices/#")
+    client.publish("devices/one/commands", "stop")
+    assert client.receive() == ("devices/one/commands", "stop")
+
+
+UNREAD = ['18446744073709551615', '1e400', '-12345678901234567890123', '"lone \\ud800"', '"a\\u0000b"',
+          '{"deep": [1e999, "\\udfff"]}']
+
+
+def test_a_claim_that_nothing_reads_does_not_decide(world, connect):
+    """RFC 8259 allows these values, and C cannot hold them."""
+    site, corp, broker = world
+    claims = json.dumps(corp.claims(scope="read"))
+    for value in UNREAD:
+        token = corp.sign(json.dumps(corp.header()), claims[:-1] + ', "unread": %s}' % value)
+        client = connect(site, broker, token)
+        assert granted(client, "devices/#"), value
+
+
+def test_null_is_absent(world, connect):
+    site, corp, broker = world
+    claims = json.dumps(corp.claims(scope="read", client_id=None, azp="dashboard"))
+    nulls = "".join(', "%s": null' % name for name in ("nbf", "scp", "client_id", "cnf"))
+    client = connect(site, broker, corp.sign(json.dumps(corp.header(crit=None)), claims[:-1] + nulls + "}"))
+    assert granted(client, "devices/#")
+
+
 def test_what_a_scope_does_not_give_is_refused_by_name(world):
     site, corp, broker = world
     client = auth_app(site, broker, corp.token(scope="command"))

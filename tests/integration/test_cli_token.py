@@ -153,7 +153,8 @@ def test_printed_scope_cannot_forge_a_line(checker):
     ({"client_id": None, "sub": "a"}, "allow"),
     ({"client_id": "a/b", "sub": "a"}, "token_claims"),
     ({"client_id": "#"}, "token_claims"),
-    ({"scope": ["read"]}, "token_claims"),
+    ({"scope": ["read"]}, "allow"),
+    ({"scope": {"read": True}}, "token_claims"),
     ({"cnf": {"x5t#S256": base64url(b"x" * 32)}}, "token_unbound"),
 ])
 def test_claims_decide(checker, claims, reason):
@@ -254,6 +255,30 @@ def test_weak_key_is_reported_and_not_used(checker, key, words):
     status, out, err = checker.run(mint(), "--issuer", ISSUER, "--audience", "mqtt", "--alg", "ES256", "--at", AT)
     assert status == 1 and out.startswith("deny: token_key_unknown ")
     assert words in err and "c2VjcmV0" not in err
+
+
+@pytest.mark.parametrize("changes, headers, reason, words, claimed", [
+    ({"iss": ISSUER + "/"}, {}, "token_issuer", "by a slash", "claimed_iss=%s/" % ISSUER),
+    ({"iss": "https://other.example/\n\u0085"}, {}, "token_issuer", "not a registered", "claimed_iss=https://other.example/??"),
+    ({"aud": ["billing", "account"]}, {}, "token_audience", "none of", "claimed_aud=billing account"),
+    ({}, {"kid": "2024-01"}, "token_key_unknown", "kid is not", "claimed_kid=2024-01"),
+    ({}, {"typ": "dpop+jwt"}, "token_type", "typ is not", "claimed_typ=dpop+jwt"),
+], ids=["slash", "issuer", "audience", "kid", "typ"])
+def test_refusal_shows_what_the_token_claims(checker, changes, headers, reason, words, claimed):
+    status, out, _ = checker.run(mint(headers=headers, **changes), "--issuer", ISSUER, "--audience", "mqtt", "--alg", "ES256",
+                                 "--at", AT)
+    assert status == 1 and out.startswith("deny: %s " % reason) and words in out
+    assert claimed in out.splitlines()
+
+
+def test_the_scheme_of_http_does_not_count(checker):
+    assert checker.decide("Bearer %s\r\n" % mint()) == "allow"
+
+
+def test_keys_of_other_kinds_are_named_and_no_problem(checker):
+    checker.keys({"kty": "AKP", "kid": "pq", "alg": "ML-DSA-44"}, jwk(KEYS["ES256"], d=None))
+    status, _, err = checker.run(mint(), "--issuer", ISSUER, "--audience", "mqtt", "--alg", "ES256", "--at", AT)
+    assert status == 0 and "key 'pq': kty 'AKP' is not used here" in err
 
 
 def test_bad_key_does_not_hold_up_the_good_one(checker):

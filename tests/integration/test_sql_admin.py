@@ -375,7 +375,7 @@ def test_register_issuer(admin, issuer):
                      " status FROM iot_auth.oauth_issuer") == [
         ("https://id.example.com/", ["mqtt"], ["RS256", "ES256"], None, None, ["app:${issuer}:${app_id}", "app:${issuer}:${app_id}/*"], None,
          ["at+jwt", "JWT"], 30, None, "ACTIVE")]
-    admin.call("register_issuer", "b", "not a url", ["x"], jwks='{"keys": [%s]}' % KEY)
+    admin.call("register_issuer", "b", "not-a-url", ["x"], jwks='{"keys": [%s]}' % KEY)
     admin.call("register_issuer", "c", "http://127.0.0.1/", ["x"], jwks_url="http://127.0.0.1/keys", algorithms=["EdDSA", "PS512"])
 
 

@@ -7,7 +7,6 @@ import threading
 import time
 
 import pg
-import psycopg2
 import pytest
 from sql_kit import Cursor, ca_pem, cursor, register
 
@@ -364,37 +363,6 @@ def test_pruning_keeps_the_rows_that_a_quota_needs(admin, broker, ca):
     broker.all("SELECT iot_auth.broker_prune(NULL)")
     assert admin.all("SELECT DISTINCT ca_id FROM iot_auth.ca_usage_stale") == [(other,)]
     assert register(broker, certificate(2), "d2", other)["outcome"] == "registered"
-
-
-def test_a_waiting_change_of_the_ca_is_not_overtaken_by_new_registrations(database, admin, ca):
-    """With row locks, a dozen brokers kept an administrator waiting for seconds: each new registration slipped in."""
-    with cursor(database, pg.BROKER) as first, cursor(database, pg.BROKER) as second:
-        first.all("BEGIN")
-        register(first, certificate(1), "d1", ca)
-        result = []
-        change = threading.Thread(target=lambda: result.append(database.query("SELECT iot_auth.set_ca_status('acme', 'INACTIVE')")))
-        change.start()
-        pg.wait_until(lambda: admin.one("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1, what="the change, waiting")
-        second.all("SET statement_timeout = '200ms'")
-        with pytest.raises(psycopg2.errors.QueryCanceled):
-            register(second, certificate(2), "d2", ca)
-        first.all("COMMIT")
-        change.join(30)
-        assert len(result) == 1
-        assert register(second, certificate(2), "d2", ca)["outcome"] == "ca_inactive"
-
-
-def test_a_ca_disabled_in_between_is_seen_by_who_waited_for_it(database, admin, ca):
-    with contextlib.closing(database.admin()) as connection:
-        connection.autocommit = False
-        Cursor(connection).call("set_ca_status", "acme", "INACTIVE")
-        result = []
-        waiter = threading.Thread(target=lambda: result.extend(at_once(database, [lambda c: register(c, certificate(1), "d1", ca)])))
-        waiter.start()
-        pg.wait_until(lambda: admin.one("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0, what="a broker waiting for the CA's row")
-        connection.commit()
-    waiter.join(30)
-    assert outcomes(result) == ["ca_inactive"]
 
 
 def test_serializable_as_default_is_refused_with_a_clear_message(broker, ca):

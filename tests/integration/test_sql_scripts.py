@@ -192,7 +192,7 @@ def test_list_devices(run, bad, acme):
     assert rows(run("list_devices", status="REVOKED")) == []
     assert len(rows(run("list_devices", max="1"))) == 1
     assert "is not registered" in bad("list_devices", ca_name="nobody")
-    assert "must be one of" in bad("list_devices", status="GONE")
+    assert "must be one of" in bad("list_devices", status="DELETED")
 
 
 def test_list_cas_and_status(run, acme):
@@ -273,3 +273,75 @@ def test_expiring_certificates_omits_devices_with_a_newer_certificate(run, bad, 
     assert "d1" in names and "d2" not in names
     assert "d1" not in [row[1] for row in rows(run("expiring_certificates", days="4"))]
     assert "double precision" in bad("expiring_certificates", days="many")
+
+
+# Sessions
+
+
+SHADOWS = """CREATE FUNCTION public.trap() RETURNS boolean LANGUAGE plpgsql AS
+             $$ BEGIN RAISE EXCEPTION 'a function of schema public ran'; END $$;
+             CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql AS 'SELECT NULL::timestamptz WHERE public.trap()';
+             CREATE FUNCTION public.format(text, text) RETURNS text LANGUAGE sql AS 'SELECT $1 WHERE public.trap()';
+             CREATE FUNCTION public.equal(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT public.trap()';
+             CREATE OPERATOR public.= (LEFTARG = text, RIGHTARG = text, FUNCTION = public.equal);
+             CREATE FUNCTION public.like_(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT public.trap()';
+             CREATE OPERATOR public.~~ (LEFTARG = text, RIGHTARG = text, FUNCTION = public.like_);
+             CREATE FUNCTION public.string_to_array(text, text) RETURNS text[] LANGUAGE sql AS 'SELECT NULL::text[] WHERE public.trap()';
+             CREATE FUNCTION public.array_to_string(text[], text) RETURNS text LANGUAGE sql AS 'SELECT NULL::text WHERE public.trap()'"""
+SESSIONS = {
+    "functions of public first": "-c search_path=public,pg_catalog",
+    "no standard_conforming_strings": "-c standard_conforming_strings=off -c escape_string_warning=on",
+    "bytea as escapes": "-c bytea_output=escape",
+    "other styles of dates": "-c datestyle=SQL,DMY -c intervalstyle=iso_8601 -c timezone=Asia/Kathmandu",
+    "serializable": "-c default_transaction_isolation=serializable",
+    "no array nulls": "-c array_nulls=off -c quote_all_identifiers=on -c xmloption=document",
+}
+
+
+@pytest.fixture(scope="module")
+def shadowed(postgres):
+    """A registry beside a schema public where any role may have created whatever it likes."""
+    database = postgres.create_database()
+    database.query(SHADOWS)
+    yield database
+    database.drop()
+
+
+@pytest.mark.parametrize("options", SESSIONS.values(), ids=SESSIONS)
+def test_no_setting_of_the_session_changes_what_a_script_does(shadowed, authority, tmp_path, monkeypatch, options):
+    """Functions of public that outrank those of pg_catalog ran with the administrator's rights."""
+    monkeypatch.setenv("PGOPTIONS", options)
+    root = pki.root()
+    name = "ca-" + str(abs(hash(options)))
+    leaf = root.issue(f"d of {name}")
+    (tmp_path / "ca.pem").write_text(root.pem)
+    (tmp_path / "leaf.pem").write_text(leaf.pem)
+    (tmp_path / "crl.pem").write_text(root.crl())
+    for script, variables in (
+            ("register_ca", dict(name=name, pem_file=tmp_path / "ca.pem", auto_registration="true")),
+            ("register_device", dict(device_id=f"d of {name}", pem_file=tmp_path / "leaf.pem", ca_name=name, attributes='{"a\\\\b": "it\'s"}')),
+            ("add_crl", dict(ca_name=name, crl_file=tmp_path / "crl.pem")), ("set_device_status", dict(device_id=f"d of {name}", status="INACTIVE")),
+            ("add_rule", dict(role=f"r {name}", effect="ALLOW", actions="PUBLISH", topic_filter="a\\b/${device_id}")),
+            ("grant_role", dict(ca_name=name, role=f"r {name}")), ("list_devices", dict(like="d%")), ("list_cas", {}), ("status", {}),
+            ("register_issuer", dict(name=name, issuer=f"https://{name}/", audience="a")), ("map_scope", dict(issuer_name=name, scope="s", role="device")),
+            ("deny_ip", dict(network="10.0.0.0/8", scope="CA", scope_key=name)), ("allow_ip", dict(network="11.0.0.0/8", scope="CA", scope_key=name)),
+            ("why_refused", dict(who=f"d of {name}")), ("expiring_certificates", {}), ("revoke_certificate", dict(fingerprint=leaf.fingerprint.hex())),
+            ("set_ca_status", dict(name=name, status="INACTIVE"))):
+        done = shadowed.script(script, user=pg.ADMIN, **variables)
+        assert (done.returncode, done.stderr) == (0, ""), script
+    monkeypatch.delenv("PGOPTIONS")
+    assert shadowed.value("SELECT topic_filter FROM iot_auth.role_rule WHERE role = %s", (f"r {name}",)) == "a\\b/${device_id}"
+
+
+def test_every_script_pins_the_session_before_its_first_statement():
+    for name in SCRIPTS:
+        body = (pg.ADMIN_SCRIPTS / f"{name}.sql").read_text(encoding="ascii")
+        first = re.search(r"^(SELECT|SET|BEGIN)\b.*", body, re.M).group()
+        assert first.startswith("SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on;"), name
+
+
+def test_no_function_depends_on_the_meaning_of_a_backslash(registry):
+    """A PL/pgSQL body is parsed under the caller's standard_conforming_strings: '\\u0001' meant something else there."""
+    bodies = registry.query("SELECT p.proname, regexp_replace(p.prosrc, 'E''[^'']*''', '', 'g') FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang"
+                            " WHERE p.pronamespace = 'iot_auth'::regnamespace AND l.lanname = 'plpgsql'")
+    assert [name for name, body in bodies if "\\" in re.sub(r"\$re\$.*?\$re\$", "", body)] == []

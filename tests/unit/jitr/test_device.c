@@ -62,17 +62,39 @@ START_TEST(device_too_large_to_keep_is_marked_and_has_nothing)
     const char *const list[] = {large};
     row.roles = (struct ia_texts){.items = list, .n = 1};
     struct ia_device *d = ia_device_new(&row);
-    ck_assert(d->too_large);
+    ck_assert_ptr_nonnull(ia_device_fault(d));
     ck_assert_str_eq(ia_device_id(d), "pump-1");
     ck_assert_ptr_null(ia_device_role(d, NULL));
     ck_assert_ptr_null(ia_device_attr(d, "site"));
     ia_device_free(d);
     row.device_id = large;
     d = ia_device_new(&row);
-    ck_assert(d->too_large);
+    ck_assert_ptr_nonnull(ia_device_fault(d));
     ck_assert_str_ne(ia_device_id(d), "pump-1");
     ia_device_free(d);
     free(large);
+}
+END_TEST
+
+/* What the server or the decoder found: the device is refused, and its record says why. */
+START_TEST(device_with_a_fault_has_nothing_but_the_fault)
+{
+    static const char *const list[] = {"a", "b"};
+    struct ia_device_row row = row_of("pump-1");
+    row.attrs = (struct ia_texts){.items = list, .n = 2};
+    struct ia_device *sound = ia_device_new(&row);
+    ck_assert_ptr_null(ia_device_fault(sound));
+    row.fault = "column attrs is malformed";
+    struct ia_device *d = ia_device_new(&row);
+    ck_assert_str_eq(ia_device_fault(d), "column attrs is malformed");
+    ck_assert_ptr_null(ia_device_attr(d, "a"));
+    ck_assert(!ia_device_equal(sound, d));
+    row.fault = "column roles is malformed";
+    struct ia_device *other = ia_device_new(&row);
+    ck_assert(!ia_device_equal(other, d));
+    ia_device_free(other);
+    ia_device_free(d);
+    ia_device_free(sound);
 }
 END_TEST
 
@@ -136,6 +158,7 @@ int main(void)
     TCase *c = tcase_create("device");
     tcase_add_test(c, device_keeps_what_its_row_says);
     tcase_add_test(c, device_without_extras_has_none);
+    tcase_add_test(c, device_with_a_fault_has_nothing_but_the_fault);
     tcase_add_test(c, device_too_large_to_keep_is_marked_and_has_nothing);
     tcase_add_loop_test(c, device_differs_in_any_part, 0, 9);
     tcase_add_test(c, device_lives_until_its_last_reference);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* A broker that does what it is told: Mosquitto's functions that the plugin calls, over a `struct mosquitto` of
+/* A broker under the control of the test: Mosquitto's functions that the plugin calls, over a `struct mosquitto` of
  * ours. */
 #pragma once
 

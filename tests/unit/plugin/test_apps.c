@@ -87,7 +87,7 @@ START_TEST(app_is_refused_with_its_reason)
 }
 END_TEST
 
-/* The provider may have new keys: the worker looks, and the client is told to come again. */
+/* The provider may have new keys: the worker looks, and the client is asked to retry. */
 START_TEST(unknown_key_asks_for_the_issuers_keys_and_is_retryable)
 {
     world_start();

@@ -236,10 +236,10 @@ START_TEST(each_session_is_each_one)
 }
 END_TEST
 
-/* --- walking
+/* --- the session scan
  * -------------------------------------------------------------------------------------------------------- */
 
-START_TEST(walk_survives_whatever_ends_meanwhile)
+START_TEST(scan_survives_whatever_ends_meanwhile)
 {
     for (size_t i = 0; i < 6; i++)
         (void)open_device(i, (const char *[]){"a", "b", "c", "d", "e", "f"}[i], "dev-1");
@@ -250,7 +250,7 @@ START_TEST(walk_survives_whatever_ends_meanwhile)
     ia_client_end(sessions, ia_client_find(sessions, &clients[2]), IA_KEEP_YES);
     ia_clients_tidy(sessions);
     ck_assert_str_eq(ia_clients_scan(sessions)->client_id, "d");
-    (void)open_device(4, "e2", "dev-2"); /* replaced: walked at its new place */
+    (void)open_device(4, "e2", "dev-2"); /* replaced: scanned at its new place */
     ck_assert_str_eq(ia_clients_scan(sessions)->client_id, "f");
     ck_assert_str_eq(ia_clients_scan(sessions)->client_id, "e2");
     ck_assert_ptr_null(ia_clients_scan(sessions));
@@ -259,7 +259,7 @@ START_TEST(walk_survives_whatever_ends_meanwhile)
 }
 END_TEST
 
-START_TEST(walk_of_nothing_ends_at_once)
+START_TEST(scan_of_nothing_ends_at_once)
 {
     ck_assert_ptr_null(ia_clients_scan(sessions));
     ia_clients_scan_begin(sessions);
@@ -268,10 +268,10 @@ START_TEST(walk_of_nothing_ends_at_once)
 }
 END_TEST
 
-/* --- condemned
+/* --- marked for disconnect
  * ------------------------------------------------------------------------------------------------------ */
 
-START_TEST(condemned_sessions_wait_in_their_order_and_once)
+START_TEST(marked_clients_wait_in_their_order_and_once)
 {
     struct ia_client *a = open_device(0, "a", "dev-1"), *b = open_device(1, "b", "dev-2"),
                      *c = open_device(2, "c", "dev-3"), *d = open_device(3, "d", "dev-4");
@@ -355,9 +355,9 @@ static void cases(TCase *c)
     tcase_add_test(c, ended_session_is_its_clients_by_id);
     tcase_add_test(c, sessions_of_a_device_are_those_that_came_with_it);
     tcase_add_test(c, each_session_is_each_one);
-    tcase_add_test(c, walk_survives_whatever_ends_meanwhile);
-    tcase_add_test(c, walk_of_nothing_ends_at_once);
-    tcase_add_test(c, condemned_sessions_wait_in_their_order_and_once);
+    tcase_add_test(c, scan_survives_whatever_ends_meanwhile);
+    tcase_add_test(c, scan_of_nothing_ends_at_once);
+    tcase_add_test(c, marked_clients_wait_in_their_order_and_once);
     tcase_add_test(c, session_without_memory_is_not_opened_and_leaves_nothing);
 }
 

@@ -46,6 +46,8 @@ START_TEST(options_have_the_defaults_of_the_readme)
     ck_assert_int_eq(o.auth_wait_ms, 500);
     ck_assert_int_eq(o.device_cache_size, 1000000);
     ck_assert_int_eq(o.stale_max_s, 86400);
+    ck_assert_int_eq(o.worker.resync_s, 3600);
+    ck_assert(!o.worker.insecure_db_conninfo);
     ck_assert_int_eq(o.gate, IA_GATE_ALL);
     ck_assert(!o.defer_others && !o.worker.insecure_http_jwks && !o.log_json);
     ck_assert_ptr_null(o.worker.jwks_ca_file);
@@ -153,6 +155,9 @@ static const struct {
     {"other_clients=allow", "other_clients"},
     {"other_clients", "other_clients"},
     {"insecure_http_jwks=true", "insecure_http_jwks"},
+    {"insecure_db_conninfo=yes", "insecure_db_conninfo"},
+    {"resync_s=0", "resync_s"},
+    {"resync_s=86401", "resync_s"},
     {"jwks_ca_file=/nonexistent/ca.pem", "jwks_ca_file"},
     {"jwks_ca_file=", "jwks_ca_file"},
     {"event_prefix=", "event_prefix"},

@@ -67,7 +67,7 @@ START_TEST(record_in_memory_needs_no_question)
 }
 END_TEST
 
-START_TEST(no_connection_is_told_at_once)
+START_TEST(missing_connection_refuses_at_once)
 {
     world_start();
     world_database(false);
@@ -206,7 +206,7 @@ START_TEST(answer_to_the_lookup_is_not_the_registrations)
 }
 END_TEST
 
-/* A look-up never refuses: only registering tells whether the CA admits it. */
+/* A look-up never refuses: only registering shows whether the CA admits it. */
 START_TEST(negative_lookup_still_registers)
 {
     world_start();
@@ -331,7 +331,7 @@ END_TEST
 static void cases(TCase *c)
 {
     tcase_add_test(c, record_in_memory_needs_no_question);
-    tcase_add_test(c, no_connection_is_told_at_once);
+    tcase_add_test(c, missing_connection_refuses_at_once);
     tcase_add_test(c, connection_lost_while_waiting_ends_the_wait);
     tcase_add_test(c, device_on_ten_connections_is_asked_for_once);
     tcase_add_test(c, refusal_stands_for_a_second_and_no_longer);

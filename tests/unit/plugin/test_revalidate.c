@@ -35,9 +35,9 @@ static void break_template(void)
     world.cas[0].device_id_template = "${nonsense}";
 }
 
-static void register_disabled_twin(void)
+static void register_disabled_same_key_ca(void)
 {
-    world.cas[world.n_cas] = world_ca(2, "twin", "root");
+    world.cas[world.n_cas] = world_ca(2, "same-key", "root");
     world.cas[world.n_cas++].status = IA_CA_REVOKED;
 }
 
@@ -78,7 +78,7 @@ static const struct {
     {"CA disabled", disable_ca, IA_R_CA_INACTIVE},
     {"CA deleted", remove_ca, IA_R_CA_UNKNOWN},
     {"CA's template no longer parses", break_template, IA_R_CA_INACTIVE},
-    {"the same CA registered again, revoked", register_disabled_twin, IA_R_CA_INACTIVE},
+    {"the same CA registered again, revoked", register_disabled_same_key_ca, IA_R_CA_INACTIVE},
     {"network denied", deny_network, IA_R_ADDRESS_DENIED},
     {"network denied to the device", deny_device_network, IA_R_ADDRESS_DENIED},
     {"another network allowed to the CA", allow_another_network, IA_R_ADDRESS_DENIED},
@@ -204,7 +204,7 @@ START_TEST(session_ends_in_the_second_after_its_certificates_notafter)
 }
 END_TEST
 
-/* By time alone: neither the worker nor the database has a part in it. */
+/* Neither the worker nor the database has a part in it. */
 START_TEST(session_ends_with_the_address_rule_that_it_stands_on)
 {
     int64_t until = MC_NOW + 60;
@@ -392,8 +392,8 @@ START_TEST(session_that_was_taken_over_is_not_kicked_in_anothers_place)
 END_TEST
 
 /* On 2.0 a WebSocket whose peer does not read hears of its take-over minutes later.  Its client id is the newer one's
- * meanwhile, also when that is gone again: a kick would meet that one, and corrupt the broker's memory. */
-static const bool newer_is_gone[] = {false, true};
+ * meanwhile, also when the newer one has disconnected: a kick would meet that one, and corrupt the broker's memory. */
+static const bool newer_has_left[] = {false, true};
 
 START_TEST(websocket_that_was_taken_over_is_not_kicked_in_anothers_place)
 {
@@ -402,7 +402,7 @@ START_TEST(websocket_that_was_taken_over_is_not_kicked_in_anothers_place)
     world_start_connected(&device, false);
     device.protocol = mp_websockets;
     ck_assert_int_eq(world_connect(&newer), MOSQ_ERR_SUCCESS);
-    if (newer_is_gone[_i])
+    if (newer_has_left[_i])
         world_disconnect(&newer);
     ia_disconnect_mark(world.core, world_session(&device), IA_R_CERTIFICATE_EXPIRED);
     world_tick();

@@ -57,7 +57,7 @@ struct ia_ca_row world_ca(int64_t ca_id, const char *name, const char *cert);
  * world_device_now or world_answer. */
 struct ia_device_row world_device(const char *cert, const char *id);
 
-/* The registry says: these are all records of the device `id` (n may be 0: it is gone). */
+/* The registry says: these are all records of the device `id` (n may be 0: it is deleted). */
 void world_device_now(const char *id, const struct ia_device_row *rows, size_t n);
 
 /* The registry's answer about the certificate `cert`: a record, or (NULL) `reason`.  `registering`: to REGISTER. */

@@ -68,6 +68,13 @@ void kit_run(struct kit *kit, const char *sql)
     run(kit->admin, sql);
 }
 
+void kit_run_apart(struct kit *kit, const char *sql)
+{
+    PGconn *conn = open_admin(kit->database);
+    run(conn, sql);
+    PQfinish(conn);
+}
+
 const char *kit_value(struct kit *kit, const char *sql)
 {
     static char value[4096];
@@ -87,6 +94,7 @@ struct ia_db *kit_db(struct kit *kit, const char *options)
     snprintf(conninfo, sizeof conninfo, "dbname=%s user=iot_auth_broker %s", kit->database, options);
     struct ia_db_config config = {.conninfo = conninfo,
                                   .node_name = "test-node",
+                                  .insecure = true,
                                   .connect_timeout_ms = 500,
                                   .query_timeout_ms = 1000,
                                   .wake_fd = kit->wake_fd,

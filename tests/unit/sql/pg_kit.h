@@ -23,6 +23,9 @@ void kit_clear(struct kit *kit);
 /* Run a statement as the administrator; the test fails if it does. */
 void kit_run(struct kit *kit, const char *sql);
 
+/* The same on a connection of its own, while the administrator's holds a lock. */
+void kit_run_apart(struct kit *kit, const char *sql);
+
 /* The first value of the answer as text, "" for NULL; valid until the next call. */
 const char *kit_value(struct kit *kit, const char *sql);
 

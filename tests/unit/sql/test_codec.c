@@ -86,9 +86,22 @@ START_TEST(microseconds_are_read_as_whole_seconds)
 }
 END_TEST
 
+/* A NULL element is no text: the array is malformed, and its row has a fault. */
+START_TEST(text_array_with_a_null_element_is_refused)
+{
+    static const char *const items[] = {"a", NULL};
+    struct ia_arena arena = {0};
+    struct ia_texts back;
+    bool nomem;
+    ck_assert(!ia_pg_texts(ia_pg_text_array(&arena, items, 2), &arena, &back, &nomem));
+    ck_assert(!nomem);
+    ia_arena_clear(&arena);
+}
+END_TEST
+
 START_TEST(text_array_round_trips)
 {
-    static const char *const items[] = {"", "a", NULL, "\xC3\xA9t\xC3\xA9", "a longer one, with \" and { in it"};
+    static const char *const items[] = {"", "a", "NULL", "\xC3\xA9t\xC3\xA9", "a longer one, with \" and { in it"};
     struct ia_arena arena = {0};
     struct ia_texts back;
     bool nomem;
@@ -221,6 +234,7 @@ int main(void)
     tcase_add_test(c, time_of_another_length_is_refused);
     tcase_add_test(c, microseconds_are_read_as_whole_seconds);
     tcase_add_test(c, text_array_round_trips);
+    tcase_add_test(c, text_array_with_a_null_element_is_refused);
     tcase_add_test(c, empty_array_round_trips);
     tcase_add_test(c, zero_becomes_null_only_where_asked);
     tcase_add_loop_test(c, hostile_arrays_are_refused, 0, (int)(sizeof hostile / sizeof hostile[0]));

@@ -45,7 +45,7 @@ START_TEST(hosts_come_out_as_listed)
     unsetenv("PGHOST");
     unsetenv("PGHOSTADDR");
     unsetenv("PGPORT");
-    ck_assert_msg(ia_conninfo_parse(rows[_i].text, "n", &info, &err) == IA_OK, "%s: %s", rows[_i].text, err.msg);
+    ck_assert_msg(ia_conninfo_parse(rows[_i].text, "n", true, &info, &err) == IA_OK, "%s: %s", rows[_i].text, err.msg);
     for (size_t i = 0; i < info.n_hosts; i++) {
         char one[64];
         snprintf(one, sizeof one, "%s%s/%s/%s", i ? " " : "", or_dash(info.hosts[i].host),
@@ -62,12 +62,12 @@ START_TEST(hosts_come_from_the_environment_where_not_given)
     struct ia_conninfo info;
     setenv("PGHOST", "e,f", 1);
     setenv("PGPORT", "7", 1);
-    ck_assert(ia_conninfo_parse("dbname=x", NULL, &info, NULL) == IA_OK);
+    ck_assert(ia_conninfo_parse("dbname=x", NULL, true, &info, NULL) == IA_OK);
     ck_assert_uint_eq(info.n_hosts, 2);
     ck_assert_str_eq(info.hosts[1].host, "f");
     ck_assert_str_eq(info.hosts[1].port, "7");
     ia_conninfo_clear(&info);
-    ck_assert(ia_conninfo_parse("host=a", NULL, &info, NULL) == IA_OK);
+    ck_assert(ia_conninfo_parse("host=a", NULL, true, &info, NULL) == IA_OK);
     ck_assert_uint_eq(info.n_hosts, 1);
     ck_assert_str_eq(info.hosts[0].host, "a");
     ia_conninfo_clear(&info);
@@ -77,7 +77,7 @@ END_TEST
 START_TEST(defaults_stand_back_behind_what_the_user_gave)
 {
     struct ia_conninfo info;
-    ck_assert(ia_conninfo_parse("host=a", "node-1", &info, NULL) == IA_OK);
+    ck_assert(ia_conninfo_parse("host=a", "node-1", true, &info, NULL) == IA_OK);
     ck_assert_str_eq(value_of(&info, "application_name"), "mosquitto-iot-auth node-1");
     ck_assert_str_eq(value_of(&info, "target_session_attrs"), "read-write");
     ck_assert_str_eq(value_of(&info, "keepalives"), "1");
@@ -85,7 +85,7 @@ START_TEST(defaults_stand_back_behind_what_the_user_gave)
     ia_conninfo_clear(&info);
     ck_assert(ia_conninfo_parse("host=a application_name=mine target_session_attrs=primary keepalives=0 "
                                 "client_encoding=LATIN1 connect_timeout=7",
-                                "node-1", &info, NULL) == IA_OK);
+                                "node-1", true, &info, NULL) == IA_OK);
     ck_assert_str_eq(value_of(&info, "application_name"), "mine");
     ck_assert_str_eq(value_of(&info, "target_session_attrs"), "primary");
     ck_assert_str_eq(value_of(&info, "keepalives"), "0");
@@ -98,8 +98,8 @@ END_TEST
 START_TEST(params_name_one_host)
 {
     struct ia_conninfo info;
-    const char *keywords[IA_CONN_OPTIONS + 4], *values[IA_CONN_OPTIONS + 4];
-    ck_assert(ia_conninfo_parse("host=a,b port=1,2 dbname=x", NULL, &info, NULL) == IA_OK);
+    const char *keywords[IA_CONN_PARAMS], *values[IA_CONN_PARAMS];
+    ck_assert(ia_conninfo_parse("host=a,b port=1,2 dbname=x", NULL, true, &info, NULL) == IA_OK);
     ia_conninfo_params(&info, 1, keywords, values);
     int hosts = 0;
     for (size_t i = 0; keywords[i]; i++) {
@@ -140,7 +140,7 @@ START_TEST(bad_strings_are_refused_without_repeating_them)
 {
     struct ia_conninfo info;
     struct ia_err err = {0};
-    ck_assert_msg(ia_conninfo_parse(bad[_i], NULL, &info, &err) == IA_USAGE, "%s", bad[_i]);
+    ck_assert_msg(ia_conninfo_parse(bad[_i], NULL, true, &info, &err) == IA_USAGE, "%s", bad[_i]);
     ck_assert_ptr_null(strstr(err.msg, "s3cret"));
     ck_assert_ptr_nonnull(strstr(err.msg, "connection string"));
 }
@@ -164,7 +164,8 @@ START_TEST(words_that_libpq_knows_are_taken)
 {
     struct ia_conninfo info;
     struct ia_err err = {0};
-    ck_assert_msg(ia_conninfo_parse(good_words[_i], NULL, &info, &err) == IA_OK, "%s: %s", good_words[_i], err.msg);
+    ck_assert_msg(ia_conninfo_parse(good_words[_i], NULL, true, &info, &err) == IA_OK, "%s: %s", good_words[_i],
+                  err.msg);
     ia_conninfo_clear(&info);
 }
 END_TEST
@@ -173,7 +174,7 @@ START_TEST(refused_word_names_its_keyword)
 {
     struct ia_conninfo info;
     struct ia_err err = {0};
-    ck_assert(ia_conninfo_parse("sslmode=s3cret", NULL, &info, &err) == IA_USAGE);
+    ck_assert(ia_conninfo_parse("sslmode=s3cret", NULL, true, &info, &err) == IA_USAGE);
     ck_assert_msg(strstr(err.msg, "sslmode"), "%s", err.msg);
 }
 END_TEST
@@ -184,9 +185,9 @@ START_TEST(more_hosts_than_fit_are_refused)
     char text[64] = "host=h";
     for (int i = 0; i < IA_CONN_HOSTS; i++)
         strcat(text, ",h");
-    ck_assert(ia_conninfo_parse(text, NULL, &info, NULL) == IA_USAGE);
+    ck_assert(ia_conninfo_parse(text, NULL, true, &info, NULL) == IA_USAGE);
     text[strlen(text) - 2] = '\0';
-    ck_assert(ia_conninfo_parse(text, NULL, &info, NULL) == IA_OK);
+    ck_assert(ia_conninfo_parse(text, NULL, true, &info, NULL) == IA_OK);
     ck_assert_uint_eq(info.n_hosts, IA_CONN_HOSTS);
     ia_conninfo_clear(&info);
 }

@@ -16,6 +16,7 @@ struct row {
     int64_t at;
     enum word { WORD_UNKNOWN, WORD_ON, WORD_OFF } word;
     bool active;
+    const char *fault;
 };
 
 static const struct ia_word words[] = {{"ON", WORD_ON}, {"OFF", WORD_OFF}, {NULL, 0}};
@@ -29,6 +30,15 @@ static const struct ia_column list[] = {
 };
 #define N (sizeof list / sizeof list[0])
 static const struct ia_columns columns = IA_COLUMNS(list, struct row);
+
+/* The same rows with a fault. */
+static const struct ia_column faulty_list[] = {
+    IA_COLUMN(struct row, id, NOT_NULL),
+    IA_COLUMN(struct row, text, NOT_NULL),
+    IA_COLUMN(struct row, list, NOT_NULL),
+    IA_COLUMN(struct row, fault, NULLABLE),
+};
+static const struct ia_columns faulty_columns = IA_COLUMNS_WITH_FAULT(faulty_list, struct row);
 
 static const Oid types[N] = {IA_PG_INT8,  IA_PG_INT2,        IA_PG_BOOL, IA_PG_TEXT, IA_PG_TEXT_ARRAY,
                              IA_PG_BYTEA, IA_PG_TIMESTAMPTZ, IA_PG_TEXT, IA_PG_TEXT};
@@ -192,6 +202,38 @@ START_TEST(only_the_word_active_is_active)
 }
 END_TEST
 
+#define VALUE(text, size)                                                                                              \
+    {                                                                                                                  \
+        (const uint8_t *)(text), size                                                                                  \
+    }
+
+START_TEST(row_with_a_fault_column_says_what_does_not_decode)
+{
+    const struct ia_pg_value values[] = {VALUE("\0\0\0\0\0\0\0\7", 8), VALUE("a\0b", 3), VALUE("junk", 4), {NULL, 0}};
+    struct ia_arena arena = {0};
+    struct ia_err err = {0};
+    struct row row = {0};
+    ck_assert(ia_db_decode_row(&faulty_columns, values, &arena, &row, &err) == IA_OK);
+    ck_assert(row.id == 7 && row.list.n == 0);
+    ck_assert_str_eq(row.text, "");
+    ck_assert_msg(strstr(row.fault, "malformed"), "%s", row.fault);
+    ia_arena_clear(&arena);
+}
+END_TEST
+
+START_TEST(fault_that_sql_found_is_kept)
+{
+    const struct ia_pg_value values[] = {
+        VALUE("\0\0\0\0\0\0\0\7", 8), {NULL, 0}, {NULL, 0}, VALUE("jwks is too long", 16)};
+    struct ia_arena arena = {0};
+    struct row row = {0};
+    ck_assert(ia_db_decode_row(&faulty_columns, values, &arena, &row, NULL) == IA_OK);
+    ck_assert_str_eq(row.fault, "jwks is too long");
+    ck_assert_str_eq(row.text, "");
+    ia_arena_clear(&arena);
+}
+END_TEST
+
 START_TEST(columns_of_other_number_type_or_format_are_refused)
 {
     struct ia_arena arena = {0};
@@ -223,6 +265,8 @@ int main(void)
     tcase_add_loop_test(c, replaced_values_decode_as_listed, 0, (int)(sizeof replaced / sizeof replaced[0]));
     tcase_add_test(c, unknown_word_reads_as_zero);
     tcase_add_test(c, only_the_word_active_is_active);
+    tcase_add_test(c, row_with_a_fault_column_says_what_does_not_decode);
+    tcase_add_test(c, fault_that_sql_found_is_kept);
     tcase_add_test(c, columns_of_other_number_type_or_format_are_refused);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);

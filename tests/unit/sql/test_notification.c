@@ -18,6 +18,7 @@ static const struct {
     {"issuer", IA_NOTIFICATION_ISSUER, true, ""},
     {"ip\n", IA_NOTIFICATION_IP, true, ""},
     {"event", IA_NOTIFICATION_EVENT, true, ""},
+    {"nonce\n00ff", IA_NOTIFICATION_NONCE, false, "00ff"},
     {"device\na\n*", IA_NOTIFICATION_DEVICE, true, ""},
     {"device\na\n\nb", IA_NOTIFICATION_DEVICE, true, ""},
     {"device\na\n", IA_NOTIFICATION_DEVICE, true, ""},
@@ -65,7 +66,7 @@ START_TEST(more_keys_than_fit_mean_all)
 }
 END_TEST
 
-START_TEST(payload_longer_than_any_of_postgresql_means_all)
+START_TEST(payload_longer_than_any_of_postgresql_is_unknown)
 {
     static struct ia_notification n;
     char payload[IA_NOTIFICATION_MAX + 1];
@@ -86,7 +87,7 @@ int main(void)
     TCase *c = tcase_create("notification");
     tcase_add_loop_test(c, payload_rows_parse_as_listed, 0, (int)(sizeof rows / sizeof rows[0]));
     tcase_add_test(c, more_keys_than_fit_mean_all);
-    tcase_add_test(c, payload_longer_than_any_of_postgresql_means_all);
+    tcase_add_test(c, payload_longer_than_any_of_postgresql_is_unknown);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

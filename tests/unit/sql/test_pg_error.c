@@ -68,8 +68,9 @@ static const struct {
     {"42P01", IA_USAGE, false},       {"42501", IA_USAGE, false},       {"3F000", IA_USAGE, false},
     {"57014", IA_UNAVAILABLE, false}, {"57P01", IA_UNAVAILABLE, true},  {"40001", IA_UNAVAILABLE, false},
     {"40P01", IA_UNAVAILABLE, false}, {"55P03", IA_UNAVAILABLE, false}, {"25006", IA_UNAVAILABLE, true},
-    {"53100", IA_UNAVAILABLE, false}, {"0A000", IA_UNAVAILABLE, true},  {"08006", IA_UNAVAILABLE, true},
-    {"", IA_UNAVAILABLE, true},       {NULL, IA_UNAVAILABLE, true},
+    {"53100", IA_UNAVAILABLE, false}, {"0A000", IA_UNAVAILABLE, false}, {"26000", IA_UNAVAILABLE, false},
+    {"XX000", IA_FORMAT, false},      {"54000", IA_FORMAT, false},      {"58030", IA_UNAVAILABLE, false},
+    {"08006", IA_UNAVAILABLE, true},  {"", IA_UNAVAILABLE, true},       {NULL, IA_UNAVAILABLE, true},
 };
 
 START_TEST(states_are_judged_as_listed)

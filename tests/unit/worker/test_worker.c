@@ -20,12 +20,13 @@
 static struct ia_worker *worker;
 static struct ia_worker_options options;
 static char conninfo[128];
+static int64_t resync_s;
 
 static void start(const char *database)
 {
     struct ia_err err = {0};
     (void)snprintf(conninfo, sizeof conninfo, "%s", database);
-    options = (struct ia_worker_options){.db_conninfo = conninfo, .node_name = (char *)"node-1"};
+    options = (struct ia_worker_options){.db_conninfo = conninfo, .node_name = (char *)"node-1", .resync_s = resync_s};
     ck_assert_msg(ia_worker_start(&options, &worker, &err) == IA_OK, "%s", err.msg);
 }
 
@@ -47,6 +48,28 @@ static struct ia_reply *next(enum ia_reply_kind kind)
         ia_reply_free(reply);
     }
     return NULL;
+}
+
+/* The next reply of one of two kinds. */
+static struct ia_reply *next_of(enum ia_reply_kind one, enum ia_reply_kind other)
+{
+    int64_t until = ia_monotonic_us() + PATIENCE_US;
+    for (int64_t left; (left = until - ia_monotonic_us()) > 0;) {
+        struct ia_reply *reply = ia_worker_reply(worker, left);
+        if (reply && (reply->kind == one || reply->kind == other))
+            return reply;
+        ia_reply_free(reply);
+    }
+    return NULL;
+}
+
+/* How many replies of that kind come until none has come for a second. */
+static int count_replies(enum ia_reply_kind kind)
+{
+    int n = 0;
+    for (struct ia_reply *reply; (reply = ia_worker_reply(worker, 1000000)); ia_reply_free(reply))
+        n += reply->kind == kind;
+    return n;
 }
 
 static void await(enum ia_reply_kind kind)
@@ -126,16 +149,6 @@ END_TEST
 
 /* --- a database
  * ----------------------------------------------------------------------------------------------------- */
-
-enum ia_rc __real_ia_db_load(struct ia_db *db, unsigned what, struct ia_rows **out, struct ia_err *err);
-enum ia_rc __wrap_ia_db_load(struct ia_db *db, unsigned what, struct ia_rows **out, struct ia_err *err);
-
-static atomic_bool locked; /* as if somebody held a lock on a table of the configuration */
-
-enum ia_rc __wrap_ia_db_load(struct ia_db *db, unsigned what, struct ia_rows **out, struct ia_err *err)
-{
-    return locked ? ia_fail(err, IA_UNAVAILABLE, "locked") : __real_ia_db_load(db, what, out, err);
-}
 
 struct ia_reply *__real_ia_reply_new(enum ia_reply_kind kind, const char *text);
 struct ia_reply *__wrap_ia_reply_new(enum ia_reply_kind kind, const char *text);
@@ -365,33 +378,106 @@ static void await_state(bool up)
     ia_reply_free(state);
 }
 
+static void lock_rules(void)
+{
+    kit_run(&kit, "BEGIN");
+    kit_run(&kit, "LOCK TABLE iot_auth.role_rule IN ACCESS EXCLUSIVE MODE");
+}
+
 /* Revocations and new devices do not stand still behind a lock on a rule. */
-START_TEST(connection_goes_on_under_the_last_configuration_while_that_is_locked)
+START_TEST(connection_goes_on_under_the_last_rules_while_they_are_locked)
 {
     start_on_kit();
     await(IA_REPLY_RESYNC_END);
-    locked = true;
+    lock_rules();
     cut();
     await_state(false);
     await_state(true);
     await(IA_REPLY_RESYNC_END);
-    locked = false;
+    kit_run(&kit, "COMMIT");
     await(IA_REPLY_SNAPSHOT);
+    stop_in_time();
+}
+END_TEST
+
+/* A CA that is no longer ACTIVE must not wait for the rules, nor for the lists of CRLs. */
+static const char *const tables[] = {"role_rule", "role", "crl", "ip_rule", "oauth_issuer", "scope_role"};
+
+START_TEST(other_parts_are_in_force_while_one_table_is_locked)
+{
+    char sql[128];
+    kit_run(&kit, "INSERT INTO iot_auth.role (role) VALUES ('meter')");
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    kit_run(&kit, "BEGIN");
+    snprintf(sql, sizeof sql, "LOCK TABLE iot_auth.%s IN ACCESS EXCLUSIVE MODE", tables[_i]);
+    kit_run(&kit, sql);
+    int64_t start_us = ia_monotonic_us();
+    kit_run_apart(&kit, "NOTIFY iot_auth, 'ca'");
+    await(IA_REPLY_SNAPSHOT);
+    ck_assert_int_lt(ia_monotonic_us() - start_us, 5000000);
+    kit_run(&kit, "COMMIT");
     stop_in_time();
 }
 END_TEST
 
 START_TEST(first_configuration_that_is_locked_is_reported_and_waited_for)
 {
-    locked = true;
+    lock_rules();
     start_on_kit();
-    await_state(false);
     struct ia_reply *log = next(IA_REPLY_LOG);
-    ck_assert_msg(log && strstr(log->text, "no database: locked"), "%s", log ? log->text : "");
+    ck_assert_msg(log && strstr(log->text, "cannot be read completely: rules: "), "%s", log ? log->text : "");
+    ck_assert_msg(strstr(log->text, "timeout waiting for a lock"), "%s", log->text);
     ia_reply_free(log);
-    locked = false;
-    await(IA_REPLY_SNAPSHOT);
     await_state(true);
+    kit_run(&kit, "COMMIT");
+    await(IA_REPLY_SNAPSHOT);
+    stop_in_time();
+}
+END_TEST
+
+/* Any role can notify: what is no topic of ours costs nothing, and all devices are not read at each notification. */
+START_TEST(junk_notifications_cost_no_resync)
+{
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    for (int i = 0; i < 20; i++)
+        kit_run(&kit, "NOTIFY iot_auth, 'junk'; NOTIFY iot_auth, ''; NOTIFY iot_auth, 'certificate\n*'");
+    kit_run(&kit, "NOTIFY iot_auth, 'ca'");
+    struct ia_reply *reply = next_of(IA_REPLY_SNAPSHOT, IA_REPLY_RESYNC_BEGIN);
+    ck_assert(reply && reply->kind == IA_REPLY_SNAPSHOT);
+    ia_reply_free(reply);
+    stop_in_time();
+}
+END_TEST
+
+START_TEST(resyncs_that_notifications_ask_for_are_rationed)
+{
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    int64_t start_us = ia_monotonic_us();
+    for (int i = 0; i < 40; i++) {
+        kit_run(&kit, "NOTIFY iot_auth, E'device\\n*'");
+        (void)usleep(50000);
+    }
+    int resyncs = count_replies(IA_REPLY_RESYNC_BEGIN);
+    ck_assert_int_ge(resyncs, 1);
+    ck_assert_int_le(resyncs, 2 + (int)((ia_monotonic_us() - start_us) / 500000));
+    stop_in_time();
+}
+END_TEST
+
+/* A change that no notification says is seen all the same. */
+START_TEST(everything_is_read_again_from_time_to_time)
+{
+    resync_s = 1;
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    for (int i = 0; i < 2; i++) {
+        await(IA_REPLY_SNAPSHOT);
+        await(IA_REPLY_RESYNC_BEGIN);
+        await(IA_REPLY_RESYNC_END);
+    }
     stop_in_time();
 }
 END_TEST
@@ -472,7 +558,12 @@ static void add_cases(Suite *s)
     tcase_add_test(with, events_are_written_also_those_of_the_last_moment);
     tcase_add_test(with, worker_stops_while_its_replies_are_not_taken);
     tcase_add_test(with, connection_that_is_cut_is_reported_and_made_again);
-    tcase_add_test(with, connection_goes_on_under_the_last_configuration_while_that_is_locked);
+    tcase_add_test(with, connection_goes_on_under_the_last_rules_while_they_are_locked);
+    tcase_add_loop_test(with, other_parts_are_in_force_while_one_table_is_locked, 0,
+                        (int)(sizeof tables / sizeof tables[0]));
+    tcase_add_test(with, junk_notifications_cost_no_resync);
+    tcase_add_test(with, resyncs_that_notifications_ask_for_are_rationed);
+    tcase_add_test(with, everything_is_read_again_from_time_to_time);
     tcase_add_test(with, first_configuration_that_is_locked_is_reported_and_waited_for);
     tcase_add_loop_test(with, reply_that_finds_no_memory_is_made_good_by_a_new_connection, 0,
                         (int)(sizeof needed / sizeof needed[0]));

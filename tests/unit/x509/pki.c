@@ -324,10 +324,11 @@ static void fill_spec(struct ia_ca_spec *spec, struct ia_crl_spec *list, char *w
     size_t n = split(word, "+", parts);
     if (n == 0)
         unknown(word);
-    bool active = parts[0][0] != '-';
+    bool revoked = parts[0][0] == '!', active = parts[0][0] != '-' && !revoked;
     for (size_t i = 1; i < n; i++)
         list[i - 1] = parsed_crl(parts[i]);
-    *spec = (struct ia_ca_spec){.ca_id = ca_id, .active = active, .cert = parsed_cert(parts[0] + !active)};
+    *spec = (struct ia_ca_spec){
+        .ca_id = ca_id, .active = active, .revoked = revoked, .cert = parsed_cert(parts[0] + !active)};
     spec->crls = list;
     spec->n_crls = n - 1;
 }

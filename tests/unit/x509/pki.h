@@ -11,7 +11,8 @@
 X509 *pki_cert(const char *name);
 X509_CRL *pki_crl(const char *name);
 
-/* A set of "root -inter twin+crl1+crl2": names of certificates, `-` in front of one that is not ACTIVE, `+` before each
+/* A set of "root -inter renewed+crl1+crl2": names of certificates, `-` in front of one that is INACTIVE, `!` of one
+ * that is REVOKED, `+` before each
  * of its CRLs.  The n-th has ca_id n.  Problems go to pki_problems. */
 struct ia_ca_set *pki_set(const char *list, int64_t now);
 const char *pki_problems(void); /* "1: text\n…" of the last set */

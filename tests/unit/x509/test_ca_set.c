@@ -15,11 +15,11 @@
 
 #define MANY 200
 
-/* A set and all that is told of it, in order. */
+/* A set and all problems that are reported, in order. */
 static const struct {
     const char *label, *registered, *problems;
 } problem_rows[] = {
-    {"nothing to tell", "root inter+revokes_leaf", ""},
+    {"no problem", "root inter+revokes_leaf", ""},
     {"expired", "old_root root", "1: expired at 2027-01-15T07:59:59Z\n"},
     {"no CA", "root leaf", "2: not a CA: basicConstraints does not say CA:TRUE\n"},
     {"disabled ones too", "-old_root", "1: expired at 2027-01-15T07:59:59Z\n"},
@@ -30,7 +30,7 @@ static const struct {
      "1: CRL: its thisUpdate 2027-01-15T08:01:00Z is in the future; it is used nevertheless\n"},
     {"forged CRL", "inter+forged+revokes_leaf", "1: CRL: not signed by this CA\n"},
     {"another CA's", "inter+of_root", "1: CRL: not signed by this CA\n"},
-    {"twin by name's", "roll_b+of_roll_a", "1: CRL: not signed by this CA\n"},
+    {"a CA of the same name", "roll_b+of_roll_a", "1: CRL: not signed by this CA\n"},
     {"indirect", "inter+indirect", "1: CRL: an indirect CRL: it lists certificates of other issuers\n"},
     {"attributes", "inter+attributes", "1: CRL: it lists attribute certificates only\n"},
     {"delta", "inter+delta", "1: CRL: a delta CRL: only complete ones are used\n"},
@@ -42,7 +42,7 @@ static const struct {
     {"eight CAs above are no problem", "root d1 d2 d3 d4 d5 d6 d7 d8", ""},
 };
 
-START_TEST(set_tells_problems_as_listed)
+START_TEST(set_reports_problems_as_listed)
 {
     struct ia_ca_set *set = pki_set(problem_rows[_i].registered, MC_NOW);
     ck_assert_msg(strcmp(pki_problems(), problem_rows[_i].problems) == 0, "%s: '%s'", problem_rows[_i].label,
@@ -52,7 +52,7 @@ START_TEST(set_tells_problems_as_listed)
 }
 END_TEST
 
-/* A chain that was good under one set, decided anew under another (the same position is the same ca_id). */
+/* A chain that was good under one set, revalidated under another (the same position is the same ca_id). */
 static const struct {
     const char *label, *before, *leaf, *sent, *after;
     int64_t later; /* seconds */
@@ -66,20 +66,21 @@ static const struct {
     {"disabled parent registered since", "inter", "leaf", "", "inter -root", 0, "ca_inactive", NULL},
     {"intermediate registered since", "root", "leaf", "inter", "root inter", 0, "", "2 1"},
     {"intermediate registered since, disabled", "root", "leaf", "inter", "root -inter", 0, "ca_inactive", NULL},
-    {"its twin registered since, disabled", "root", "leaf", "inter", "root -inter_by_root2", 0, "ca_inactive", NULL},
-    {"twin of the anchor registered since, disabled", "inter", "leaf", "", "inter -inter_renewed", 0, "ca_inactive",
-     NULL},
-    {"gone", "inter", "leaf", "", "root", 0, "ca_unknown", NULL},
-    {"all gone", "inter", "leaf", "", "", 0, "ca_unknown", NULL},
+    {"a same-key CA of it registered since, disabled", "root", "leaf", "inter", "root -inter_by_root2", 0,
+     "ca_inactive", NULL},
+    {"a same-key CA of the anchor registered since, disabled", "inter", "leaf", "", "inter -inter_renewed", 0,
+     "ca_inactive", NULL},
+    {"deleted", "inter", "leaf", "", "root", 0, "ca_unknown", NULL},
+    {"all deleted", "inter", "leaf", "", "", 0, "ca_unknown", NULL},
     {"another certificate under the same id", "inter", "leaf", "", "inter_renewed", 0, "ca_unknown", NULL},
     {"revoked since", "inter", "leaf", "", "inter+revokes_leaf", 0, "certificate_revoked", NULL},
-    {"revoked since, the list came with the twin", "inter", "leaf", "", "inter inter_renewed+revokes_leaf", 0,
+    {"revoked since, the list was added to a same-key CA", "inter", "leaf", "", "inter inter_renewed+revokes_leaf", 0,
      "certificate_revoked", NULL},
     {"intermediate revoked since", "root", "leaf", "inter", "root+of_root", 0, "certificate_revoked", NULL},
     {"anchor revoked by its parent since", "root inter", "leaf", "", "root+of_root inter", 0, "certificate_revoked",
      NULL},
-    {"the same, the list came with the parent's twin, which does not fit by key identifier", "root inter", "leaf", "",
-     "root inter root_newskid+of_root", 0, "certificate_revoked", NULL},
+    {"the same, the list was added to a same-key CA of the parent, with another key identifier", "root inter", "leaf",
+     "", "root inter root_newskid+of_root", 0, "certificate_revoked", NULL},
     {"before the end", "root inter", "leaf", "", "root inter", 365 * MC_DAY, "", "2 1"},
     {"past the end", "root inter", "leaf", "", "root inter", 365 * MC_DAY + 1, "certificate_expired", NULL},
     {"the leaf's key registered as a CA since", "root", "leaf_of_root", "", "root leaf_of_root", 0, "certificate_unfit",
@@ -208,7 +209,7 @@ START_TEST(set_of_many_cas_of_one_name_finds_each_by_key_identifier)
 }
 END_TEST
 
-/* Without key identifiers the signature must tell: up to 32 of a name. */
+/* Without key identifiers only the signature distinguishes them: up to 32 of a name. */
 START_TEST(set_of_32_cas_of_one_name_without_key_identifiers_finds_each)
 {
     static struct namesakes them = {.n = 32, .ext = "basicConstraints=critical,CA:TRUE"};
@@ -346,7 +347,7 @@ static enum ia_reason reason_with_authority_names(int n)
     return chain.reason;
 }
 
-/* OpenSSL walks those names once for every registered CA of the name: 40,000 fit a leaf that nobody need have signed,
+/* OpenSSL went through those names once for every registered CA of the name: 40,000 fit a leaf that nobody need have signed,
  * and would hold up the broker thread for as long as a thousand tenants have a 'Root CA'. */
 START_TEST(chain_of_a_leaf_with_too_many_authority_names_ends)
 {
@@ -361,7 +362,7 @@ int main(void)
     Suite *s = suite_create("ca_set");
     TCase *c = tcase_create("ca_set");
     tcase_set_timeout(c, 30);
-    tcase_add_loop_test(c, set_tells_problems_as_listed, 0, (int)(sizeof problem_rows / sizeof problem_rows[0]));
+    tcase_add_loop_test(c, set_reports_problems_as_listed, 0, (int)(sizeof problem_rows / sizeof problem_rows[0]));
     tcase_add_loop_test(c, chain_recheck_rows_decide_as_listed, 0, (int)(sizeof recheck_rows / sizeof recheck_rows[0]));
     tcase_add_test(c, chain_that_was_refused_stays_refused);
     tcase_add_test(c, set_of_many_cas_of_one_name_finds_each_by_key_identifier);

@@ -126,7 +126,7 @@ static void set_serial(X509 *x509, const char *hex)
     BN_free(number);
 }
 
-START_TEST(cert_info_of_a_leaf_tells_a_negative_serial_and_refuses_a_long_one)
+START_TEST(cert_info_of_a_leaf_shows_a_negative_serial_and_refuses_a_long_one)
 {
     struct ia_cert_info info = {0};
     struct ia_err err = {0};
@@ -236,7 +236,7 @@ int main(void)
     tcase_add_test(c, cert_with_octets_after_its_der_is_refused);
     tcase_add_test(c, cert_longer_than_the_limit_is_refused);
     tcase_add_test(c, cert_info_has_the_parsed_columns);
-    tcase_add_test(c, cert_info_of_a_leaf_tells_a_negative_serial_and_refuses_a_long_one);
+    tcase_add_test(c, cert_info_of_a_leaf_shows_a_negative_serial_and_refuses_a_long_one);
     tcase_add_test(c, cert_info_escapes_and_cuts_the_subject);
     tcase_add_loop_test(c, cert_check_ca_rows_decide_as_listed, 0, (int)(sizeof ca_rows / sizeof ca_rows[0]));
     tcase_add_test(c, crl_that_is_something_else_is_refused);

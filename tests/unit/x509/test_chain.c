@@ -6,6 +6,7 @@
 #include <check.h>
 #include <inttypes.h>
 #include <openssl/err.h>
+#include <openssl/x509_vfy.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,7 +107,7 @@ static const struct {
     /* CAs of one name */
     {"roll-over: first", "roll_a roll_b", "leaf_a", "", "", "1"},
     {"roll-over: second", "roll_a roll_b", "leaf_b", "", "", "2"},
-    {"roll-over: second, with the wrong twin sent", "roll_a roll_b", "leaf_b", "roll_a roll_b", "", "2"},
+    {"roll-over: second, with the wrong CA sent", "roll_a roll_b", "leaf_b", "roll_a roll_b", "", "2"},
     {"roll-over: another kind of key", "roll_a roll_b roll_c", "leaf_c", "", "", "3"},
     {"roll-over: the leaf's is not registered", "roll_a roll_c", "leaf_b", "", "chain_invalid", ""},
     {"roll-over: the leaf's is not registered but sent", "roll_a roll_c", "leaf_b", "roll_b", "chain_invalid", ""},
@@ -131,18 +132,19 @@ static const struct {
     {"disabled CA that is not above", "inter -root2", "leaf", "", "", "1"},
     {"expired leaf of a disabled CA: the CA is what matters", "-root", "expired_leaf", "", "ca_inactive", "1"},
     {"forged leaf of a disabled CA is no event of that CA", "-root", "forged_leaf", "", "chain_invalid", ""},
-    /* twins: one subject and key in several certificates */
+    /* same-key CAs: one subject and key in several certificates */
     {"disabled CA, re-certified by another, which is sent", "root2 -inter", "leaf", "inter_by_root2", "ca_inactive",
      "2"},
-    {"disabled CA, re-certified, the twin registered", "-inter inter_by_root2", "leaf", "", "ca_inactive", ""},
+    {"disabled CA, re-certified, the new certificate registered", "-inter inter_by_root2", "leaf", "", "ca_inactive",
+     ""},
     {"the same, registered the other way round", "inter_by_root2 -inter", "leaf", "", "ca_inactive", ""},
     {"disabled CA, back under its name in capitals with another key identifier", "root2 -inter", "leaf_of_other_case",
      "inter_other_case", "ca_inactive", "1"},
     {"an RSA key with an octet too many behind it is taken", "root2", "leaf_of_loose", "rsa_by_root2", "", "1"},
     {"disabled CA, back with its RSA key so encoded", "root2 -rsa_root", "leaf_of_loose", "rsa_by_root2", "ca_inactive",
      "1"},
-    {"the same, the twin registered", "rsa_by_root2 -rsa_root", "leaf_of_loose", "", "ca_inactive", "1"},
-    {"disabled twin of a registered parent", "-root_by_root2 root inter", "leaf", "", "ca_inactive", "3"},
+    {"the same, the new certificate registered", "rsa_by_root2 -rsa_root", "leaf_of_loose", "", "ca_inactive", "1"},
+    {"disabled same-key CA of a registered parent", "-root_by_root2 root inter", "leaf", "", "ca_inactive", "3"},
     {"renewed CA: the old one expired", "inter_expired inter_renewed", "leaf", "", "", "2 1"},
     {"renewed CA: the old one expired, other order", "inter_renewed inter_expired", "leaf", "", "", "1 2"},
     {"expired CA, renewed but only sent: the nearest registered counts", "root inter_expired", "leaf", "inter_renewed",
@@ -171,15 +173,14 @@ static const struct {
     {"unknown critical extension likewise", "inter+critical+revokes_leaf", "leaf", "", "certificate_revoked", "1"},
     {"list of another CA", "inter+of_root", "leaf", "", "", "1"},
     {"one list a scope: users only", "inter+users_only+newer_empty", "leaf", "", "certificate_revoked", "1"},
-    {"list registered with the CA's twin", "inter_renewed+revokes_leaf inter", "leaf", "", "certificate_revoked",
-     "1 2"},
+    {"list added to a same-key CA", "inter_renewed+revokes_leaf inter", "leaf", "", "certificate_revoked", "1 2"},
     {"CA of the same name: its list is not this one's", "roll_a+of_roll_a roll_b", "leaf_b", "", "", "2"},
     {"intermediate revoked by its registered parent", "root+of_root inter", "leaf", "", "certificate_revoked", "2 1"},
     {"two steps above", "root+of_root inter sub", "leaf_of_sub", "", "certificate_revoked", "3 2 1"},
     {"unregistered intermediate revoked", "root+of_root", "leaf", "inter", "certificate_revoked", "1"},
     {"revoked and re-issued: another serial number", "root+of_root inter_renewed", "leaf", "", "", "2 1"},
-    {"a revoked twin beside a good one", "root+of_root inter inter_renewed", "leaf", "", "", "3 1 2"},
-    {"disabled and revoked: disabled is told", "-inter+revokes_leaf", "leaf", "", "ca_inactive", "1"},
+    {"a revoked same-key CA beside a good one", "root+of_root inter inter_renewed", "leaf", "", "", "3 1 2"},
+    {"disabled and revoked: disabled is reported", "-inter+revokes_leaf", "leaf", "", "ca_inactive", "1"},
 };
 
 static void cas_text(const struct ia_chain *chain, char out[64])
@@ -225,11 +226,44 @@ START_TEST(chain_rows_decide_as_listed)
 }
 END_TEST
 
+/* OpenSSL makes the TLS alert of the error (RFC 8446 6.2).  access_denied, for a CA that is INACTIVE, stands for no error
+ * of OpenSSL's: the TLS gate sends it. */
+static const struct {
+    const char *label, *registered, *leaf, *sent;
+    int x509_error;
+} alert_rows[] = {
+    {"CA INACTIVE: access_denied by the gate", "-inter", "leaf", "", X509_V_ERR_CERT_REJECTED},
+    {"CA REVOKED: certificate_revoked", "!inter", "leaf", "", X509_V_ERR_CERT_REVOKED},
+    {"CA above REVOKED", "!root inter", "leaf", "", X509_V_ERR_CERT_REVOKED},
+    {"one same-key CA INACTIVE, one REVOKED", "-inter !inter_renewed", "leaf", "", X509_V_ERR_CERT_REVOKED},
+    {"revoked by a CRL", "inter+revokes_leaf", "leaf", "", X509_V_ERR_CERT_REVOKED},
+    {"expired: certificate_expired", "root", "expired_leaf", "", X509_V_ERR_CERT_HAS_EXPIRED},
+    {"not yet valid: certificate_expired", "root", "future_leaf", "", X509_V_ERR_CERT_HAS_EXPIRED},
+    {"path length: bad_certificate", "pathlen0", "leaf_too_deep", "sub_of_pathlen0", X509_V_ERR_CERT_REJECTED},
+    {"unknown CA: unknown_ca", "root2", "leaf", "", X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY},
+    {"signature: decrypt_error", "root", "forged_leaf", "", X509_V_ERR_CERT_SIGNATURE_FAILURE},
+    {"usage: unsupported_certificate", "root", "server_leaf", "", X509_V_ERR_INVALID_PURPOSE},
+};
+
+START_TEST(chain_errors_make_the_alerts_listed)
+{
+    struct ia_ca_set *set = pki_set(alert_rows[_i].registered, MC_NOW);
+    STACK_OF(X509) *sent = pki_stack(alert_rows[_i].sent);
+    struct ia_chain chain;
+    ia_chain_verify(set, pki_cert(alert_rows[_i].leaf), sent, MC_NOW, &chain);
+    ck_assert_msg(chain.x509_error == alert_rows[_i].x509_error, "%s: %d (%s)", alert_rows[_i].label, chain.x509_error,
+                  chain.detail);
+    sk_X509_free(sent);
+    ia_ca_set_free(set);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("chain");
     TCase *c = tcase_create("verify");
     tcase_add_loop_test(c, chain_rows_decide_as_listed, 0, (int)(sizeof rows / sizeof rows[0]));
+    tcase_add_loop_test(c, chain_errors_make_the_alerts_listed, 0, (int)(sizeof alert_rows / sizeof alert_rows[0]));
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

@@ -79,7 +79,7 @@ static struct ia_ca_set *build_registry(void)
     return set;
 }
 
-/* What the device is told, with `sent` beside it (NULL: nothing). */
+/* The chain of the device, with `sent` beside it (NULL: nothing). */
 static struct ia_chain connect_device(X509 *sent)
 {
     struct ia_ca_set *set = build_registry();
