@@ -140,7 +140,7 @@ static void add_scopes(struct issuer_input *input, struct ia_issuer_spec *spec)
             continue;
         if (row->fault) { /* it may map to a role that denies: its issuer must not do without it */
             spec->active = false;
-            note_issuer_problem(input, spec->name, row->fault);
+            note_issuer_problem(input, spec - input->specs, row->fault);
             continue;
         }
         input->scopes[input->n_scopes++] = (struct ia_scope_role){.scope = row->scope, .role = row->role};
