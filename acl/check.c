@@ -221,6 +221,7 @@ static void search_role(struct search *s, const struct ia_role *role, ia_classes
         if (!at.wanted)
             continue;
         const struct ia_trie_node *node = &s->trie->nodes[at.node];
+        // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): pending[] is filled up to n
         bool end = at.depth == s->levels->n;
         ia_classes here = end && !s->levels->tail ? node->ends.here & at.wanted : 0;
         ia_classes tail = node->ends.tail & at.wanted;

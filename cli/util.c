@@ -50,7 +50,8 @@ enum ia_rc ia_cli_read_text(const char *path, size_t max, char **out, struct ia_
     (void)fclose(in);
     if (rc != IA_OK)
         return rc;
-    if (strlen(text) != len) { // NOLINT: IA_OK comes with a text
+    // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): IA_OK means that it was read
+    if (strlen(text) != len) {
         free(text);
         return ia_fail(err, IA_FORMAT, "%s: contains a NUL byte", path);
     }
@@ -61,10 +62,10 @@ enum ia_rc ia_cli_read_text(const char *path, size_t max, char **out, struct ia_
 int ia_cli_error(const char *command, const char *fmt, ...)
 {
     va_list ap;
-    fprintf(stderr, "iot-auth-check %s: ", command);
     va_start(ap, fmt);
+    fprintf(stderr, "iot-auth-check %s: ", command);
     (void)vfprintf(stderr, fmt, ap);
-    va_end(ap);
     fputc('\n', stderr);
+    va_end(ap);
     return IA_EXIT_USAGE;
 }

@@ -209,7 +209,15 @@ struct ia_pg_value ia_pg_int8_array(struct ia_arena *arena, const int64_t *items
     return array_of_8(arena, IA_PG_INT8, items, n, null_zero);
 }
 
-struct ia_pg_value ia_pg_time_us_array(struct ia_arena *arena, const int64_t *items, size_t n)
+int64_t ia_pg_time_us_of(int64_t seconds)
 {
-    return array_of_8(arena, IA_PG_TIMESTAMPTZ, items, n, false);
+    int64_t us;
+    if (!__builtin_mul_overflow(seconds, 1000000, &us))
+        return us;
+    return seconds < 0 ? INT64_MIN : INT64_MAX;
+}
+
+struct ia_pg_value ia_pg_time_us_array(struct ia_arena *arena, const int64_t *items, size_t n, bool null_zero)
+{
+    return array_of_8(arena, IA_PG_TIMESTAMPTZ, items, n, null_zero);
 }

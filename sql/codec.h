@@ -50,10 +50,13 @@ void ia_pg_put_int8(uint8_t out[8], int64_t value);
 /* Microseconds since 1970 as timestamptz. */
 void ia_pg_put_time_us(uint8_t out[8], int64_t at_us);
 
-/* Arrays of n elements in the arena; .bytes NULL: out of memory, or too big.  Texts may be NULL.  In the int8 array a
- * `null_zero` 0 becomes NULL. */
+/* Microseconds of so many seconds, clamped to the range. */
+int64_t ia_pg_time_us_of(int64_t seconds);
+
+/* Arrays of n elements in the arena; .bytes NULL: out of memory, or too big.  Texts may be NULL.  With `null_zero` a 0
+ * becomes NULL. */
 struct ia_pg_value ia_pg_text_array(struct ia_arena *arena, const char *const *items, size_t n);
 struct ia_pg_value ia_pg_value_array(struct ia_arena *arena, uint32_t element_type, const struct ia_pg_value *items,
                                      size_t n); /* items as they came over the wire; .bytes NULL: NULL */
 struct ia_pg_value ia_pg_int8_array(struct ia_arena *arena, const int64_t *items, size_t n, bool null_zero);
-struct ia_pg_value ia_pg_time_us_array(struct ia_arena *arena, const int64_t *items, size_t n);
+struct ia_pg_value ia_pg_time_us_array(struct ia_arena *arena, const int64_t *items, size_t n, bool null_zero);

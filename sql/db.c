@@ -60,6 +60,12 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                        9,
                        {IA_PG_BYTEA, IA_PG_TEXT, IA_PG_INT8, IA_PG_TEXT, IA_PG_TEXT, IA_PG_TIMESTAMPTZ,
                         IA_PG_TIMESTAMPTZ, IA_PG_TEXT, IA_PG_TEXT}},
+    [IA_S_REGISTER_MANY] = {"broker_register_many",
+                            "SELECT item, outcome, detail, " DEVICE_COLUMNS
+                            " FROM iot_auth.broker_register_many($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                            9,
+                            {IA_PG_BYTEA_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_INT8_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY,
+                             IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_TEXT, IA_PG_TEXT_ARRAY}},
     [IA_S_SET_CA_PARSED] = {"broker_set_ca_parsed",
                             "SELECT iot_auth.broker_set_ca_parsed($1, $2, $3, $4, $5)",
                             5,

@@ -187,7 +187,7 @@ enum ia_rc ia_db_decode_row(const struct ia_columns *columns, const struct ia_pg
     return IA_OK;
 }
 
-static struct ia_pg_value value_at(const PGresult *result, int row, int field)
+struct ia_pg_value ia_db_value_at(const PGresult *result, int row, int field)
 {
     if (PQgetisnull(result, row, field))
         return (struct ia_pg_value){0};
@@ -200,7 +200,7 @@ static enum ia_rc decode_row(const PGresult *result, int row, int first, const s
 {
     struct ia_pg_value values[IA_COLUMNS_MAX];
     for (size_t i = 0; i < columns->n; i++)
-        values[i] = value_at(result, row, first + (int)i);
+        values[i] = ia_db_value_at(result, row, first + (int)i);
     return ia_db_decode_row(columns, values, arena, out, err);
 }
 

@@ -139,6 +139,36 @@ void ia_device_rows_free(struct ia_device_rows *rows)
     free(l);
 }
 
+struct ia_pg_value ia_device_fingerprints(struct ia_arena *arena, const uint8_t (*fingerprints)[IA_FINGERPRINT_LEN],
+                                          size_t n)
+{
+    struct ia_pg_value *items = ia_arena_array(arena, n, sizeof *items);
+    if (!items)
+        return (struct ia_pg_value){0};
+    for (size_t i = 0; i < n; i++)
+        items[i] = (struct ia_pg_value){.bytes = fingerprints[i], .len = IA_FINGERPRINT_LEN};
+    return ia_pg_value_array(arena, IA_PG_BYTEA, items, n);
+}
+
+enum ia_rc ia_device_rows_of_result(PGresult *result, struct ia_device_rows **out, struct ia_err *err)
+{
+    struct ia_decoded decoded = {0};
+    struct loaded_devices *l = calloc(1, sizeof *l);
+    if (!l) {
+        PQclear(result);
+        return ia_nomem(err);
+    }
+    enum ia_rc rc = ia_db_keep_result(&l->arena, &l->kept, result, err);
+    if (rc == IA_OK)
+        rc = decode_devices(result, 0, &device_columns, &l->arena, &decoded, err);
+    l->rows = (struct ia_device_rows){.rows = decoded.rows, .n = decoded.n};
+    if (rc == IA_OK)
+        *out = &l->rows;
+    else
+        ia_device_rows_free(&l->rows);
+    return rc;
+}
+
 enum ia_rc ia_db_device_by_fingerprint(struct ia_db *db, const uint8_t fingerprint[IA_FINGERPRINT_LEN],
                                        struct ia_device_rows **out, struct ia_err *err)
 {
@@ -150,10 +180,7 @@ enum ia_rc ia_db_devices_by_fingerprint(struct ia_db *db, const uint8_t (*finger
 {
     static const enum ia_statement which[2] = {IA_S_DEVICES_BY_FINGERPRINT, IA_S_DEVICE_KEYS_BY_FINGERPRINT};
     struct ia_params p = {0};
-    struct ia_pg_value *items = ia_arena_array(&p.arena, n, sizeof *items);
-    for (size_t i = 0; items && i < n; i++)
-        items[i] = (struct ia_pg_value){.bytes = fingerprints[i], .len = IA_FINGERPRINT_LEN};
-    ia_params_value(&p, items ? ia_pg_value_array(&p.arena, IA_PG_BYTEA, items, n) : (struct ia_pg_value){0});
+    ia_params_value(&p, ia_device_fingerprints(&p.arena, fingerprints, n));
     return read_devices(db, which, &p, INT64_MAX, out, err);
 }
 
@@ -230,6 +257,25 @@ static enum ia_rc decode_registered(struct registered *r, struct ia_err *err)
     rc = decode_devices(r->result, 2, &registered_columns, &r->arena, &devices, err);
     r->pub.device = devices.rows;
     return rc;
+}
+
+enum ia_rc ia_device_row_of_result(const PGresult *result, int row, int first, struct ia_arena *arena,
+                                   const struct ia_device_row **out, struct ia_err *err)
+{
+    struct ia_pg_value values[IA_DEVICE_COLUMNS - 1];
+    if (PQnfields(result) != first + IA_DEVICE_COLUMNS - 1)
+        return ia_fail(err, IA_FORMAT, "PostgreSQL: a registration has %d columns", PQnfields(result));
+    if (PQgetisnull(result, row, first))
+        return IA_OK;
+    for (int i = 0; i < IA_DEVICE_COLUMNS - 1; i++)
+        values[i] = ia_db_value_at(result, row, first + i);
+    struct ia_device_row *device = ia_arena_alloc(arena, sizeof *device);
+    enum ia_rc rc = device ? ia_db_decode_row(&registered_columns, values, arena, device, err) : ia_nomem(err);
+    if (rc != IA_OK)
+        return rc;
+    drop_odd_attribute(device);
+    *out = device;
+    return IA_OK;
 }
 
 static void add_registration(struct ia_params *p, const struct ia_registration *what)

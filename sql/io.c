@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
 /* Waiting.  The one place where the thread sleeps: poll() on the server's socket and the wake fd. */
+#include "sql/batch.h"
 #include "sql/pg_error.h"
 #include "sql/private.h"
 
@@ -91,9 +92,10 @@ enum ia_rc ia_db_lost(struct ia_db *db, struct ia_err *err)
     return rc;
 }
 
-/* Has a notification arrived that the caller has not taken? */
-static bool has_notification(struct ia_db *db)
+bool ia_db_has_notification(struct ia_db *db)
 {
+    if (!db->conn)
+        return false;
     if (!db->notification)
         db->notification = PQnotifies(db->conn);
     return db->notification != NULL;
@@ -123,7 +125,7 @@ enum ia_rc ia_db_wait(struct ia_db *db, int also_fd, int timeout_ms, struct ia_e
     do {
         if (ia_db_stopped(db))
             return fail_stopped(err);
-        if (db->conn && has_notification(db))
+        if (ia_db_has_notification(db))
             return IA_OK;
         enum ia_rc rc = wait_any(db, also_fd, deadline, &readable, err);
         if (rc != IA_OK)
@@ -131,17 +133,49 @@ enum ia_rc ia_db_wait(struct ia_db *db, int also_fd, int timeout_ms, struct ia_e
         if (readable && !PQconsumeInput(db->conn))
             return ia_db_lost(db, err);
         /* What arrived need not be a notification: a NOTICE, a parameter's new value, part of a message. */
-    } while (!db->woken && readable && !has_notification(db));
+    } while (!db->woken && readable && !ia_db_has_notification(db));
     db->woken = false;
     return IA_OK;
 }
 
 bool ia_db_notification(struct ia_db *db, struct ia_notification *out)
 {
-    if (!db->conn || !has_notification(db))
+    if (!ia_db_has_notification(db))
         return false;
     ia_notification_parse(db->notification->extra ? db->notification->extra : "", out);
     PQfreemem(db->notification);
     db->notification = NULL;
     return true;
+}
+
+/* ---- batches */
+
+/* Wait once for the server or a wake-up, and read what came.  The connection is dropped on any failure. */
+static enum ia_rc read_batch_input(struct ia_db *db, struct ia_err *err)
+{
+    int unsent = PQflush(db->conn);
+    if (unsent < 0)
+        return ia_db_lost(db, err);
+    struct pollfd socket = {.fd = PQsocket(db->conn), .events = (short)(unsent ? POLLIN | POLLOUT : POLLIN)};
+    int timeout = left_ms(db->batch_deadline_ms);
+    enum ia_rc rc = poll_once(db, &socket, -1, timeout, err);
+    if (rc == IA_OK && !socket.revents && timeout == 0)
+        rc = ia_fail(err, IA_UNAVAILABLE, "PostgreSQL at %s: timeout: no answer to a batch", db->peer);
+    if (rc != IA_OK) {
+        ia_db_disconnect(db);
+        return rc;
+    }
+    return !socket.revents || PQconsumeInput(db->conn) ? IA_OK : ia_db_lost(db, err);
+}
+
+enum ia_rc ia_db_batch_wait(struct ia_db *db, bool wait, bool *ready, struct ia_err *err)
+{
+    enum ia_rc rc = db->conn ? IA_OK : ia_fail(err, IA_UNAVAILABLE, "PostgreSQL: not connected");
+    while (rc == IA_OK && PQisBusy(db->conn) && wait && !db->woken && !ia_db_has_notification(db))
+        rc = read_batch_input(db, err);
+    if (rc != IA_OK)
+        return rc;
+    *ready = !PQisBusy(db->conn);
+    db->woken = false;
+    return IA_OK;
 }

@@ -33,10 +33,13 @@ struct ia_db {
     bool prepare_again; /* the last refusal says that its statement is no longer prepared */
     bool woken;         /* the wake fd was read while a statement ran: the next ia_db_wait returns at once */
     PGconn *conn;
-    size_t host;            /* the one that conn leads to */
-    bool pooled;            /* the session behind conn is not the one that the server's first message named */
-    PGnotify *notification; /* taken from libpq, not yet by the caller */
-    char peer[128];         /* "host:port", "" without a connection */
+    size_t host;               /* the one that conn leads to */
+    bool pooled;               /* the session behind conn is not the one that the server's first message named */
+    PGnotify *notification;    /* taken from libpq, not yet by the caller */
+    char peer[128];            /* "host:port", "" without a connection */
+    size_t n_batches;          /* under way */
+    int64_t batch_deadline_ms; /* of the oldest batch that is under way */
+    bool batch_unprepared;     /* a batch was refused because its statement is no longer prepared */
 };
 
 /* ---- db.c ---- */
@@ -71,6 +74,7 @@ enum ia_statement {
     IA_S_DEVICE_KEYS_BY_ID,
     IA_S_DEVICE_KEYS_BY_FINGERPRINT,
     IA_S_REGISTER,
+    IA_S_REGISTER_MANY,
     IA_S_SET_CA_PARSED,
     IA_S_SET_CERTIFICATE_PARSED,
     IA_S_SET_RULE_PROBLEM,
@@ -122,7 +126,7 @@ struct ia_params {
 void ia_params_text(struct ia_params *p, const char *text); /* borrowed; may be NULL */
 void ia_params_bytes(struct ia_params *p, const uint8_t *bytes, size_t len);
 void ia_params_int8(struct ia_params *p, int64_t value);
-void ia_params_time_s(struct ia_params *p, int64_t seconds);         /* since 1970, 0: NULL */
+void ia_params_time_s(struct ia_params *p, int64_t seconds);         /* since 1970 */
 void ia_params_value(struct ia_params *p, struct ia_pg_value value); /* an encoded array; .bytes NULL: out of memory */
 void ia_params_clear(struct ia_params *p);
 
@@ -144,6 +148,16 @@ IA_MUST_USE enum ia_rc ia_db_next_result(struct ia_db *db, int64_t deadline_ms, 
 IA_MUST_USE enum ia_rc ia_db_skip_result(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err);
 IA_MUST_USE enum ia_rc ia_db_pipeline_end(struct ia_db *db, int64_t deadline_ms, struct ia_err *err);
 
+/* The same with a sync after each statement (sql/batch.h): statements are sent and received in any number, and one that
+ * is refused does not affect the others.  End when each that was sent was received. */
+IA_MUST_USE enum ia_rc ia_db_batch_open(struct ia_db *db, struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_db_batch_send(struct ia_db *db, enum ia_statement which, const struct ia_params *params,
+                                        struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_db_batch_receive(struct ia_db *db, enum ia_statement which, PGresult **out,
+                                           struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_db_batch_close(struct ia_db *db, const enum ia_statement *used, size_t n_used,
+                                         struct ia_err *err);
+
 /* Wait once for the server to send more, and read it.  The connection is dropped on any failure. */
 IA_MUST_USE enum ia_rc ia_db_read_more(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err);
 
@@ -157,6 +171,17 @@ IA_MUST_USE enum ia_rc ia_db_expect_end(struct ia_db *db, const char *name, stru
 #define IA_DEVICE_COLUMNS 11
 IA_MUST_USE enum ia_rc ia_device_row_decode(const struct ia_pg_value values[IA_DEVICE_COLUMNS], struct ia_arena *arena,
                                             struct ia_device_row *row, struct ia_err *err);
+
+/* fingerprints[0..n) as a parameter; .bytes NULL: out of memory. */
+struct ia_pg_value ia_device_fingerprints(struct ia_arena *arena, const uint8_t (*fingerprints)[IA_FINGERPRINT_LEN],
+                                          size_t n);
+
+/* The rows of a result of IA_S_DEVICES_BY_FINGERPRINT, which is taken over. */
+IA_MUST_USE enum ia_rc ia_device_rows_of_result(PGresult *result, struct ia_device_rows **out, struct ia_err *err);
+
+/* The device in columns `first` and following of one row of a registration's result; *out NULL: they are NULL. */
+IA_MUST_USE enum ia_rc ia_device_row_of_result(const PGresult *result, int row, int first, struct ia_arena *arena,
+                                               const struct ia_device_row **out, struct ia_err *err);
 
 /* ---- decode.c ---- */
 
@@ -241,6 +266,9 @@ struct ia_decoded {
  * that do not decode are zero, texts that must not be NULL "". */
 IA_MUST_USE enum ia_rc ia_db_decode_row(const struct ia_columns *columns, const struct ia_pg_value *values,
                                         struct ia_arena *arena, void *row, struct ia_err *err);
+
+/* The value of a field of a result; .bytes NULL: NULL. */
+struct ia_pg_value ia_db_value_at(const PGresult *result, int row, int field);
 
 /* Decode all rows of `result`, from its column `first` on, into an array in the arena.  Texts point into the result.
  * IA_FORMAT also where number, format or type of the columns are not those of the table. */

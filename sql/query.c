@@ -40,14 +40,7 @@ void ia_params_int8(struct ia_params *p, int64_t value)
 
 void ia_params_time_s(struct ia_params *p, int64_t seconds)
 {
-    if (seconds == 0) {
-        put_param(p, NULL, 0);
-        return;
-    }
-    int64_t us;
-    if (__builtin_mul_overflow(seconds, 1000000, &us))
-        us = seconds < 0 ? INT64_MIN : INT64_MAX;
-    ia_pg_put_time_us(p->fixed[p->n], us);
+    ia_pg_put_time_us(p->fixed[p->n], ia_pg_time_us_of(seconds));
     put_param(p, p->fixed[p->n], 8);
 }
 
@@ -271,7 +264,8 @@ enum ia_rc ia_db_pipeline_begin(struct ia_db *db, struct ia_err *err)
     return PQenterPipelineMode(db->conn) ? IA_OK : ia_db_lost(db, err);
 }
 
-enum ia_rc ia_db_pipeline_end(struct ia_db *db, int64_t deadline_ms, struct ia_err *err)
+/* Collect what is left of the statements before the next sync, and the sync. */
+static enum ia_rc receive_sync(struct ia_db *db, int64_t deadline_ms, struct ia_err *err)
 {
     ExecStatusType status;
     do {
@@ -284,5 +278,73 @@ enum ia_rc ia_db_pipeline_end(struct ia_db *db, int64_t deadline_ms, struct ia_e
         if (rc != IA_OK)
             return rc;
     } while (status == PGRES_PIPELINE_ABORTED);
-    return status == PGRES_PIPELINE_SYNC && PQexitPipelineMode(db->conn) ? IA_OK : ia_db_lost(db, err);
+    return status == PGRES_PIPELINE_SYNC ? IA_OK : ia_db_lost(db, err);
+}
+
+enum ia_rc ia_db_pipeline_end(struct ia_db *db, int64_t deadline_ms, struct ia_err *err)
+{
+    enum ia_rc rc = receive_sync(db, deadline_ms, err);
+    return rc == IA_OK && !PQexitPipelineMode(db->conn) ? ia_db_lost(db, err) : rc;
+}
+
+/* ---- batches: a sync after each statement */
+
+static void restart_batch_timeout(struct ia_db *db)
+{
+    db->batch_deadline_ms = ia_monotonic_ms() + db->query_timeout_ms + GRACE_MS;
+}
+
+enum ia_rc ia_db_batch_open(struct ia_db *db, struct ia_err *err)
+{
+    db->n_batches = 0;
+    db->batch_unprepared = false;
+    return ia_db_pipeline_begin(db, err);
+}
+
+enum ia_rc ia_db_batch_send(struct ia_db *db, enum ia_statement which, const struct ia_params *params,
+                            struct ia_err *err)
+{
+    enum ia_rc rc = check_ready(db, params, err);
+    if (rc != IA_OK)
+        return rc;
+    bool sent = PQsendQueryPrepared(db->conn, ia_statements[which].name, params->n, params->values, params->lengths,
+                                    all_binary, 1) &&
+                PQpipelineSync(db->conn) && PQflush(db->conn) >= 0;
+    if (!sent)
+        return ia_db_lost(db, err);
+    if (db->n_batches++ == 0)
+        restart_batch_timeout(db);
+    return IA_OK;
+}
+
+enum ia_rc ia_db_batch_receive(struct ia_db *db, enum ia_statement which, PGresult **out, struct ia_err *err)
+{
+    PGresult *result = NULL;
+    enum ia_rc rc = check_ready(db, NULL, err);
+    if (rc != IA_OK)
+        return rc;
+    rc = ia_db_next_result(db, db->batch_deadline_ms, ia_statements[which].name, &result, err);
+    db->batch_unprepared |= rc != IA_OK && db->prepare_again;
+    if (db->conn) {
+        enum ia_rc sync = receive_sync(db, db->batch_deadline_ms, rc == IA_OK ? err : NULL);
+        rc = rc == IA_OK ? sync : rc;
+    }
+    db->n_batches--;
+    restart_batch_timeout(db);
+    if (rc == IA_OK)
+        *out = result;
+    else
+        PQclear(result);
+    return rc;
+}
+
+enum ia_rc ia_db_batch_close(struct ia_db *db, const enum ia_statement *used, size_t n_used, struct ia_err *err)
+{
+    enum ia_rc rc = check_ready(db, NULL, err);
+    if (rc == IA_OK && !PQexitPipelineMode(db->conn))
+        rc = ia_db_lost(db, err);
+    for (size_t i = 0; rc == IA_OK && db->batch_unprepared && i < n_used; i++)
+        rc = prepare_statement(db, used[i], err);
+    db->batch_unprepared = false;
+    return rc;
 }

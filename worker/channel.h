@@ -55,6 +55,7 @@ struct ia_event_request {
 struct ia_request {
     struct ia_link link;
     enum ia_request_kind kind; /* says which member of the union is valid */
+    int64_t taken_ms;          /* the worker's: when it took the request from the queue */
     union {
         uint8_t fingerprint[IA_FINGERPRINT_LEN];
         struct ia_register_request registration;
@@ -83,6 +84,7 @@ enum ia_reply_kind {
     IA_REPLY_STATE,        /* `connected`: is the database reachable? */
     IA_REPLY_CONTACT,      /* the database has answered just now */
     IA_REPLY_LOG,          /* write `text` to the log at `level` */
+    IA_REPLY_RELEASED,     /* the client id `text` has no owner any more, unless its owner is connected */
     IA_REPLY_EVENT,        /* publish `text` as an event of kind `event` */
 };
 

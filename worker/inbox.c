@@ -3,12 +3,12 @@
 
 #include "common/clock.h"
 #include "common/queue.h"
+#include "sql/batch.h"
 
 #include <stdlib.h>
 
-#define REQUESTS_MAX  8192
-#define TURN_REQUESTS 64 /* then changes get their turn, so that a storm of connects cannot hold back a revocation … */
-#define TURN_MS       50 /* … nor can slow statements */
+#define REQUESTS_MAX 8192
+#define TURN_MS      250 /* then the worker's other steps get their turn; a notified change gets it at once */
 
 struct ia_inbox {
     struct ia_inbox_parts parts;
@@ -61,7 +61,12 @@ void ia_inbox_close(struct ia_inbox *inbox)
 
 bool ia_inbox_due(const struct ia_inbox *inbox)
 {
-    return !ia_queue_is_empty(inbox->queue);
+    return !ia_queue_is_empty(inbox->queue) || ia_registrar_due(inbox->parts.registrar);
+}
+
+int64_t ia_inbox_wait_ms(const struct ia_inbox *inbox)
+{
+    return ia_registrar_wait_ms(inbox->parts.registrar);
 }
 
 /* Take over a request that needs no connection now.  False: it is a question to the database. */
@@ -89,29 +94,34 @@ static bool accept_offline(struct ia_inbox *inbox, struct ia_request *request)
     }
 }
 
-static enum ia_rc serve_question(struct ia_inbox *inbox, struct ia_request *request, struct ia_err *err)
+/* Hand every request to its part, as long as there is room for questions: the rest waits in the queue, which is
+ * bounded. */
+static void distribute_requests(struct ia_inbox *inbox)
 {
-    enum ia_rc rc = IA_OK;
-    if (request->kind == IA_REQUEST_DEVICE)
-        ia_device_sync_ask(inbox->parts.devices, request->device_id);
-    else
-        rc = ia_registrar_serve(inbox->parts.registrar, request, err);
-    ia_request_free(request);
-    return rc;
+    struct ia_request *request;
+    while (!ia_registrar_is_full(inbox->parts.registrar) && (request = take_request(inbox)) != NULL) {
+        if (accept_offline(inbox, request))
+            continue;
+        if (request->kind == IA_REQUEST_DEVICE) {
+            ia_device_sync_ask(inbox->parts.devices, request->device_id);
+            ia_request_free(request);
+            continue;
+        }
+        ia_registrar_add(inbox->parts.registrar, request);
+    }
 }
 
 enum ia_rc ia_inbox_serve(struct ia_inbox *inbox, struct ia_err *err)
 {
+    struct ia_registrar *registrar = inbox->parts.registrar;
     int64_t until = ia_monotonic_ms() + TURN_MS;
     enum ia_rc rc = IA_OK;
-    for (int i = 0; i < TURN_REQUESTS && rc == IA_OK && ia_monotonic_ms() < until; i++) {
-        struct ia_request *request = take_request(inbox);
-        if (!request)
-            break;
-        if (!accept_offline(inbox, request))
-            rc = serve_question(inbox, request, err);
-    }
-    return rc;
+    do {
+        distribute_requests(inbox);
+        rc = ia_registrar_step(registrar, err);
+    } while (rc == IA_OK && ia_registrar_is_busy(registrar) && ia_monotonic_ms() < until &&
+             !ia_db_has_notification(inbox->parts.db));
+    return rc == IA_OK ? ia_registrar_finish(registrar, err) : rc;
 }
 
 void ia_inbox_refuse(struct ia_inbox *inbox)
@@ -121,7 +131,9 @@ void ia_inbox_refuse(struct ia_inbox *inbox)
         if (accept_offline(inbox, request))
             continue;
         if (request->kind == IA_REQUEST_LOOKUP || request->kind == IA_REQUEST_REGISTER)
-            ia_registrar_refuse(inbox->parts.registrar, request, "the database is not connected");
-        ia_request_free(request);
+            ia_registrar_add(inbox->parts.registrar, request);
+        else
+            ia_request_free(request);
     }
+    ia_registrar_refuse_all(inbox->parts.registrar, "the database is not connected");
 }

@@ -12,6 +12,7 @@ struct ia_inbox;
 
 /* The parts that serve requests; borrowed. */
 struct ia_inbox_parts {
+    struct ia_db *db;
     struct ia_outbox *outbox;
     struct ia_config_sync *config;
     struct ia_device_sync *devices;
@@ -33,8 +34,11 @@ void ia_inbox_close(struct ia_inbox *inbox);
 
 bool ia_inbox_due(const struct ia_inbox *inbox);
 
-/* Serve a bounded number of requests: changes get their turn in between.  A failure means that the connection was
- * lost. */
+/* Milliseconds until a request that waits for its time is due, -1: there is none. */
+int64_t ia_inbox_wait_ms(const struct ia_inbox *inbox);
+
+/* Serve the requests that are there and those that arrive meanwhile, for a bounded time: a notified change gets its turn
+ * at once.  A failure means that the connection was lost. */
 IA_MUST_USE enum ia_rc ia_inbox_serve(struct ia_inbox *inbox, struct ia_err *err);
 
 /* Without a connection: refuse the questions, so that none waits for the next connection, and keep the rows that are to

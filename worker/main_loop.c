@@ -246,6 +246,7 @@ static int idle_ms(const struct ia_main_loop *loop)
     wait = sooner(wait, ia_config_sync_wait_ms(loop->config));
     wait = sooner(wait, ia_device_sync_wait_ms(loop->devices));
     wait = sooner(wait, loop->next_resync_ms > now ? loop->next_resync_ms - now : 0);
+    wait = sooner(wait, ia_inbox_wait_ms(loop->inbox));
     for (size_t i = 0; i < STEPS; i++)
         if (steps[i].due(loop))
             wait = sooner(wait, loop->not_before_ms[i] > now ? loop->not_before_ms[i] - now : 0);
@@ -396,8 +397,11 @@ static enum ia_rc create_parts(struct ia_main_loop *loop, const struct ia_worker
     loop->devices = ia_device_sync_new(loop->db, loop->config, loop->sink);
     loop->registrar = ia_registrar_new(loop->db, options->node_name, loop->sink);
     loop->events = ia_status_events_new(loop->db, loop->sink);
-    const struct ia_inbox_parts parts = {
-        .outbox = loop->outbox, .config = loop->config, .devices = loop->devices, .registrar = loop->registrar};
+    const struct ia_inbox_parts parts = {.db = loop->db,
+                                         .outbox = loop->outbox,
+                                         .config = loop->config,
+                                         .devices = loop->devices,
+                                         .registrar = loop->registrar};
     loop->inbox = ia_inbox_new(&parts);
     return loop->devices && loop->registrar && loop->events && loop->inbox ? IA_OK : ia_nomem(err);
 }

@@ -2,162 +2,414 @@
 #include "worker/registrar.h"
 
 #include "common/clock.h"
-#include "sql/devices.h"
+#include "sql/batch.h"
+#include "worker/answers.h"
+#include "worker/batch_pace.h"
+#include "worker/locked_cas.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define LOCKED_CAS     64
-#define LOCKED_MS      1000 /* no further registration is tried on a CA's row that is locked */
+#define WAITING_MAX    1024 /* requests that wait to be sent */
+#define POSTPONED_MAX  1024 /* requests that wait for a lock */
+#define BATCHES_MAX    4    /* under way at a time: so the network's delay does not limit the rate */
+#define GIVE_UP_MS     2500 /* a request that waits for a lock that long is refused: its client may try again */
 #define LOG_REFUSAL_MS 10000
+
+struct batch {
+    struct ia_link link;
+    enum ia_request_kind kind;
+    size_t n;
+    int64_t sent_us;
+    bool behind_another; /* sent while another batch was under way */
+    struct ia_request *items[IA_DB_BATCH_MAX];
+};
 
 struct ia_registrar {
     struct ia_db *db;
     const char *node_name;
     const struct ia_sink *sink;
+    struct ia_fifo lookups, registrations; /* struct ia_request, to be sent */
+    struct ia_fifo postponed;              /* struct ia_request, registrations under locked CAs */
+    int64_t retry_ms;                      /* when `postponed` is looked through again */
+    struct ia_fifo halves;                 /* struct batch, refused as a part of a larger batch: sent first */
+    struct ia_fifo under_way;              /* struct batch */
+    size_t n_registering;                  /* items of registrations under way */
+    bool open;                             /* the connection is in batch mode */
+    int64_t received_us;                   /* the latest result */
+    struct ia_batch_pace pace;
+    struct ia_locked_cas locked;
     int64_t next_log_ms; /* when the next refused request is logged */
-    struct {
-        int64_t ca_id, until_ms;
-    } locked[LOCKED_CAS]; /* CAs whose rows another transaction has locked; by ca_id modulo LOCKED_CAS */
 };
 
 struct ia_registrar *ia_registrar_new(struct ia_db *db, const char *node_name, const struct ia_sink *sink)
 {
-    struct ia_registrar *registrar = calloc(1, sizeof *registrar);
-    if (!registrar)
+    struct ia_registrar *r = calloc(1, sizeof *r);
+    if (!r)
         return NULL;
-    registrar->db = db;
-    registrar->node_name = node_name;
-    registrar->sink = sink;
-    return registrar;
+    r->db = db;
+    r->node_name = node_name;
+    r->sink = sink;
+    return r;
+}
+
+static struct ia_request *take_request(struct ia_fifo *list)
+{
+    struct ia_link *link = ia_fifo_take(list);
+    return link ? ia_container_of(link, struct ia_request, link) : NULL;
+}
+
+static struct batch *take_batch(struct ia_fifo *list)
+{
+    struct ia_link *link = ia_fifo_take(list);
+    return link ? ia_container_of(link, struct batch, link) : NULL;
+}
+
+/* ---- refusals */
+
+/* Keep a registration until the lock on its CA's rows may have been released. */
+static void postpone_request(struct ia_registrar *r, struct ia_request *request, int64_t until_ms)
+{
+    if (ia_monotonic_ms() - request->taken_ms >= GIVE_UP_MS || r->postponed.n >= POSTPONED_MAX) {
+        ia_answer_unavailable(r->sink, request, "the CA's rows are locked by another transaction");
+        return;
+    }
+    if (r->postponed.n == 0 || until_ms < r->retry_ms)
+        r->retry_ms = until_ms;
+    ia_fifo_append(&r->postponed, &request->link);
+}
+
+static void refuse_batch(struct ia_registrar *r, struct batch *batch, const char *detail)
+{
+    for (size_t i = 0; i < batch->n; i++)
+        ia_answer_unavailable(r->sink, batch->items[i], detail);
+    free(batch);
+}
+
+static void refuse_list(struct ia_registrar *r, struct ia_fifo *list, const char *detail)
+{
+    struct ia_request *request;
+    while ((request = take_request(list)) != NULL)
+        ia_answer_unavailable(r->sink, request, detail);
+}
+
+static void refuse_batches(struct ia_registrar *r, struct ia_fifo *list, const char *detail)
+{
+    struct batch *batch;
+    while ((batch = take_batch(list)) != NULL)
+        refuse_batch(r, batch, detail);
+}
+
+void ia_registrar_refuse_all(struct ia_registrar *registrar, const char *detail)
+{
+    refuse_batches(registrar, &registrar->under_way, detail);
+    refuse_batches(registrar, &registrar->halves, detail);
+    refuse_list(registrar, &registrar->lookups, detail);
+    refuse_list(registrar, &registrar->registrations, detail);
+    refuse_list(registrar, &registrar->postponed, detail);
+    registrar->n_registering = 0;
+    registrar->open = false;
+}
+
+static void free_batches(struct ia_fifo *list)
+{
+    struct batch *batch;
+    while ((batch = take_batch(list)) != NULL) {
+        for (size_t i = 0; i < batch->n; i++)
+            ia_request_free(batch->items[i]);
+        free(batch);
+    }
+}
+
+static void free_requests(struct ia_fifo *list)
+{
+    while (list->n > 0)
+        ia_request_free(take_request(list));
 }
 
 void ia_registrar_free(struct ia_registrar *registrar)
 {
+    if (!registrar)
+        return;
+    free_batches(&registrar->under_way);
+    free_batches(&registrar->halves);
+    free_requests(&registrar->lookups);
+    free_requests(&registrar->registrations);
+    free_requests(&registrar->postponed);
     free(registrar);
 }
 
-/* ---- answers */
+/* ---- waiting requests */
 
-static struct ia_reply *new_answer(const struct ia_request *request, enum ia_reason reason, const char *detail)
+void ia_registrar_add(struct ia_registrar *registrar, struct ia_request *request)
 {
-    struct ia_reply *reply = ia_reply_new(IA_REPLY_ANSWER, detail);
-    if (!reply)
+    request->taken_ms = ia_monotonic_ms();
+    ia_fifo_append(request->kind == IA_REQUEST_REGISTER ? &registrar->registrations : &registrar->lookups,
+                   &request->link);
+}
+
+bool ia_registrar_is_full(const struct ia_registrar *registrar)
+{
+    return registrar->lookups.n + registrar->registrations.n >= WAITING_MAX;
+}
+
+int64_t ia_registrar_wait_ms(const struct ia_registrar *registrar)
+{
+    if (registrar->postponed.n == 0)
+        return -1;
+    int64_t left = registrar->retry_ms - ia_monotonic_ms();
+    return left > 0 ? left : 0;
+}
+
+bool ia_registrar_due(const struct ia_registrar *registrar)
+{
+    return registrar->lookups.n || registrar->registrations.n || registrar->halves.n ||
+           ia_registrar_wait_ms(registrar) == 0;
+}
+
+bool ia_registrar_is_busy(const struct ia_registrar *registrar)
+{
+    return registrar->under_way.n > 0;
+}
+
+/* ---- sending */
+
+static struct batch *new_batch(enum ia_request_kind kind)
+{
+    struct batch *batch = malloc(sizeof *batch);
+    if (batch) {
+        batch->kind = kind;
+        batch->n = 0;
+    }
+    return batch;
+}
+
+static void fill_lookups(struct ia_registrar *r, struct batch *batch)
+{
+    while (batch->n < IA_DB_BATCH_MAX && r->lookups.n > 0)
+        batch->items[batch->n++] = take_request(&r->lookups);
+}
+
+/* Registrations under CAs that are not locked, as many as may be under way. */
+static void fill_registrations(struct ia_registrar *r, struct batch *batch)
+{
+    size_t room = ia_batch_pace_limit(&r->pace) - r->n_registering;
+    int64_t now = ia_monotonic_ms();
+    while (batch->n < IA_DB_BATCH_MAX && batch->n < room && r->registrations.n > 0) {
+        struct ia_request *request = take_request(&r->registrations);
+        int64_t until = ia_locked_cas_until(&r->locked, request->registration.ca_id, now);
+        if (until)
+            postpone_request(r, request, until);
+        else
+            batch->items[batch->n++] = request;
+    }
+}
+
+/* The next batch to send, or NULL: nothing is waiting, or out of memory (which a later step may have). */
+static struct batch *next_batch(struct ia_registrar *r)
+{
+    if (r->halves.n > 0)
+        return take_batch(&r->halves);
+    bool may_register = r->n_registering < ia_batch_pace_limit(&r->pace) && r->registrations.n > 0;
+    if (!r->lookups.n && !may_register)
         return NULL;
-    bool registering = request->kind == IA_REQUEST_REGISTER;
-    memcpy(reply->answer.fingerprint, registering ? request->registration.info.fingerprint : request->fingerprint,
-           sizeof reply->answer.fingerprint);
-    reply->answer.registering = registering;
-    reply->answer.reason = reason;
-    return reply;
+    struct batch *batch = new_batch(r->lookups.n ? IA_REQUEST_LOOKUP : IA_REQUEST_REGISTER);
+    if (batch && batch->kind == IA_REQUEST_LOOKUP)
+        fill_lookups(r, batch);
+    else if (batch)
+        fill_registrations(r, batch);
+    if (!batch || batch->n > 0)
+        return batch;
+    free(batch);
+    return NULL;
 }
 
-static void set_device(struct ia_reply *reply, const struct ia_device_row *row)
+static enum ia_rc send_lookups(struct ia_registrar *r, const struct batch *batch, struct ia_err *err)
 {
-    if (!reply)
+    uint8_t fingerprints[IA_DB_BATCH_MAX][IA_FINGERPRINT_LEN];
+    for (size_t i = 0; i < batch->n; i++)
+        memcpy(fingerprints[i], batch->items[i]->fingerprint, IA_FINGERPRINT_LEN);
+    return ia_db_batch_look_up(r->db, (const uint8_t(*)[IA_FINGERPRINT_LEN])fingerprints, batch->n, err);
+}
+
+static enum ia_rc send_registrations(struct ia_registrar *r, const struct batch *batch, struct ia_err *err)
+{
+    struct ia_registration items[IA_DB_BATCH_MAX];
+    for (size_t i = 0; i < batch->n; i++) {
+        const struct ia_register_request *item = &batch->items[i]->registration;
+        items[i] = (struct ia_registration){.info = &item->info,
+                                            .device_id = item->device_id,
+                                            .ca_id = item->ca_id,
+                                            .node = r->node_name,
+                                            .address = item->address[0] ? item->address : NULL};
+    }
+    return ia_db_batch_register(r->db, items, batch->n, r->node_name, err);
+}
+
+/* Takes the batch over. */
+static enum ia_rc send_batch(struct ia_registrar *r, struct batch *batch, struct ia_err *err)
+{
+    enum ia_rc rc = r->open ? IA_OK : ia_db_batch_begin(r->db, err);
+    r->open |= rc == IA_OK;
+    if (rc == IA_OK)
+        rc = batch->kind == IA_REQUEST_LOOKUP ? send_lookups(r, batch, err) : send_registrations(r, batch, err);
+    if (rc != IA_OK) {
+        refuse_batch(r, batch, err->msg);
+        return ia_db_connected(r->db) ? IA_OK : rc;
+    }
+    batch->sent_us = ia_monotonic_us();
+    batch->behind_another = r->under_way.n > 0;
+    r->n_registering += batch->kind == IA_REQUEST_REGISTER ? batch->n : 0;
+    ia_fifo_append(&r->under_way, &batch->link);
+    return IA_OK;
+}
+
+/* Requests whose pause is over are looked at again. */
+static void retry_postponed(struct ia_registrar *r)
+{
+    if (r->postponed.n == 0 || ia_registrar_wait_ms(r) > 0)
         return;
-    reply->answer.device = ia_device_new(row);
-    reply->answer.reason = reply->answer.device ? IA_R_NONE : IA_R_INTERNAL;
+    for (size_t n = r->postponed.n; n > 0; n--)
+        ia_fifo_append(&r->registrations, ia_fifo_take(&r->postponed));
 }
 
-void ia_registrar_refuse(struct ia_registrar *registrar, const struct ia_request *request, const char *detail)
+static enum ia_rc close_batches(struct ia_registrar *r, struct ia_err *err)
 {
-    ia_sink_send(registrar->sink, new_answer(request, IA_R_REGISTRY_UNAVAILABLE, detail));
+    if (!r->open || r->under_way.n > 0)
+        return IA_OK;
+    r->open = false;
+    return ia_db_batch_end(r->db, err);
 }
 
-/* ---- look-ups */
-
-static enum ia_rc look_up(struct ia_registrar *registrar, const struct ia_request *request, struct ia_err *err)
+static enum ia_rc send_waiting(struct ia_registrar *r, struct ia_err *err)
 {
-    struct ia_device_rows *rows = NULL;
-    enum ia_rc rc = ia_db_device_by_fingerprint(registrar->db, request->fingerprint, &rows, err);
-    if (rc != IA_OK)
+    struct batch *batch = NULL;
+    enum ia_rc rc = ia_db_batch_must_end(r->db) ? close_batches(r, err) : IA_OK;
+    if (rc != IA_OK || ia_db_batch_must_end(r->db))
         return rc;
-    struct ia_reply *reply = new_answer(request, IA_R_DEVICE_UNKNOWN, NULL);
-    if (rows->n)
-        set_device(reply, &rows->rows[0]);
-    ia_sink_send(registrar->sink, reply);
-    ia_device_rows_free(rows);
-    return IA_OK;
+    retry_postponed(r);
+    while (rc == IA_OK && r->under_way.n < BATCHES_MAX && (batch = next_batch(r)) != NULL)
+        rc = send_batch(r, batch, err);
+    return rc;
 }
 
-/* ---- registrations */
+/* ---- receiving */
 
-/* An open transaction of an administrator on one CA's row must not cost the devices of the other CAs a lock time-out
- * for each registration under that CA. */
-static bool is_locked(const struct ia_registrar *registrar, int64_t ca_id)
-{
-    size_t slot = (size_t)ca_id % LOCKED_CAS;
-    return registrar->locked[slot].ca_id == ca_id && ia_monotonic_ms() < registrar->locked[slot].until_ms;
-}
-
-/* The more CAs are locked, the longer each is left alone: together they take a third of the time, and the other CAs have
- * the rest. */
-static void note_locked(struct ia_registrar *registrar, int64_t ca_id)
-{
-    size_t slot = (size_t)ca_id % LOCKED_CAS;
-    int64_t now = ia_monotonic_ms(), pause = 0;
-    registrar->locked[slot].ca_id = ca_id;
-    registrar->locked[slot].until_ms = now + LOCKED_MS;
-    for (size_t i = 0; i < LOCKED_CAS; i++)
-        pause += registrar->locked[i].until_ms > now ? LOCKED_MS : 0;
-    registrar->locked[slot].until_ms = now + pause;
-}
-
-static void send_outcome(struct ia_registrar *registrar, const struct ia_request *request,
-                         const struct ia_registered *outcome)
-{
-    bool registered = strcmp(outcome->outcome, "registered") == 0;
-    bool known = registered || strcmp(outcome->outcome, "known") == 0;
-    struct ia_reply *reply = new_answer(request, ia_reason_from_name(outcome->outcome), outcome->detail);
-    if (reply)
-        reply->answer.registered = registered;
-    if (known && outcome->device)
-        set_device(reply, outcome->device);
-    ia_sink_send(registrar->sink, reply);
-}
-
-static enum ia_rc register_device(struct ia_registrar *registrar, const struct ia_request *request, struct ia_err *err)
-{
-    const struct ia_register_request *r = &request->registration;
-    if (is_locked(registrar, r->ca_id))
-        return ia_fail(err, IA_UNAVAILABLE, "the CA's row is locked by another transaction");
-    const struct ia_registration registration = {.info = &r->info,
-                                                 .device_id = r->device_id,
-                                                 .ca_id = r->ca_id,
-                                                 .node = registrar->node_name,
-                                                 .address = r->address[0] ? r->address : NULL};
-    struct ia_registered *outcome = NULL;
-    enum ia_rc rc = ia_db_register(registrar->db, &registration, &outcome, err);
-    if (rc == IA_UNAVAILABLE && ia_db_connected(registrar->db))
-        note_locked(registrar, r->ca_id);
-    if (rc != IA_OK)
-        return rc;
-    send_outcome(registrar, request, outcome);
-    ia_registered_free(outcome);
-    return IA_OK;
-}
-
-/* ---- requests */
-
-static void log_refusal(struct ia_registrar *registrar, const char *text)
+static void log_refusal(struct ia_registrar *r, const char *text)
 {
     int64_t now = ia_monotonic_ms();
-    if (now < registrar->next_log_ms)
+    if (now < r->next_log_ms)
         return;
-    registrar->next_log_ms = now + LOG_REFUSAL_MS;
-    ia_sink_log(registrar->sink, IA_LOG_ERROR, text);
+    r->next_log_ms = now + LOG_REFUSAL_MS;
+    ia_sink_log(r->sink, IA_LOG_ERROR, text);
 }
 
-enum ia_rc ia_registrar_serve(struct ia_registrar *registrar, const struct ia_request *request, struct ia_err *err)
+/* The database has refused a batch with the connection sound.  The halves are sent again; an item that is refused by
+ * itself is answered. */
+static void split_batch(struct ia_registrar *r, struct batch *batch, const char *detail)
 {
-    enum ia_rc rc = request->kind == IA_REQUEST_REGISTER ? register_device(registrar, request, err)
-                                                         : look_up(registrar, request, err);
+    struct batch *second = batch->n > 1 ? new_batch(batch->kind) : NULL;
+    if (!second) {
+        log_refusal(r, detail);
+        refuse_batch(r, batch, detail);
+        return;
+    }
+    size_t n = batch->n / 2;
+    second->n = batch->n - n;
+    memcpy(second->items, batch->items + n, second->n * sizeof *second->items);
+    batch->n = n;
+    ia_fifo_append(&r->halves, &batch->link);
+    ia_fifo_append(&r->halves, &second->link);
+}
+
+static enum ia_rc receive_lookups(struct ia_registrar *r, struct batch *batch, struct ia_err *err)
+{
+    struct ia_device_rows *rows = NULL;
+    enum ia_rc rc = ia_db_batch_devices(r->db, &rows, err);
+    if (rc != IA_OK)
+        return rc;
+    for (size_t i = 0; i < batch->n; i++)
+        ia_answer_lookup(r->sink, batch->items[i], rows);
+    ia_device_rows_free(rows);
+    free(batch);
+    return IA_OK;
+}
+
+static void take_outcome(struct ia_registrar *r, struct ia_request *request, const struct ia_registered *outcome)
+{
+    int64_t ca_id = request->registration.ca_id;
+    if (strcmp(outcome->outcome, "busy") == 0) {
+        postpone_request(r, request, ia_locked_cas_note(&r->locked, ca_id, ia_monotonic_ms()));
+        return;
+    }
+    ia_locked_cas_clear(&r->locked, ca_id);
+    ia_answer_registration(r->sink, request, outcome);
+}
+
+static enum ia_rc receive_registrations(struct ia_registrar *r, struct batch *batch, struct ia_err *err)
+{
+    struct ia_registered_items *outcomes = NULL;
+    enum ia_rc rc = ia_db_batch_registered(r->db, batch->n, &outcomes, err);
+    r->n_registering -= batch->n;
+    if (rc != IA_OK)
+        return rc;
+    int64_t now = ia_monotonic_us();
+    ia_batch_pace_note(&r->pace, batch->n, now - batch->sent_us, batch->behind_another ? now - r->received_us : -1);
+    for (size_t i = 0; i < batch->n; i++)
+        take_outcome(r, batch->items[i], &outcomes->items[i]);
+    ia_registered_items_free(outcomes);
+    free(batch);
+    return IA_OK;
+}
+
+static enum ia_rc receive_batch(struct ia_registrar *r, struct ia_err *err)
+{
+    struct batch *batch = take_batch(&r->under_way);
+    enum ia_rc rc =
+        batch->kind == IA_REQUEST_LOOKUP ? receive_lookups(r, batch, err) : receive_registrations(r, batch, err);
+    r->received_us = ia_monotonic_us();
     if (rc == IA_OK)
         return IA_OK;
-    ia_registrar_refuse(registrar, request, err->msg);
-    if (!ia_db_connected(registrar->db))
+    if (!ia_db_connected(r->db)) {
+        refuse_batch(r, batch, err->msg);
         return rc;
-    log_refusal(registrar, err->msg); /* the database refused this request alone: the others go on */
+    }
+    split_batch(r, batch, err->msg);
     return IA_OK;
+}
+
+/* The connection was lost: whether the registrations under way were committed is unknown, and a new try finds out. */
+static enum ia_rc fail_lost(struct ia_registrar *r, enum ia_rc rc, const struct ia_err *err)
+{
+    refuse_batches(r, &r->under_way, err->msg);
+    r->n_registering = 0;
+    r->open = false;
+    return rc;
+}
+
+/* ---- steps */
+
+enum ia_rc ia_registrar_step(struct ia_registrar *registrar, struct ia_err *err)
+{
+    enum ia_rc rc = send_waiting(registrar, err);
+    bool wait = true;
+    while (rc == IA_OK && registrar->under_way.n > 0) {
+        bool ready = false;
+        rc = ia_db_batch_wait(registrar->db, wait, &ready, err);
+        if (rc != IA_OK || !ready)
+            break;
+        rc = receive_batch(registrar, err);
+        wait = false;
+    }
+    return rc == IA_OK ? IA_OK : fail_lost(registrar, rc, err);
+}
+
+enum ia_rc ia_registrar_finish(struct ia_registrar *registrar, struct ia_err *err)
+{
+    enum ia_rc rc = IA_OK;
+    while (rc == IA_OK && registrar->under_way.n > 0)
+        rc = receive_batch(registrar, err);
+    if (rc == IA_OK)
+        rc = close_batches(registrar, err);
+    return rc == IA_OK ? IA_OK : fail_lost(registrar, rc, err);
 }

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: ISC
-/* Answers look-ups and registrations of certificates.  Worker thread. */
+/* Answers look-ups and registrations of certificates.  Everything that is waiting goes to the database in batches, of
+ * which several are under way at a time; each item has an answer of its own.
+ *
+ * Items of one CA whose rows another transaction has locked wait in the worker and are tried again, while those of other
+ * CAs go on.  A batch that the database refuses is sent again in halves, until the item that causes it stands alone.
+ * Worker thread. */
 #pragma once
 
 #include "common/error.h"
@@ -12,11 +17,25 @@ struct ia_registrar;
 struct ia_registrar *ia_registrar_new(struct ia_db *db, const char *node_name, const struct ia_sink *sink);
 void ia_registrar_free(struct ia_registrar *registrar);
 
-/* Answer one request of kind IA_REQUEST_LOOKUP or IA_REQUEST_REGISTER, which stays the caller's.  What the database
- * refuses with the connection sound is answered as IA_R_REGISTRY_UNAVAILABLE and logged; a failure means that the
- * connection was lost (and the request was answered). */
-IA_MUST_USE enum ia_rc ia_registrar_serve(struct ia_registrar *registrar, const struct ia_request *request,
-                                          struct ia_err *err);
+/* Take over a request of kind IA_REQUEST_LOOKUP or IA_REQUEST_REGISTER.  It is answered in any case. */
+void ia_registrar_add(struct ia_registrar *registrar, struct ia_request *request);
 
-/* Answer such a request as IA_R_REGISTRY_UNAVAILABLE, with `detail`. */
-void ia_registrar_refuse(struct ia_registrar *registrar, const struct ia_request *request, const char *detail);
+/* Are so many requests waiting that no more should be added? */
+bool ia_registrar_is_full(const struct ia_registrar *registrar);
+
+/* Is there anything to send now?  Milliseconds until there is, -1: nothing is waiting for its time. */
+bool ia_registrar_due(const struct ia_registrar *registrar);
+int64_t ia_registrar_wait_ms(const struct ia_registrar *registrar);
+
+/* One step: send what can be sent, wait for a result, a wake-up or a notification, and answer by the results that are
+ * there.  A failure means that the connection was lost; what was under way has been answered as unavailable. */
+IA_MUST_USE enum ia_rc ia_registrar_step(struct ia_registrar *registrar, struct ia_err *err);
+
+/* Are batches under way?  Until they are finished, no other statement may use the connection. */
+bool ia_registrar_is_busy(const struct ia_registrar *registrar);
+
+/* Receive the results of what is under way, without sending more. */
+IA_MUST_USE enum ia_rc ia_registrar_finish(struct ia_registrar *registrar, struct ia_err *err);
+
+/* Answer everything that waits as IA_R_REGISTRY_UNAVAILABLE, with `detail`. */
+void ia_registrar_refuse_all(struct ia_registrar *registrar, const char *detail);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define SENT_MAX            16 /* intermediates looked at; the rest of what the peer sent is ignored */
+#define SCANS_PER_UNIT      16 /* comparisons of identifiers that cost as much as one unit of key_cost.c */
 #define AUTHORITY_NAMES_MAX 8  /* issuer names in an authority key identifier; in practice one, if any */
 
 struct path_candidate {
@@ -31,6 +32,7 @@ struct path_search {
     struct path_candidate sent[SENT_MAX];
     size_t n_sent;
     unsigned cost;
+    unsigned n_scanned; /* registered keys whose identifiers were compared */
     bool cost_exceeded;
     bool forged; /* a registered CA has the issuer's name, no identifier contradicts, but its key did not sign */
     const char *problem; /* of an issuer that was not used */
@@ -88,6 +90,13 @@ static bool afford(struct path_search *s, unsigned cost)
     }
     s->cost += cost;
     return true;
+}
+
+/* Ten thousand CAs may have one name: to go through them for each certificate that was sent would cost more than the
+ * signatures. */
+static bool afford_scan(struct path_search *s)
+{
+    return !s->cost_exceeded && (++s->n_scanned % SCANS_PER_UNIT != 0 || afford(s, 1));
 }
 
 static bool key_is_usable(struct path_search *s, EVP_PKEY *key)
@@ -148,7 +157,7 @@ static const struct ia_ca *registered_signer(struct path_search *s, X509 *x509, 
     if (!ia_x509_name_hash(X509_get_issuer_name(x509), &hash))
         return NULL;
     struct ia_ca_key *key = ia_ca_set_first_named(s->set, hash);
-    for (; key && !s->cost_exceeded; key = ia_ca_key_next_named(key)) {
+    for (; key && afford_scan(s); key = ia_ca_key_next_named(key)) {
         if (hint_of_issuer_key(key, x509) != hint)
             continue;
         const struct ia_ca *ca = best_of_key(s, key, x509);

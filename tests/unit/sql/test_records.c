@@ -47,6 +47,15 @@ START_TEST(ca_columns_and_problem_are_written_and_cleared)
 }
 END_TEST
 
+START_TEST(ca_that_is_valid_from_1970_has_its_date)
+{
+    struct ia_cert_info early = info;
+    early.not_before = 0;
+    ck_assert(ia_db_set_ca_parsed(db, 1, &early, NULL, NULL) == IA_OK);
+    ck_assert_str_eq(kit_value(&kit, "SELECT extract(epoch from not_before)::bigint FROM iot_auth.ca"), "0");
+}
+END_TEST
+
 START_TEST(unparsed_certificates_are_listed_until_they_are_filled)
 {
     static const uint8_t first[IA_FINGERPRINT_LEN];
@@ -247,6 +256,7 @@ int main(void)
     tcase_set_timeout(c, 30);
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, ca_columns_and_problem_are_written_and_cleared);
+    tcase_add_test(c, ca_that_is_valid_from_1970_has_its_date);
     tcase_add_test(c, unparsed_certificates_are_listed_until_they_are_filled);
     tcase_add_test(c, problems_of_rules_and_issuers_are_written_and_cleared);
     tcase_add_test(c, events_are_written_with_all_columns_and_nulls);

@@ -267,6 +267,41 @@ START_TEST(device_is_registered_found_and_followed)
 }
 END_TEST
 
+#define STORM 1000
+
+/* A revocation does not wait for the devices that are being registered. */
+START_TEST(change_is_sent_before_the_registrations_of_a_storm_are_done)
+{
+    int64_t ca_id = register_ca();
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    ask(IA_REQUEST_REGISTER, &info, ca_id, "dev-1");
+    await(IA_REPLY_ANSWER);
+    struct ia_cert_info other = info;
+    for (unsigned i = 0; i < STORM; i++) {
+        char id[16];
+        (void)snprintf(id, sizeof id, "storm-%u", i);
+        memcpy(other.fingerprint, &i, sizeof i);
+        ask(IA_REQUEST_REGISTER, &other, ca_id, id);
+    }
+    kit_run(&kit, "SELECT iot_auth.set_device_status('dev-1', 'REVOKED')");
+    unsigned answered = 0, before = STORM;
+    while (answered < STORM) {
+        struct ia_reply *reply = ia_worker_reply(worker, PATIENCE_US);
+        ck_assert_ptr_nonnull(reply);
+        if (reply->kind == IA_REPLY_ANSWER) {
+            ck_assert_msg(reply->answer.registered, "%s", reply->text);
+            answered++;
+        }
+        if (reply->kind == IA_REPLY_DEVICES)
+            before = answered;
+        ia_reply_free(reply);
+    }
+    ck_assert_uint_lt(before, STORM);
+    stop_in_time();
+}
+END_TEST
+
 /* However it came to be there, here without a notification: the snapshot that has it comes before its holder's
  * record. */
 START_TEST(new_role_comes_before_those_who_hold_it)
@@ -552,6 +587,7 @@ static void add_cases(Suite *s)
     tcase_add_checked_fixture(with, set_up, tear_down);
     tcase_add_test(with, worker_begins_with_snapshot_state_and_all_devices);
     tcase_add_test(with, device_is_registered_found_and_followed);
+    tcase_add_test(with, change_is_sent_before_the_registrations_of_a_storm_are_done);
     tcase_add_test(with, new_role_comes_before_those_who_hold_it);
     tcase_add_test(with, refused_registration_has_the_registrys_reason);
     tcase_add_test(with, change_of_configuration_brings_a_snapshot);

@@ -242,6 +242,45 @@ START_TEST(list_of_a_renewed_root_revokes_a_registered_intermediate_whatever_the
 }
 END_TEST
 
+/* iot-auth-check with --crl: a list of the renewed root, with or without the device. */
+static struct ia_chain verify_strictly(bool with_list, bool listed)
+{
+    static const int64_t revoked[] = {100, 0};
+    struct ia_ca_set *set = build_registry();
+    X509_CRL *crl = mc_crl(&(struct mc_crl){.issuer = root,
+                                            .issuer_key = "p256:root",
+                                            .number = 1,
+                                            .revoked = listed ? revoked : NULL,
+                                            .ext = "authorityKeyIdentifier=keyid,issuer:always"});
+    struct ia_crl_spec spec = {.pem = mc_crl_pem(crl)};
+    ck_assert(ia_crl_parse_pem(spec.pem, &spec.crl, NULL) == IA_OK);
+    const struct ia_chain_strict_input input = {
+        .leaf = device, .crls = &spec, .n_crls = with_list ? 1 : 0, .now = MC_NOW};
+    struct ia_chain chain;
+    ia_chain_verify_strict(set, &input, &chain);
+    ck_assert_uint_eq(ERR_peek_error(), 0);
+    ia_crl_free(spec.crl);
+    free((char *)spec.pem);
+    X509_CRL_free(crl);
+    ia_ca_set_free(set);
+    return chain;
+}
+
+START_TEST(strict_check_finds_the_list_of_a_renewed_ca_whatever_its_identifiers_say)
+{
+    root = named_root(_i);
+    register_renewed_root(_i);
+    device = make_device(root, "p256:root", hint_rows[_i].below);
+    struct ia_chain chain = verify_strictly(true, false);
+    assert_reason(&chain, IA_R_NONE);
+    chain = verify_strictly(true, true);
+    assert_reason(&chain, IA_R_CERTIFICATE_REVOKED);
+    chain = verify_strictly(false, false);
+    assert_reason(&chain, IA_R_CHAIN_INVALID);
+    reset_registry();
+}
+END_TEST
+
 /* `n` certificates of one root, of which the `expired` first have expired. */
 static void register_renewals(size_t n, size_t expired)
 {
@@ -371,6 +410,7 @@ int main(void)
     tcase_add_loop_test(c, inactive_root_disables_a_registered_intermediate_whatever_the_identifiers_say, 0, HINT_ROWS);
     tcase_add_loop_test(c, list_of_a_renewed_root_revokes_a_registered_intermediate_whatever_the_identifiers_say, 0,
                         HINT_ROWS);
+    tcase_add_loop_test(c, strict_check_finds_the_list_of_a_renewed_ca_whatever_its_identifiers_say, 0, HINT_ROWS);
     tcase_add_loop_test(c, any_number_of_renewals_changes_nothing, 0, RENEWALS);
     tcase_add_loop_test(c, any_number_of_roots_of_one_key_above_an_intermediate_changes_nothing, 0, RENEWALS);
     tcase_add_loop_test(c, expired_renewals_do_not_hide_the_valid_one, 0, RENEWALS);
