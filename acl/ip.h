@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/error.h"
+#include "common/problem.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,14 +11,14 @@
 
 enum ia_ip_scope { IA_IP_GLOBAL, IA_IP_CA, IA_IP_DEVICE, IA_IP_ISSUER, IA_IP_SCOPES };
 
-/* An address or network; IPv4 and IPv4-mapped IPv6 are the same thing. */
+/* An address; an IPv4 address and its IPv4-mapped IPv6 address are the same. */
 struct ia_ip {
-    bool valid; /* false: not an IP address at all (a UNIX socket, say) */
+    bool valid; /* false: not an IP address, for example a UNIX socket */
     uint8_t addr[16];
 };
 
-/* Parse what the broker calls a client's address, zone index (`%eth0`) included.  Sets valid = false on anything
- * else. */
+/* Parse a client's address as the broker writes it, with or without a zone index (`%eth0`).  `valid` is false for any
+ * other text. */
 struct ia_ip ia_ip_parse(const char *text);
 
 /* One row of ip_rule (borrowed texts). */
@@ -32,20 +33,22 @@ struct ia_ip_rule {
 
 struct ia_ip_set;
 
-/* A network that does not parse is told to problem() and makes its whole scope (and key) deny: a lost DENY opens
- * access.  A rule without the key that its scope needs does so for all of the scope. */
-typedef void ia_ip_problem(void *ctx, int64_t rule_id, const char *text);
-IA_MUST_USE enum ia_rc ia_ip_set_build(const struct ia_ip_rule *rules, size_t n, ia_ip_problem *problem, void *ctx,
-                                       struct ia_ip_set **out, struct ia_err *err);
+/* Build the lists of all rules[0..n).  `problems` (may be NULL) gets each rule that cannot be used, by its rule_id.  A
+ * network that does not parse makes the list of its scope and key deny everything, because a lost DENY opens access; a
+ * rule without the key that its scope needs makes all lists of the scope deny.  IA_NOMEM is the only failure: *out
+ * stays NULL.  Reference-counted: the caller owns one reference of *out. */
+IA_MUST_USE enum ia_rc ia_ip_set_build(const struct ia_ip_rule *rules, size_t n,
+                                       const struct ia_problem_callback *problems, struct ia_ip_set **out,
+                                       struct ia_err *err);
 struct ia_ip_set *ia_ip_set_ref(struct ia_ip_set *set);
 void ia_ip_set_free(struct ia_ip_set *set);
 
-/* May `addr` pass this scope (and key)?  IA_ALLOW when there is no rule for it; longest prefix wins, at equal length
- * DENY; with any ALLOW rule (expired ones count) only what is allowed passes; an address that is not an IP is IA_DENY
- * once a rule exists.  Never allocates.  *rule_id (may be NULL) gets the deciding rule, 0 if none. */
+/* May `addr` pass the list of this scope and key?  IA_ALLOW when there is no such list.  The longest prefix wins; of
+ * ALLOW and DENY for the same network DENY wins.  In a list with any ALLOW rule, even an expired one, only allowed
+ * addresses pass.  A client without an IP address is denied by any ALLOW rule and by any DENY rule that has not
+ * expired: it could be any address.  Never allocates.  *rule_id (may be NULL) gets the rule that decided, 0 if none. */
 enum ia_verdict ia_ip_check(const struct ia_ip_set *set, enum ia_ip_scope scope, const char *key,
                             const struct ia_ip *addr, int64_t now, int64_t *rule_id);
 
-/* When the next rule expires after `now`: what ia_ip_check says may then change.  INT64_MAX: none does.  Looks at all
- * of them. */
-int64_t ia_ip_next_end(const struct ia_ip_set *set, int64_t now);
+/* The time after `now` at which the next rule expires, so that decisions may change.  INT64_MAX when none does. */
+int64_t ia_ip_next_expiry(const struct ia_ip_set *set, int64_t now);

@@ -6,7 +6,7 @@
 
 static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF}; /* ::ffff:0:0/96, RFC 4291 */
 
-/* An address without zone into addr[16], IPv4 as mapped. */
+/* Parse an address without a zone into addr[16], IPv4 as an IPv4-mapped address. */
 static bool parse_address(const char *text, uint8_t *addr)
 {
     if (inet_pton(AF_INET6, text, addr) == 1)
@@ -60,11 +60,11 @@ const char *ia_prefix_parse(const char *text, struct ia_prefix_range *out)
     int widest = dotted_only ? 32 : 128;
     int bits = text[len] == '/' ? parse_bits(text + len + 1) : widest;
     if (bits < 0 || bits > widest)
-        return "network: its length is not a number of bits that fits";
+        return "network: the prefix length must be 0 to 32 (IPv4) or 0 to 128 (IPv6)";
     out->bits = (unsigned)(dotted_only ? bits + 96 : bits);
     out->key = ia_ip_key_of(addr);
     out->v4 = out->bits >= 96 && memcmp(addr, mapped, sizeof mapped) == 0;
-    if (!ia_ip_key_equal(out->key, ia_ip_key_cut(out->key, out->bits)))
-        return "network: it has bits set after its length";
+    if (!ia_ip_key_equal(out->key, ia_ip_key_head(out->key, out->bits)))
+        return "network: it has bits set to the right of the prefix length";
     return NULL;
 }

@@ -5,18 +5,19 @@
 
 #define STEP_BITS_MAX 16
 
-/* Some prefixes of one list that lie together, and the longest one that holds them all. */
+/* Neighbouring prefixes of one list, and the longest prefix that contains all of them. */
 struct range {
     uint32_t first, end;
     uint32_t cover;
 };
 
-struct builder {
+struct trie_build {
     const struct ia_prefix *prefixes;
     struct ia_ip_entries *entries;
 };
 
-/* In this order, what holds a prefix comes before it: the parent is its predecessor or one of that one's parents. */
+/* In this order a containing prefix comes before the contained one, so the parent of a prefix is its predecessor or one
+ * of the predecessor's parents. */
 static void link_parents(struct ia_prefix *prefixes, uint32_t first, uint32_t end)
 {
     for (uint32_t i = first; i < end; i++) {
@@ -27,7 +28,7 @@ static void link_parents(struct ia_prefix *prefixes, uint32_t first, uint32_t en
     }
 }
 
-static bool reserve(struct ia_ip_entries *entries, size_t more)
+static bool reserve_entries(struct ia_ip_entries *entries, size_t more)
 {
     if (entries->n + more <= entries->cap)
         return true;
@@ -51,7 +52,7 @@ static unsigned bits_in_common(struct ia_ip_key a, struct ia_ip_key b)
     return a.lo == b.lo ? 128 : 64 + (unsigned)__builtin_clzll(a.lo ^ b.lo);
 }
 
-/* Enough bits for about one entry a prefix, within one half of the address. */
+/* Enough bits for about one entry per prefix, within one half of the address. */
 static unsigned step_bits(uint32_t prefixes, unsigned pos)
 {
     unsigned bits = 31 - (unsigned)__builtin_clz(prefixes);
@@ -64,7 +65,7 @@ static unsigned step_bits(uint32_t prefixes, unsigned pos)
 static struct ia_ip_key with_bits(struct ia_ip_key key, unsigned pos, unsigned bits, uint32_t value)
 {
     uint64_t placed = (uint64_t)value << (64 - (pos & 63) - bits);
-    key = ia_ip_key_cut(key, pos);
+    key = ia_ip_key_head(key, pos);
     if (pos < 64)
         key.hi |= placed;
     else
@@ -72,11 +73,11 @@ static struct ia_ip_key with_bits(struct ia_ip_key key, unsigned pos, unsigned b
     return key;
 }
 
-static bool build_range(const struct builder *b, struct range r, struct ia_ip_entry *out);
+static bool build_range(const struct trie_build *b, struct range r, struct ia_ip_entry *out);
 
-/* Fill in the 2^bits entries at out->base.  `r` is used up from its front; a prefix that ends within the step holds
- * several entries: it is their cover. */
-static bool build_step(const struct builder *b, struct range r, struct ia_ip_entry *out)
+/* Fill in the 2^bits entries at out->base, taking prefixes from the front of `r`.  A prefix that ends within the step
+ * contains several entries and is their cover. */
+static bool build_step(const struct trie_build *b, struct range r, struct ia_ip_entry *out)
 {
     const struct ia_prefix *prefixes = b->prefixes;
     struct ia_ip_key start = prefixes[r.first].key;
@@ -103,22 +104,22 @@ static bool build_step(const struct builder *b, struct range r, struct ia_ip_ent
     return true;
 }
 
-/* Recursion is at most 128 deep: each step looks at one bit or more. */
-static bool build_range(const struct builder *b, struct range r, struct ia_ip_entry *out)
+/* The recursion is at most 128 deep: each step consumes at least one bit. */
+static bool build_range(const struct trie_build *b, struct range r, struct ia_ip_entry *out)
 {
     while (r.end - r.first > 1) {
         const struct ia_prefix *first = &b->prefixes[r.first];
         unsigned common = bits_in_common(first->key, b->prefixes[r.end - 1].key);
         if (first->bits > common) {
             unsigned bits = step_bits(r.end - r.first, common);
-            if (!reserve(b->entries, (size_t)1 << bits))
+            if (!reserve_entries(b->entries, (size_t)1 << bits))
                 return false;
             *out =
                 (struct ia_ip_entry){.base = (uint32_t)b->entries->n, .pos = (uint16_t)common, .bits = (uint16_t)bits};
             b->entries->n += (size_t)1 << bits;
             return build_step(b, r, out);
         }
-        r.cover = r.first++; /* it holds all the others */
+        r.cover = r.first++; /* contains all the others */
     }
     *out = (struct ia_ip_entry){.base = r.first < r.end ? r.first : r.cover};
     return true;
@@ -128,6 +129,6 @@ bool ia_ip_trie_build(struct ia_prefix *prefixes, uint32_t first, uint32_t end, 
                       struct ia_ip_entry *root)
 {
     link_parents(prefixes, first, end);
-    struct builder b = {.prefixes = prefixes, .entries = entries};
+    struct trie_build b = {.prefixes = prefixes, .entries = entries};
     return build_range(&b, (struct range){.first = first, .end = end}, root);
 }

@@ -6,20 +6,20 @@
 #include <endian.h>
 #include <string.h>
 
-/* Topics come straight from the wire and are cut for every message, so eight bytes are looked at in one step. */
+/* Topics come straight from the wire and are split for each message, so the scan reads eight bytes in one step. */
 
 #define TOPIC_BYTES_MAX 65535 /* MQTT 5 section 4.7.3 */
 #define ONES            UINT64_C(0x0101010101010101)
 #define HIGH            UINT64_C(0x8080808080808080)
 
-/* Not zero exactly where a byte of `word` equals c; the lowest bit set is in the first such byte. */
+/* Not zero if and only if a byte of `word` equals c; the lowest bit set is in the first such byte. */
 static inline uint64_t bytes_equal(uint64_t word, char c)
 {
     uint64_t x = word ^ (ONES * (unsigned char)c);
     return (x - ONES) & ~x & HIGH;
 }
 
-/* The next bytes of text[0..len) from `at`, first byte lowest, zeros after the end. */
+/* The next eight bytes of text[0..len) from `at` on, the first byte lowest, zeros after the end. */
 static inline uint64_t word_at(const char *text, size_t len, size_t at)
 {
     uint64_t word = 0;
@@ -38,49 +38,50 @@ static inline uint64_t word_at(const char *text, size_t len, size_t at)
     return le64toh(word);
 }
 
-/* Rules are compared with the whole text afterwards, so a collision costs time but never a wrong decision. */
+/* The text is compared as well, so a collision costs time but never causes a wrong decision. */
 static inline uint64_t hash_word(uint64_t hash, uint64_t word)
 {
     hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
     return hash ^ hash >> 29;
 }
 
-/* Which bytes were seen anywhere, to be judged once at the end. */
-struct seen {
+/* Bytes that occurred anywhere in the topic; checked once, after the scan. */
+struct byte_kinds {
     uint64_t wildcard;
     uint64_t non_ascii;
 };
 
-static inline void note(struct seen *seen, uint64_t word)
+static inline void note_bytes(struct byte_kinds *kinds, uint64_t word)
 {
-    seen->wildcard |= bytes_equal(word, '+') | bytes_equal(word, '#');
-    seen->non_ascii |= word & HIGH;
+    kinds->wildcard |= bytes_equal(word, '+') | bytes_equal(word, '#');
+    kinds->non_ascii |= word & HIGH;
 }
 
-/* The bytes of a word that lie before the first slash; all if there is none. */
-static inline uint64_t before(uint64_t slash)
+/* A mask of the bytes before the first slash; of all bytes if there is none. */
+static inline uint64_t mask_before(uint64_t slash)
 {
     return slash ? (slash & -slash) / 128 - 1 : ~UINT64_C(0);
 }
 
-/* The level that starts at `at`: fills in *level and returns where it ends. */
-static inline size_t scan_level(struct ia_level *level, const char *text, size_t len, size_t at, struct seen *seen)
+/* Fill in *level for the level that starts at `at`; returns the position of its end. */
+static inline size_t scan_level(struct ia_level *level, const char *text, size_t len, size_t at,
+                                struct byte_kinds *kinds)
 {
     size_t start = at;
     uint64_t word = word_at(text, len, at);
     uint64_t slash = bytes_equal(word, '/');
-    uint64_t hash = ONES; /* not 0: an empty level counts too */
-    level->first = word & before(slash);
-    /* A level of a multiple of eight bytes ends in an empty word, be it followed by a slash or by the end. */
+    uint64_t hash = ONES; /* not 0, so that an empty level changes the hash too */
+    level->first = word & mask_before(slash);
+    /* A level of 8, 16, … bytes ends with an empty word, whether a slash or the end of the topic follows. */
     while (!slash && len - at >= 8) {
-        note(seen, word);
+        note_bytes(kinds, word);
         hash = hash_word(hash, word);
         at += 8;
         word = word_at(text, len, at);
         slash = bytes_equal(word, '/');
     }
-    word &= before(slash);
-    note(seen, word);
+    word &= mask_before(slash);
+    note_bytes(kinds, word);
     at = slash ? at + (size_t)__builtin_ctzll(slash) / 8 : len;
     level->text = text + start;
     level->len = (uint32_t)(at - start);
@@ -89,13 +90,13 @@ static inline size_t scan_level(struct ia_level *level, const char *text, size_t
     return at;
 }
 
-static const char *split(struct ia_levels *out, const char *text, size_t len, struct seen *seen)
+static const char *split_levels(struct ia_levels *out, const char *text, size_t len, struct byte_kinds *kinds)
 {
     size_t n = 0;
     for (size_t at = 0;; at++) {
         if (n == IA_TOPIC_LEVELS_MAX)
-            return "it has too many levels";
-        at = scan_level(&out->at[n++], text, len, at, seen);
+            return "it has more than 201 levels";
+        at = scan_level(&out->at[n++], text, len, at, kinds);
         if (at == len)
             break;
     }
@@ -103,7 +104,7 @@ static const char *split(struct ia_levels *out, const char *text, size_t len, st
     return NULL;
 }
 
-/* `+` and `#` stand alone in their level, and `#` only in the last (MQTT 5 section 4.7.1). */
+/* `+` and `#` must be whole levels, and `#` the last (MQTT 5 section 4.7.1). */
 static const char *find_wildcards(struct ia_levels *out)
 {
     for (size_t i = 0; i < out->n; i++) {
@@ -113,9 +114,9 @@ static const char *find_wildcards(struct ia_levels *out)
         if (!plus && !hash)
             continue;
         if (level->len > 1)
-            return "a '+' or '#' that does not stand alone in its level";
+            return "'+' and '#' must be whole levels";
         if (hash && i + 1 < out->n)
-            return "a '#' that is not the last level";
+            return "'#' must be the last level";
         if (plus)
             level->kind = IA_LEVEL_PLUS;
         out->tail = hash;
@@ -141,17 +142,17 @@ const char *ia_levels_split_n(struct ia_levels *out, const char *text, size_t le
         return "it is empty";
     if (len > TOPIC_BYTES_MAX)
         return "it is longer than 65535 bytes";
-    struct seen seen = {0};
-    const char *wrong = split(out, text, len, &seen);
-    if (wrong)
-        return wrong;
-    if (seen.non_ascii && !ia_utf8_valid(text, len))
+    struct byte_kinds kinds = {0};
+    const char *error = split_levels(out, text, len, &kinds);
+    if (error)
+        return error;
+    if (kinds.non_ascii && !ia_utf8_valid(text, len))
         return "it is not valid UTF-8";
     out->tail = false;
     out->dollar = text[0] == '$';
-    if (!seen.wildcard)
+    if (!kinds.wildcard)
         return NULL;
-    return what == IA_TOPIC_NAME ? "a topic name holds no '+' or '#'" : find_wildcards(out);
+    return what == IA_TOPIC_NAME ? "a topic name must not contain '+' or '#'" : find_wildcards(out);
 }
 
 bool ia_topic_is_shared(const char *text)

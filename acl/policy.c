@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: ISC
-#include "acl/policy_impl.h"
-
+#include "acl/private.h"
 #include "common/str.h"
 
 #include <stdio.h>
@@ -8,13 +7,13 @@
 
 struct ia_policy *ia_policy_ref(struct ia_policy *policy)
 {
-    atomic_fetch_add_explicit(&policy->refs, 1, memory_order_relaxed);
+    ia_ref_take(&policy->refs);
     return policy;
 }
 
 void ia_policy_free(struct ia_policy *policy)
 {
-    if (!policy || atomic_fetch_sub_explicit(&policy->refs, 1, memory_order_acq_rel) != 1)
+    if (!policy || !ia_ref_drop(&policy->refs))
         return;
     ia_trie_clear(&policy->trie);
     for (size_t i = 0; i < policy->n_variables; i++)
@@ -57,7 +56,7 @@ size_t ia_policy_variables(const struct ia_policy *policy, const char *const **n
     return policy->n_variables;
 }
 
-static int by_name(const void *a, const void *b)
+static int role_order(const void *a, const void *b)
 {
     return strcmp(((const struct ia_role *)a)->name, ((const struct ia_role *)b)->name);
 }
@@ -80,41 +79,38 @@ static bool add_roles(struct ia_policy *policy, const char *const *roles, size_t
             return false;
     }
     policy->n_roles = n;
-    qsort(policy->roles, n, sizeof *policy->roles, by_name);
+    qsort(policy->roles, n, sizeof *policy->roles, role_order);
     return true;
 }
 
-/* One build: the policy so far, and whom to tell about bad rules. */
-struct build {
+/* One build.  `levels` and `variables` belong to the rule that is being added. */
+struct policy_build {
+    const struct ia_policy_spec *spec;
+    const struct ia_problem_callback *problems;
     struct ia_policy *policy;
-    ia_policy_problem *problem;
-    void *ctx;
     struct ia_levels levels;
     uint16_t variables[IA_TOPIC_LEVELS_MAX];
 };
 
-/* A lost DENY opens access, so a rule that cannot be compiled closes its whole role. */
-static void refuse_rule(struct build *b, struct ia_role *role, int64_t rule_id, const char *text)
+/* A lost DENY opens access, so a rule that cannot be compiled makes its whole role deny. */
+static void refuse_rule(struct policy_build *b, struct ia_role *role, int64_t rule_id, const char *text)
 {
-    if (role && !role->bad) {
-        role->bad = true;
-        role->bad_rule = rule_id;
+    if (role && !role->invalid) {
+        role->invalid = true;
+        role->invalid_rule = rule_id;
     }
-    if (b->problem)
-        b->problem(b->ctx, rule_id, text);
+    ia_problem_report(b->problems, rule_id, text);
 }
 
-/* NULL, or what is wrong apart from the filter. */
+/* Check everything but the filter's levels.  NULL, or the error as a static text. */
 static const char *check_rule(const struct ia_rule *rule)
 {
-    if (rule->actions == 0 || rule->actions & ~(unsigned)(IA_PUBLISH | IA_SUBSCRIBE | IA_RECEIVE))
-        return "actions: PUBLISH, SUBSCRIBE and RECEIVE are the ones there are, and at least one is needed";
+    if (rule->actions == 0 || rule->actions & ~(unsigned)IA_ACTIONS_ALL)
+        return "actions: must be one or more of PUBLISH, SUBSCRIBE and RECEIVE";
     if (rule->max_qos < 0 || rule->max_qos > 2)
         return "max_qos: must be 0, 1 or 2";
     if (!rule->topic_filter)
         return "topic filter: it is missing";
-    if (rule->actions & IA_SUBSCRIBE && ia_topic_is_shared(rule->topic_filter))
-        return "topic filter: name it without '$share/<group>/', which is taken off before rules are looked at";
     return NULL;
 }
 
@@ -135,88 +131,89 @@ static ia_classes rule_classes(const struct ia_rule *rule)
     return classes;
 }
 
-enum intern { INTERNED, TABLE_FULL, NO_MEMORY };
+enum intern { INTERN_DONE, INTERN_FULL, INTERN_NOMEM };
 
-/* The index of that variable in the policy's table, added when it is new. */
+/* The index of the variable in the policy's table; a new variable is added. */
 static enum intern intern_variable(struct ia_policy *policy, const struct ia_level *level, uint16_t *index)
 {
     for (size_t i = 0; i < policy->n_variables; i++)
         if (strncmp(policy->variables[i], level->text, level->len) == 0 && policy->variables[i][level->len] == '\0') {
             *index = (uint16_t)i;
-            return INTERNED;
+            return INTERN_DONE;
         }
     if (policy->n_variables == IA_POLICY_VARIABLES_MAX)
-        return TABLE_FULL;
+        return INTERN_FULL;
     char *name = malloc(level->len + 1);
     if (!name)
-        return NO_MEMORY;
+        return INTERN_NOMEM;
     memcpy(name, level->text, level->len);
     name[level->len] = '\0';
     *index = (uint16_t)policy->n_variables;
     policy->variables[policy->n_variables++] = name;
-    return INTERNED;
+    return INTERN_DONE;
 }
 
-static enum intern intern_variables(struct build *b)
+static enum intern intern_variables(struct policy_build *b)
 {
     for (size_t i = 0; i < b->levels.n; i++) {
         if (b->levels.at[i].kind != IA_LEVEL_VARIABLE)
             continue;
         enum intern result = intern_variable(b->policy, &b->levels.at[i], &b->variables[i]);
-        if (result != INTERNED)
+        if (result != INTERN_DONE)
             return result;
     }
-    return INTERNED;
+    return INTERN_DONE;
 }
 
-/* False when out of memory; a rule that is wrong is told and closes its role. */
-static bool add_rule(struct build *b, const struct ia_rule *rule)
+/* False when out of memory.  An invalid rule is reported and makes its role deny. */
+static bool add_rule(struct policy_build *b, const struct ia_rule *rule)
 {
     struct ia_role *role = rule->role ? find_role(b->policy, rule->role) : NULL;
-    const char *wrong = role ? check_rule(rule) : "role: there is none of that name";
-    if (wrong) {
-        refuse_rule(b, role, rule->rule_id, wrong);
+    const char *error = role ? check_rule(rule) : "role: does not exist";
+    if (error) {
+        refuse_rule(b, role, rule->rule_id, error);
         return true;
     }
     role->last_rule = rule->rule_id;
-    wrong = ia_filter_parse(&b->levels, rule->topic_filter);
-    if (wrong) {
+    error = ia_filter_parse(&b->levels, rule->topic_filter);
+    if (error) {
         char text[128];
-        (void)snprintf(text, sizeof text, "topic filter: %s", wrong);
+        (void)snprintf(text, sizeof text, "topic filter: %s", error);
         refuse_rule(b, role, rule->rule_id, text);
         return true;
     }
     enum intern result = intern_variables(b);
-    if (result == TABLE_FULL)
-        refuse_rule(b, role, rule->rule_id, "topic filter: the rules use too many different variables");
-    if (result != INTERNED)
-        return result == TABLE_FULL;
+    if (result == INTERN_FULL)
+        refuse_rule(b, role, rule->rule_id, "topic filter: more than 256 different variables in all rules");
+    if (result != INTERN_DONE)
+        return result == INTERN_FULL;
     return ia_trie_add(&b->policy->trie, role->root, &b->levels, b->variables, rule->rule_id, rule_classes(rule));
 }
 
-static int by_rule_id(const void *a, const void *b)
+static int rule_order(const void *a, const void *b)
 {
     const struct ia_rule *left = *(const struct ia_rule *const *)a;
     const struct ia_rule *right = *(const struct ia_rule *const *)b;
     return (left->rule_id > right->rule_id) - (left->rule_id < right->rule_id);
 }
 
-static bool add_rules(struct build *b, const struct ia_rule *rules, size_t n)
+static bool add_rules(struct policy_build *b)
 {
+    size_t n = b->spec->n_rules;
     ia_autofree const struct ia_rule **order = malloc((n + 1) * sizeof *order);
     if (!order)
         return false;
     for (size_t i = 0; i < n; i++)
-        order[i] = &rules[i];
-    qsort(order, n, sizeof *order, by_rule_id);
+        order[i] = &b->spec->rules[i];
+    qsort(order, n, sizeof *order, rule_order);
     for (size_t i = 0; i < n; i++)
         if (!add_rule(b, order[i]))
             return false;
     return true;
 }
 
-/* A role that could make one check visit too many nodes is refused here, so that no check has to be cut short. */
-static bool bound_visits(struct build *b)
+/* A role that could make one check visit too many nodes is refused here, so that no check has to stop half-way. */
+static bool bound_visits(struct policy_build *b)
 {
     struct ia_policy *policy = b->policy;
     size_t n = policy->trie.n_nodes;
@@ -228,27 +225,27 @@ static bool bound_visits(struct build *b)
     for (size_t i = 0; i < policy->n_roles; i++)
         if (visits[policy->roles[i].root] > IA_POLICY_VISITS_MAX)
             refuse_rule(b, &policy->roles[i], policy->roles[i].last_rule,
-                        "topic filter: too many of this role's filters with wildcards and variables overlap");
+                        "topic filter: too many filters of this role with wildcards or variables overlap");
     return true;
 }
 
-static bool build(struct build *b, const char *const *roles, size_t n_roles, const struct ia_rule *rules, size_t n)
+static bool build_policy(struct policy_build *b)
 {
-    return ia_trie_init(&b->policy->trie) && add_roles(b->policy, roles, n_roles) && add_rules(b, rules, n) &&
+    return ia_trie_init(&b->policy->trie) && add_roles(b->policy, b->spec->roles, b->spec->n_roles) && add_rules(b) &&
            bound_visits(b) && ia_trie_pack(&b->policy->trie);
 }
 
-enum ia_rc ia_policy_build(const char *const *roles, size_t n_roles, const struct ia_rule *rules, size_t n,
-                           ia_policy_problem *problem, void *ctx, struct ia_policy **out, struct ia_err *err)
+enum ia_rc ia_policy_build(const struct ia_policy_spec *spec, const struct ia_problem_callback *problems,
+                           struct ia_policy **out, struct ia_err *err)
 {
     struct ia_policy *policy = calloc(1, sizeof *policy);
     if (!policy)
-        return ia_fail(err, IA_NOMEM, "policy: out of memory");
-    atomic_init(&policy->refs, 1);
-    struct build b = {.policy = policy, .problem = problem, .ctx = ctx};
-    if (!build(&b, roles, n_roles, rules, n)) {
+        return ia_nomem(err);
+    ia_ref_init(&policy->refs);
+    struct policy_build b = {.spec = spec, .problems = problems, .policy = policy};
+    if (!build_policy(&b)) {
         ia_policy_free(policy);
-        return ia_fail(err, IA_NOMEM, "policy: out of memory");
+        return ia_nomem(err);
     }
     *out = policy;
     return IA_OK;

@@ -7,27 +7,14 @@
 #define BLANKS " \t\r\n"
 
 static const struct {
-    const char *name;
-    unsigned action;
-} actions[] = {{"publish", IA_PUBLISH}, {"subscribe", IA_SUBSCRIBE}, {"receive", IA_RECEIVE}};
-
-static const struct {
     const char *text;
-    int max_qos;      /* -1: not about that */
-    int allow_retain; /* likewise */
+    int max_qos;      /* -1: the attribute does not set it */
+    int allow_retain; /* -1: the attribute does not set it */
 } attributes[] = {
     {"max_qos=0", 0, -1}, {"max_qos=1", 1, -1}, {"max_qos=2", 2, -1}, {"retain=no", -1, 0}, {"retain=yes", -1, 1},
 };
 
-unsigned ia_action_parse(const char *name)
-{
-    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++)
-        if (strcasecmp(name, actions[i].name) == 0)
-            return actions[i].action;
-    return 0;
-}
-
-/* The word at *p, cut off; *p moves on to the next.  "" at the end of the line. */
+/* The word at *p, NUL-terminated; *p moves on to the next.  "" at the end of the line. */
 static char *next_word(char **p)
 {
     char *word = *p + strspn(*p, BLANKS);
@@ -45,18 +32,18 @@ static enum ia_rc parse_actions(char *list, unsigned *out, struct ia_err *err)
     unsigned all = 0;
     char *rest = NULL;
     for (char *name = strtok_r(list, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
-        unsigned action = ia_action_parse(name);
+        unsigned action = ia_action_from_name(name);
         if (!action)
-            return ia_fail(err, IA_FORMAT, "'%.40s' is none of PUBLISH, SUBSCRIBE, RECEIVE", name);
+            return ia_fail(err, IA_FORMAT, "'%.40s' is not an action; expected PUBLISH, SUBSCRIBE or RECEIVE", name);
         all |= action;
     }
     if (!all)
-        return ia_fail(err, IA_FORMAT, "an action is missing: PUBLISH, SUBSCRIBE, RECEIVE");
+        return ia_fail(err, IA_FORMAT, "no action; expected PUBLISH, SUBSCRIBE or RECEIVE");
     *out = all;
     return IA_OK;
 }
 
-static void cut_blanks(char *text)
+static void trim_end(char *text)
 {
     size_t len = strlen(text);
     while (len && strchr(BLANKS, text[len - 1]))
@@ -77,17 +64,18 @@ static bool apply_attribute(const char *text, struct ia_rule *rule)
     return false;
 }
 
-/* Take `max_qos=` and `retain=` off the end of the filter. */
+/* Remove `max_qos=` and `retain=` from the end of the filter and apply them. */
 static enum ia_rc parse_attributes(char *filter, struct ia_rule *rule, struct ia_err *err)
 {
     for (;;) {
-        cut_blanks(filter);
+        trim_end(filter);
         char *last = strrchr(filter, ' ');
         char *word = last ? last + 1 : filter;
         if (strncmp(word, "max_qos=", 8) != 0 && strncmp(word, "retain=", 7) != 0)
             return IA_OK;
         if (!apply_attribute(word, rule))
-            return ia_fail(err, IA_FORMAT, "'%.40s' is neither max_qos=0, 1 or 2 nor retain=yes or no", word);
+            return ia_fail(err, IA_FORMAT, "'%.40s' is not valid; expected max_qos=0, 1 or 2, or retain=yes or no",
+                           word);
         *word = '\0';
     }
 }
@@ -105,7 +93,7 @@ enum ia_rc ia_rule_parse(char *line, struct ia_rule *rule, struct ia_err *err)
     if (rc != IA_OK)
         return rc;
     if (line[0] == '\0')
-        return ia_fail(err, IA_FORMAT, "a topic filter is missing");
+        return ia_fail(err, IA_FORMAT, "no topic filter");
     read.topic_filter = line;
     *rule = read;
     return IA_OK;

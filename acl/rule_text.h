@@ -4,9 +4,6 @@
 
 #include "acl/policy.h"
 
-/* Read one action, `publish`, `subscribe` or `receive` in upper or lower case; 0 for anything else. */
-unsigned ia_action_parse(const char *name);
-
-/* Read `line`, which is cut up: rule->topic_filter points into it.  The filter is all that follows the actions, also
- * with spaces in it, and is not looked at here.  Leaves rule_id and role alone. */
+/* Parse `line` in place: rule->topic_filter points into it.  The filter is everything after the actions, including
+ * spaces, up to the attributes; it is not checked here.  rule_id and role stay as they are. */
 IA_MUST_USE enum ia_rc ia_rule_parse(char *line, struct ia_rule *rule, struct ia_err *err);

@@ -5,8 +5,8 @@
 
 #define SLOTS_MIN 64
 
-/* Make room for one more (or `more`) items in *array. */
-static bool grow(void **array, size_t *cap, size_t used, size_t more, size_t size)
+/* Make room for `more` items in *array. */
+static bool grow_array(void **array, size_t *cap, size_t used, size_t more, size_t size)
 {
     if (used + more <= *cap)
         return true;
@@ -26,7 +26,7 @@ static bool grow(void **array, size_t *cap, size_t used, size_t more, size_t siz
 static uint32_t new_node(struct ia_trie *trie, uint32_t parent, enum ia_edge edge)
 {
     void *nodes = trie->nodes;
-    bool ok = grow(&nodes, &trie->nodes_cap, trie->n_nodes, 1, sizeof *trie->nodes);
+    bool ok = grow_array(&nodes, &trie->nodes_cap, trie->n_nodes, 1, sizeof *trie->nodes);
     trie->nodes = nodes;
     if (!ok)
         return 0;
@@ -46,10 +46,10 @@ static bool init_table(struct ia_trie_table *table)
 
 bool ia_trie_init(struct ia_trie *trie)
 {
-    *trie = (struct ia_trie){.n_terms = 1, .n_leaves = IA_LEAF_UNIT}; /* number 0 is 'none' */
+    *trie = (struct ia_trie){.n_terms = 1, .n_leaves = IA_LEAF_UNIT}; /* number 0 means none */
     if (!init_table(&trie->literals) || !init_table(&trie->leaf_table))
         return false;
-    (void)new_node(trie, 0, IA_EDGE_ROOT); /* likewise */
+    (void)new_node(trie, 0, IA_EDGE_ROOT); /* node 0 means none */
     return trie->n_nodes == 1;
 }
 
@@ -69,7 +69,7 @@ uint32_t ia_trie_root(struct ia_trie *trie)
     return new_node(trie, 0, IA_EDGE_ROOT);
 }
 
-static void place(struct ia_trie_table *table, struct ia_trie_slot slot)
+static void place_slot(struct ia_trie_table *table, struct ia_trie_slot slot)
 {
     size_t i = slot.hash & (table->n_slots - 1);
     while (table->slots[i].to)
@@ -78,7 +78,7 @@ static void place(struct ia_trie_table *table, struct ia_trie_slot slot)
     table->used++;
 }
 
-/* Make room for one more: the table stays at most half full. */
+/* Make room for one more slot: the table stays at most half full. */
 static bool grow_table(struct ia_trie_table *table)
 {
     if (2 * (table->used + 1) <= table->n_slots)
@@ -89,7 +89,7 @@ static bool grow_table(struct ia_trie_table *table)
         return false;
     for (size_t i = 0; i < table->n_slots; i++)
         if (table->slots[i].to)
-            place(&bigger, table->slots[i]);
+            place_slot(&bigger, table->slots[i]);
     free(table->slots);
     *table = bigger;
     return true;
@@ -107,7 +107,7 @@ static bool set_text(struct ia_trie *trie, uint32_t node, const struct ia_level 
         return true;
     }
     void *texts = trie->texts;
-    bool ok = grow(&texts, &trie->texts_cap, trie->n_texts, level->len, 1);
+    bool ok = grow_array(&texts, &trie->texts_cap, trie->n_texts, level->len, 1);
     trie->texts = texts;
     if (!ok)
         return false;
@@ -127,7 +127,7 @@ static uint32_t literal_child(struct ia_trie *trie, uint32_t parent, const struc
     child = new_node(trie, parent, IA_EDGE_LITERAL);
     if (!child || !set_text(trie, child, level))
         return 0;
-    place(&trie->literals, (struct ia_trie_slot){ia_path_hash(path), child});
+    place_slot(&trie->literals, (struct ia_trie_slot){ia_path_hash(path), child});
     trie->nodes[parent].has_literals = true;
     return child;
 }
@@ -156,9 +156,9 @@ static uint32_t variable_child(struct ia_trie *trie, uint32_t parent, uint16_t v
     return child;
 }
 
-/* The child by that level; *path leads to `parent` and is led on to the child. */
-static uint32_t child_by(struct ia_trie *trie, uint32_t parent, const struct ia_level *level, uint16_t variable,
-                         uint64_t *path)
+/* The child by this level; *path is the path of `parent` and becomes that of the child. */
+static uint32_t child_by_level(struct ia_trie *trie, uint32_t parent, const struct ia_level *level, uint16_t variable,
+                               uint64_t *path)
 {
     if (level->kind == IA_LEVEL_PLUS) {
         *path = ia_path_step(*path, IA_PATH_PLUS);
@@ -175,7 +175,7 @@ static uint32_t child_by(struct ia_trie *trie, uint32_t parent, const struct ia_
 static uint32_t new_term(struct ia_trie *trie, int64_t rule_id, ia_classes here, ia_classes tail)
 {
     void *terms = trie->terms;
-    bool ok = grow(&terms, &trie->terms_cap, trie->n_terms, 1, sizeof *trie->terms);
+    bool ok = grow_array(&terms, &trie->terms_cap, trie->n_terms, 1, sizeof *trie->terms);
     trie->terms = terms;
     if (!ok)
         return 0;
@@ -183,7 +183,7 @@ static uint32_t new_term(struct ia_trie *trie, int64_t rule_id, ia_classes here,
     return (uint32_t)trie->n_terms++;
 }
 
-/* Append to the list, which begins with the rule that was there alone. */
+/* Append to the list of rules.  The first rule is moved to the list when the second arrives. */
 static bool append_term(struct ia_trie *trie, struct ia_ends *ends, uint32_t term)
 {
     if (!term)
@@ -199,7 +199,7 @@ static bool append_term(struct ia_trie *trie, struct ia_ends *ends, uint32_t ter
     return true;
 }
 
-/* Take down what no earlier rule, with a lower id, has decided already. */
+/* Add the classes that no earlier rule, with a lower id, has decided. */
 static bool add_end(struct ia_trie *trie, struct ia_ends *ends, int64_t rule_id, ia_classes here, ia_classes tail)
 {
     here &= (ia_classes)~ends->here;
@@ -219,7 +219,7 @@ static struct ia_leaf *new_leaf(struct ia_trie *trie, uint32_t parent, const cha
 {
     size_t bytes = (sizeof(struct ia_leaf) + len + IA_LEAF_UNIT - 1) / IA_LEAF_UNIT * IA_LEAF_UNIT;
     void *leaves = trie->leaves;
-    bool ok = grow(&leaves, &trie->leaves_cap, trie->n_leaves, bytes, 1);
+    bool ok = grow_array(&leaves, &trie->leaves_cap, trie->n_leaves, bytes, 1);
     trie->leaves = leaves;
     if (!ok || !grow_table(&trie->leaf_table))
         return NULL;
@@ -227,12 +227,12 @@ static struct ia_leaf *new_leaf(struct ia_trie *trie, uint32_t parent, const cha
     struct ia_leaf *leaf = at;
     *leaf = (struct ia_leaf){.parent = parent, .len = (uint32_t)len};
     memcpy(leaf->text, text, len);
-    place(&trie->leaf_table, (struct ia_trie_slot){ia_path_hash(path), (uint32_t)(trie->n_leaves / IA_LEAF_UNIT)});
+    place_slot(&trie->leaf_table, (struct ia_trie_slot){ia_path_hash(path), (uint32_t)(trie->n_leaves / IA_LEAF_UNIT)});
     trie->n_leaves += bytes;
     return leaf;
 }
 
-/* The leaf for the levels from `first` to the end, under `parent`, to which `path` leads. */
+/* The leaf for the levels from `first` to the end, below `parent`, whose path is `path`. */
 static struct ia_leaf *leaf_child(struct ia_trie *trie, uint32_t parent, const struct ia_levels *filter, size_t first,
                                   uint64_t path)
 {
@@ -245,7 +245,7 @@ static struct ia_leaf *leaf_child(struct ia_trie *trie, uint32_t parent, const s
     return leaf ? leaf : new_leaf(trie, parent, levels[first].text, len, path);
 }
 
-/* The first of the levels that make a leaf; filter->n: none. */
+/* The index of the first level of the leaf; filter->n when there is no leaf. */
 static size_t leaf_begin(const struct ia_levels *filter)
 {
     size_t i = filter->n;
@@ -262,7 +262,7 @@ bool ia_trie_add(struct ia_trie *trie, uint32_t root, const struct ia_levels *fi
     size_t leaf = leaf_begin(filter);
     for (size_t i = 0; i < leaf; i++) {
         trie->nodes[at].below |= classes;
-        at = child_by(trie, at, &filter->at[i], variables[i], &path);
+        at = child_by_level(trie, at, &filter->at[i], variables[i], &path);
         if (!at)
             return false;
     }
@@ -295,8 +295,8 @@ static uint32_t add_saturated(uint32_t a, uint32_t b)
     return a > UINT32_MAX - b ? UINT32_MAX : a + b;
 }
 
-/* Children have higher indices than their parents, so one pass from the end sees them first.  Of the literal children
- * at most one is visited, of the others possibly all. */
+/* Children have higher indices than their parents, so one pass from the end handles children first.  A check visits at
+ * most one of the literal children, but possibly all of the others. */
 void ia_trie_count_visits(const struct ia_trie *trie, uint32_t *visits, uint32_t *literal)
 {
     memset(visits, 0, trie->n_nodes * sizeof *visits);

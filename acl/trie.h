@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: ISC
-/* The topic tries of a policy: one root a role, all nodes in one array.  Internal to acl/.
+/* Inside acl/ only: the topic tries of a policy, one root per role, all nodes in one array.
  *
- * A node stands for the levels that lead to it.  Its edges: one '+', a list of variables, and literals, which are found
- * in one hash table for all nodes, so that a level costs the same whatever the number of rules.  A trailing '/#' is no
- * edge but a property of the node before it.  Node 0 is 'none'.
+ * A node stands for the levels that lead to it.  Its edges are one '+', a list of variables, and literals.  Literals
+ * are in one hash table for all nodes, so that the cost of a level does not depend on the number of rules.  A trailing
+ * '/#' is not an edge but a property of the node before it.  Node 0 means none.
  *
- * Where all that is left of a rule are literals, with or without a '/#' behind them, they make one leaf, found in one
- * look by the hash of all of them: most rules of a large role are such, and each look in a large table is a cache miss.
- * A node knows of how many levels its leaves are, so there is one look for each such number.
+ * When all remaining levels of a rule are literals, with or without a '/#' after them, they form one leaf, which one
+ * look-up by the hash of all of them finds: most rules of a large role are of this kind, and each look-up in a large
+ * table is a cache miss.  A node records the lengths (in levels) of its leaves, so there is one look-up per length.
  *
- * The hash of an edge or leaf is made of the path to it, not of the number of its node: so the places in the tables are
- * known before what was found at earlier levels has been read, and the cache misses overlap. */
+ * The hash of an edge or a leaf depends on the path to it, not on the number of its node: the slots in the tables are
+ * known before the result of the previous level has been read, so the cache misses overlap. */
 #pragma once
 
 #include "acl/levels.h"
 
 #include <string.h>
 
-/* What a rule decides, as a set of bits: `DENY this action`, or `ALLOW this action`; ALLOW PUBLISH has one bit for each
- * QoS and retain flag, so that max_qos and allow_retain cost nothing extra in a check. */
+/* What a rule decides, as a set of bits: DENY for an action, or ALLOW for an action.  ALLOW PUBLISH has one bit for
+ * each QoS and retain flag, so that max_qos and allow_retain add no cost to a check. */
 typedef uint16_t ia_classes;
 
 #define IA_CLASS_DENY(action)               ((ia_classes)(action)) /* bits 0 to 2, as in enum ia_action */
@@ -31,14 +31,14 @@ enum ia_edge { IA_EDGE_ROOT = 0, IA_EDGE_LITERAL, IA_EDGE_PLUS, IA_EDGE_VARIABLE
 
 /* The rules that end at one place. */
 struct ia_ends {
-    int64_t rule_id; /* the lowest of them */
-    uint32_t term;   /* where they are listed if there are several, else 0 */
-    ia_classes here; /* decided for exactly these levels */
-    ia_classes tail; /* decided by a '/#' after these levels */
+    int64_t rule_id; /* the lowest id */
+    uint32_t term;   /* the list of the rules if there are several, else 0 */
+    ia_classes here; /* what they decide for exactly these levels */
+    ia_classes tail; /* what they decide by a '/#' after these levels */
 };
 
-/* One of several rules that end at one place.  The list is in order of rule_id and no bit occurs twice, so its length
- * is bounded. */
+/* One of several rules that end at the same place.  The list is in order of rule_id, and no bit occurs twice, which
+ * bounds its length. */
 struct ia_term {
     int64_t rule_id;
     uint32_t next;
@@ -46,28 +46,28 @@ struct ia_term {
     ia_classes tail;
 };
 
-#define IA_TRIE_INLINE     24 /* level texts up to this length lie in the node itself */
-#define IA_LEAF_LEVELS_MAX 16 /* longer ends of rules begin with nodes */
+#define IA_TRIE_INLINE     24 /* texts of levels up to this length are stored in the node */
+#define IA_LEAF_LEVELS_MAX 16 /* levels of a leaf; a longer literal end of a rule starts with nodes */
 
 struct ia_trie_node {
     struct ia_ends ends;
-    uint64_t first; /* IA_EDGE_LITERAL: the first eight bytes of its level, as in struct ia_level */
+    uint64_t first; /* IA_EDGE_LITERAL: the first eight bytes of the level, as in struct ia_level */
     uint32_t parent;
     uint32_t plus;      /* the child by '+' */
     uint32_t variables; /* the first child by a variable; the others follow by `sibling` */
-    ia_classes below;   /* decided anywhere from here on: what lacks the wanted bits is not walked */
+    ia_classes below;   /* decided in this subtree: a search skips subtrees without the bits it wants */
     union {
-        uint16_t len;      /* IA_EDGE_LITERAL: bytes of its level */
+        uint16_t len;      /* IA_EDGE_LITERAL: bytes of the level */
         uint16_t variable; /* IA_EDGE_VARIABLE: index in the policy's variables */
     };
-    uint8_t edge;      /* enum ia_edge: how the parent leads here */
-    bool has_literals; /* whether a look into that table is worth while */
+    uint8_t edge;      /* enum ia_edge: the edge from the parent to this node */
+    bool has_literals; /* false: a look-up in the table of literals would be useless */
     uint16_t leaves;   /* bit n - 1: there are leaves of n levels */
     union {
         uint32_t sibling; /* IA_EDGE_VARIABLE */
-        uint32_t text_at; /* IA_EDGE_LITERAL: the whole level in ia_trie.texts, if it is longer than IA_TRIE_INLINE */
+        uint32_t text_at; /* IA_EDGE_LITERAL longer than IA_TRIE_INLINE: position of the whole level in ia_trie.texts */
     };
-    char rest[IA_TRIE_INLINE - 8]; /* else what follows the first eight bytes */
+    char rest[IA_TRIE_INLINE - 8]; /* a shorter one: the bytes after the first eight */
 };
 
 _Static_assert(sizeof(struct ia_trie_node) == 64, "a node is one cache line");
@@ -79,9 +79,9 @@ struct ia_leaf {
     char text[]; /* the levels, with their slashes */
 };
 
-#define IA_LEAF_UNIT 8 /* leaves are numbered by their place in ia_trie.leaves, in these units */
+#define IA_LEAF_UNIT 8 /* the number of a leaf is its offset in ia_trie.leaves, in these units */
 
-/* An edge in a hash table: comparing the hash spares most looks at what is not meant. */
+/* An edge in a hash table.  The hash is compared first, which avoids reading most of the wrong nodes. */
 struct ia_trie_slot {
     uint32_t hash;
     uint32_t to; /* node or leaf, 0: empty */
@@ -104,7 +104,7 @@ struct ia_trie {
     size_t nodes_cap, terms_cap, texts_cap, leaves_cap;
 };
 
-/* Paths: a root's, and one level further by a literal, '+' or a variable.  The upper bits depend on all of it. */
+/* The path of a root, and of a literal, '+' or variable one level further.  The upper bits depend on the whole path. */
 static inline uint64_t ia_path_step(uint64_t path, uint64_t step)
 {
     return (path + step) * UINT64_C(0xD6E8FEB86659FD93);
@@ -131,7 +131,7 @@ static inline bool ia_trie_is_literal(const struct ia_trie *trie, const struct i
     return memcmp(trie->texts + node->text_at, level->text, node->len) == 0;
 }
 
-/* The child of `parent` by that literal, or 0; `path` leads to the child. */
+/* The child of `parent` by this literal, or 0.  `path` is the path of the child. */
 static inline uint32_t ia_trie_literal(const struct ia_trie *trie, uint32_t parent, const struct ia_level *level,
                                        uint64_t path)
 {
@@ -145,7 +145,7 @@ static inline uint32_t ia_trie_literal(const struct ia_trie *trie, uint32_t pare
     return 0;
 }
 
-/* The leaf under `parent` by the levels text[0..len), or NULL; `path` leads to the leaf. */
+/* The leaf below `parent` with the levels text[0..len), or NULL.  `path` is the path of the leaf. */
 static inline struct ia_leaf *ia_trie_leaf(const struct ia_trie *trie, uint32_t parent, const char *text, size_t len,
                                            uint64_t path)
 {
@@ -162,21 +162,22 @@ static inline struct ia_leaf *ia_trie_leaf(const struct ia_trie *trie, uint32_t 
     return NULL;
 }
 
-/* Building: false when out of memory.  ia_trie_init first; ia_trie_clear frees whatever there is. */
+/* Building: false when out of memory.  ia_trie_init comes first; ia_trie_clear frees everything, also after a
+ * failure. */
 IA_MUST_USE bool ia_trie_init(struct ia_trie *trie);
 void ia_trie_clear(struct ia_trie *trie);
 
 /* A new root, 0 when out of memory. */
 IA_MUST_USE uint32_t ia_trie_root(struct ia_trie *trie);
 
-/* Add one rule under `root`.  A level of kind IA_LEVEL_VARIABLE carries its index in variables[level].  Rules come in
- * order of their rule_id. */
+/* Add one rule below `root`.  variables[i] is the index of the variable when level i is an IA_LEVEL_VARIABLE.  Rules
+ * must be added in order of rule_id. */
 IA_MUST_USE bool ia_trie_add(struct ia_trie *trie, uint32_t root, const struct ia_levels *filter,
                              const uint16_t *variables, int64_t rule_id, ia_classes classes);
 
-/* Give back spare memory and put each node on a cache line of its own. */
+/* Free unused memory and align each node to a cache line. */
 IA_MUST_USE bool ia_trie_pack(struct ia_trie *trie);
 
-/* For each node, visits[node] = the most nodes that one check can visit in its subtree, whatever the topic.
- * `literal` is scratch of the same size. */
+/* Set visits[node], for each node, to the highest number of nodes that one check can visit in its subtree, for any
+ * topic.  `literal` is working memory of the same size. */
 void ia_trie_count_visits(const struct ia_trie *trie, uint32_t *visits, uint32_t *literal);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
-/* What one address look-up costs, with ten prefixes in the list and with 100,000.
+/* The cost of one address look-up, with ten prefixes in the list and with 100,000.
  *
- * 'one address' is asked for again and again; 'many' are 4096 addresses in turn, so that memory counts as well. */
+ * 'one address' repeats the same address; 'many' uses 4096 addresses in turn, so that cache misses count as well. */
 #include "acl/ip.h"
 #include "bench.h"
 
@@ -50,7 +50,7 @@ static void build(void *ctx, size_t calls)
     struct list *l = ctx;
     (void)calls;
     ia_ip_set_free(l->set);
-    bench_need(ia_ip_set_build(l->rules, l->n, NULL, NULL, &l->set, NULL) == IA_OK, "build");
+    bench_need(ia_ip_set_build(l->rules, l->n, NULL, &l->set, NULL) == IA_OK, "build");
 }
 
 static struct list make_list(size_t n, bool v4)
@@ -74,7 +74,7 @@ static void check_all(void *ctx, size_t calls)
                                     &rule) == IA_ALLOW;
 }
 
-/* Addresses that lie in the list's networks. */
+/* Look up addresses that are in the networks of the list. */
 static double measure(const struct list *list, size_t different)
 {
     static struct run run;

@@ -3,7 +3,7 @@
  *
  *   bare       EVP_DigestVerify alone, with a key that was parsed before: what no verifier can do without
  *   first      ia_token_verify: form, JSON, issuer, key, signature, claims
- *   repeated   ia_token_cache_verify of a token that passed before
+ *   repeated   ia_token_cache_classify and _verify of a token that passed before
  *   libjwt     jwt_decode, which parses the key each time (it knows neither PS256 nor EdDSA) */
 #include "bench.h"
 #include "oauth/token_cache.h"
@@ -67,8 +67,12 @@ static void run_first(void *ctx, size_t calls)
     struct figures *f = ctx;
     for (size_t i = 0; i < calls; i++) {
         struct ia_token *token;
-        struct ia_token_why why;
-        bench_need(ia_token_verify(f->set, f->token, f->len, NOW, NULL, &token, &why) == IA_R_NONE, "first");
+        struct ia_token_refusal refusal;
+        struct ia_presented presented;
+        ia_presented_init(&presented, f->token, f->len);
+        const struct ia_token_check check = {.issuers = f->set, .presented = &presented, .now = NOW};
+        bench_need(ia_token_verify(&check, &token, &refusal) == IA_R_NONE, "first");
+        ia_presented_clear(&presented);
         ia_token_free(token);
     }
 }
@@ -78,9 +82,12 @@ static void run_repeated(void *ctx, size_t calls)
     struct figures *f = ctx;
     for (size_t i = 0; i < calls; i++) {
         struct ia_token *token;
-        struct ia_token_why why;
-        bench_need(ia_token_cache_verify(f->cache, f->set, f->token, f->len, NOW, NULL, &token, &why) == IA_R_NONE,
-                   "repeated");
+        struct ia_token_refusal refusal;
+        struct ia_presented presented;
+        ia_token_cache_classify(f->cache, f->token, f->len, &presented);
+        const struct ia_token_check check = {.issuers = f->set, .presented = &presented, .now = NOW};
+        bench_need(ia_token_cache_verify(f->cache, &check, &token, &refusal) == IA_R_NONE, "repeated");
+        ia_presented_clear(&presented);
         ia_token_free(token);
     }
 }
@@ -113,7 +120,7 @@ static struct ia_issuer_set *issuers(enum ia_alg alg, EVP_PKEY *key)
                                   .n_token_types = 1,
                                   .active = true};
     struct ia_issuer_set *set = NULL;
-    bench_need(ia_issuer_set_build(&spec, 1, NULL, NULL, &set, NULL) == IA_OK, "issuers");
+    bench_need(ia_issuer_set_build(&spec, 1, NULL, &set, NULL) == IA_OK, "issuers");
     free(jwks);
     return set;
 }

@@ -3,6 +3,7 @@
 #include "x509/chain.h"
 #include "cli/cli.h"
 #include "cli/util.h"
+#include "common/rfc3339.h"
 #include "common/str.h"
 #include "x509/ca_set.h"
 #include "x509/identity.h"
@@ -95,7 +96,7 @@ static enum ia_rc add_option(struct inputs *in, int option, const char *value, s
     case 'r':
         return add_file(&in->crls, value, parse_crl, err);
     case 't':
-        return ia_cli_parse_time(value, &in->at, err);
+        return ia_rfc3339_parse(value, &in->at, err);
     default:
         return ia_fail(err, IA_USAGE, "unknown option, or one without its value");
     }
@@ -139,12 +140,14 @@ static enum ia_rc build_set(struct inputs *in, struct ia_ca_set **out, struct ia
     ia_autofree struct ia_ca_spec *specs = calloc(in->cas.n, sizeof *specs);
     ia_autofree struct ia_crl **room = calloc(in->cas.n * in->crls.n + 1, sizeof(struct ia_crl *));
     if (!specs || !room)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     for (size_t i = 0; i < in->cas.n; i++) {
         specs[i] = (struct ia_ca_spec){.ca_id = (int64_t)i + 1, .active = true, .cert = in->cas.items[i]};
         assign_crls(in, &specs[i], room + i * in->crls.n);
     }
-    return ia_ca_set_build(specs, in->cas.n, in->at, note_problem, in, out, err);
+    const struct ia_problem_callback problems = {.report = note_problem, .ctx = in};
+    const struct ia_ca_set_input input = {.cas = specs, .n = in->cas.n, .now = in->at, .problems = &problems};
+    return ia_ca_set_build(&input, out, err);
 }
 
 static enum ia_rc verify(struct inputs *in, struct ia_chain *chain, struct ia_err *err)
@@ -158,13 +161,18 @@ static enum ia_rc verify(struct inputs *in, struct ia_chain *chain, struct ia_er
     for (size_t i = 1; complete && i < in->chain.n; i++)
         complete = sk_X509_push(sent, ia_cert_x509(in->chain.items[i])) > 0;
     X509 *leaf = ia_cert_x509(in->chain.items[0]);
+    const struct ia_chain_strict_input strict = {.leaf = leaf,
+                                                 .sent = sent,
+                                                 .crls = (struct ia_crl *const *)in->crls.items,
+                                                 .n_crls = in->crls.n,
+                                                 .now = in->at};
     if (complete && in->crls.n > 0)
-        ia_chain_verify_strict(set, leaf, sent, (struct ia_crl *const *)in->crls.items, in->crls.n, in->at, chain);
+        ia_chain_verify_strict(set, &strict, chain);
     else if (complete)
         ia_chain_verify(set, leaf, sent, in->at, chain);
     sk_X509_free(sent);
     ia_ca_set_free(set);
-    return complete ? IA_OK : ia_fail(err, IA_NOMEM, "out of memory");
+    return complete ? IA_OK : ia_nomem(err);
 }
 
 static void print_identity(X509 *leaf)
@@ -212,7 +220,7 @@ int ia_cli_chain(int argc, char **argv)
     struct ia_chain chain = {.reason = IA_R_INTERNAL};
     int status;
     if (read_arguments(&in, argc, argv, &err) != IA_OK || verify(&in, &chain, &err) != IA_OK)
-        status = ia_cli_complain(argv[0], "%s", err.msg);
+        status = ia_cli_error(argv[0], "%s", err.msg);
     else
         status = print_decision(&in, &chain);
     clear(&in);

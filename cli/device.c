@@ -7,7 +7,7 @@
 #include "cli/util.h"
 #include "common/reason.h"
 #include "common/str.h"
-#include "jitr/decide.h"
+#include "jitr/device_check.h"
 #include "sql/devices.h"
 #include "sql/rows.h"
 
@@ -29,33 +29,18 @@ struct question {
 struct registry {
     struct ia_rows *rows;
     struct ia_device_rows *devices;
-    struct ia_profile_set *profiles;
+    struct ia_ca_settings_set *ca_settings;
     struct ia_policy *policy;
 };
 
 /* The certificate that the device is judged by, and its CA. */
 struct holder {
     const struct ia_device_row *row;
-    const struct ia_profile *ca; /* NULL: it is not registered */
-    enum ia_reason reason;       /* why the device may not connect with it */
+    const struct ia_ca_settings *ca; /* NULL: it is not registered */
+    enum ia_reason reason;           /* why the device may not connect with it */
 };
 
 /* ---- the question ---- */
-
-static bool parse_action(const char *word, enum ia_action *out)
-{
-    static const struct {
-        const char *word;
-        enum ia_action action;
-    } actions[] = {{"publish", IA_PUBLISH}, {"subscribe", IA_SUBSCRIBE}, {"receive", IA_RECEIVE}};
-    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
-        if (strcmp(word, actions[i].word) != 0)
-            continue;
-        *out = actions[i].action;
-        return true;
-    }
-    return false;
-}
 
 static enum ia_rc add_option(struct question *q, int option, const char *value, struct ia_err *err)
 {
@@ -92,8 +77,10 @@ static enum ia_rc read_arguments(struct question *q, int argc, char **argv, stru
     if (argc - optind != 3)
         return ia_fail(err, IA_USAGE, "needs DEVICE_ID publish|subscribe|receive TOPIC");
     q->device_id = argv[optind];
-    if (!parse_action(argv[optind + 1], &q->access.action))
+    unsigned action = ia_action_from_name(argv[optind + 1]);
+    if (!action)
         return ia_fail(err, IA_USAGE, "'%s' is not publish, subscribe or receive", argv[optind + 1]);
+    q->access.action = (enum ia_action)action;
     q->access.topic = argv[optind + 2];
     if (!q->client_id_given)
         q->client_id = q->device_id;
@@ -132,16 +119,19 @@ static void note_ca(void *ctx, int64_t ca_id, const char *text)
 static enum ia_rc build(struct registry *r, struct ia_err *err)
 {
     const struct ia_rows *rows = r->rows;
-    enum ia_rc rc = ia_profile_set_build(rows->cas, rows->n_cas, note_ca, NULL, &r->profiles, err);
+    enum ia_rc rc = ia_ca_settings_set_build(rows->cas, rows->n_cas, note_ca, NULL, &r->ca_settings, err);
     if (rc != IA_OK)
         return rc;
-    return ia_policy_build(rows->roles, rows->n_roles, rows->rules, rows->n_rules, note_rule, NULL, &r->policy, err);
+    const struct ia_policy_spec spec = {
+        .roles = rows->roles, .n_roles = rows->n_roles, .rules = rows->rules, .n_rules = rows->n_rules};
+    const struct ia_problem_callback problems = {note_rule, NULL};
+    return ia_policy_build(&spec, &problems, &r->policy, err);
 }
 
 static void clear(struct registry *r)
 {
     ia_policy_free(r->policy);
-    ia_profile_set_free(r->profiles);
+    ia_ca_settings_set_free(r->ca_settings);
     ia_rows_free(r->rows);
     ia_device_rows_free(r->devices);
 }
@@ -156,7 +146,7 @@ static enum ia_reason reason_of(const struct registry *r, const struct holder *h
     if (!device)
         return IA_R_INTERNAL;
     enum ia_reason reason =
-        ia_decide_device(device, r->profiles, &h->row->certificate_ca_id, 1, h->row->device_id, now);
+        ia_decide_device(device, r->ca_settings, &h->row->certificate_ca_id, 1, h->row->device_id, now);
     ia_device_free(device);
     return reason;
 }
@@ -176,7 +166,7 @@ static struct holder choose(const struct registry *r, int64_t now)
     struct holder best = {.reason = IA_R_DEVICE_UNKNOWN};
     for (size_t i = 0; i < r->devices->n; i++) {
         struct holder h = {.row = &r->devices->rows[i]};
-        h.ca = ia_profile_find(r->profiles, h.row->certificate_ca_id);
+        h.ca = ia_ca_settings_find(r->ca_settings, h.row->certificate_ca_id);
         h.reason = reason_of(r, &h, now);
         if (!best.row || better(&h, &best))
             best = h;
@@ -268,7 +258,7 @@ static enum ia_rc judge(const struct question *q, const struct registry *r, cons
     ia_autofree const char **values = calloc(n_values + 1, sizeof *values);
     ia_autofree const struct ia_role **roles = calloc(h->ca->n_roles + h->row->roles.n + 1, sizeof *roles);
     if (!values || !roles)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     for (size_t i = 0; i < n_values; i++)
         values[i] = variable(q, h, variables[i]);
     for (size_t i = 0; i < h->ca->n_roles; i++)
@@ -325,7 +315,7 @@ int ia_cli_device(int argc, char **argv)
     if (rc == IA_OK)
         rc = decide(&q, &r, &status, &err);
     if (rc != IA_OK)
-        status = ia_cli_complain(argv[0], "%s", err.msg);
+        status = ia_cli_error(argv[0], "%s", err.msg);
     clear(&r);
     return status;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* iot-auth-check: finds the sub-command. */
+/* iot-auth-check: dispatch to the sub-command. */
 #include "cli/cli.h"
 
 #include <stdio.h>
@@ -26,7 +26,7 @@ static const struct command commands[] = {
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 
-static void usage(FILE *to)
+static void print_usage(FILE *to)
 {
     fputs("usage:\n", to);
     for (size_t i = 0; i < N_COMMANDS; i++)
@@ -34,8 +34,8 @@ static void usage(FILE *to)
     fputs("exit status: 0 allow, 1 deny, 2 usage or unreadable input\n", to);
 }
 
-/* A decision that could not be written must not pass for one that was. */
-static int finish(int status)
+/* A decision that could not be written must not look like a decision: exit with an error instead. */
+static int flush_output(int status)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return status;
@@ -46,17 +46,17 @@ static int finish(int status)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        usage(stderr);
+        print_usage(stderr);
         return IA_EXIT_USAGE;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        usage(stdout);
-        return finish(IA_EXIT_ALLOW);
+        print_usage(stdout);
+        return flush_output(IA_EXIT_ALLOW);
     }
     for (size_t i = 0; i < N_COMMANDS; i++)
         if (strcmp(argv[1], commands[i].name) == 0)
-            return finish(commands[i].run(argc - 1, argv + 1));
+            return flush_output(commands[i].run(argc - 1, argv + 1));
     fprintf(stderr, "iot-auth-check: unknown command '%s'\n", argv[1]);
-    usage(stderr);
+    print_usage(stderr);
     return IA_EXIT_USAGE;
 }

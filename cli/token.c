@@ -3,6 +3,7 @@
 #include "oauth/token.h"
 #include "cli/cli.h"
 #include "cli/util.h"
+#include "common/rfc3339.h"
 #include "common/str.h"
 
 #include <getopt.h>
@@ -13,8 +14,8 @@
 #include <time.h>
 
 #define LIST_MAX  64
-#define STDIN_MAX (1 << 20) /* longer than any token: one that is too long is refused as such, not as unreadable */
-#define LEEWAY_S  30        /* as register_issuer has it by default */
+#define STDIN_MAX (1 << 20) /* longer than any token: a token that is too long is refused, not unreadable */
+#define LEEWAY_S  30        /* the default of register_issuer */
 
 struct list {
     size_t n;
@@ -32,7 +33,7 @@ struct inputs {
     size_t token_len;
 };
 
-static enum ia_rc add(struct list *list, const char *value, struct ia_err *err)
+static enum ia_rc add_value(struct list *list, const char *value, struct ia_err *err)
 {
     if (!*value)
         return ia_fail(err, IA_USAGE, "an option with an empty value");
@@ -46,10 +47,10 @@ static enum ia_rc add_algorithm(struct inputs *in, const char *name, struct ia_e
 {
     if (ia_alg_from_name(name) == IA_ALG_NONE)
         return ia_fail(err, IA_USAGE, "--alg %.20s: not supported (none and HS… never are)", name);
-    return add(&in->algorithms, name, err);
+    return add_value(&in->algorithms, name, err);
 }
 
-/* *last is the option that values without one of their own belong to: --audience and --alg take several. */
+/* *last is the option that further values belong to: --audience and --alg take several. */
 static enum ia_rc add_option(struct inputs *in, int option, const char *value, int *last, struct ia_err *err)
 {
     if (option == 1)
@@ -57,7 +58,7 @@ static enum ia_rc add_option(struct inputs *in, int option, const char *value, i
     *last = option;
     switch (option) {
     case 'a':
-        return add(&in->audience, value, err);
+        return add_value(&in->audience, value, err);
     case 'g':
         return add_algorithm(in, value, err);
     case 'j':
@@ -65,7 +66,7 @@ static enum ia_rc add_option(struct inputs *in, int option, const char *value, i
     case 't':
         *last = 0;
         if (option == 't')
-            return ia_cli_parse_time(value, &in->at, err);
+            return ia_rfc3339_parse(value, &in->at, err);
         *(option == 'j' ? &in->jwks_file : &in->issuer) = value;
         return IA_OK;
     case 's':
@@ -109,19 +110,19 @@ static enum ia_rc read_inputs(struct inputs *in, struct ia_err *err)
     if (rc != IA_OK)
         return rc;
     char *end = in->token + in->token_len;
-    while (end > in->token && (end[-1] == '\n' || end[-1] == '\r')) /* what echo adds is not the token's */
+    while (end > in->token && (end[-1] == '\n' || end[-1] == '\r')) /* added by echo */
         *--end = '\0';
     in->token_len = (size_t)(end - in->token);
     return IA_OK;
 }
 
-static void note_problem(void *ctx, const char *text)
+static void print_key_problem(void *ctx, const char *text)
 {
     const struct inputs *in = ctx;
     fprintf(stderr, "iot-auth-check token: %s: %s\n", in->jwks_file, text);
 }
 
-/* What a token says cannot forge a line of its own. */
+/* Text from a token, which must not forge a line. */
 static void print_text(const char *name, const char *value)
 {
     printf("%s=", name);
@@ -130,7 +131,7 @@ static void print_text(const char *name, const char *value)
     putchar('\n');
 }
 
-static int deny(enum ia_reason reason, const char *detail)
+static int print_denial(enum ia_reason reason, const char *detail)
 {
     printf("deny: %s %s\n", ia_reason_name(reason), detail);
     return IA_EXIT_DENY;
@@ -143,12 +144,12 @@ static enum ia_reason check_signature(const struct inputs *in, const struct ia_j
     for (size_t i = 0; i < in->algorithms.n; i++)
         listed = listed || ia_alg_from_name(in->algorithms.items[i]) == jws->alg;
     if (!listed) {
-        snprintf(detail, IA_DETAIL_MAX, "alg is none of those given");
+        snprintf(detail, IA_DETAIL_MAX, "alg is not one of those given");
         return IA_R_TOKEN_ALGORITHM;
     }
     const struct ia_jwk *key = jws->has_kid ? ia_jwks_find(jwks, jws->kid) : NULL;
     if (!key) {
-        snprintf(detail, IA_DETAIL_MAX, jws->has_kid ? "kid is none of the keys" : "the header has no kid");
+        snprintf(detail, IA_DETAIL_MAX, jws->has_kid ? "kid is not one of the keys" : "the header has no kid");
         return IA_R_TOKEN_KEY_UNKNOWN;
     }
     return ia_signature_verify(jws, key, detail);
@@ -166,7 +167,7 @@ static int run_signature_only(struct inputs *in, const struct ia_jwks *jwks)
         print_text("allow alg", ia_alg_name(jws.alg));
         print_text("kid", jws.kid);
     } else {
-        status = deny(reason, detail);
+        status = print_denial(reason, detail);
     }
     ia_jws_clear(&jws);
     return status;
@@ -223,7 +224,7 @@ static enum ia_rc build_set(const struct inputs *in, struct ia_issuer_set **out,
                                         .n_token_types = 2,
                                         .leeway_s = LEEWAY_S,
                                         .active = true};
-    return ia_issuer_set_build(&spec, 1, NULL, NULL, out, err);
+    return ia_issuer_set_build(&spec, 1, NULL, out, err);
 }
 
 static int run_token(struct inputs *in)
@@ -231,21 +232,26 @@ static int run_token(struct inputs *in)
     struct ia_err err = {0};
     struct ia_issuer_set *set = NULL;
     struct ia_token *token = NULL;
-    struct ia_token_why why;
+    struct ia_token_refusal refusal;
+    struct ia_presented presented;
     if (build_set(in, &set, &err) != IA_OK)
-        return ia_cli_complain("token", "%s", err.msg);
-    enum ia_reason reason = ia_token_verify(set, in->token, in->token_len, in->at, NULL, &token, &why);
-    int status = reason == IA_R_NONE ? print_token(token) : deny(reason, why.detail);
+        return ia_cli_error("token", "%s", err.msg);
+    ia_presented_init(&presented, in->token, in->token_len);
+    enum ia_reason reason = ia_token_verify(
+        &(struct ia_token_check){.issuers = set, .presented = &presented, .now = in->at}, &token, &refusal);
+    int status = reason == IA_R_NONE ? print_token(token) : print_denial(reason, refusal.detail);
+    ia_presented_clear(&presented);
     ia_token_free(token);
     ia_issuer_set_free(set);
     return status;
 }
 
-static int run(struct inputs *in, struct ia_err *err)
+static int run_checks(struct inputs *in, struct ia_err *err)
 {
+    const struct ia_jwks_report report = {.problem = print_key_problem, .ctx = in};
     struct ia_jwks *jwks = NULL;
-    if (ia_jwks_parse(in->jwks, strlen(in->jwks), note_problem, in, &jwks, err) != IA_OK)
-        return ia_cli_complain("token", "%s: %s", in->jwks_file, err->msg);
+    if (ia_jwks_parse(in->jwks, strlen(in->jwks), &report, &jwks, err) != IA_OK)
+        return ia_cli_error("token", "%s: %s", in->jwks_file, err->msg);
     int status = in->signature_only ? run_signature_only(in, jwks) : run_token(in);
     ia_jwks_free(jwks);
     return status;
@@ -257,9 +263,9 @@ int ia_cli_token(int argc, char **argv)
     struct ia_err err = {0};
     int status;
     if (read_arguments(&in, argc, argv, &err) != IA_OK || read_inputs(&in, &err) != IA_OK)
-        status = ia_cli_complain(argv[0], "%s", err.msg);
+        status = ia_cli_error(argv[0], "%s", err.msg);
     else
-        status = run(&in, &err);
+        status = run_checks(&in, &err);
     if (in.token)
         OPENSSL_cleanse(in.token, in.token_len);
     free(in.token);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* iot-auth-check topic: what would these rules decide? */
+/* iot-auth-check topic: the decision of a file of rules, without a database. */
 #include "acl/policy.h"
 #include "acl/rule_text.h"
 #include "cli/cli.h"
@@ -20,7 +20,7 @@ static const char *const role_name = "rules";
 struct rules {
     struct ia_rule *at;
     size_t n;
-    const char **lines; /* by number from 1 on, as they were written */
+    const char **lines; /* the original lines, by number from 1 on */
 };
 
 struct inputs {
@@ -28,8 +28,8 @@ struct inputs {
     const char *vars[IA_POLICY_VARIABLES_MAX]; /* NAME=VALUE */
     size_t n_vars;
     struct ia_access access;
-    char *text;   /* the file, cut up */
-    char *copies; /* and whole, for the lines */
+    char *text;   /* the file, split by the parser */
+    char *copies; /* a copy of the file, for `lines` */
     struct rules rules;
 };
 
@@ -40,7 +40,7 @@ static enum ia_rc add_variable(struct inputs *in, const char *text, struct ia_er
     if (!equals || equals == text)
         return ia_fail(err, IA_USAGE, "--var needs NAME=VALUE");
     if (!ia_value_valid(equals + 1, strlen(equals + 1), &why))
-        return ia_fail(err, IA_USAGE, "--var %.60s: no session has such a value: %s", text, why);
+        return ia_fail(err, IA_USAGE, "--var %.60s: no client can have this value: %s", text, why);
     if (in->n_vars == IA_POLICY_VARIABLES_MAX)
         return ia_fail(err, IA_USAGE, "more than %d variables", IA_POLICY_VARIABLES_MAX);
     in->vars[in->n_vars++] = text;
@@ -64,7 +64,7 @@ static enum ia_rc add_option(struct inputs *in, int option, const char *value, s
         in->access.retain = true;
         return IA_OK;
     default:
-        return ia_fail(err, IA_USAGE, "unknown option, or one without its value");
+        return ia_fail(err, IA_USAGE, "unknown option, or option without a value");
     }
 }
 
@@ -82,17 +82,17 @@ static enum ia_rc read_arguments(struct inputs *in, int argc, char **argv, struc
     if (rc != IA_OK)
         return rc;
     if (!in->file || argc - optind != 2)
-        return ia_fail(err, IA_USAGE, "needs --rules FILE, then publish, subscribe or receive, then a topic");
-    unsigned action = ia_action_parse(argv[optind]);
+        return ia_fail(err, IA_USAGE, "expected --rules FILE, then publish, subscribe or receive, then a topic");
+    unsigned action = ia_action_from_name(argv[optind]);
     if (!action)
-        return ia_fail(err, IA_USAGE, "'%.40s' is none of publish, subscribe, receive", argv[optind]);
+        return ia_fail(err, IA_USAGE, "'%.40s' is not publish, subscribe or receive", argv[optind]);
     in->access.action = (enum ia_action)action;
     in->access.topic = argv[optind + 1];
     return IA_OK;
 }
 
-/* Cut `text` at its line ends; lines[1] is the first. */
-static void cut_lines(char *text, const char **lines)
+/* Split `text` into lines; lines[1] is the first. */
+static void split_lines(char *text, const char **lines)
 {
     for (char *rest = text, *line; (line = strsep(&rest, "\n")) != NULL;)
         *++lines = line;
@@ -106,7 +106,7 @@ static size_t count_lines(const char *text)
     return n;
 }
 
-/* `#` is a filter too, but only a comment can begin with it. */
+/* A comment starts with `#`.  A rule never does, although `#` is a filter. */
 static bool holds_rule(const char *line)
 {
     line += strspn(line, " \t\r");
@@ -124,8 +124,8 @@ static enum ia_rc read_rules(struct inputs *in, struct ia_err *err)
     rules->lines = calloc(most, sizeof *rules->lines);
     in->copies = strdup(in->text);
     if (!rules->at || !rules->lines || !in->copies)
-        return ia_fail(err, IA_NOMEM, "out of memory");
-    cut_lines(in->copies, rules->lines);
+        return ia_nomem(err);
+    split_lines(in->copies, rules->lines);
     char *rest = in->text;
     for (int64_t line = 1; rest; line++) {
         struct ia_err cause = {0};
@@ -150,7 +150,7 @@ static const char *value_of(const struct inputs *in, const char *name)
     return NULL;
 }
 
-static enum ia_verdict decide(const struct inputs *in, const struct ia_policy *policy, int64_t *rule_id)
+static enum ia_verdict decide_access(const struct inputs *in, const struct ia_policy *policy, int64_t *rule_id)
 {
     const char *values[IA_POLICY_VARIABLES_MAX];
     const char *const *names;
@@ -162,7 +162,7 @@ static enum ia_verdict decide(const struct inputs *in, const struct ia_policy *p
     return ia_policy_check(policy, &who, &in->access, rule_id);
 }
 
-static int print(const struct inputs *in, enum ia_verdict verdict, int64_t rule_id)
+static int print_verdict(const struct inputs *in, enum ia_verdict verdict, int64_t rule_id)
 {
     if (verdict == IA_ALLOW)
         fputs("allow", stdout);
@@ -175,33 +175,36 @@ static int print(const struct inputs *in, enum ia_verdict verdict, int64_t rule_
     return verdict == IA_ALLOW ? IA_EXIT_ALLOW : IA_EXIT_DENY;
 }
 
-static void tell_problem(void *ctx, int64_t rule_id, const char *text)
+static void print_problem(void *ctx, int64_t rule_id, const char *text)
 {
     const struct inputs *in = ctx;
     fprintf(stderr, "iot-auth-check topic: %s: line %" PRId64 ": %s: its role denies everything\n", in->file, rule_id,
             text);
 }
 
-static int run(struct inputs *in, int argc, char **argv, struct ia_err *err)
+static int run_topic(struct inputs *in, int argc, char **argv, struct ia_err *err)
 {
     struct ia_policy *policy = NULL;
     if (read_arguments(in, argc, argv, err) != IA_OK || read_rules(in, err) != IA_OK)
         return IA_EXIT_USAGE;
-    if (ia_policy_build(&role_name, 1, in->rules.at, in->rules.n, tell_problem, in, &policy, err) != IA_OK)
+    const struct ia_policy_spec spec = {
+        .roles = &role_name, .n_roles = 1, .rules = in->rules.at, .n_rules = in->rules.n};
+    const struct ia_problem_callback problems = {print_problem, in};
+    if (ia_policy_build(&spec, &problems, &policy, err) != IA_OK)
         return IA_EXIT_USAGE;
     int64_t rule_id = 0;
-    enum ia_verdict verdict = decide(in, policy, &rule_id);
+    enum ia_verdict verdict = decide_access(in, policy, &rule_id);
     ia_policy_free(policy);
-    return print(in, verdict, rule_id);
+    return print_verdict(in, verdict, rule_id);
 }
 
 int ia_cli_topic(int argc, char **argv)
 {
     struct inputs in = {0};
     struct ia_err err = {0};
-    int status = run(&in, argc, argv, &err);
+    int status = run_topic(&in, argc, argv, &err);
     if (status == IA_EXIT_USAGE)
-        status = ia_cli_complain("topic", "%s", err.msg);
+        status = ia_cli_error("topic", "%s", err.msg);
     free(in.rules.at);
     free(in.rules.lines);
     free(in.copies);

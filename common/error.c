@@ -15,3 +15,8 @@ enum ia_rc ia_fail(struct ia_err *err, enum ia_rc rc, const char *fmt, ...)
     va_end(ap);
     return rc;
 }
+
+enum ia_rc ia_nomem(struct ia_err *err)
+{
+    return ia_fail(err, IA_NOMEM, IA_NOMEM_TEXT);
+}

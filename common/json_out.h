@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* Writes one flat JSON object (RFC 8259) into a buffer of the caller's: events, counters, log lines.  Never allocates.
- * (Reading JSON is jansson's work, in oauth/.) */
+/* Writes one flat JSON object (RFC 8259) into the caller's buffer: events, counters, log lines.  Never allocates.
+ * (JSON is parsed with jansson, in oauth/.) */
 #pragma once
 
 #include <stdbool.h>
@@ -10,13 +10,13 @@
 struct ia_json_out {
     char *out;
     size_t size, used;
-    bool full; /* something did not fit: the text must not be used */
+    bool full; /* a member did not fit: the text must not be used */
 };
 
 /* Begin an object in out[size]. */
 void ia_json_out_begin(struct ia_json_out *j, char *out, size_t size);
 
-/* Add a member.  A NULL text becomes null; bytes that are not UTF-8 become U+FFFD. */
+/* Add a member.  A NULL text becomes null; bytes that are not valid UTF-8 become U+FFFD. */
 void ia_json_out_text(struct ia_json_out *j, const char *name, const char *value);
 void ia_json_out_int(struct ia_json_out *j, const char *name, int64_t value);
 

@@ -11,9 +11,9 @@
 struct ia_queue {
     pthread_mutex_t lock;
     pthread_cond_t filled, drained;
-    struct ia_link *head, *tail;
+    struct ia_fifo items;
     size_t capacity;
-    _Atomic size_t count;
+    _Atomic size_t count; /* of items, for readers without the lock */
     bool closed;
 };
 
@@ -45,28 +45,20 @@ void ia_queue_free(struct ia_queue *q)
 
 static bool append_locked(struct ia_queue *q, struct ia_link *item)
 {
-    if (q->closed || q->count >= q->capacity)
+    if (q->closed || q->items.n >= q->capacity)
         return false;
-    item->next = NULL;
-    if (q->tail)
-        q->tail->next = item;
-    else
-        q->head = item;
-    q->tail = item;
-    q->count++;
+    ia_fifo_append(&q->items, item);
+    atomic_store_explicit(&q->count, q->items.n, memory_order_release);
     pthread_cond_signal(&q->filled);
     return true;
 }
 
 static struct ia_link *take_locked(struct ia_queue *q)
 {
-    struct ia_link *item = q->head;
+    struct ia_link *item = ia_fifo_take(&q->items);
     if (!item)
         return NULL;
-    q->head = item->next;
-    if (!q->head)
-        q->tail = NULL;
-    q->count--;
+    atomic_store_explicit(&q->count, q->items.n, memory_order_release);
     pthread_cond_signal(&q->drained);
     return item;
 }
@@ -82,7 +74,7 @@ bool ia_queue_push(struct ia_queue *q, struct ia_link *item)
 bool ia_queue_push_wait(struct ia_queue *q, struct ia_link *item)
 {
     pthread_mutex_lock(&q->lock);
-    while (!q->closed && q->count >= q->capacity)
+    while (!q->closed && q->items.n >= q->capacity)
         pthread_cond_wait(&q->drained, &q->lock);
     bool done = append_locked(q, item);
     pthread_mutex_unlock(&q->lock);
@@ -104,7 +96,7 @@ struct ia_link *ia_queue_pop_wait(struct ia_queue *q, int64_t wait_us)
     int64_t until = ia_monotonic_us() + wait_us;
     struct timespec ts = {.tv_sec = until / 1000000, .tv_nsec = until % 1000000 * 1000};
     pthread_mutex_lock(&q->lock);
-    while (!q->head && !q->closed && pthread_cond_timedwait(&q->filled, &q->lock, &ts) == 0)
+    while (!q->items.head && !q->closed && pthread_cond_timedwait(&q->filled, &q->lock, &ts) == 0)
         ;
     struct ia_link *item = take_locked(q);
     pthread_mutex_unlock(&q->lock);

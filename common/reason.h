@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* The whole vocabulary of refusals, in logs, events and counters.  Users match on these names: they do not change. */
+/* All reasons of refusals, as they appear in logs, events and counters.  Users match on these names: they never
+ * change. */
 #pragma once
 
 #define IA_REASONS(X)                                                                                                  \
@@ -49,5 +50,5 @@ enum ia_reason {
 /* The name of a reason: a static string, "" for IA_R_NONE, "internal" for a value out of range. */
 const char *ia_reason_name(enum ia_reason reason);
 
-/* The reason of that name, IA_R_INTERNAL for one that is not in the vocabulary. */
+/* The reason with that name; IA_R_INTERNAL for an unknown name. */
 enum ia_reason ia_reason_from_name(const char *name);

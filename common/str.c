@@ -11,10 +11,9 @@ void ia_free_ptr(void *p)
     free(held);
 }
 
-/* The length of the UTF-8 sequence at p, at most `left` bytes, or 0 where it is not well-formed; *cp gets the code
- * point. */
-static size_t utf8_sequence(const unsigned char *p, size_t left, uint32_t *cp)
+size_t ia_utf8_next(const char *text, size_t left, uint32_t *cp)
 {
+    const unsigned char *p = (const unsigned char *)text;
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     size_t n;
     if (p[0] < 0x80) {
@@ -47,14 +46,14 @@ bool ia_utf8_valid(const char *text, size_t len)
 {
     uint32_t cp;
     for (size_t i = 0, n; i < len; i += n) {
-        n = utf8_sequence((const unsigned char *)text + i, len - i, &cp);
+        n = ia_utf8_next(text + i, len - i, &cp);
         if (n == 0)
             return false;
     }
     return true;
 }
 
-static bool refuse(const char **why, const char *text)
+static bool refuse_value(const char **why, const char *text)
 {
     if (why)
         *why = text;
@@ -64,20 +63,20 @@ static bool refuse(const char **why, const char *text)
 bool ia_value_valid(const char *text, size_t len, const char **why)
 {
     if (len == 0)
-        return refuse(why, "it is empty");
+        return refuse_value(why, "it is empty");
     if (len > IA_VALUE_MAX)
-        return refuse(why, "it is longer than 128 bytes");
+        return refuse_value(why, "it is longer than 128 bytes");
     if (text[0] == '$')
-        return refuse(why, "it begins with '$'");
+        return refuse_value(why, "it begins with '$'");
     uint32_t cp;
     for (size_t i = 0, n; i < len; i += n) {
-        n = utf8_sequence((const unsigned char *)text + i, len - i, &cp);
+        n = ia_utf8_next(text + i, len - i, &cp);
         if (n == 0)
-            return refuse(why, "it is not valid UTF-8");
-        if (cp < 0x20 || (cp >= 0x7F && cp <= 0x9F))
-            return refuse(why, "it holds a control character");
+            return refuse_value(why, "it is not valid UTF-8");
+        if (ia_is_control(cp))
+            return refuse_value(why, "it contains a control character");
         if (cp == '+' || cp == '#' || cp == '/' || cp == '*')
-            return refuse(why, "it holds one of + # / *");
+            return refuse_value(why, "it contains one of + # / *");
     }
     if (why)
         *why = NULL;

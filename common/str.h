@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* Strings and the one rule for values that come from outside. */
+/* Strings, and the one rule for values that come from outside. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,16 +10,26 @@
 #define ia_autofree __attribute__((cleanup(ia_free_ptr)))
 void ia_free_ptr(void *p);
 
-/* The longest value that is taken over from a certificate, token, client or row, in bytes without the NUL. */
+/* The longest value that is accepted from a certificate, token, client or row, in bytes without the NUL. */
 #define IA_VALUE_MAX 128
 
 /* Is text[0..len) well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF)? */
 bool ia_utf8_valid(const char *text, size_t len);
 
-/* May text[0..len) stand as one value in an id, a topic level or a name?  1 to IA_VALUE_MAX bytes of valid UTF-8
- * without
- * `+ # / *`, control characters (C0, DEL, C1) or a leading `$`.  NULL, or *why set to a static text that says what is
- * wrong, for an error message.  A NUL counts as a control character, so the whole length is judged, not a prefix. */
+/* Read one UTF-8 sequence of at most `left` bytes (at least one) at `text`.  Returns its length, with the code point in
+ * *cp, or 0 when the sequence is not well-formed. */
+size_t ia_utf8_next(const char *text, size_t left, uint32_t *cp);
+
+/* Is it a control character: C0, DEL or C1? */
+static inline bool ia_is_control(uint32_t cp)
+{
+    return cp < 0x20 || (cp >= 0x7F && cp <= 0x9F);
+}
+
+/* May text[0..len) be used as one value in an id, a topic level or a name?  1 to IA_VALUE_MAX bytes of valid UTF-8
+ * without `+ # / *`, control characters (C0, DEL, C1) or a leading `$`: so a value can neither add levels or wildcards
+ * to a topic nor reach the broker's own topics.  A NUL counts as a control character, so the whole length is checked,
+ * not the part that a C string would show.  *why (may be NULL) gets NULL, or a static text for an error message. */
 bool ia_value_valid(const char *text, size_t len, const char **why);
 
 /* Lower-case hexadecimal of bytes[0..len) into out[2 * len + 1]. */

@@ -7,7 +7,7 @@
  * were admitted by, the cache keeps the newest.  Never changed after that but for the marks at its head. */
 #pragma once
 
-#include "sql/devices.h"
+#include "sql/records_types.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-struct row {
+struct alg_row {
     const char *name;
     const char *digest;
     unsigned keys; /* set of 1 << enum ia_key_type */
@@ -13,7 +13,7 @@ struct row {
 #define KEY(type) (1u << (type))
 
 /* RFC 7518 section 3.1; each ECDSA algorithm belongs to one curve. */
-static const struct row rows[IA_ALG_COUNT] = {
+static const struct alg_row alg_rows[IA_ALG_COUNT] = {
     [IA_ALG_NONE] = {.name = ""},
     [IA_ALG_RS256] = {"RS256", "SHA256", KEY(IA_KEY_RSA), false},
     [IA_ALG_RS384] = {"RS384", "SHA384", KEY(IA_KEY_RSA), false},
@@ -27,35 +27,35 @@ static const struct row rows[IA_ALG_COUNT] = {
     [IA_ALG_EDDSA] = {"EdDSA", NULL, KEY(IA_KEY_ED25519) | KEY(IA_KEY_ED448), false},
 };
 
-static const struct row *row_of(enum ia_alg alg)
+static const struct alg_row *find_row(enum ia_alg alg)
 {
-    return (unsigned)alg < IA_ALG_COUNT ? &rows[alg] : &rows[IA_ALG_NONE];
+    return (unsigned)alg < IA_ALG_COUNT ? &alg_rows[alg] : &alg_rows[IA_ALG_NONE];
 }
 
 enum ia_alg ia_alg_from_name(const char *name)
 {
     for (int i = IA_ALG_NONE + 1; i < IA_ALG_COUNT; i++)
-        if (strcmp(rows[i].name, name) == 0)
+        if (strcmp(alg_rows[i].name, name) == 0)
             return (enum ia_alg)i;
     return IA_ALG_NONE;
 }
 
 const char *ia_alg_name(enum ia_alg alg)
 {
-    return row_of(alg)->name;
+    return find_row(alg)->name;
 }
 
 bool ia_alg_fits(enum ia_alg alg, enum ia_key_type type)
 {
-    return row_of(alg)->keys & KEY(type);
+    return find_row(alg)->keys & KEY(type);
 }
 
 const char *ia_alg_digest(enum ia_alg alg)
 {
-    return row_of(alg)->digest;
+    return find_row(alg)->digest;
 }
 
 bool ia_alg_is_pss(enum ia_alg alg)
 {
-    return row_of(alg)->pss;
+    return find_row(alg)->pss;
 }

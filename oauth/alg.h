@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 /* The signature algorithms of JWS (RFC 7518 section 3, RFC 8037) that may be used.  HMAC and `none` are not among them:
- * with them whoever can check a token could make one. */
+ * with these, a party that can verify a token could also make one. */
 #pragma once
 
 #include <stdbool.h>
@@ -22,7 +22,7 @@ enum ia_alg {
     IA_ALG_COUNT
 };
 
-/* What a public key is, as far as algorithms must fit it. */
+/* Type and curve of a public key. */
 enum ia_key_type { IA_KEY_RSA = 1, IA_KEY_P256, IA_KEY_P384, IA_KEY_P521, IA_KEY_ED25519, IA_KEY_ED448 };
 
 /* The algorithm of that exact name (case counts), IA_ALG_NONE for any other. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "oauth/base64url.h"
 
-/* Value of each character plus one; 0 where it is none. */
+/* Value of each character plus one; 0 for any other character. */
 static const uint8_t digits[256] = {
     ['A'] = 1,  ['B'] = 2,  ['C'] = 3,  ['D'] = 4,  ['E'] = 5,  ['F'] = 6,  ['G'] = 7,  ['H'] = 8,
     ['I'] = 9,  ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16,
@@ -13,8 +13,8 @@ static const uint8_t digits[256] = {
     ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['-'] = 63, ['_'] = 64,
 };
 
-/* The bits of p[0..n), most significant first; false when one is no digit. */
-static bool gather(const unsigned char *p, size_t n, uint32_t *bits)
+/* The bits of p[0..n), most significant first; false for a character that is not a digit. */
+static bool gather_digits(const unsigned char *p, size_t n, uint32_t *bits)
 {
     *bits = 0;
     for (size_t i = 0; i < n; i++) {
@@ -33,13 +33,13 @@ bool ia_base64url_decode(const char *text, size_t len, uint8_t *out, size_t *out
     if (rest == 1)
         return false;
     for (const unsigned char *end = p + (len - rest); p < end; p += 4) {
-        if (!gather(p, 4, &bits))
+        if (!gather_digits(p, 4, &bits))
             return false;
         out[used++] = (uint8_t)(bits >> 16);
         out[used++] = (uint8_t)(bits >> 8);
         out[used++] = (uint8_t)bits;
     }
-    if (!gather(p, rest, &bits))
+    if (!gather_digits(p, rest, &bits))
         return false;
     if (rest == 2) {
         if (bits & 0xF)

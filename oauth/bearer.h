@@ -6,6 +6,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* *token points into data[0..len).  False when it is neither: authentication data must be told apart without
- * guessing. */
+/* *token points into data[0..len).  False when it is neither: authentication data must be
+ * unambiguous. */
 bool ia_bearer_token(const void *data, size_t len, const char **token, size_t *token_len);

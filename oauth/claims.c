@@ -10,18 +10,12 @@
 
 #define TIME_MAX 253402300799.0 /* the last second of the year 9999; milliseconds by mistake lie beyond it */
 
-static enum ia_reason refuse(char detail[IA_DETAIL_MAX], enum ia_reason reason, const char *text)
-{
-    snprintf(detail, IA_DETAIL_MAX, "%s", text);
-    return reason;
-}
-
-int64_t ia_claims_end(int64_t exp, const struct ia_issuer *issuer)
+int64_t ia_claims_expiry(int64_t exp, const struct ia_issuer *issuer)
 {
     return exp + issuer->leeway_s;
 }
 
-/* A NumericDate (RFC 7519 section 2), fractions dropped; false when it is none of our time. */
+/* A NumericDate (RFC 7519 section 2), fractions dropped; false when it is none, or too far away. */
 static bool read_time(const json_t *value, int64_t *out)
 {
     double seconds = json_number_value(value);
@@ -33,7 +27,7 @@ static bool read_time(const json_t *value, int64_t *out)
     return true;
 }
 
-static enum ia_reason judge_times(const json_t *payload, const struct ia_issuer *issuer, int64_t now,
+static enum ia_reason check_times(const json_t *payload, const struct ia_issuer *issuer, int64_t now,
                                   struct ia_claims *out, char detail[IA_DETAIL_MAX])
 {
     const json_t *exp = json_object_get(payload, "exp");
@@ -41,18 +35,18 @@ static enum ia_reason judge_times(const json_t *payload, const struct ia_issuer 
     const json_t *iat = json_object_get(payload, "iat");
     int64_t from = 0;
     if (!exp)
-        return refuse(detail, IA_R_TOKEN_CLAIMS, "exp is missing");
+        return ia_refusal_set(detail, IA_R_TOKEN_CLAIMS, "exp is missing");
     if (!read_time(exp, &out->exp))
-        return refuse(detail, IA_R_TOKEN_CLAIMS, "exp is no time in seconds before the year 10000");
+        return ia_refusal_set(detail, IA_R_TOKEN_CLAIMS, "exp is not a time in seconds before the year 10000");
     if (nbf && !read_time(nbf, &from))
-        return refuse(detail, IA_R_TOKEN_CLAIMS, "nbf is no time in seconds before the year 10000");
+        return ia_refusal_set(detail, IA_R_TOKEN_CLAIMS, "nbf is not a time in seconds before the year 10000");
     if (iat && !json_is_number(iat))
-        return refuse(detail, IA_R_TOKEN_CLAIMS, "iat is no number");
+        return ia_refusal_set(detail, IA_R_TOKEN_CLAIMS, "iat is not a number");
     out->not_before = nbf ? from - issuer->leeway_s : INT64_MIN;
-    if (now >= ia_claims_end(out->exp, issuer))
-        return refuse(detail, IA_R_TOKEN_EXPIRED, "exp and leeway are over");
+    if (now >= ia_claims_expiry(out->exp, issuer))
+        return ia_refusal_set(detail, IA_R_TOKEN_EXPIRED, "exp and leeway are over");
     if (now < out->not_before)
-        return refuse(detail, IA_R_TOKEN_NOT_YET_VALID, "nbf is yet to come, also with leeway");
+        return ia_refusal_set(detail, IA_R_TOKEN_NOT_YET_VALID, "nbf minus leeway is in the future");
     return IA_R_NONE;
 }
 
@@ -81,21 +75,21 @@ static bool read_texts(const json_t *value, struct ia_slice *out, size_t max, si
     return true;
 }
 
-static enum ia_reason judge_audience(const json_t *payload, const struct ia_issuer *issuer, struct ia_claims *out,
+static enum ia_reason check_audience(const json_t *payload, const struct ia_issuer *issuer, struct ia_claims *out,
                                      char detail[IA_DETAIL_MAX])
 {
     const json_t *aud = json_object_get(payload, "aud");
     if (!aud)
-        return refuse(detail, IA_R_TOKEN_AUDIENCE, "aud is missing");
+        return ia_refusal_set(detail, IA_R_TOKEN_AUDIENCE, "aud is missing");
     if (!read_texts(aud, out->audience, IA_AUDIENCE_MAX, &out->n_audience))
-        return refuse(detail, IA_R_TOKEN_CLAIMS, "aud is neither a string nor a short array of strings");
+        return ia_refusal_set(detail, IA_R_TOKEN_CLAIMS, "aud is neither a string nor a short array of strings");
     for (size_t i = 0; i < out->n_audience; i++)
-        if (ia_texts_have(&issuer->audience, out->audience[i].at))
+        if (ia_text_list_has(&issuer->audience, out->audience[i].at))
             return IA_R_NONE;
-    return refuse(detail, IA_R_TOKEN_AUDIENCE, "aud is none of the issuer's audience");
+    return ia_refusal_set(detail, IA_R_TOKEN_AUDIENCE, "aud contains none of the issuer's audiences");
 }
 
-/* `cnf` (RFC 7800, RFC 8705 section 3.1).  A proof that we do not check must not count as given. */
+/* `cnf` (RFC 7800, RFC 8705 section 3.1).  A proof that is not checked here must not count as given. */
 static enum ia_reason read_binding(const json_t *payload, struct ia_claims *out, char detail[IA_DETAIL_MAX])
 {
     bool wrong;
@@ -106,17 +100,17 @@ static enum ia_reason read_binding(const json_t *payload, struct ia_claims *out,
         return IA_R_NONE;
     const char *text = json_is_object(cnf) ? ia_json_text(cnf, "x5t#S256", &wrong) : NULL;
     if (!text || json_object_size(cnf) != 1)
-        return refuse(detail, IA_R_TOKEN_UNBOUND, "cnf asks for another proof than x5t#S256");
+        return ia_refusal_set(detail, IA_R_TOKEN_UNBOUND, "cnf requires a proof other than x5t#S256");
     if (strlen(text) != 43 || !ia_base64url_decode(text, 43, hash, &len))
-        return refuse(detail, IA_R_TOKEN_UNBOUND, "cnf x5t#S256 is no SHA-256 in base64url");
+        return ia_refusal_set(detail, IA_R_TOKEN_UNBOUND, "cnf x5t#S256 is not a SHA-256 in base64url");
     memcpy(out->cert_sha256, hash, IA_CERT_HASH_LEN);
     out->bound = true;
     return IA_R_NONE;
 }
 
-/* The claim that names the app: the issuer's own, or the first that is there of the usual ones.  The next is not tried
- * when that one is unfit: a client must not choose its name by spoiling another. */
-static const json_t *app_id_of(const json_t *payload, const struct ia_issuer *issuer)
+/* The claim that names the app: the issuer's app_id_claim, or the first of the usual claims that is present.  The next
+ * is not tried when that claim is invalid: a client must not choose its name by spoiling another claim. */
+static const json_t *find_app_id(const json_t *payload, const struct ia_issuer *issuer)
 {
     static const char *const usual[] = {"client_id", "azp", "sub"};
     if (issuer->app_id_claim)
@@ -133,16 +127,15 @@ static enum ia_reason read_app_id(const json_t *payload, const struct ia_issuer 
                                   char detail[IA_DETAIL_MAX])
 {
     const char *why = NULL;
-    const json_t *value = app_id_of(payload, issuer);
+    const json_t *value = find_app_id(payload, issuer);
     if (!value)
-        return refuse(detail, IA_R_TOKEN_CLAIMS, "no claim that names the app");
+        return ia_refusal_set(detail, IA_R_TOKEN_CLAIMS, "no claim that names the app");
     if (!json_is_string(value))
-        return refuse(detail, IA_R_TOKEN_CLAIMS, "the claim that names the app is no string");
+        return ia_refusal_set(detail, IA_R_TOKEN_CLAIMS, "the claim that names the app is not a string");
     out->app_id = json_string_value(value);
     if (ia_value_valid(out->app_id, json_string_length(value), &why))
         return IA_R_NONE;
-    snprintf(detail, IA_DETAIL_MAX, "the claim that names the app is unfit: %s", why);
-    return IA_R_TOKEN_CLAIMS;
+    return ia_refusal_set(detail, IA_R_TOKEN_CLAIMS, "the claim that names the app is invalid: %s", why);
 }
 
 /* The words of `text`, separated by spaces (RFC 6749 section 3.3). */
@@ -168,7 +161,7 @@ static enum ia_reason read_scopes(const json_t *payload, struct ia_claims *out, 
         fine = split_scopes(json_string_value(scp), out);
     else if (scp)
         fine = !scope && read_texts(scp, out->scopes, IA_SCOPES_MAX, &out->n_scopes);
-    return fine ? IA_R_NONE : refuse(detail, IA_R_TOKEN_CLAIMS, "scope or scp is of a wrong type, or too long");
+    return fine ? IA_R_NONE : ia_refusal_set(detail, IA_R_TOKEN_CLAIMS, "scope or scp is of a wrong type, or too long");
 }
 
 /* A scalar claim as a value for ${claim.NAME}; false when it counts as unset. */
@@ -203,14 +196,14 @@ static void read_claims(const json_t *payload, struct ia_claims *out)
     }
 }
 
-enum ia_reason ia_claims_judge(const json_t *payload, const struct ia_issuer *issuer, int64_t now,
-                               struct ia_claims *out, char detail[IA_DETAIL_MAX])
+enum ia_reason ia_claims_validate(const json_t *payload, const struct ia_issuer *issuer, int64_t now,
+                                  struct ia_claims *out, char detail[IA_DETAIL_MAX])
 {
     out->n_audience = out->n_scopes = out->n_claims = 0;
     out->bound = false;
-    enum ia_reason reason = judge_times(payload, issuer, now, out, detail);
+    enum ia_reason reason = check_times(payload, issuer, now, out, detail);
     if (reason == IA_R_NONE)
-        reason = judge_audience(payload, issuer, out, detail);
+        reason = check_audience(payload, issuer, out, detail);
     if (reason == IA_R_NONE)
         reason = read_binding(payload, out, detail);
     if (reason == IA_R_NONE)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* What the payload of a token says, judged by its issuer's row (RFC 7519 section 4, RFC 9068 section 4).  Internal to
+/* The claims of a token, validated against its issuer's row (RFC 7519 section 4, RFC 9068 section 4).  Internal to
  * oauth/. */
 #pragma once
 
@@ -18,7 +18,7 @@ struct ia_kept_claim {
     char number[24];
 };
 
-/* What counts of a payload.  Texts are borrowed from the JSON. */
+/* The claims that count.  Texts are borrowed from the JSON. */
 struct ia_claims {
     int64_t exp;
     int64_t not_before; /* nbf minus leeway */
@@ -33,9 +33,9 @@ struct ia_claims {
     size_t n_claims;
 };
 
-/* Read and judge `payload`, whose signature is good, at time `now`.  IA_R_NONE, or the reason and `detail`. */
-enum ia_reason ia_claims_judge(const json_t *payload, const struct ia_issuer *issuer, int64_t now,
-                               struct ia_claims *out, char detail[IA_DETAIL_MAX]);
+/* Read and validate `payload`, whose signature is verified, at time `now`.  IA_R_NONE, or the reason and `detail`. */
+enum ia_reason ia_claims_validate(const json_t *payload, const struct ia_issuer *issuer, int64_t now,
+                                  struct ia_claims *out, char detail[IA_DETAIL_MAX]);
 
-/* exp plus leeway, the first second at which the token is no good any more. */
-int64_t ia_claims_end(int64_t exp, const struct ia_issuer *issuer);
+/* exp plus leeway, the first second at which the token is not valid any more. */
+int64_t ia_claims_expiry(int64_t exp, const struct ia_issuer *issuer);

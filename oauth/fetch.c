@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: ISC
 /* A fetch is a job of one to three requests, one after the other on the same easy handle: the metadata where there is
- * no jwks_url, then the key set.  libcurl's multi interface runs all jobs; nothing here waits. */
+ * no jwks_url, then the key set.  libcurl's multi interface runs all jobs; nothing here waits.
+ *
+ * libcurl names its sockets and its next time-out by callbacks.  Both go into one epoll set (the time-out as a timerfd),
+ * so that the caller has one descriptor to poll.  epoll has no limit on descriptor numbers, unlike curl_multi_fdset. */
 #include "oauth/fetch.h"
 
 #include "common/str.h"
@@ -9,60 +12,68 @@
 #include "oauth/jwks.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
-#define POLL_MAX 16 /* descriptors of the caller in one ia_fetcher_poll */
+#define EVENTS_AT_ONCE (2 * IA_FETCH_AT_ONCE + 1) /* a socket each, one of the resolver each, the timer */
 
-enum stage { STAGE_OIDC, STAGE_RFC8414, STAGE_JWKS };
+enum fetch_stage { STAGE_OIDC, STAGE_RFC8414, STAGE_JWKS };
 
-struct job {
+struct fetch_job {
     CURL *easy; /* NULL: the slot is free */
     char *name;
     char *issuer;
-    enum stage stage;
+    enum fetch_stage stage;
     char url[IA_FETCH_URL_MAX];
     char *body;
     size_t body_len;
     bool too_long;
-    char curl_says[CURL_ERROR_SIZE];
+    char curl_error[CURL_ERROR_SIZE];
     char problem[IA_ISSUER_TEXT_MAX];
 };
 
 struct ia_fetcher {
-    CURLM *multi; /* made by the first fetch: its descriptors belong to the thread that runs it */
+    /* Made by the first fetch, on the thread that runs it: the descriptors belong to that thread's table. */
+    CURLM *multi;
+    int poll_fd;  /* epoll set of libcurl's sockets and timer_fd; -1 until then */
+    int timer_fd; /* libcurl's next time-out */
     char *ca_file;
     bool insecure_http;
     ia_fetch_done *done;
     void *ctx;
-    struct job jobs[IA_FETCH_AT_ONCE];
+    struct fetch_job jobs[IA_FETCH_AT_ONCE];
 };
 
 enum ia_rc ia_fetcher_new(const struct ia_fetch_options *options, ia_fetch_done *done, void *ctx,
                           struct ia_fetcher **out, struct ia_err *err)
 {
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        return ia_fail(err, IA_IO, "libcurl does not start");
+        return ia_fail(err, IA_IO, "cannot initialise libcurl");
     struct ia_fetcher *fetcher = calloc(1, sizeof *fetcher);
     if (!fetcher) {
         curl_global_cleanup();
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     fetcher->done = done;
     fetcher->ctx = ctx;
+    fetcher->poll_fd = fetcher->timer_fd = -1;
     fetcher->insecure_http = options->insecure_http;
     fetcher->ca_file = options->ca_file ? strdup(options->ca_file) : NULL;
     if (options->ca_file && !fetcher->ca_file) {
         ia_fetcher_free(fetcher);
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     *out = fetcher;
     return IA_OK;
 }
 
-static void clear_job(struct ia_fetcher *fetcher, struct job *job)
+static void clear_job(struct ia_fetcher *fetcher, struct fetch_job *job)
 {
     if (job->easy)
         curl_multi_remove_handle(fetcher->multi, job->easy);
@@ -70,7 +81,7 @@ static void clear_job(struct ia_fetcher *fetcher, struct job *job)
     free(job->name);
     free(job->issuer);
     free(job->body);
-    *job = (struct job){0};
+    *job = (struct fetch_job){0};
 }
 
 void ia_fetcher_free(struct ia_fetcher *fetcher)
@@ -82,6 +93,10 @@ void ia_fetcher_free(struct ia_fetcher *fetcher)
     if (fetcher->multi)
         curl_multi_cleanup(fetcher->multi);
     curl_global_cleanup();
+    if (fetcher->timer_fd >= 0)
+        close(fetcher->timer_fd);
+    if (fetcher->poll_fd >= 0)
+        close(fetcher->poll_fd);
     free(fetcher->ca_file);
     free(fetcher);
 }
@@ -94,10 +109,76 @@ size_t ia_fetcher_busy(const struct ia_fetcher *fetcher)
     return n;
 }
 
+/* ---- one descriptor for all transfers */
+
+/* libcurl's CURLMOPT_SOCKETFUNCTION: which events of which socket it waits for. */
+static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *unused)
+{
+    const struct ia_fetcher *fetcher = ctx;
+    struct epoll_event event = {.data.fd = fd};
+    (void)easy;
+    (void)unused;
+    if (what == CURL_POLL_REMOVE) {
+        (void)epoll_ctl(fetcher->poll_fd, EPOLL_CTL_DEL, fd, NULL); /* may be closed already */
+        return 0;
+    }
+    if (what & CURL_POLL_IN)
+        event.events |= EPOLLIN;
+    if (what & CURL_POLL_OUT)
+        event.events |= EPOLLOUT;
+    if (epoll_ctl(fetcher->poll_fd, EPOLL_CTL_MOD, fd, &event) == 0)
+        return 0;
+    return errno == ENOENT && epoll_ctl(fetcher->poll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -1;
+}
+
+/* libcurl's CURLMOPT_TIMERFUNCTION: one time-out for all transfers, -1 for none. */
+static int set_timer(CURLM *multi, long timeout_ms, void *ctx)
+{
+    const struct ia_fetcher *fetcher = ctx;
+    struct itimerspec at = {0};
+    (void)multi;
+    if (timeout_ms >= 0) {
+        at.it_value.tv_sec = timeout_ms / 1000;
+        at.it_value.tv_nsec = timeout_ms % 1000 * 1000000;
+        if (timeout_ms == 0)
+            at.it_value.tv_nsec = 1; /* zero would disarm the timer */
+    }
+    return timerfd_settime(fetcher->timer_fd, 0, &at, NULL) == 0 ? 0 : -1;
+}
+
+static bool open_multi(struct ia_fetcher *fetcher)
+{
+    if (fetcher->poll_fd < 0)
+        fetcher->poll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (fetcher->timer_fd < 0)
+        fetcher->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    struct epoll_event timer = {.events = EPOLLIN, .data.fd = fetcher->timer_fd};
+    if (fetcher->poll_fd < 0 || fetcher->timer_fd < 0 ||
+        (epoll_ctl(fetcher->poll_fd, EPOLL_CTL_ADD, fetcher->timer_fd, &timer) != 0 && errno != EEXIST))
+        return false;
+    CURLM *multi = curl_multi_init();
+    if (multi && curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, watch_socket) == CURLM_OK &&
+        curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, fetcher) == CURLM_OK &&
+        curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, set_timer) == CURLM_OK &&
+        curl_multi_setopt(multi, CURLMOPT_TIMERDATA, fetcher) == CURLM_OK) {
+        fetcher->multi = multi;
+        return true;
+    }
+    curl_multi_cleanup(multi);
+    return false;
+}
+
+int ia_fetcher_fd(const struct ia_fetcher *fetcher)
+{
+    return fetcher->poll_fd;
+}
+
+/* ---- one request */
+
 /* libcurl's write callback: the body, up to its bound. */
 static size_t take_body(char *bytes, size_t one, size_t len, void *ctx)
 {
-    struct job *job = ctx;
+    struct fetch_job *job = ctx;
     (void)one; /* always 1 */
     if (len > IA_JWKS_MAX - job->body_len) {
         job->too_long = true;
@@ -114,7 +195,7 @@ static size_t take_body(char *bytes, size_t one, size_t len, void *ctx)
 }
 
 /* Where a request may go, and whom it trusts. */
-static bool set_trust(const struct ia_fetcher *fetcher, struct job *job)
+static bool set_trust(const struct ia_fetcher *fetcher, struct fetch_job *job)
 {
     CURL *easy = job->easy;
     const char *redirects = fetcher->insecure_http && ia_fetch_url_is_http(job->url) ? "http,https" : "https";
@@ -133,7 +214,7 @@ static bool set_trust(const struct ia_fetcher *fetcher, struct job *job)
     return fine;
 }
 
-static bool set_limits(struct job *job)
+static bool set_limits(struct fetch_job *job)
 {
     CURL *easy = job->easy;
     return curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
@@ -148,27 +229,27 @@ static bool set_limits(struct job *job)
 }
 
 /* Send the request for job->url. */
-static bool begin_request(struct ia_fetcher *fetcher, struct job *job)
+static bool begin_request(struct ia_fetcher *fetcher, struct fetch_job *job)
 {
     free(job->body);
     job->body = NULL;
     job->body_len = 0;
     job->too_long = false;
-    job->curl_says[0] = '\0';
+    job->curl_error[0] = '\0';
     curl_easy_reset(job->easy);
     return set_trust(fetcher, job) && set_limits(job) &&
            curl_easy_setopt(job->easy, CURLOPT_WRITEFUNCTION, take_body) == CURLE_OK &&
            curl_easy_setopt(job->easy, CURLOPT_WRITEDATA, job) == CURLE_OK &&
-           curl_easy_setopt(job->easy, CURLOPT_ERRORBUFFER, job->curl_says) == CURLE_OK &&
+           curl_easy_setopt(job->easy, CURLOPT_ERRORBUFFER, job->curl_error) == CURLE_OK &&
            curl_easy_setopt(job->easy, CURLOPT_PRIVATE, job) == CURLE_OK &&
            curl_multi_add_handle(fetcher->multi, job->easy) == CURLM_OK;
 }
 
-static struct job *free_slot(struct ia_fetcher *fetcher, const char *name)
+static struct fetch_job *free_job(struct ia_fetcher *fetcher, const char *name)
 {
-    struct job *slot = NULL;
+    struct fetch_job *slot = NULL;
     for (size_t i = 0; i < IA_FETCH_AT_ONCE; i++) {
-        struct job *job = &fetcher->jobs[i];
+        struct fetch_job *job = &fetcher->jobs[i];
         if (!job->easy)
             slot = job;
         else if (strcmp(job->name, name) == 0)
@@ -177,8 +258,8 @@ static struct job *free_slot(struct ia_fetcher *fetcher, const char *name)
     return slot;
 }
 
-static enum ia_rc first_url(const struct ia_fetcher *fetcher, const char *issuer, const char *jwks_url, struct job *job,
-                            struct ia_err *err)
+static enum ia_rc set_first_url(const struct ia_fetcher *fetcher, const char *issuer, const char *jwks_url,
+                                struct fetch_job *job, struct ia_err *err)
 {
     job->stage = jwks_url ? STAGE_JWKS : STAGE_OIDC;
     if (!jwks_url)
@@ -192,25 +273,23 @@ static enum ia_rc first_url(const struct ia_fetcher *fetcher, const char *issuer
 enum ia_rc ia_fetcher_start(struct ia_fetcher *fetcher, const char *name, const char *issuer, const char *jwks_url,
                             struct ia_err *err)
 {
-    struct job *job = free_slot(fetcher, name);
+    struct fetch_job *job = free_job(fetcher, name);
     if (!job)
-        return ia_fail(err, IA_UNAVAILABLE, "too many fetches in flight, or one for '%s'", name);
-    enum ia_rc rc = first_url(fetcher, issuer, jwks_url, job, err);
+        return ia_fail(err, IA_UNAVAILABLE, "too many fetches in flight, or one for '%s' already", name);
+    enum ia_rc rc = set_first_url(fetcher, issuer, jwks_url, job, err);
     if (rc != IA_OK)
         return rc;
     job->name = strdup(name);
     job->issuer = strdup(issuer);
     job->easy = curl_easy_init();
-    if (!fetcher->multi)
-        fetcher->multi = curl_multi_init();
-    if (fetcher->multi && job->name && job->issuer && job->easy && begin_request(fetcher, job))
+    if (job->name && job->issuer && job->easy && (fetcher->multi || open_multi(fetcher)) && begin_request(fetcher, job))
         return IA_OK;
     clear_job(fetcher, job);
-    return ia_fail(err, IA_NOMEM, "libcurl does not begin");
+    return ia_fail(err, IA_NOMEM, "cannot start the libcurl transfer");
 }
 
 /* Hand the result over; the slot is free before the callback runs, which may start the next fetch. */
-static void finish(struct ia_fetcher *fetcher, struct job *job, bool good, int max_age_s)
+static void finish_job(struct ia_fetcher *fetcher, struct fetch_job *job, bool good, int max_age_s)
 {
     ia_autofree char *name = job->name, *body = job->body;
     char problem[sizeof job->problem];
@@ -226,8 +305,8 @@ static void finish(struct ia_fetcher *fetcher, struct job *job, bool good, int m
     fetcher->done(fetcher->ctx, &result);
 }
 
-/* What went wrong, behind what went wrong before it, each with its URL. */
-static void add_problem(struct job *job, const char *text)
+/* Append what failed, with its URL, to what failed before it. */
+static void add_problem(struct fetch_job *job, const char *text)
 {
     size_t used = strlen(job->problem);
     snprintf(job->problem + used, sizeof job->problem - used, "%s%.200s: %s", used ? "; " : "", job->url, text);
@@ -241,8 +320,8 @@ static int max_age_of(CURL *easy)
     return ia_fetch_max_age(header->value);
 }
 
-/* Was the request answered with 200?  If not, says so in job->problem. */
-static bool answered(struct job *job, CURLcode code)
+/* Was the request answered with 200?  If not, job->problem says what happened. */
+static bool request_succeeded(struct fetch_job *job, CURLcode code)
 {
     long status = 0;
     char text[32];
@@ -252,7 +331,7 @@ static bool answered(struct job *job, CURLcode code)
         return false;
     }
     if (code != CURLE_OK) {
-        add_problem(job, job->curl_says[0] ? job->curl_says : curl_easy_strerror(code));
+        add_problem(job, job->curl_error[0] ? job->curl_error : curl_easy_strerror(code));
         return false;
     }
     if (status == 200)
@@ -263,7 +342,7 @@ static bool answered(struct job *job, CURLcode code)
 }
 
 /* Read the metadata and point job->url to the key set. */
-static bool follow_metadata(const struct ia_fetcher *fetcher, struct job *job)
+static bool follow_metadata(const struct ia_fetcher *fetcher, struct fetch_job *job)
 {
     struct ia_err err = {0};
     char url[IA_FETCH_URL_MAX];
@@ -278,58 +357,72 @@ static bool follow_metadata(const struct ia_fetcher *fetcher, struct job *job)
 }
 
 /* Point job->url to the second place where metadata may lie. */
-static bool try_rfc8414(const struct ia_fetcher *fetcher, struct job *job)
+static bool try_rfc8414(const struct ia_fetcher *fetcher, struct fetch_job *job)
 {
     job->stage = STAGE_RFC8414;
     return ia_fetch_metadata_url(job->issuer, true, fetcher->insecure_http, job->url, NULL) == IA_OK;
 }
 
-static void next_step(struct ia_fetcher *fetcher, struct job *job, CURLcode code)
+static void continue_job(struct ia_fetcher *fetcher, struct fetch_job *job, CURLcode code)
 {
-    bool good = answered(job, code);
+    bool good = request_succeeded(job, code);
     int max_age_s = max_age_of(job->easy);
     curl_multi_remove_handle(fetcher->multi, job->easy);
     if (job->stage == STAGE_JWKS) {
-        finish(fetcher, job, good, max_age_s);
+        finish_job(fetcher, job, good, max_age_s);
         return;
     }
     good = good && follow_metadata(fetcher, job);
     if (!good && job->stage == STAGE_OIDC)
         good = try_rfc8414(fetcher, job);
     if (!good || !begin_request(fetcher, job))
-        finish(fetcher, job, false, max_age_s);
+        finish_job(fetcher, job, false, max_age_s);
+}
+
+/* ---- running them */
+
+static void finish_transfers(struct ia_fetcher *fetcher)
+{
+    int left;
+    CURLMsg *message;
+    while ((message = curl_multi_info_read(fetcher->multi, &left))) {
+        struct fetch_job *job = NULL;
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        CURLcode code = message->data.result; /* the message is freed with its handle */
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &job);
+        continue_job(fetcher, job, code);
+    }
+}
+
+/* Pass one event on to libcurl. */
+static void handle_event(const struct ia_fetcher *fetcher, const struct epoll_event *event)
+{
+    int running, mask = 0;
+    uint64_t expirations;
+    if (event->data.fd == fetcher->timer_fd) {
+        (void)!read(fetcher->timer_fd, &expirations, sizeof expirations);
+        curl_multi_socket_action(fetcher->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+        return;
+    }
+    if (event->events & EPOLLIN)
+        mask |= CURL_CSELECT_IN;
+    if (event->events & EPOLLOUT)
+        mask |= CURL_CSELECT_OUT;
+    if (event->events & (EPOLLERR | EPOLLHUP))
+        mask |= CURL_CSELECT_ERR;
+    curl_multi_socket_action(fetcher->multi, event->data.fd, mask, &running);
 }
 
 void ia_fetcher_run(struct ia_fetcher *fetcher)
 {
-    int running, left;
-    CURLMsg *message;
-    ERR_set_mark(); /* libcurl leaves what OpenSSL said of a bad certificate */
-    curl_multi_perform(fetcher->multi, &running);
-    while ((message = curl_multi_info_read(fetcher->multi, &left))) {
-        struct job *job = NULL;
-        if (message->msg != CURLMSG_DONE)
-            continue;
-        CURLcode code = message->data.result; /* gone with the handle */
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &job);
-        next_step(fetcher, job, code);
-    }
-    ERR_pop_to_mark();
-}
-
-void ia_fetcher_poll(struct ia_fetcher *fetcher, struct pollfd *fds, unsigned n, int timeout_ms)
-{
-    struct curl_waitfd extra[POLL_MAX];
-    if (n > POLL_MAX || ia_fetcher_busy(fetcher) == 0) {
-        (void)poll(fds, n, timeout_ms);
+    struct epoll_event events[EVENTS_AT_ONCE];
+    if (!fetcher->multi)
         return;
-    }
-    for (unsigned i = 0; i < n; i++)
-        extra[i] = (struct curl_waitfd){.fd = fds[i].fd,
-                                        .events = (short)((fds[i].events & POLLIN ? CURL_WAIT_POLLIN : 0) |
-                                                          (fds[i].events & POLLOUT ? CURL_WAIT_POLLOUT : 0))};
-    (void)curl_multi_poll(fetcher->multi, extra, n, timeout_ms, NULL);
-    for (unsigned i = 0; i < n; i++)
-        fds[i].revents = (short)((extra[i].revents & CURL_WAIT_POLLIN ? POLLIN : 0) |
-                                 (extra[i].revents & CURL_WAIT_POLLOUT ? POLLOUT : 0));
+    ERR_set_mark(); /* libcurl leaves OpenSSL's errors about a bad certificate in the queue */
+    int n = epoll_wait(fetcher->poll_fd, events, EVENTS_AT_ONCE, 0);
+    for (int i = 0; i < n; i++)
+        handle_event(fetcher, &events[i]);
+    finish_transfers(fetcher);
+    ERR_pop_to_mark();
 }

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: ISC
-/* Fetching JWK sets over HTTPS without blocking: the worker thread calls ia_fetcher_run between its other work.
+/* Fetches JWK sets over HTTPS without blocking: the worker thread calls ia_fetcher_run between its other work.
  *
- * What a provider may make us do is limited: https only (plain http for loopback, or with insecure_http), certificate
+ * What a provider can make the broker do is limited: https only (plain http for loopback, or with insecure_http), certificate
  * and host name always verified, no proxy and no .netrc from the environment, at most 3 redirects and those to https
- * only, 256 KiB, IA_FETCH_TIMEOUT_MS a request.  Freeing the fetcher drops what is in flight at once. */
+ * only, 256 KiB, IA_FETCH_TIMEOUT_MS a request.  Freeing the fetcher aborts what is in flight at once. */
 #pragma once
 
 #include "common/error.h"
 
-#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -25,13 +24,13 @@ struct ia_fetch_options {
     bool insecure_http;  /* plain http beyond loopback as well */
 };
 
-/* What came of one fetch; borrowed for the call. */
+/* The result of one fetch; borrowed for the call. */
 struct ia_fetch_result {
     const char *name; /* as given to ia_fetcher_start */
     const char *body; /* the JWK set's text, NUL-terminated; NULL when it failed */
     size_t body_len;
     int max_age_s;       /* from Cache-Control, within the bounds above */
-    const char *problem; /* one line, "" when fine */
+    const char *problem; /* one line, "" for none */
 };
 typedef void ia_fetch_done(void *ctx, const struct ia_fetch_result *result);
 
@@ -42,7 +41,7 @@ IA_MUST_USE enum ia_rc ia_fetcher_new(const struct ia_fetch_options *options, ia
                                       struct ia_fetcher **out, struct ia_err *err);
 void ia_fetcher_free(struct ia_fetcher *fetcher); /* never waits */
 
-/* May that URL be fetched?  IA_USAGE with what is wrong: not https, credentials in it, no host … */
+/* May that URL be fetched?  IA_USAGE and why not: not https, credentials in it, no host … */
 IA_MUST_USE enum ia_rc ia_fetch_url_check(const char *url, bool insecure_http, struct ia_err *err);
 
 /* Begin a fetch for the issuer row `name`: from `jwks_url`, or when that is NULL by discovery from `issuer`
@@ -51,11 +50,10 @@ IA_MUST_USE enum ia_rc ia_fetch_url_check(const char *url, bool insecure_http, s
 IA_MUST_USE enum ia_rc ia_fetcher_start(struct ia_fetcher *fetcher, const char *name, const char *issuer,
                                         const char *jwks_url, struct ia_err *err);
 
-/* Go on with what is in flight; never blocks.  To be called when ia_fetcher_poll returned, or at least every 50 ms
- * while ia_fetcher_busy. */
+/* Progress all transfers; never blocks.  Call it whenever ia_fetcher_fd is readable; more often is harmless. */
 void ia_fetcher_run(struct ia_fetcher *fetcher);
 size_t ia_fetcher_busy(const struct ia_fetcher *fetcher); /* fetches in flight */
 
-/* Wait for the fetcher's sockets and for fds[0..n) together, at most timeout_ms; sets revents.  With nothing in flight
- * it is poll(2) on fds. */
-void ia_fetcher_poll(struct ia_fetcher *fetcher, struct pollfd *fds, unsigned n, int timeout_ms);
+/* The one descriptor to poll for reading: readable when ia_fetcher_run has something to do, time-outs included.  -1
+ * before the first fetch, then the same until ia_fetcher_free. */
+int ia_fetcher_fd(const struct ia_fetcher *fetcher);

@@ -30,7 +30,7 @@ static char *url_part(CURLU *url, CURLUPart part)
     return curl_url_get(url, part, &text, 0) == CURLUE_OK ? text : NULL;
 }
 
-static const char *url_fault(CURLU *url, bool insecure_http)
+static const char *find_url_fault(CURLU *url, bool insecure_http)
 {
     const char *fault = NULL;
     char *scheme = url_part(url, CURLUPART_SCHEME), *host = url_part(url, CURLUPART_HOST);
@@ -59,8 +59,8 @@ enum ia_rc ia_fetch_url_check(const char *text, bool insecure_http, struct ia_er
         return ia_fail(err, IA_USAGE, "URL: it has no scheme or no host");
     CURLU *url = curl_url();
     if (!url)
-        return ia_fail(err, IA_NOMEM, "out of memory");
-    const char *fault = curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK ? url_fault(url, insecure_http)
+        return ia_nomem(err);
+    const char *fault = curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK ? find_url_fault(url, insecure_http)
                                                                                : "it does not parse as http or https";
     curl_url_cleanup(url);
     return fault ? ia_fail(err, IA_USAGE, "URL: %s", fault) : IA_OK;

@@ -11,69 +11,69 @@
 #define TEXT_MAX  1024 /* bytes of an issuer, audience, scope or role */
 #define TEXTS_MAX 1000 /* entries of a list */
 
-void ia_problems_add(struct ia_problems *p, const char *fmt, ...)
+void ia_problems_add(struct ia_problems *problems, const char *fmt, ...)
 {
-    size_t left = sizeof p->text - p->used;
-    int n = p->used ? snprintf(p->text + p->used, left, "; ") : 0;
+    size_t left = sizeof problems->text - problems->used;
+    int n = problems->used ? snprintf(problems->text + problems->used, left, "; ") : 0;
     va_list args;
     va_start(args, fmt);
     if ((size_t)n < left)
-        n += vsnprintf(p->text + p->used + n, left - (size_t)n, fmt, args);
+        n += vsnprintf(problems->text + problems->used + n, left - (size_t)n, fmt, args);
     va_end(args);
-    p->used += (size_t)n < left ? (size_t)n : left - 1;
+    problems->used += (size_t)n < left ? (size_t)n : left - 1;
 }
 
-static void unfit(struct ia_issuer *issuer, struct ia_problems *p, const char *text)
+static void mark_invalid(struct ia_issuer *issuer, struct ia_problems *problems, const char *text)
 {
-    issuer->unfit = true;
-    ia_problems_add(p, "%s", text);
+    issuer->invalid = true;
+    ia_problems_add(problems, "%s", text);
 }
 
-static bool text_ok(const char *text)
+static bool text_valid(const char *text)
 {
     return text && *text && strlen(text) <= TEXT_MAX;
 }
 
-static bool name_ok(const char *name)
+static bool name_valid(const char *name)
 {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
     size_t len = strlen(name);
     return len > 0 && len <= IA_VALUE_MAX && strspn(name, allowed) == len;
 }
 
-/* Copies of texts[0..n); false without memory. */
-static bool copy_texts(struct ia_texts *out, const char *const *texts, size_t n)
+/* Copy texts[0..n); false without memory. */
+static bool copy_texts(struct ia_text_list *out, const char *const *texts, size_t n)
 {
-    out->at = calloc(n ? n : 1, sizeof *out->at);
-    if (!out->at)
+    out->items = calloc(n ? n : 1, sizeof *out->items);
+    if (!out->items)
         return false;
     for (; out->n < n; out->n++) {
-        out->at[out->n] = strdup(texts[out->n] ? texts[out->n] : "");
-        if (!out->at[out->n])
+        out->items[out->n] = strdup(texts[out->n] ? texts[out->n] : "");
+        if (!out->items[out->n])
             return false;
     }
     return true;
 }
 
-static void clear_texts(struct ia_texts *texts)
+static void clear_texts(struct ia_text_list *texts)
 {
     for (size_t i = 0; i < texts->n; i++)
-        free(texts->at[i]);
-    free(texts->at);
+        free(texts->items[i]);
+    free(texts->items);
 }
 
-static bool texts_ok(const struct ia_texts *texts)
+static bool texts_valid(const struct ia_text_list *texts)
 {
     for (size_t i = 0; i < texts->n; i++)
-        if (!text_ok(texts->at[i]))
+        if (!text_valid(texts->items[i]))
             return false;
     return texts->n > 0 && texts->n <= TEXTS_MAX;
 }
 
-bool ia_texts_have(const struct ia_texts *texts, const char *text)
+bool ia_text_list_has(const struct ia_text_list *list, const char *text)
 {
-    for (size_t i = 0; i < texts->n; i++)
-        if (strcmp(texts->at[i], text) == 0)
+    for (size_t i = 0; i < list->n; i++)
+        if (strcmp(list->items[i], text) == 0)
             return true;
     return false;
 }
@@ -83,56 +83,56 @@ static const char *without_application(const char *typ)
     return strncasecmp(typ, "application/", 12) == 0 ? typ + 12 : typ;
 }
 
-bool ia_issuer_takes_type(const struct ia_issuer *issuer, const char *typ)
+bool ia_issuer_accepts_type(const struct ia_issuer *issuer, const char *typ)
 {
     const char *wanted = without_application(*typ ? typ : "JWT");
     for (size_t i = 0; i < issuer->token_types.n; i++)
-        if (strcasecmp(without_application(issuer->token_types.at[i]), wanted) == 0)
+        if (strcasecmp(without_application(issuer->token_types.items[i]), wanted) == 0)
             return true;
     return false;
 }
 
-static bool known_variable(const char *name)
+static bool variable_known(const char *name)
 {
     return strcmp(name, "app_id") == 0 || strcmp(name, "issuer") == 0 || strcmp(name, "tenant") == 0 ||
            (strncmp(name, "claim.", 6) == 0 && name[6]);
 }
 
-static bool parse_templates(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *p)
+static bool parse_templates(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *problems)
 {
     issuer->templates = calloc(spec->n_client_id_templates + 1, sizeof(struct ia_template *));
     if (!issuer->templates)
         return false;
     if (spec->n_client_id_templates == 0)
-        unfit(issuer, p, "client_id_templates: none, so that no client id fits");
+        mark_invalid(issuer, problems, "client_id_templates: none, so no client id is allowed");
     for (size_t i = 0; i < spec->n_client_id_templates; i++) {
         struct ia_err err = {0};
         const char *text = spec->client_id_templates[i];
         enum ia_rc rc =
-            ia_template_parse(text ? text : "", true, known_variable, &issuer->templates[issuer->n_templates], &err);
+            ia_template_parse(text ? text : "", true, variable_known, &issuer->templates[issuer->n_templates], &err);
         if (rc == IA_NOMEM)
             return false;
         if (rc == IA_OK)
             issuer->n_templates++;
         else
-            unfit(issuer, p, err.msg);
+            mark_invalid(issuer, problems, err.msg);
     }
     return true;
 }
 
-static void read_algorithms(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *p)
+static void read_algorithms(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *problems)
 {
     if (spec->n_algorithms == 0)
-        unfit(issuer, p, "algorithms: none");
+        mark_invalid(issuer, problems, "algorithms: no entry");
     for (size_t i = 0; i < spec->n_algorithms; i++) {
         enum ia_alg alg = ia_alg_from_name(spec->algorithms[i] ? spec->algorithms[i] : "");
         issuer->algorithms |= 1u << alg;
         if (alg == IA_ALG_NONE)
-            unfit(issuer, p, "algorithms: one that is not supported (none and HS… never are)");
+            mark_invalid(issuer, problems, "algorithms: an entry that is not supported (none and HS… never are)");
     }
 }
 
-static int by_role(const void *a, const void *b)
+static int compare_roles(const void *a, const void *b)
 {
     return strcmp(((const struct ia_scope_role *)a)->role, ((const struct ia_scope_role *)b)->role);
 }
@@ -152,27 +152,28 @@ static bool copy_scopes(struct ia_issuer *issuer, const struct ia_issuer_spec *s
             return false;
         }
     }
-    qsort(issuer->scopes, issuer->n_scopes, sizeof *issuer->scopes, by_role);
+    qsort(issuer->scopes, issuer->n_scopes, sizeof *issuer->scopes, compare_roles);
     return true;
 }
 
-static void key_problem(void *ctx, const char *text)
+static void report_key_problem(void *ctx, const char *text)
 {
     ia_problems_add(ctx, "%s", text);
 }
 
-static bool parse_keys(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *p)
+static bool parse_keys(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *problems)
 {
+    const struct ia_jwks_report report = {.problem = report_key_problem, .ctx = problems};
     struct ia_err err = {0};
     if (!spec->jwks)
         return true;
-    enum ia_rc rc = ia_jwks_parse(spec->jwks, strlen(spec->jwks), key_problem, p, &issuer->jwks, &err);
+    enum ia_rc rc = ia_jwks_parse(spec->jwks, strlen(spec->jwks), &report, &issuer->jwks, &err);
     if (rc == IA_NOMEM)
         return false;
     if (rc != IA_OK)
-        ia_problems_add(p, "%s", err.msg);
+        ia_problems_add(problems, "%s", err.msg);
     else if (ia_jwks_count(issuer->jwks) == 0)
-        ia_problems_add(p, "the key set holds no key that can be used");
+        ia_problems_add(problems, "no key of the set can be used");
     return true;
 }
 
@@ -194,31 +195,38 @@ static bool copy_row(struct ia_issuer *issuer, const struct ia_issuer_spec *spec
            copy_texts(&issuer->token_types, spec->token_types, spec->n_token_types) && copy_scopes(issuer, spec);
 }
 
-static void judge_row(struct ia_issuer *issuer, struct ia_problems *p)
+static void validate_row(struct ia_issuer *issuer, struct ia_problems *problems)
 {
-    if (!name_ok(issuer->name))
-        unfit(issuer, p, "name: must be 1 to 128 of A-Z a-z 0-9 _ . -");
-    if (!text_ok(issuer->issuer))
-        unfit(issuer, p, "issuer: must be 1 to 1024 bytes");
-    if (!texts_ok(&issuer->audience))
-        unfit(issuer, p, "audience: none, or an entry that is empty or too long");
-    if (!texts_ok(&issuer->token_types))
-        unfit(issuer, p, "token_types: none, or an entry that is empty or too long");
-    if (issuer->app_id_claim && !text_ok(issuer->app_id_claim))
-        unfit(issuer, p, "app_id_claim: empty or too long");
+    if (!name_valid(issuer->name))
+        mark_invalid(issuer, problems, "name: must be 1 to 128 of A-Z a-z 0-9 _ . -");
+    if (!text_valid(issuer->issuer))
+        mark_invalid(issuer, problems, "issuer: must be 1 to 1024 bytes");
+    if (!texts_valid(&issuer->audience))
+        mark_invalid(issuer, problems, "audience: no entry, or an entry that is empty or too long");
+    if (!texts_valid(&issuer->token_types))
+        mark_invalid(issuer, problems, "token_types: no entry, or an entry that is empty or too long");
+    if (issuer->app_id_claim && !text_valid(issuer->app_id_claim))
+        mark_invalid(issuer, problems, "app_id_claim: empty or too long");
     if (issuer->leeway_s < 0 || issuer->leeway_s > IA_LEEWAY_MAX)
-        unfit(issuer, p, "leeway_s: must be 0 to 3600");
+        mark_invalid(issuer, problems, "leeway_s: must be 0 to 3600");
     if (issuer->tenant && !ia_value_valid(issuer->tenant, strlen(issuer->tenant), NULL))
-        unfit(issuer, p, "tenant: not a valid value");
+        mark_invalid(issuer, problems, "tenant: not a valid value");
 }
 
-bool ia_issuer_load(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *p)
+const char *ia_issuer_problem(const struct ia_issuer *issuer)
+{
+    if (!issuer->active)
+        return "the issuer is not ACTIVE";
+    return issuer->invalid ? "the issuer's row is invalid: see oauth_issuer.problem" : NULL;
+}
+
+bool ia_issuer_load(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *problems)
 {
     if (!copy_row(issuer, spec))
         return false;
-    judge_row(issuer, p);
-    read_algorithms(issuer, spec, p);
-    return parse_templates(issuer, spec, p) && parse_keys(issuer, spec, p);
+    validate_row(issuer, problems);
+    read_algorithms(issuer, spec, problems);
+    return parse_templates(issuer, spec, problems) && parse_keys(issuer, spec, problems);
 }
 
 void ia_issuer_clear(struct ia_issuer *issuer)

@@ -21,7 +21,7 @@ struct ia_issuer_spec {
     size_t n_audience;
     const char *const *algorithms;
     size_t n_algorithms;
-    const char *jwks; /* the keys now: the column, or what was fetched last; NULL: none yet, every token is
+    const char *jwks; /* the current keys: the column, or the set fetched last; NULL: none yet, every token is
                          token_key_unknown */
     const char *const *client_id_templates;
     size_t n_client_id_templates;
@@ -36,21 +36,26 @@ struct ia_issuer_spec {
 };
 
 #define IA_LEEWAY_MAX      3600 /* seconds */
-#define IA_ISSUER_TEXT_MAX 512  /* bytes of an issuer's problem */
+#define IA_ISSUER_TEXT_MAX 512  /* bytes of an issuer's problem, NUL included */
 
 struct ia_issuer_set;
 
-/* Told at most once for an issuer: the text for `oauth_issuer.problem`, everything that is wrong with the row and its
- * keys.  A wrong row (its issuer registered twice, an unknown algorithm, a bad template, no audience …) admits nobody;
- * a wrong key is only left out. */
-typedef void ia_issuer_problem(void *ctx, const char *name, const char *text);
+/* Called at most once for an issuer: the text for `oauth_issuer.problem`, everything that is wrong with the row and its
+ * keys. */
+struct ia_issuer_report {
+    void (*problem)(void *ctx, const char *name, const char *text); /* may be NULL */
+    void *ctx;
+};
 
-/* Build the set of all rows, also those that are not ACTIVE.  Of two rows with one `issuer` the first counts.
- * IA_NOMEM is the only failure: *out stays NULL.  Reference-counted: the caller owns one reference of *out. */
-IA_MUST_USE enum ia_rc ia_issuer_set_build(const struct ia_issuer_spec *specs, size_t n, ia_issuer_problem *problem,
-                                           void *ctx, struct ia_issuer_set **out, struct ia_err *err);
+/* Build the set of all rows, also those that are not ACTIVE.  An invalid row (its issuer registered twice, an unknown
+ * algorithm, a bad template, no audience …) admits no token; an invalid key is only left out.  Of two rows with one
+ * `issuer` the first counts.  IA_NOMEM is the only failure: *out stays NULL.  Reference-counted: the caller owns one
+ * reference of *out. */
+IA_MUST_USE enum ia_rc ia_issuer_set_build(const struct ia_issuer_spec *specs, size_t n,
+                                           const struct ia_issuer_report *report, struct ia_issuer_set **out,
+                                           struct ia_err *err);
 struct ia_issuer_set *ia_issuer_set_ref(struct ia_issuer_set *set);
 void ia_issuer_set_free(struct ia_issuer_set *set); /* gives one reference back */
 
-/* Is the issuer of that principal, `app:<issuer name>:<app_id>`, there, ACTIVE and fit? */
+/* Is the issuer of that principal, `app:<issuer name>:<app_id>`, registered, ACTIVE and valid? */
 bool ia_issuer_set_admits(const struct ia_issuer_set *set, const char *principal);

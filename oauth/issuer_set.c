@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int order_by_name(const void *a, const void *b)
+static int compare_names(const void *a, const void *b)
 {
     return strcmp((*(struct ia_issuer *const *)a)->name, (*(struct ia_issuer *const *)b)->name);
 }
 
-static int order_by_iss(const void *a, const void *b)
+static int compare_issuers(const void *a, const void *b)
 {
     const struct ia_issuer *const *x = a, *const *y = b;
     int order = strcmp((*x)->issuer, (*y)->issuer);
@@ -23,13 +23,13 @@ static void build_indexes(struct ia_issuer_set *set, struct ia_problems *problem
 {
     for (size_t i = 0; i < set->n; i++)
         set->by_issuer[i] = set->by_name[i] = &set->issuers[i];
-    qsort(set->by_name, set->n, sizeof *set->by_name, order_by_name);
-    qsort(set->by_issuer, set->n, sizeof *set->by_issuer, order_by_iss);
+    qsort(set->by_name, set->n, sizeof *set->by_name, compare_names);
+    qsort(set->by_issuer, set->n, sizeof *set->by_issuer, compare_issuers);
     size_t kept = 0;
     for (size_t i = 0; i < set->n; i++) {
         struct ia_issuer *issuer = set->by_issuer[i];
         if (kept && strcmp(set->by_issuer[kept - 1]->issuer, issuer->issuer) == 0) {
-            issuer->unfit = true;
+            issuer->invalid = true;
             ia_problems_add(&problems[issuer - set->issuers], "issuer: already registered as '%s'",
                             set->by_issuer[kept - 1]->name);
         } else {
@@ -39,14 +39,15 @@ static void build_indexes(struct ia_issuer_set *set, struct ia_problems *problem
     set->n_by_issuer = kept;
 }
 
-static bool fill(struct ia_issuer_set *set, const struct ia_issuer_spec *specs, size_t n, struct ia_problems *problems)
+static bool load_issuers(struct ia_issuer_set *set, const struct ia_issuer_spec *specs, size_t n,
+                         struct ia_problems *problems)
 {
     set->by_issuer = calloc(n + 1, sizeof(struct ia_issuer *));
     set->by_name = calloc(n + 1, sizeof(struct ia_issuer *));
     if (!set->by_issuer || !set->by_name)
         return false;
     while (set->n < n) {
-        size_t i = set->n++; /* counted first: half-loaded ones are cleared too */
+        size_t i = set->n++; /* counted first, so that an issuer loaded in part is cleared too */
         if (!ia_issuer_load(&set->issuers[i], &specs[i], &problems[i]))
             return false;
     }
@@ -54,20 +55,20 @@ static bool fill(struct ia_issuer_set *set, const struct ia_issuer_spec *specs, 
     return true;
 }
 
-enum ia_rc ia_issuer_set_build(const struct ia_issuer_spec *specs, size_t n, ia_issuer_problem *problem, void *ctx,
+enum ia_rc ia_issuer_set_build(const struct ia_issuer_spec *specs, size_t n, const struct ia_issuer_report *report,
                                struct ia_issuer_set **out, struct ia_err *err)
 {
     struct ia_issuer_set *set = calloc(1, sizeof *set + n * sizeof set->issuers[0]);
     ia_autofree struct ia_problems *problems = calloc(n + 1, sizeof *problems);
     if (set)
         set->refs = 1;
-    if (!set || !problems || !fill(set, specs, n, problems)) {
+    if (!set || !problems || !load_issuers(set, specs, n, problems)) {
         ia_issuer_set_free(set);
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
-    for (size_t i = 0; i < n && problem; i++)
+    for (size_t i = 0; i < n && report && report->problem; i++)
         if (problems[i].used)
-            problem(ctx, set->issuers[i].name, problems[i].text);
+            report->problem(report->ctx, set->issuers[i].name, problems[i].text);
     *out = set;
     return IA_OK;
 }
@@ -89,25 +90,25 @@ void ia_issuer_set_free(struct ia_issuer_set *set)
     free(set);
 }
 
-static int name_order(const void *name, const void *issuer)
+static int compare_name_key(const void *name, const void *issuer)
 {
     return strcmp(name, (*(struct ia_issuer *const *)issuer)->name);
 }
 
-static int iss_order(const void *iss, const void *issuer)
+static int compare_iss_key(const void *iss, const void *issuer)
 {
     return strcmp(iss, (*(struct ia_issuer *const *)issuer)->issuer);
 }
 
 const struct ia_issuer *ia_issuer_by_iss(const struct ia_issuer_set *set, const char *iss)
 {
-    struct ia_issuer **at = bsearch(iss, set->by_issuer, set->n_by_issuer, sizeof *set->by_issuer, iss_order);
+    struct ia_issuer **at = bsearch(iss, set->by_issuer, set->n_by_issuer, sizeof *set->by_issuer, compare_iss_key);
     return at ? *at : NULL;
 }
 
 const struct ia_issuer *ia_issuer_by_name(const struct ia_issuer_set *set, const char *name)
 {
-    struct ia_issuer **at = bsearch(name, set->by_name, set->n, sizeof *set->by_name, name_order);
+    struct ia_issuer **at = bsearch(name, set->by_name, set->n, sizeof *set->by_name, compare_name_key);
     return at ? *at : NULL;
 }
 
@@ -115,15 +116,14 @@ bool ia_issuer_set_admits(const struct ia_issuer_set *set, const char *principal
 {
     static const char prefix[] = "app:";
     char name[IA_VALUE_MAX + 1];
-    struct ia_token_why why;
     if (strncmp(principal, prefix, sizeof prefix - 1) != 0)
         return false;
     const char *text = principal + sizeof prefix - 1;
-    size_t len = strcspn(text, ":"); /* issuer names hold none */
+    size_t len = strcspn(text, ":"); /* issuer names have no colon */
     if (text[len] != ':' || len >= sizeof name)
         return false;
     memcpy(name, text, len);
     name[len] = '\0';
     const struct ia_issuer *issuer = ia_issuer_by_name(set, name);
-    return issuer && ia_issuer_admits(issuer, &why) == IA_R_NONE;
+    return issuer && !ia_issuer_problem(issuer);
 }

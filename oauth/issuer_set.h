@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: ISC
-/* The inside of an issuer set.  Internal to oauth/. */
+/* The structures of an issuer set.  Internal to oauth/. */
 #pragma once
 
 #include "common/template.h"
 #include "oauth/issuer.h"
 #include "oauth/jwks.h"
-#include "oauth/token.h"
 
 #include <stdatomic.h>
 
-struct ia_texts {
-    char **at;
+/* Owned texts. */
+struct ia_text_list {
+    char **items;
     size_t n;
 };
 
@@ -19,8 +19,8 @@ struct ia_issuer {
     char *issuer;
     char *tenant;       /* or NULL */
     char *app_id_claim; /* or NULL */
-    struct ia_texts audience;
-    struct ia_texts token_types;
+    struct ia_text_list audience;
+    struct ia_text_list token_types;
     struct ia_template **templates;
     size_t n_templates;
     struct ia_scope_role *scopes; /* sorted by role */
@@ -28,7 +28,7 @@ struct ia_issuer {
     unsigned algorithms; /* set of 1 << enum ia_alg */
     int leeway_s;
     bool active;
-    bool unfit;           /* something is wrong with the row: it admits nobody */
+    bool invalid;         /* something is wrong with the row: it admits no token */
     struct ia_jwks *jwks; /* or NULL */
 };
 
@@ -41,27 +41,27 @@ struct ia_issuer_set {
     struct ia_issuer issuers[];
 };
 
-/* Everything that is wrong with one issuer, as one line; what does not fit is cut. */
+/* Everything that is wrong with one issuer, as one line; truncated where it is full. */
 struct ia_problems {
     char text[IA_ISSUER_TEXT_MAX];
     size_t used;
 };
-void ia_problems_add(struct ia_problems *p, const char *fmt, ...) IA_PRINTF(2, 3);
+void ia_problems_add(struct ia_problems *problems, const char *fmt, ...) IA_PRINTF(2, 3);
 
-/* Load one row into the zeroed *issuer; what is wrong with it goes to `p` and marks it unfit.  False without memory:
- * what is there is then to be cleared all the same. */
-bool ia_issuer_load(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *p);
+/* Load one row into the zeroed *issuer; what is wrong with it goes to `problems` and marks it invalid.  False without
+ * memory: the caller clears *issuer all the same. */
+bool ia_issuer_load(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *problems);
 void ia_issuer_clear(struct ia_issuer *issuer);
 
 /* The issuer of that exact `iss`, or row name; NULL when there is none. */
 const struct ia_issuer *ia_issuer_by_iss(const struct ia_issuer_set *set, const char *iss);
 const struct ia_issuer *ia_issuer_by_name(const struct ia_issuer_set *set, const char *name);
 
-bool ia_texts_have(const struct ia_texts *texts, const char *text);
+bool ia_text_list_has(const struct ia_text_list *list, const char *text);
 
 /* Is `typ` ("" when the token has none, which counts as JWT) one of the issuer's token types?  Case does not count, nor
  * does a leading `application/` (RFC 7515 section 4.1.9). */
-bool ia_issuer_takes_type(const struct ia_issuer *issuer, const char *typ);
+bool ia_issuer_accepts_type(const struct ia_issuer *issuer, const char *typ);
 
-/* IA_R_NONE, or issuer_inactive: the row is not ACTIVE, or unfit. */
-enum ia_reason ia_issuer_admits(const struct ia_issuer *issuer, struct ia_token_why *why);
+/* Why no token of that issuer is admitted (its row is not ACTIVE, or invalid), as a static text; NULL: they are. */
+const char *ia_issuer_problem(const struct ia_issuer *issuer);

@@ -3,9 +3,9 @@
 
 #include <stdbool.h>
 
-/* How many levels deep is it?  A rough count that only has to be right for what the parser then accepts: jansson would
- * go down 2048 levels. */
-static bool depth_ok(const char *p, size_t len)
+/* Is the text at most IA_JSON_DEPTH_MAX levels deep?  The count is exact only for text that the parser then accepts.
+ * jansson itself would recurse 2048 levels. */
+static bool depth_allowed(const char *p, size_t len)
 {
     size_t depth = 0;
     bool quoted = false;
@@ -29,7 +29,7 @@ static bool depth_ok(const char *p, size_t len)
 
 json_t *ia_json_load(const void *text, size_t len)
 {
-    if (!depth_ok(text, len))
+    if (!depth_allowed(text, len))
         return NULL;
     json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
     if (value && !json_is_object(value)) {
@@ -39,9 +39,9 @@ json_t *ia_json_load(const void *text, size_t len)
     return value;
 }
 
-const char *ia_json_text(const json_t *object, const char *name, bool *wrong)
+const char *ia_json_text(const json_t *object, const char *name, bool *wrong_type)
 {
     const json_t *value = json_object_get(object, name);
-    *wrong = value && !json_is_string(value);
+    *wrong_type = value && !json_is_string(value);
     return json_string_value(value);
 }

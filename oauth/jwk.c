@@ -17,9 +17,9 @@
 
 #define PARAM_MAX (IA_RSA_BITS_MAX / 8 + 1) /* bytes of one decoded member; one leading zero is common in the wild */
 
-static enum ia_jwk_result bad(char wrong[IA_JWK_TEXT_MAX], const char *fmt, ...) IA_PRINTF(2, 3);
+static enum ia_jwk_result bad_key(char wrong[IA_JWK_TEXT_MAX], const char *fmt, ...) IA_PRINTF(2, 3);
 
-static enum ia_jwk_result bad(char wrong[IA_JWK_TEXT_MAX], const char *fmt, ...)
+static enum ia_jwk_result bad_key(char wrong[IA_JWK_TEXT_MAX], const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -37,7 +37,7 @@ void ia_kid_print(const char *kid, char out[48])
 }
 
 /* Decode the base64url member `name` into out[max]; 0 when it is absent, empty, too long or wrong. */
-static size_t param(const json_t *json, const char *name, uint8_t *out, size_t max)
+static size_t read_param(const json_t *json, const char *name, uint8_t *out, size_t max)
 {
     bool wrong;
     uint8_t bytes[IA_BASE64URL_BYTES(PARAM_MAX * 4 / 3 + 4)];
@@ -90,40 +90,40 @@ static bool rsa_is_roca(const BIGNUM *n)
     return true;
 }
 
-static const char *rsa_fault(const BIGNUM *n, const BIGNUM *e)
+static const char *find_rsa_fault(const BIGNUM *n, const BIGNUM *e)
 {
     if (BN_num_bits(n) < IA_RSA_BITS_MIN)
-        return "its RSA modulus is shorter than 2048 bits";
+        return "RSA modulus is shorter than 2048 bits";
     if (BN_num_bits(n) > IA_RSA_BITS_MAX)
-        return "its RSA modulus is longer than 8192 bits";
+        return "RSA modulus is longer than 8192 bits";
     /* With e = 1 anybody can sign; 3 has let forgeries through lax padding checks (CVE-2006-4339). */
     if (!BN_is_odd(e) || BN_num_bits(e) < 17)
-        return "its RSA exponent is weak (even, or below 65537)";
+        return "RSA exponent is weak (even, or below 65537)";
     if (BN_num_bits(e) > 64)
-        return "its RSA exponent is longer than 64 bits";
+        return "RSA exponent is longer than 64 bits";
     if (!BN_is_odd(n))
-        return "its RSA modulus is even";
+        return "RSA modulus is even";
     if (rsa_is_roca(n))
-        return "its RSA modulus is of the weak kind of CVE-2017-15361 (ROCA)";
+        return "RSA modulus has the weakness of CVE-2017-15361 (ROCA)";
     return NULL;
 }
 
 static enum ia_jwk_result parse_rsa(const json_t *json, struct ia_jwk *out, char wrong[IA_JWK_TEXT_MAX])
 {
     uint8_t bytes[PARAM_MAX];
-    size_t n_len = param(json, "n", bytes, sizeof bytes);
+    size_t n_len = read_param(json, "n", bytes, sizeof bytes);
     BIGNUM *n = n_len ? BN_bin2bn(bytes, (int)n_len, NULL) : NULL;
-    size_t e_len = param(json, "e", bytes, sizeof bytes);
+    size_t e_len = read_param(json, "e", bytes, sizeof bytes);
     BIGNUM *e = e_len ? BN_bin2bn(bytes, (int)e_len, NULL) : NULL;
-    const char *fault = n && e ? rsa_fault(n, e) : "n or e is missing, too long or not base64url";
+    const char *fault = n && e ? find_rsa_fault(n, e) : "n or e is missing, too long or not base64url";
     if (!fault) {
         out->type = IA_KEY_RSA;
         out->key = rsa_key(n, e);
-        fault = out->key ? NULL : "OpenSSL refuses it";
+        fault = out->key ? NULL : "OpenSSL rejects the key";
     }
     BN_free(n);
     BN_free(e);
-    return fault ? bad(wrong, "%s", fault) : IA_JWK_OK;
+    return fault ? bad_key(wrong, "%s", fault) : IA_JWK_OK;
 }
 
 static const struct curve {
@@ -158,28 +158,28 @@ static enum ia_jwk_result parse_ec(const json_t *json, struct ia_jwk *out, char 
 {
     const struct curve *curve = find_curve(json, ec_curves, sizeof ec_curves / sizeof ec_curves[0]);
     if (!curve)
-        return bad(wrong, "crv is none of P-256, P-384, P-521");
+        return bad_key(wrong, "crv is not P-256, P-384 or P-521");
     uint8_t point[1 + 2 * 66] = {POINT_CONVERSION_UNCOMPRESSED};
     /* RFC 7518 section 6.2.1.2: the full size of a coordinate, leading zeros and all. */
-    if (param(json, "x", point + 1, curve->len) != curve->len ||
-        param(json, "y", point + 1 + curve->len, curve->len) != curve->len)
-        return bad(wrong, "x or y is missing, not base64url, or not of its curve's size");
+    if (read_param(json, "x", point + 1, curve->len) != curve->len ||
+        read_param(json, "y", point + 1 + curve->len, curve->len) != curve->len)
+        return bad_key(wrong, "x or y is missing, not base64url, or not of the curve's size");
     out->type = curve->type;
     out->key = ec_key(curve, point, 1 + 2 * curve->len);
-    return out->key ? IA_JWK_OK : bad(wrong, "x and y are no point of its curve");
+    return out->key ? IA_JWK_OK : bad_key(wrong, "x and y are no point of the curve");
 }
 
 static enum ia_jwk_result parse_okp(const json_t *json, struct ia_jwk *out, char wrong[IA_JWK_TEXT_MAX])
 {
     const struct curve *curve = find_curve(json, okp_curves, sizeof okp_curves / sizeof okp_curves[0]);
     if (!curve)
-        return bad(wrong, "crv is neither Ed25519 nor Ed448");
+        return bad_key(wrong, "crv is neither Ed25519 nor Ed448");
     uint8_t bytes[57];
-    if (param(json, "x", bytes, curve->len) != curve->len)
-        return bad(wrong, "x is missing, not base64url, or not of its curve's size");
+    if (read_param(json, "x", bytes, curve->len) != curve->len)
+        return bad_key(wrong, "x is missing, not base64url, or not of the curve's size");
     out->type = curve->type;
     out->key = EVP_PKEY_new_raw_public_key_ex(NULL, curve->name, NULL, bytes, curve->len);
-    return out->key ? IA_JWK_OK : bad(wrong, "OpenSSL refuses it");
+    return out->key ? IA_JWK_OK : bad_key(wrong, "OpenSSL rejects the key");
 }
 
 static bool key_ops_verify(const json_t *ops)
@@ -199,12 +199,12 @@ static enum ia_jwk_result read_purpose(const json_t *json, char wrong[IA_JWK_TEX
     bool no_text;
     const char *use = ia_json_text(json, "use", &no_text);
     if (no_text)
-        return bad(wrong, "use is no string");
+        return bad_key(wrong, "use is not a string");
     if (use && strcmp(use, "sig") != 0)
         return IA_JWK_SKIP;
     const json_t *ops = json_object_get(json, "key_ops");
     if (ops && !json_is_array(ops))
-        return bad(wrong, "key_ops is no array");
+        return bad_key(wrong, "key_ops is not an array");
     return !ops || key_ops_verify(ops) ? IA_JWK_OK : IA_JWK_SKIP;
 }
 
@@ -223,18 +223,18 @@ static enum ia_jwk_result parse_material(const json_t *json, struct ia_jwk *out,
     bool no_text;
     const char *kty = ia_json_text(json, "kty", &no_text);
     if (!kty)
-        return bad(wrong, "kty is missing or no string");
+        return bad_key(wrong, "kty is missing or not a string");
     if (strcmp(kty, "oct") == 0)
-        return bad(wrong, "it is symmetric: whoever checks with it could sign with it");
+        return bad_key(wrong, "is symmetric: whoever can verify with it could sign with it");
     if (has_private_member(json))
-        return bad(wrong, "it holds private members: the key is no secret any more");
+        return bad_key(wrong, "contains private key parameters; the key must be considered compromised");
     if (strcmp(kty, "RSA") == 0)
         return parse_rsa(json, out, wrong);
     if (strcmp(kty, "EC") == 0)
         return parse_ec(json, out, wrong);
     if (strcmp(kty, "OKP") == 0)
         return parse_okp(json, out, wrong);
-    return bad(wrong, "kty is none of RSA, EC, OKP");
+    return bad_key(wrong, "kty is not RSA, EC or OKP");
 }
 
 static enum ia_jwk_result read_alg(const json_t *json, struct ia_jwk *out, char wrong[IA_JWK_TEXT_MAX])
@@ -242,13 +242,13 @@ static enum ia_jwk_result read_alg(const json_t *json, struct ia_jwk *out, char 
     bool no_text;
     const char *alg = ia_json_text(json, "alg", &no_text);
     if (no_text)
-        return bad(wrong, "alg is no string");
+        return bad_key(wrong, "alg is not a string");
     if (!alg)
         return IA_JWK_OK;
     out->alg = ia_alg_from_name(alg);
     if (out->alg == IA_ALG_NONE)
-        return bad(wrong, "alg is not supported");
-    return ia_alg_fits(out->alg, out->type) ? IA_JWK_OK : bad(wrong, "alg does not fit its type and curve");
+        return bad_key(wrong, "alg is not supported");
+    return ia_alg_fits(out->alg, out->type) ? IA_JWK_OK : bad_key(wrong, "alg does not fit the key's type and curve");
 }
 
 static bool compute_key_id(struct ia_jwk *jwk)
@@ -274,7 +274,7 @@ static enum ia_jwk_result parse_named(const json_t *json, const char *kid, struc
     errno = 0; /* OpenSSL has one 'no' for a key that it does not like and for want of memory; malloc sets errno */
     if (compute_key_id(out) && ia_signature_prepare(out))
         return IA_JWK_OK;
-    return errno == ENOMEM ? IA_JWK_NOMEM : bad(wrong, "OpenSSL refuses it");
+    return errno == ENOMEM ? IA_JWK_NOMEM : bad_key(wrong, "OpenSSL rejects the key");
 }
 
 enum ia_jwk_result ia_jwk_parse(const json_t *json, struct ia_jwk *out, char wrong[IA_JWK_TEXT_MAX])
@@ -282,13 +282,13 @@ enum ia_jwk_result ia_jwk_parse(const json_t *json, struct ia_jwk *out, char wro
     bool no_text;
     *out = (struct ia_jwk){0};
     if (!json_is_object(json))
-        return bad(wrong, "it is no JSON object");
+        return bad_key(wrong, "is not a JSON object");
     enum ia_jwk_result result = read_purpose(json, wrong);
     if (result != IA_JWK_OK)
         return result;
     const char *kid = ia_json_text(json, "kid", &no_text);
     if (!kid || !*kid || strlen(kid) > IA_KID_MAX)
-        return bad(wrong, "it has no usable kid, by which tokens would name it");
+        return bad_key(wrong, "has no usable kid, by which tokens name their key");
     result = parse_named(json, kid, out, wrong);
     if (result != IA_JWK_OK)
         ia_jwk_clear(out);

@@ -8,7 +8,7 @@
 enum ia_jwk_result {
     IA_JWK_OK,
     IA_JWK_SKIP, /* meant for something else, e.g. encryption */
-    IA_JWK_BAD,  /* with what is wrong */
+    IA_JWK_BAD,  /* `wrong` says why */
     IA_JWK_NOMEM,
 };
 
@@ -18,9 +18,9 @@ enum ia_jwk_result {
 enum ia_jwk_result ia_jwk_parse(const json_t *json, struct ia_jwk *out, char wrong[IA_JWK_TEXT_MAX]);
 void ia_jwk_clear(struct ia_jwk *jwk);
 
-/* `kid` for a message: cut, and what could forge a line replaced. */
+/* `kid` for a message: truncated, and characters that could forge a line replaced. */
 void ia_kid_print(const char *kid, char out[48]);
 
-/* Begin a verification for each algorithm that `jwk` may be used with: looking up OpenSSL's algorithms takes a quarter
+/* Initialise a verification for each algorithm that `jwk` may be used with: looking up OpenSSL's algorithms takes a quarter
  * of a whole RSA verification, a copy next to nothing. */
 IA_MUST_USE bool ia_signature_prepare(struct ia_jwk *jwk);

@@ -13,18 +13,13 @@ struct ia_jwks {
     struct ia_jwk keys[]; /* sorted by kid, each kid once */
 };
 
-struct report {
-    ia_jwks_problem *problem;
-    void *ctx;
-};
-
-static void tell(const struct report *report, const char *text)
+static void report_problem(const struct ia_jwks_report *report, const char *text)
 {
-    if (report->problem)
+    if (report && report->problem)
         report->problem(report->ctx, text);
 }
 
-static void tell_bad_key(const struct report *report, size_t index, const json_t *json, const char *wrong)
+static void report_bad_key(const struct ia_jwks_report *report, size_t index, const json_t *json, const char *wrong)
 {
     bool no_text;
     char kid[48], text[IA_JWK_TEXT_MAX + 64];
@@ -34,10 +29,10 @@ static void tell_bad_key(const struct report *report, size_t index, const json_t
         snprintf(text, sizeof text, "key '%s': %s", kid, wrong);
     else
         snprintf(text, sizeof text, "key number %zu: %s", index + 1, wrong);
-    tell(report, text);
+    report_problem(report, text);
 }
 
-static bool parse_keys(const json_t *array, const struct report *report, struct ia_jwks *jwks)
+static bool parse_keys(const json_t *array, const struct ia_jwks_report *report, struct ia_jwks *jwks)
 {
     size_t i;
     json_t *json;
@@ -48,7 +43,7 @@ static bool parse_keys(const json_t *array, const struct report *report, struct 
             jwks->n++;
             break;
         case IA_JWK_BAD:
-            tell_bad_key(report, i, json, wrong);
+            report_bad_key(report, i, json, wrong);
             break;
         case IA_JWK_SKIP:
             break;
@@ -59,7 +54,7 @@ static bool parse_keys(const json_t *array, const struct report *report, struct 
     return true;
 }
 
-static int by_kid(const void *a, const void *b)
+static int compare_kids(const void *a, const void *b)
 {
     return strcmp(((const struct ia_jwk *)a)->kid, ((const struct ia_jwk *)b)->kid);
 }
@@ -70,7 +65,7 @@ static bool same_key(const struct ia_jwk *a, const struct ia_jwk *b)
 }
 
 /* How many keys from keys[0] on have its kid, and are they one key listed again? */
-static size_t run_length(const struct ia_jwk *keys, size_t n, bool *one_key)
+static size_t count_same_kid(const struct ia_jwk *keys, size_t n, bool *one_key)
 {
     size_t len = 1;
     *one_key = true;
@@ -79,18 +74,18 @@ static size_t run_length(const struct ia_jwk *keys, size_t n, bool *one_key)
     return len;
 }
 
-/* Two different keys of one kid: choosing either would be a guess, so neither counts. */
-static void drop_ambiguous(struct ia_jwks *jwks, const struct report *report)
+/* Two different keys with one kid: choosing either would be a guess, so neither is used. */
+static void drop_ambiguous(struct ia_jwks *jwks, const struct ia_jwks_report *report)
 {
     size_t kept = 0, len;
     for (size_t i = 0; i < jwks->n; i += len) {
         bool one_key;
-        len = run_length(&jwks->keys[i], jwks->n - i, &one_key);
+        len = count_same_kid(&jwks->keys[i], jwks->n - i, &one_key);
         if (!one_key) {
             char kid[48], text[96];
             ia_kid_print(jwks->keys[i].kid, kid);
             snprintf(text, sizeof text, "key '%s': different keys have that kid", kid);
-            tell(report, text);
+            report_problem(report, text);
         }
         for (size_t k = one_key ? 1 : 0; k < len; k++)
             ia_jwk_clear(&jwks->keys[i + k]);
@@ -100,21 +95,22 @@ static void drop_ambiguous(struct ia_jwks *jwks, const struct report *report)
     jwks->n = kept;
 }
 
-static enum ia_rc parse_set(const json_t *array, const struct report *report, struct ia_jwks **out, struct ia_err *err)
+static enum ia_rc parse_set(const json_t *array, const struct ia_jwks_report *report, struct ia_jwks **out,
+                            struct ia_err *err)
 {
     struct ia_jwks *jwks = calloc(1, sizeof *jwks + json_array_size(array) * sizeof jwks->keys[0]);
     if (!jwks || !parse_keys(array, report, jwks)) {
         ia_jwks_free(jwks);
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     if (jwks->n > 1)
-        qsort(jwks->keys, jwks->n, sizeof jwks->keys[0], by_kid);
+        qsort(jwks->keys, jwks->n, sizeof jwks->keys[0], compare_kids);
     drop_ambiguous(jwks, report);
     *out = jwks;
     return IA_OK;
 }
 
-enum ia_rc ia_jwks_parse(const char *text, size_t len, ia_jwks_problem *problem, void *ctx, struct ia_jwks **out,
+enum ia_rc ia_jwks_parse(const char *text, size_t len, const struct ia_jwks_report *report, struct ia_jwks **out,
                          struct ia_err *err)
 {
     if (len > IA_JWKS_MAX)
@@ -127,8 +123,8 @@ enum ia_rc ia_jwks_parse(const char *text, size_t len, ia_jwks_problem *problem,
         return ia_fail(err, IA_FORMAT, "JWK set: no array 'keys'");
     if (json_array_size(array) > IA_JWKS_KEYS_MAX)
         return ia_fail(err, IA_FORMAT, "JWK set: more than %d keys", IA_JWKS_KEYS_MAX);
-    ERR_set_mark(); /* what OpenSSL says of a bad key must not be found by whoever looks next */
-    enum ia_rc rc = parse_set(array, &(struct report){problem, ctx}, out, err);
+    ERR_set_mark(); /* OpenSSL's errors about a bad key must not stay in the queue for the next caller */
+    enum ia_rc rc = parse_set(array, report, out, err);
     ERR_pop_to_mark();
     return rc;
 }
@@ -140,7 +136,7 @@ void ia_jwks_free(struct ia_jwks *jwks)
     free(jwks);
 }
 
-static int kid_order(const void *kid, const void *jwk)
+static int compare_kid_key(const void *kid, const void *jwk)
 {
     return strcmp(kid, ((const struct ia_jwk *)jwk)->kid);
 }
@@ -149,7 +145,7 @@ const struct ia_jwk *ia_jwks_find(const struct ia_jwks *jwks, const char *kid)
 {
     if (!jwks || jwks->n == 0)
         return NULL;
-    return bsearch(kid, jwks->keys, jwks->n, sizeof jwks->keys[0], kid_order);
+    return bsearch(kid, jwks->keys, jwks->n, sizeof jwks->keys[0], compare_kid_key);
 }
 
 size_t ia_jwks_count(const struct ia_jwks *jwks)

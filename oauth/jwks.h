@@ -14,7 +14,7 @@
 #define IA_JWKS_MAX      (256 * 1024) /* bytes of a set's text */
 #define IA_JWKS_KEYS_MAX 100
 #define IA_RSA_BITS_MIN  2048
-#define IA_RSA_BITS_MAX  8192 /* a longer one would let each token cost the broker milliseconds */
+#define IA_RSA_BITS_MAX  8192 /* a longer key would make each token cost the broker milliseconds */
 #define IA_KEY_ID_LEN    32
 
 struct ia_jwk {
@@ -23,21 +23,24 @@ struct ia_jwk {
     enum ia_key_type type;
     EVP_PKEY *key;
     EVP_MD_CTX
-    *ready[IA_ALG_COUNT];          /* begun verifications to copy from; NULL where the algorithm is not for this key */
+    *ready[IA_ALG_COUNT];          /* initialised verifications to copy; NULL where the algorithm is not for the key */
     uint8_t key_id[IA_KEY_ID_LEN]; /* SHA-256 of its SubjectPublicKeyInfo: the same key under any name */
 };
 
 struct ia_jwks;
 
-/* Told for each key that cannot be used. */
-typedef void ia_jwks_problem(void *ctx, const char *text);
+/* Called for each key that cannot be used; the text never quotes key material. */
+struct ia_jwks_report {
+    void (*problem)(void *ctx, const char *text); /* may be NULL */
+    void *ctx;
+};
 
-/* Parse a set.  A bad key is left out and told to `problem` (may be NULL): no `kid` (tokens name their key), a kid that
- * two different keys have (which one is meant?), RSA below 2048 bits or with an exponent that is even or below 65537,
- * a point that is not on its curve, a symmetric or private key (its text is never told).  Keys for encryption are left
- * out in silence.  IA_FORMAT when the whole is no JWK set, or over the limits; a set without one usable key parses.
- * The caller owns *out. */
-IA_MUST_USE enum ia_rc ia_jwks_parse(const char *text, size_t len, ia_jwks_problem *problem, void *ctx,
+/* Parse a set.  A bad key is left out and reported (`report` may be NULL): no `kid` (tokens name their key), a kid that
+ * two different keys have (which is meant?), RSA below 2048 bits or with an exponent that is even or below 65537, a
+ * point that is not on its curve, a symmetric or private key.  Keys for encryption are left out without a report.
+ * IA_FORMAT when the text is no JWK set, or exceeds a limit; a set without a usable key parses.  The caller owns
+ * *out. */
+IA_MUST_USE enum ia_rc ia_jwks_parse(const char *text, size_t len, const struct ia_jwks_report *report,
                                      struct ia_jwks **out, struct ia_err *err);
 void ia_jwks_free(struct ia_jwks *jwks);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "oauth/jws.h"
 
+#include "common/error.h"
 #include "oauth/base64url.h"
 #include "oauth/json.h"
 
@@ -9,19 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The three parts of the compact form; each may be empty. */
-struct parts {
-    const char *header, *payload, *signature;
-    size_t header_len, payload_len, signature_len;
-};
-
-static enum ia_reason refuse(char detail[IA_DETAIL_MAX], enum ia_reason reason, const char *text)
-{
-    snprintf(detail, IA_DETAIL_MAX, "%s", text);
-    return reason;
-}
-
-static bool split(const char *text, size_t len, struct parts *out)
+/* Split the three parts of the compact form (each may be empty) into *out. */
+static bool split_parts(const char *text, size_t len, struct ia_jws *out)
 {
     const char *end = text + len;
     const char *first = memchr(text, '.', len);
@@ -30,12 +20,12 @@ static bool split(const char *text, size_t len, struct parts *out)
     const char *second = memchr(first + 1, '.', (size_t)(end - first - 1));
     if (!second || memchr(second + 1, '.', (size_t)(end - second - 1)))
         return false;
-    *out = (struct parts){.header = text,
-                          .header_len = (size_t)(first - text),
-                          .payload = first + 1,
-                          .payload_len = (size_t)(second - first - 1),
-                          .signature = second + 1,
-                          .signature_len = (size_t)(end - second - 1)};
+    *out = (struct ia_jws){.signed_text = text,
+                           .signed_len = (size_t)(second - text),
+                           .encoded_payload = first + 1,
+                           .encoded_payload_len = (size_t)(second - first - 1),
+                           .encoded_signature = second + 1,
+                           .encoded_signature_len = (size_t)(end - second - 1)};
     return true;
 }
 
@@ -55,61 +45,72 @@ static bool copy_text(const json_t *header, const char *name, char *out, size_t 
 static enum ia_reason read_header(const json_t *header, struct ia_jws *jws, char detail[IA_DETAIL_MAX])
 {
     bool there, wrong;
-    /* RFC 7515 section 4.1.11: extensions that must be understood, and we know none. */
+    /* RFC 7515 section 4.1.11: extensions that must be understood; none is supported. */
     if (json_object_get(header, "crit"))
-        return refuse(detail, IA_R_TOKEN_MALFORMED, "the header holds crit, an extension that is not supported");
+        return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED,
+                              "the header holds crit, an extension that is not supported");
     if (!copy_text(header, "kid", jws->kid, sizeof jws->kid, &jws->has_kid))
-        return refuse(detail, IA_R_TOKEN_MALFORMED, "kid is no string, or too long");
+        return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED, "kid is no string, or too long");
     if (!copy_text(header, "typ", jws->typ, sizeof jws->typ, &there))
-        return refuse(detail, IA_R_TOKEN_MALFORMED, "typ is no string, or too long");
+        return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED, "typ is no string, or too long");
     const char *alg = ia_json_text(header, "alg", &wrong);
     if (!alg)
-        return refuse(detail, IA_R_TOKEN_MALFORMED, "the header has no alg");
+        return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED, "the header has no alg");
     jws->alg = ia_alg_from_name(alg);
     if (jws->alg == IA_ALG_NONE)
-        return refuse(detail, IA_R_TOKEN_ALGORITHM, "alg is none, symmetric or unknown");
+        return ia_refusal_set(detail, IA_R_TOKEN_ALGORITHM, "alg is none, symmetric or unknown");
     return IA_R_NONE;
 }
 
-static enum ia_reason decode_header(const struct parts *parts, struct ia_jws *jws, char detail[IA_DETAIL_MAX])
+static enum ia_reason decode_header(struct ia_jws *jws, char detail[IA_DETAIL_MAX])
 {
-    size_t len;
-    if (!ia_base64url_decode(parts->header, parts->header_len, jws->block, &len))
-        return refuse(detail, IA_R_TOKEN_MALFORMED, "the header is not base64url");
+    size_t len, encoded_len = jws->signed_len - jws->encoded_payload_len - 1;
+    if (!ia_base64url_decode(jws->signed_text, encoded_len, jws->block, &len))
+        return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED, "the header is not base64url");
     json_auto_t *header = ia_json_load(jws->block, len);
     if (!header)
-        return refuse(detail, IA_R_TOKEN_MALFORMED, "the header is not one JSON object without duplicates");
+        return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED, "the header is not one JSON object without duplicates");
     return read_header(header, jws, detail);
 }
 
-static enum ia_reason decode(const struct parts *parts, struct ia_jws *jws, char detail[IA_DETAIL_MAX])
+enum ia_reason ia_jws_open(const char *text, size_t len, struct ia_jws *out, char detail[IA_DETAIL_MAX])
 {
-    enum ia_reason reason = decode_header(parts, jws, detail);
-    if (reason != IA_R_NONE)
-        return reason;
-    jws->payload = jws->block;
-    if (!ia_base64url_decode(parts->payload, parts->payload_len, jws->payload, &jws->payload_len))
-        return refuse(detail, IA_R_TOKEN_MALFORMED, "the payload is not base64url");
+    struct ia_jws jws;
+    detail[0] = '\0';
+    if (len > IA_TOKEN_MAX)
+        return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED, "longer than %d bytes", IA_TOKEN_MAX);
+    if (!split_parts(text, len, &jws))
+        return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED, "not three parts with two dots");
+    jws.block_len = IA_BASE64URL_BYTES(len) + 2; /* header and payload are decoded one after the other */
+    jws.block = malloc(jws.block_len);
+    if (!jws.block)
+        return ia_refusal_set(detail, IA_R_INTERNAL, IA_NOMEM_TEXT);
+    enum ia_reason reason = decode_header(&jws, detail);
+    if (reason == IA_R_NONE)
+        *out = jws;
+    else
+        ia_jws_clear(&jws);
+    return reason;
+}
+
+enum ia_reason ia_jws_decode(struct ia_jws *jws, char detail[IA_DETAIL_MAX])
+{
+    jws->payload = jws->block; /* the decoded header is not needed any more */
+    if (!ia_base64url_decode(jws->encoded_payload, jws->encoded_payload_len, jws->payload, &jws->payload_len))
+        return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED, "the payload is not base64url");
     jws->signature = jws->block + jws->payload_len;
-    if (!ia_base64url_decode(parts->signature, parts->signature_len, jws->signature, &jws->signature_len))
-        return refuse(detail, IA_R_TOKEN_MALFORMED, "the signature is not base64url");
+    if (!ia_base64url_decode(jws->encoded_signature, jws->encoded_signature_len, jws->signature, &jws->signature_len))
+        return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED, "the signature is not base64url");
     return IA_R_NONE;
 }
 
 enum ia_reason ia_jws_parse(const char *text, size_t len, struct ia_jws *out, char detail[IA_DETAIL_MAX])
 {
-    struct parts parts;
-    detail[0] = '\0';
-    if (len > IA_TOKEN_MAX)
-        return refuse(detail, IA_R_TOKEN_MALFORMED, "longer than 16384 bytes");
-    if (!split(text, len, &parts))
-        return refuse(detail, IA_R_TOKEN_MALFORMED, "not three parts with two dots");
-    struct ia_jws jws = {.signed_text = text, .signed_len = parts.header_len + 1 + parts.payload_len};
-    jws.block_len = IA_BASE64URL_BYTES(len) + 2; /* header and payload are decoded one after the other */
-    jws.block = malloc(jws.block_len);
-    if (!jws.block)
-        return refuse(detail, IA_R_INTERNAL, "out of memory");
-    enum ia_reason reason = decode(&parts, &jws, detail);
+    struct ia_jws jws;
+    enum ia_reason reason = ia_jws_open(text, len, &jws, detail);
+    if (reason != IA_R_NONE)
+        return reason;
+    reason = ia_jws_decode(&jws, detail);
     if (reason == IA_R_NONE)
         *out = jws;
     else
@@ -125,19 +126,18 @@ void ia_jws_clear(struct ia_jws *jws)
     *jws = (struct ia_jws){0};
 }
 
-bool ia_token_looks_like(const char *text, size_t len)
+bool ia_jose_header_valid(const char *text, size_t len)
 {
-    struct parts parts;
     size_t decoded;
-    if (!split(text, len, &parts) || parts.header_len > IA_TOKEN_MAX)
+    if (len > IA_TOKEN_MAX)
         return false;
-    uint8_t *bytes = malloc(IA_BASE64URL_BYTES(parts.header_len));
+    uint8_t *bytes = malloc(IA_BASE64URL_BYTES(len));
     if (!bytes)
-        return true; /* better refused as a bad token than taken for a password */
+        return true;
     json_auto_t *header = NULL;
-    if (ia_base64url_decode(parts.header, parts.header_len, bytes, &decoded))
+    if (ia_base64url_decode(text, len, bytes, &decoded))
         header = ia_json_load(bytes, decoded);
-    OPENSSL_cleanse(bytes, IA_BASE64URL_BYTES(parts.header_len));
+    OPENSSL_cleanse(bytes, IA_BASE64URL_BYTES(len));
     free(bytes);
     return header && json_object_get(header, "alg");
 }

@@ -16,7 +16,7 @@ struct entry {
     char *name;
     char *issuer;
     char *jwks_url; /* or NULL: discovery */
-    char *jwks;     /* the last good one, or NULL */
+    char *jwks;     /* the last good set, or NULL */
     char problem[IA_ISSUER_TEXT_MAX];
     bool fetching;
     unsigned failures; /* in a row */
@@ -57,7 +57,7 @@ void ia_refresh_free(struct ia_refresh *refresh)
     free(refresh);
 }
 
-static struct entry *find(const struct ia_refresh *refresh, const char *name)
+static struct entry *find_entry(const struct ia_refresh *refresh, const char *name)
 {
     for (size_t i = 0; i < refresh->n; i++)
         if (strcmp(refresh->entries[i].name, name) == 0)
@@ -65,7 +65,7 @@ static struct entry *find(const struct ia_refresh *refresh, const char *name)
     return NULL;
 }
 
-static bool same_text(const char *a, const char *b)
+static bool same_optional(const char *a, const char *b)
 {
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
@@ -84,8 +84,9 @@ static bool new_entry(struct entry *e, const struct ia_refresh_source *source, i
 static void keep_known(const struct ia_refresh *refresh, struct entry *entries, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        struct entry *old = find(refresh, entries[i].name);
-        if (!old || !same_text(old->issuer, entries[i].issuer) || !same_text(old->jwks_url, entries[i].jwks_url))
+        struct entry *old = find_entry(refresh, entries[i].name);
+        if (!old || !same_optional(old->issuer, entries[i].issuer) ||
+            !same_optional(old->jwks_url, entries[i].jwks_url))
             continue;
         struct entry made = entries[i];
         entries[i] = *old;
@@ -101,8 +102,8 @@ enum ia_rc ia_refresh_configure(struct ia_refresh *refresh, const struct ia_refr
     while (entries && made < n && new_entry(&entries[made], &sources[made], now_ms))
         made++;
     if (!entries || made < n) {
-        free_entries(entries, entries ? made + 1 : 0); /* the half-made one as well */
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        free_entries(entries, entries ? made + 1 : 0); /* the incomplete entry as well */
+        return ia_nomem(err);
     }
     keep_known(refresh, entries, n);
     free_entries(refresh->entries, refresh->n);
@@ -111,23 +112,23 @@ enum ia_rc ia_refresh_configure(struct ia_refresh *refresh, const struct ia_refr
     return IA_OK;
 }
 
-/* The first moment at which another fetch may start. */
-static int64_t earliest(const struct entry *e, int64_t now_ms)
+/* When another fetch may start at the earliest. */
+static int64_t earliest_start(const struct entry *e, int64_t now_ms)
 {
     if (e->started_ms == NEVER || e->started_ms + IA_REFRESH_GAP_MS < now_ms)
         return now_ms;
     return e->started_ms + IA_REFRESH_GAP_MS;
 }
 
-void ia_refresh_want(struct ia_refresh *refresh, const char *name, int64_t now_ms)
+void ia_refresh_request(struct ia_refresh *refresh, const char *name, int64_t now_ms)
 {
-    struct entry *e = find(refresh, name);
-    if (e && earliest(e, now_ms) < e->due_ms)
-        e->due_ms = earliest(e, now_ms);
+    struct entry *e = find_entry(refresh, name);
+    if (e && earliest_start(e, now_ms) < e->due_ms)
+        e->due_ms = earliest_start(e, now_ms);
 }
 
 /* Spreads the retries of issuers, and of brokers with different rows, over a quarter of the step. */
-static int64_t jitter(const char *name, int64_t step)
+static int64_t retry_jitter(const char *name, int64_t step)
 {
     uint32_t hash = 2166136261u; /* FNV-1a */
     for (const char *p = name; *p; p++)
@@ -135,7 +136,7 @@ static int64_t jitter(const char *name, int64_t step)
     return hash % (step / 4);
 }
 
-static void fail(struct entry *e, const char *problem, int64_t now_ms)
+static void fail_fetch(struct entry *e, const char *problem, int64_t now_ms)
 {
     int64_t step = IA_REFRESH_GAP_MS;
     for (unsigned i = 0; i < e->failures && step < IA_REFRESH_BACKOFF_MAX; i++)
@@ -143,11 +144,11 @@ static void fail(struct entry *e, const char *problem, int64_t now_ms)
     if (step > IA_REFRESH_BACKOFF_MAX)
         step = IA_REFRESH_BACKOFF_MAX;
     e->failures++;
-    e->due_ms = now_ms + step + jitter(e->name, step);
+    e->due_ms = now_ms + step + retry_jitter(e->name, step);
     snprintf(e->problem, sizeof e->problem, "%s", problem);
 }
 
-static void start(struct entry *e, struct ia_fetcher *fetcher, int64_t now_ms)
+static void start_fetch(struct entry *e, struct ia_fetcher *fetcher, int64_t now_ms)
 {
     struct ia_err err = {0};
     enum ia_rc rc = ia_fetcher_start(fetcher, e->name, e->issuer, e->jwks_url, &err);
@@ -158,7 +159,7 @@ static void start(struct entry *e, struct ia_fetcher *fetcher, int64_t now_ms)
     e->started_ms = now_ms;
     e->fetching = rc == IA_OK;
     if (rc != IA_OK)
-        fail(e, err.msg, now_ms);
+        fail_fetch(e, err.msg, now_ms);
 }
 
 void ia_refresh_run(struct ia_refresh *refresh, struct ia_fetcher *fetcher, int64_t now_ms)
@@ -166,7 +167,7 @@ void ia_refresh_run(struct ia_refresh *refresh, struct ia_fetcher *fetcher, int6
     for (size_t i = 0; i < refresh->n; i++) {
         struct entry *e = &refresh->entries[i];
         if (!e->fetching && e->due_ms <= now_ms)
-            start(e, fetcher, now_ms);
+            start_fetch(e, fetcher, now_ms);
     }
 }
 
@@ -182,21 +183,21 @@ int64_t ia_refresh_wait_ms(const struct ia_refresh *refresh, int64_t now_ms)
     return wait;
 }
 
-/* Is it a key set that any token could pass with?  If not, err says why. */
-static bool is_key_set(const struct ia_fetch_result *result, struct ia_err *err)
+/* Is it a key set with at least one usable key?  If not, err says why. */
+static bool holds_usable_keys(const struct ia_fetch_result *result, struct ia_err *err)
 {
     struct ia_jwks *jwks = NULL;
-    if (ia_jwks_parse(result->body, result->body_len, NULL, NULL, &jwks, err) != IA_OK)
+    if (ia_jwks_parse(result->body, result->body_len, NULL, &jwks, err) != IA_OK)
         return false;
     bool usable = ia_jwks_count(jwks) > 0;
     ia_jwks_free(jwks);
     if (!usable)
-        (void)ia_fail(err, IA_FORMAT, "JWK set: it holds no key that can be used");
+        (void)ia_fail(err, IA_FORMAT, "JWK set: no key in it can be used");
     return usable;
 }
 
-/* Keep the set; true when it is another than before. */
-static bool keep(struct entry *e, const struct ia_fetch_result *result, int64_t now_ms)
+/* Keep the set; true when it differs from the set before. */
+static bool keep_keys(struct entry *e, const struct ia_fetch_result *result, int64_t now_ms)
 {
     e->failures = 0;
     e->problem[0] = '\0';
@@ -205,7 +206,7 @@ static bool keep(struct entry *e, const struct ia_fetch_result *result, int64_t 
         return false;
     char *copy = strdup(result->body);
     if (!copy) {
-        fail(e, "out of memory", now_ms);
+        fail_fetch(e, "out of memory", now_ms);
         return false;
     }
     free(e->jwks);
@@ -213,32 +214,32 @@ static bool keep(struct entry *e, const struct ia_fetch_result *result, int64_t 
     return true;
 }
 
-bool ia_refresh_take(struct ia_refresh *refresh, const struct ia_fetch_result *result, int64_t now_ms)
+bool ia_refresh_accept(struct ia_refresh *refresh, const struct ia_fetch_result *result, int64_t now_ms)
 {
     struct ia_err err = {0};
-    struct entry *e = find(refresh, result->name);
-    if (!e || !e->fetching) /* forgotten meanwhile, or asked for under another URL */
+    struct entry *e = find_entry(refresh, result->name);
+    if (!e || !e->fetching) /* removed meanwhile, or its URL has changed */
         return false;
     e->fetching = false;
     if (!result->body) {
-        fail(e, result->problem, now_ms);
+        fail_fetch(e, result->problem, now_ms);
         return false;
     }
-    if (!is_key_set(result, &err)) {
-        fail(e, err.msg, now_ms);
+    if (!holds_usable_keys(result, &err)) {
+        fail_fetch(e, err.msg, now_ms);
         return false;
     }
-    return keep(e, result, now_ms);
+    return keep_keys(e, result, now_ms);
 }
 
 const char *ia_refresh_jwks(const struct ia_refresh *refresh, const char *name)
 {
-    const struct entry *e = find(refresh, name);
+    const struct entry *e = find_entry(refresh, name);
     return e ? e->jwks : NULL;
 }
 
 const char *ia_refresh_problem(const struct ia_refresh *refresh, const char *name)
 {
-    const struct entry *e = find(refresh, name);
+    const struct entry *e = find_entry(refresh, name);
     return e ? e->problem : "";
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: ISC
-/* When the keys of which issuer are fetched, and what is kept of them.  No clock and no network of its own: times are
+/* Schedules the fetches of issuers' keys, and keeps the last good key sets.  No clock and no network of its own: times are
  * monotonic milliseconds.  One thread (the worker).
  *
- * An issuer's keys are fetched when it first appears, when their max-age is over, and when a token names a kid that is
- * not known; never twice within IA_REFRESH_GAP_MS whatever tokens arrive, and one fetch at a time.  What a provider
- * last gave that held a usable key stays when it is down or answers rubbish. */
+ * An issuer's keys are fetched when it first appears, when their max-age is over, and when a token names an unknown kid;
+ * never twice within IA_REFRESH_GAP_MS whatever tokens arrive, and one fetch at a time.  The last set with a usable key
+ * stays when the provider is down or its answer is no key set. */
 #pragma once
 
 #include "common/error.h"
@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define IA_REFRESH_GAP_MS      10000  /* between the starts of two fetches for one issuer; first back-off step */
-#define IA_REFRESH_BACKOFF_MAX 300000 /* ms; longest time to the next try of a provider that fails */
+#define IA_REFRESH_BACKOFF_MAX 300000 /* ms; longest time between two fetches from a provider that fails */
 
 /* An ACTIVE issuer whose keys come by URL (those with keys in the row are not listed). */
 struct ia_refresh_source {
@@ -29,12 +29,12 @@ struct ia_refresh;
 struct ia_refresh *ia_refresh_new(void); /* NULL: no memory */
 void ia_refresh_free(struct ia_refresh *refresh);
 
-/* Take over the list: new ones and those with another URL are due at once, missing ones forgotten with their keys. */
+/* Replace the list: new sources and those with another URL are due at once, missing ones are removed with their keys. */
 IA_MUST_USE enum ia_rc ia_refresh_configure(struct ia_refresh *refresh, const struct ia_refresh_source *sources,
                                             size_t n, int64_t now_ms, struct ia_err *err);
 
-/* A token named an unknown kid of that issuer (its name; one that is not listed is ignored). */
-void ia_refresh_want(struct ia_refresh *refresh, const char *name, int64_t now_ms);
+/* A token named an unknown kid of that issuer (by row name; a name that is not listed is ignored). */
+void ia_refresh_request(struct ia_refresh *refresh, const char *name, int64_t now_ms);
 
 /* Start what is due on `fetcher`.  A fetch that cannot be started counts as failed. */
 void ia_refresh_run(struct ia_refresh *refresh, struct ia_fetcher *fetcher, int64_t now_ms);
@@ -42,10 +42,10 @@ void ia_refresh_run(struct ia_refresh *refresh, struct ia_fetcher *fetcher, int6
 /* Milliseconds until ia_refresh_run has something to start, -1 for never. */
 int64_t ia_refresh_wait_ms(const struct ia_refresh *refresh, int64_t now_ms);
 
-/* Take a result in.  True when the issuer's keys are other than before: build the issuer set anew. */
-bool ia_refresh_take(struct ia_refresh *refresh, const struct ia_fetch_result *result, int64_t now_ms);
+/* Accept a result.  True when the issuer's keys have changed: the issuer set has to be rebuilt. */
+bool ia_refresh_accept(struct ia_refresh *refresh, const struct ia_fetch_result *result, int64_t now_ms);
 
-/* The keys to use for that issuer (last good text), or NULL; and what is wrong with fetching them, "" when nothing.
+/* The keys to use for that issuer (last good text), or NULL; and what is wrong with fetching them, "" for nothing.
  * Borrowed until the next call that changes `refresh`. */
 const char *ia_refresh_jwks(const struct ia_refresh *refresh, const char *name);
 const char *ia_refresh_problem(const struct ia_refresh *refresh, const char *name);

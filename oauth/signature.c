@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* Checking the signature of a JWS with a key that was parsed before. */
+/* Verifies the signature of a JWS with a parsed key. */
 #include "oauth/jwk.h"
 
 #include <openssl/bn.h>
@@ -10,13 +10,7 @@
 
 #define ECDSA_DER_MAX 160 /* SEQUENCE of two INTEGERs of 66 bytes, with room */
 
-static enum ia_reason refuse(char detail[IA_DETAIL_MAX], enum ia_reason reason, const char *text)
-{
-    snprintf(detail, IA_DETAIL_MAX, "%s", text);
-    return reason;
-}
-
-/* Bytes of r and of s (RFC 7518 section 3.4), 0 where the key's signatures are no such pair. */
+/* Bytes of r and of s (RFC 7518 section 3.4), 0 where signatures of the key are no such pair. */
 static size_t coordinate_len(enum ia_key_type type)
 {
     switch (type) {
@@ -31,7 +25,7 @@ static size_t coordinate_len(enum ia_key_type type)
     }
 }
 
-/* r || s as OpenSSL wants it; 0 on failure.  `raw` has 2 * n bytes. */
+/* r || s in DER for OpenSSL; 0 on failure.  `raw` has 2 * n bytes. */
 static size_t ecdsa_der(const uint8_t *raw, size_t n, uint8_t der[ECDSA_DER_MAX])
 {
     ECDSA_SIG *pair = ECDSA_SIG_new();
@@ -55,7 +49,7 @@ static bool set_pss(EVP_PKEY_CTX *ctx)
            EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST) == 1;
 }
 
-static bool begin(EVP_MD_CTX *ctx, enum ia_alg alg, EVP_PKEY *key)
+static bool begin_verification(EVP_MD_CTX *ctx, enum ia_alg alg, EVP_PKEY *key)
 {
     EVP_PKEY_CTX *key_ctx = NULL; /* owned by ctx */
     return EVP_DigestVerifyInit_ex(ctx, &key_ctx, ia_alg_digest(alg), NULL, NULL, key, NULL) == 1 &&
@@ -68,49 +62,50 @@ bool ia_signature_prepare(struct ia_jwk *jwk)
         if (!ia_alg_fits(alg, jwk->type) || (jwk->alg != IA_ALG_NONE && jwk->alg != alg))
             continue;
         jwk->ready[alg] = EVP_MD_CTX_new();
-        if (!jwk->ready[alg] || !begin(jwk->ready[alg], alg, jwk->key))
+        if (!jwk->ready[alg] || !begin_verification(jwk->ready[alg], alg, jwk->key))
             return false;
     }
     return true;
 }
 
-static enum ia_reason verify(const struct ia_jws *jws, const struct ia_jwk *key, const uint8_t *signature, size_t len,
-                             char detail[IA_DETAIL_MAX])
+static enum ia_reason verify_bytes(const struct ia_jws *jws, const struct ia_jwk *key, const uint8_t *signature,
+                                   size_t len, char detail[IA_DETAIL_MAX])
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     if (!ctx || EVP_MD_CTX_copy_ex(ctx, key->ready[jws->alg]) != 1) {
         EVP_MD_CTX_free(ctx);
-        return refuse(detail, IA_R_INTERNAL, "OpenSSL cannot begin to verify");
+        return ia_refusal_set(detail, IA_R_INTERNAL, "OpenSSL cannot start the verification");
     }
     EVP_MD_CTX_set_flags(ctx, EVP_MD_CTX_FLAG_FINALISE); /* it is used once: no need to keep a copy */
     int good = EVP_DigestVerify(ctx, signature, len, (const uint8_t *)jws->signed_text, jws->signed_len);
     EVP_MD_CTX_free(ctx);
-    return good == 1 ? IA_R_NONE : refuse(detail, IA_R_TOKEN_SIGNATURE, "the signature is not by that key");
+    return good == 1 ? IA_R_NONE
+                     : ia_refusal_set(detail, IA_R_TOKEN_SIGNATURE, "the signature does not verify with the key");
 }
 
-static enum ia_reason verify_ecdsa(const struct ia_jws *jws, const struct ia_jwk *key, size_t n,
-                                   char detail[IA_DETAIL_MAX])
+static enum ia_reason verify_ecdsa_pair(const struct ia_jws *jws, const struct ia_jwk *key, size_t n,
+                                        char detail[IA_DETAIL_MAX])
 {
     uint8_t der[ECDSA_DER_MAX];
     if (jws->signature_len != 2 * n)
-        return refuse(detail, IA_R_TOKEN_SIGNATURE, "the signature is not of its curve's size");
+        return ia_refusal_set(detail, IA_R_TOKEN_SIGNATURE, "the signature does not have the size of the curve");
     size_t len = ecdsa_der(jws->signature, n, der);
     if (len == 0)
-        return refuse(detail, IA_R_INTERNAL, "out of memory");
-    return verify(jws, key, der, len, detail);
+        return ia_refusal_set(detail, IA_R_INTERNAL, IA_NOMEM_TEXT);
+    return verify_bytes(jws, key, der, len, detail);
 }
 
 enum ia_reason ia_signature_verify(const struct ia_jws *jws, const struct ia_jwk *key, char detail[IA_DETAIL_MAX])
 {
     detail[0] = '\0';
     if (!ia_alg_fits(jws->alg, key->type))
-        return refuse(detail, IA_R_TOKEN_ALGORITHM, "alg does not fit the key's type and curve");
+        return ia_refusal_set(detail, IA_R_TOKEN_ALGORITHM, "alg does not fit the type and curve of the key");
     if (key->alg != IA_ALG_NONE && key->alg != jws->alg)
-        return refuse(detail, IA_R_TOKEN_ALGORITHM, "alg is not the one that the key is for");
+        return ia_refusal_set(detail, IA_R_TOKEN_ALGORITHM, "alg is not the key's own alg");
     ERR_set_mark();
     size_t n = coordinate_len(key->type);
     enum ia_reason reason =
-        n ? verify_ecdsa(jws, key, n, detail) : verify(jws, key, jws->signature, jws->signature_len, detail);
+        n ? verify_ecdsa_pair(jws, key, n, detail) : verify_bytes(jws, key, jws->signature, jws->signature_len, detail);
     ERR_pop_to_mark();
     return reason;
 }

@@ -16,7 +16,7 @@ struct layout {
     size_t used;
 };
 
-static void *place(struct layout *l, const void *bytes, size_t len)
+static void *place_bytes(struct layout *l, const void *bytes, size_t len)
 {
     char *at = l->block ? l->block + l->used : NULL;
     if (at && bytes)
@@ -28,8 +28,8 @@ static void *place(struct layout *l, const void *bytes, size_t len)
 /* A copy of text[0..len) with a NUL. */
 static char *place_text(struct layout *l, const char *text, size_t len)
 {
-    char *at = place(l, text, len);
-    place(l, "", 1);
+    char *at = place_bytes(l, text, len);
+    place_bytes(l, "", 1);
     return at;
 }
 
@@ -60,29 +60,29 @@ static void place_claims(struct layout *l, struct ia_claim *array, const struct 
 
 static const char *place_principal(struct layout *l, const struct ia_issuer *issuer, const char *app_id)
 {
-    const char *at = place(l, "app:", 4);
-    place(l, issuer->name, strlen(issuer->name));
-    place(l, ":", 1);
+    const char *at = place_bytes(l, "app:", 4);
+    place_bytes(l, issuer->name, strlen(issuer->name));
+    place_bytes(l, ":", 1);
     place_optional(l, app_id);
     return at;
 }
 
 /* Everything that a token is made of. */
-struct source {
+struct token_source {
     const struct ia_issuer *issuer;
     const struct ia_jws *jws;
     const struct ia_jwk *key;
     const struct ia_claims *claims;
 };
 
-/* Lay out the token; the arrays come first, for their alignment.  *t is filled with what place() gave. */
-static void lay_out(struct layout *l, const struct source *from, struct ia_token *t)
+/* Lay out the token; the arrays come first, for their alignment.  *t gets the addresses. */
+static void lay_out_token(struct layout *l, const struct token_source *from, struct ia_token *t)
 {
     const struct ia_claims *claims = from->claims;
-    place(l, NULL, sizeof *t);
-    const char **audience = place(l, NULL, claims->n_audience * sizeof(char *));
-    const char **scopes = place(l, NULL, claims->n_scopes * sizeof(char *));
-    struct ia_claim *kept = place(l, NULL, claims->n_claims * sizeof *kept);
+    place_bytes(l, NULL, sizeof *t);
+    const char **audience = place_bytes(l, NULL, claims->n_audience * sizeof(char *));
+    const char **scopes = place_bytes(l, NULL, claims->n_scopes * sizeof(char *));
+    struct ia_claim *kept = place_bytes(l, NULL, claims->n_claims * sizeof *kept);
     *t = (struct ia_token){.audience = audience,
                            .n_audience = claims->n_audience,
                            .scopes = scopes,
@@ -101,21 +101,21 @@ static void lay_out(struct layout *l, const struct source *from, struct ia_token
     place_claims(l, kept, claims);
 }
 
-static struct ia_token *make_token(const struct source *from)
+static struct ia_token *make_token(const struct token_source *from)
 {
     struct ia_token head;
     struct layout layout = {0};
-    lay_out(&layout, from, &head);
+    lay_out_token(&layout, from, &head);
     size_t size = layout.used;
     layout = (struct layout){.block = malloc(size)};
     if (!layout.block)
         return NULL;
-    lay_out(&layout, from, &head);
+    lay_out_token(&layout, from, &head);
     head.refs = 1;
     head.size = size;
     head.alg = from->jws->alg;
     head.exp = from->claims->exp;
-    head.ends = ia_claims_end(head.exp, from->issuer);
+    head.expires_at = ia_claims_expiry(head.exp, from->issuer);
     head.not_before = from->claims->not_before;
     head.bound = from->claims->bound;
     memcpy(head.key_id, from->key->key_id, sizeof head.key_id);
@@ -134,71 +134,52 @@ void ia_token_free(struct ia_token *token)
 {
     if (!token || atomic_fetch_sub_explicit(&token->refs, 1, memory_order_acq_rel) != 1)
         return;
-    OPENSSL_cleanse(token, token->size); /* claims are about people */
+    OPENSSL_cleanse(token, token->size); /* claims hold personal data */
     free(token);
 }
 
-static enum ia_reason refuse(struct ia_token_why *why, enum ia_reason reason, const char *text)
-{
-    snprintf(why->detail, sizeof why->detail, "%s", text);
-    return reason;
-}
-
-/* The issuer that an unverified payload names: data to look up by, believed only when its key has signed. */
+/* The issuer that an unverified payload names: a key to look up by, trusted only when that issuer's key has signed. */
 static enum ia_reason find_issuer(const struct ia_issuer_set *set, const json_t *payload, const struct ia_issuer **out,
-                                  struct ia_token_why *why)
+                                  struct ia_token_refusal *refusal)
 {
-    bool wrong;
-    const char *iss = ia_json_text(payload, "iss", &wrong);
-    if (wrong)
-        return refuse(why, IA_R_TOKEN_CLAIMS, "iss is no string");
+    bool wrong_type;
+    const char *iss = ia_json_text(payload, "iss", &wrong_type);
+    if (wrong_type)
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_CLAIMS, "iss is not a string");
     const struct ia_issuer *issuer = iss ? ia_issuer_by_iss(set, iss) : NULL;
     if (!issuer)
-        return refuse(why, IA_R_TOKEN_ISSUER, iss ? "iss is no registered issuer" : "iss is missing");
-    snprintf(why->issuer, sizeof why->issuer, "%s", issuer->name);
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_ISSUER,
+                              iss ? "iss is not a registered issuer" : "iss is missing");
+    snprintf(refusal->issuer, sizeof refusal->issuer, "%s", issuer->name);
     *out = issuer;
-    return ia_issuer_admits(issuer, why);
+    const char *problem = ia_issuer_problem(issuer);
+    return problem ? ia_refusal_set(refusal->detail, IA_R_ISSUER_INACTIVE, "%s", problem) : IA_R_NONE;
 }
 
-/* What can be judged by the header alone: algorithm, type and key. */
-static enum ia_reason judge_header(const struct ia_issuer *issuer, const struct ia_jws *jws, const struct ia_jwk **key,
-                                   struct ia_token_why *why)
+/* Algorithm, type and key, as the header names them. */
+static enum ia_reason check_header(const struct ia_issuer *issuer, const struct ia_jws *jws, const struct ia_jwk **key,
+                                   struct ia_token_refusal *refusal)
 {
     if (!(issuer->algorithms & 1u << jws->alg))
-        return refuse(why, IA_R_TOKEN_ALGORITHM, "alg is none of the issuer's algorithms");
-    if (!ia_issuer_takes_type(issuer, jws->typ))
-        return refuse(why, IA_R_TOKEN_TYPE, "typ is none of the issuer's token types");
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_ALGORITHM, "alg is not one of the issuer's algorithms");
+    if (!ia_issuer_accepts_type(issuer, jws->typ))
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_TYPE, "typ is not one of the issuer's token types");
     if (!jws->has_kid)
-        return refuse(why, IA_R_TOKEN_KEY_UNKNOWN, "the header has no kid");
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_KEY_UNKNOWN, "the header has no kid");
     *key = ia_jwks_find(issuer->jwks, jws->kid);
     if (*key)
         return IA_R_NONE;
-    why->refresh = true;
-    return refuse(why, IA_R_TOKEN_KEY_UNKNOWN, "kid is none of the issuer's keys");
+    refusal->refresh_keys = true;
+    return ia_refusal_set(refusal->detail, IA_R_TOKEN_KEY_UNKNOWN, "kid is not one of the issuer's keys");
 }
 
-/* Judge a decoded token: signature first, then what it says. */
-static enum ia_reason judge(const struct ia_issuer_set *set, const struct ia_jws *jws, int64_t now,
-                            const uint8_t *cert_sha256, struct ia_token **out, struct ia_token_why *why)
+static enum ia_reason take_token(const struct token_source *from, const struct ia_token_check *check,
+                                 struct ia_token **out, struct ia_token_refusal *refusal)
 {
-    struct ia_claims claims;
-    struct source from = {.jws = jws, .claims = &claims};
-    json_auto_t *payload = ia_json_load(jws->payload, jws->payload_len);
-    if (!payload)
-        return refuse(why, IA_R_TOKEN_MALFORMED, "the payload is not one JSON object without duplicates");
-    enum ia_reason reason = find_issuer(set, payload, &from.issuer, why);
-    if (reason == IA_R_NONE)
-        reason = judge_header(from.issuer, jws, &from.key, why);
-    if (reason == IA_R_NONE)
-        reason = ia_signature_verify(jws, from.key, why->detail);
-    if (reason == IA_R_NONE)
-        reason = ia_claims_judge(payload, from.issuer, now, &claims, why->detail);
-    if (reason != IA_R_NONE)
-        return reason;
-    struct ia_token *token = make_token(&from);
+    struct ia_token *token = make_token(from);
     if (!token)
-        return refuse(why, IA_R_INTERNAL, "out of memory");
-    reason = ia_token_binding(token, cert_sha256, why);
+        return ia_refusal_set(refusal->detail, IA_R_INTERNAL, IA_NOMEM_TEXT);
+    enum ia_reason reason = ia_token_check_binding(token, check->cert_sha256, refusal);
     if (reason == IA_R_NONE)
         *out = token;
     else
@@ -206,14 +187,35 @@ static enum ia_reason judge(const struct ia_issuer_set *set, const struct ia_jws
     return reason;
 }
 
-enum ia_reason ia_token_verify(const struct ia_issuer_set *set, const char *text, size_t len, int64_t now,
-                               const uint8_t *cert_sha256, struct ia_token **out, struct ia_token_why *why)
+/* Check a decoded token: the signature first, then the claims. */
+static enum ia_reason check_token(const struct ia_token_check *check, struct ia_token **out,
+                                  struct ia_token_refusal *refusal)
 {
-    struct ia_jws jws = {0};
-    *why = (struct ia_token_why){0};
-    enum ia_reason reason = ia_jws_parse(text, len, &jws, why->detail);
+    const struct ia_jws *jws = &check->presented->jws;
+    struct ia_claims claims;
+    struct token_source from = {.jws = jws, .claims = &claims};
+    json_auto_t *payload = ia_json_load(jws->payload, jws->payload_len);
+    if (!payload)
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_MALFORMED,
+                              "the payload is not one JSON object without duplicates");
+    enum ia_reason reason = find_issuer(check->issuers, payload, &from.issuer, refusal);
     if (reason == IA_R_NONE)
-        reason = judge(set, &jws, now, cert_sha256, out, why);
-    ia_jws_clear(&jws);
-    return reason;
+        reason = check_header(from.issuer, jws, &from.key, refusal);
+    if (reason == IA_R_NONE)
+        reason = ia_signature_verify(jws, from.key, refusal->detail);
+    if (reason == IA_R_NONE)
+        reason = ia_claims_validate(payload, from.issuer, check->now, &claims, refusal->detail);
+    return reason == IA_R_NONE ? take_token(&from, check, out, refusal) : reason;
+}
+
+enum ia_reason ia_token_verify(const struct ia_token_check *check, struct ia_token **out,
+                               struct ia_token_refusal *refusal)
+{
+    struct ia_presented *presented = check->presented;
+    *refusal = (struct ia_token_refusal){0};
+    ia_presented_parse(presented);
+    if (presented->reason != IA_R_NONE)
+        return ia_refusal_set(refusal->detail, presented->reason, "%s", presented->detail);
+    enum ia_reason reason = ia_jws_decode(&presented->jws, refusal->detail);
+    return reason == IA_R_NONE ? check_token(check, out, refusal) : reason;
 }

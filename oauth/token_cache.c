@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* A table of slots, allocated once.  Each slot in use hangs in the chain of its hash bucket and in one list by use; the
- * tail of that list is the next to go.  Links are slot numbers, NONE ends them. */
+/* A table of slots, allocated once.  Each slot in use is in the chain of its hash bucket and in one list ordered by use,
+ * whose tail is evicted first.  Links are slot numbers; NONE ends a list. */
 #include "oauth/token_cache.h"
 
 #include <openssl/crypto.h>
@@ -9,18 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEY_LEN 32
-#define NONE    UINT32_MAX
+#define NONE UINT32_MAX
 
 struct slot {
-    uint8_t key[KEY_LEN]; /* SHA-256 of the token */
+    uint8_t key[IA_SHA256_LEN]; /* SHA-256 of the token */
     struct ia_token *token;
-    uint64_t epoch; /* of the set that it was judged under */
+    uint64_t epoch; /* of the issuer set that it was validated under */
     uint32_t chain, newer, older;
 };
 
 struct ia_token_cache {
-    struct ia_issuer_set *set; /* holding it makes its address say which set it is */
+    struct ia_issuer_set *set; /* a reference is held, so equal addresses mean the same set */
     uint64_t epoch;
     EVP_MD *sha256;
     EVP_MD_CTX *hash;
@@ -31,17 +30,17 @@ struct ia_token_cache {
     struct slot slots[];
 };
 
-static uint32_t bucket_of(const struct ia_token_cache *cache, const uint8_t key[KEY_LEN])
+static uint32_t bucket_of(const struct ia_token_cache *cache, const uint8_t key[IA_SHA256_LEN])
 {
     uint32_t n;
-    memcpy(&n, key, sizeof n); /* as good as random: who could choose it needs a token that passes */
+    memcpy(&n, key, sizeof n); /* uniformly distributed: an attacker would need valid tokens to choose it */
     return n & cache->mask;
 }
 
-static uint32_t find(const struct ia_token_cache *cache, const uint8_t key[KEY_LEN])
+static uint32_t find_slot(const struct ia_token_cache *cache, const uint8_t key[IA_SHA256_LEN])
 {
     uint32_t i = cache->buckets[bucket_of(cache, key)];
-    while (i != NONE && memcmp(cache->slots[i].key, key, KEY_LEN) != 0)
+    while (i != NONE && memcmp(cache->slots[i].key, key, IA_SHA256_LEN) != 0)
         i = cache->slots[i].chain;
     return i;
 }
@@ -62,7 +61,7 @@ static void link_newest(struct ia_token_cache *cache, uint32_t i)
     cache->newest = i;
 }
 
-static void drop(struct ia_token_cache *cache, uint32_t i)
+static void drop_slot(struct ia_token_cache *cache, uint32_t i)
 {
     uint32_t *link = &cache->buckets[bucket_of(cache, cache->slots[i].key)];
     while (*link != i)
@@ -75,14 +74,14 @@ static void drop(struct ia_token_cache *cache, uint32_t i)
     cache->used--;
 }
 
-static void insert(struct ia_token_cache *cache, const uint8_t key[KEY_LEN], struct ia_token *token)
+static void insert_token(struct ia_token_cache *cache, const uint8_t key[IA_SHA256_LEN], struct ia_token *token)
 {
     if (cache->unused == NONE)
-        drop(cache, cache->oldest);
+        drop_slot(cache, cache->oldest);
     uint32_t i = cache->unused, *bucket = &cache->buckets[bucket_of(cache, key)];
     struct slot *slot = &cache->slots[i];
     cache->unused = slot->chain;
-    memcpy(slot->key, key, KEY_LEN);
+    memcpy(slot->key, key, IA_SHA256_LEN);
     slot->token = ia_token_ref(token);
     slot->epoch = cache->epoch;
     slot->chain = *bucket;
@@ -91,13 +90,13 @@ static void insert(struct ia_token_cache *cache, const uint8_t key[KEY_LEN], str
     cache->used++;
 }
 
-static bool hash_token(struct ia_token_cache *cache, const char *text, size_t len, uint8_t key[KEY_LEN])
+static bool hash_token(struct ia_token_cache *cache, const char *text, size_t len, uint8_t key[IA_SHA256_LEN])
 {
     return EVP_DigestInit_ex2(cache->hash, cache->sha256, NULL) == 1 && EVP_DigestUpdate(cache->hash, text, len) == 1 &&
            EVP_DigestFinal_ex(cache->hash, key, NULL) == 1;
 }
 
-static void adopt(struct ia_token_cache *cache, struct ia_issuer_set *set)
+static void adopt_set(struct ia_token_cache *cache, struct ia_issuer_set *set)
 {
     if (cache->set == set)
         return;
@@ -106,64 +105,80 @@ static void adopt(struct ia_token_cache *cache, struct ia_issuer_set *set)
     cache->epoch++;
 }
 
-/* Does what was verified then still stand at `now` under the set of now?  With another leeway it is made anew, so that
- * a token's own `ends` holds. */
-static bool stands(struct ia_token_cache *cache, struct slot *slot, int64_t now)
+/* Is a token that was verified before still valid at `now` under the current set?  With another leeway it is verified
+ * again, so that expires_at of the token holds. */
+static bool still_valid(struct ia_token_cache *cache, struct slot *slot, int64_t now)
 {
-    struct ia_token_why why;
-    int64_t ends;
+    struct ia_token_refusal refusal;
+    int64_t expires_at;
     if (slot->epoch != cache->epoch) {
-        if (ia_token_recheck(cache->set, slot->token, now, &ends, &why) != IA_R_NONE || ends != slot->token->ends)
+        if (ia_token_revalidate(cache->set, slot->token, now, &expires_at, &refusal) != IA_R_NONE ||
+            expires_at != slot->token->expires_at)
             return false;
         slot->epoch = cache->epoch;
     }
-    return now < slot->token->ends && now >= slot->token->not_before;
+    return now < slot->token->expires_at && now >= slot->token->not_before;
 }
 
-/* The answer from memory; false when there is none, and the token is to be verified in full. */
-static bool recall(struct ia_token_cache *cache, const uint8_t key[KEY_LEN], int64_t now, struct ia_token **out)
+/* The token of that hash; NULL when there is none and it is to be verified in full. */
+static struct ia_token *recall_token(struct ia_token_cache *cache, const uint8_t key[IA_SHA256_LEN], int64_t now)
 {
-    uint32_t i = find(cache, key);
+    uint32_t i = find_slot(cache, key);
     if (i == NONE)
-        return false;
-    if (!stands(cache, &cache->slots[i], now)) {
-        drop(cache, i); /* the full verification says why */
-        return false;
+        return NULL;
+    if (!still_valid(cache, &cache->slots[i], now)) {
+        drop_slot(cache, i); /* the full verification says why */
+        return NULL;
     }
     unlink_use(cache, i);
     link_newest(cache, i);
-    *out = cache->slots[i].token;
-    return true;
+    return cache->slots[i].token;
 }
 
-enum ia_reason ia_token_cache_verify(struct ia_token_cache *cache, struct ia_issuer_set *set, const char *text,
-                                     size_t len, int64_t now, const uint8_t *cert_sha256, struct ia_token **out,
-                                     struct ia_token_why *why)
+static void hash_presented(struct ia_token_cache *cache, struct ia_presented *presented)
 {
-    uint8_t key[KEY_LEN];
-    struct ia_token *token;
-    if (len > IA_TOKEN_MAX || !hash_token(cache, text, len, key))
-        return ia_token_verify(set, text, len, now, cert_sha256, out, why);
-    adopt(cache, set);
-    if (recall(cache, key, now, &token)) {
+    if (!presented->hashed && presented->len <= IA_TOKEN_MAX)
+        presented->hashed = hash_token(cache, presented->text, presented->len, presented->sha256);
+}
+
+void ia_token_cache_classify(struct ia_token_cache *cache, const char *text, size_t len, struct ia_presented *out)
+{
+    ia_presented_init(out, text, len);
+    hash_presented(cache, out);
+    if (out->hashed && find_slot(cache, out->sha256) != NONE)
+        out->kind = IA_PRESENTED_TOKEN; /* parsed only if it has to be verified again */
+    else
+        ia_presented_parse(out);
+}
+
+enum ia_reason ia_token_cache_verify(struct ia_token_cache *cache, const struct ia_token_check *check,
+                                     struct ia_token **out, struct ia_token_refusal *refusal)
+{
+    struct ia_presented *presented = check->presented;
+    hash_presented(cache, presented);
+    if (!presented->hashed)
+        return ia_token_verify(check, out, refusal);
+    adopt_set(cache, check->issuers);
+    struct ia_token *token = recall_token(cache, presented->sha256, check->now);
+    if (token) {
         cache->hits++;
-        *why = (struct ia_token_why){0};
-        snprintf(why->issuer, sizeof why->issuer, "%s", token->issuer);
-        enum ia_reason reason = ia_token_binding(token, cert_sha256, why);
+        *refusal = (struct ia_token_refusal){0};
+        snprintf(refusal->issuer, sizeof refusal->issuer, "%s", token->issuer);
+        enum ia_reason reason = ia_token_check_binding(token, check->cert_sha256, refusal);
         if (reason == IA_R_NONE)
             *out = ia_token_ref(token);
         return reason;
     }
     cache->misses++;
-    enum ia_reason reason = ia_token_verify(set, text, len, now, cert_sha256, &token, why);
+    enum ia_reason reason = ia_token_verify(check, &token, refusal);
     if (reason != IA_R_NONE)
         return reason;
-    insert(cache, key, token);
+    insert_token(cache, presented->sha256, token);
     *out = token;
     return IA_R_NONE;
 }
 
-static bool prepare(struct ia_token_cache *cache, uint32_t n_buckets)
+static bool prepare_cache(struct ia_token_cache *cache, uint32_t n_buckets)
 {
     cache->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL); /* fetched once: looking it up costs more than the hash */
     cache->hash = EVP_MD_CTX_new();
@@ -188,9 +203,9 @@ enum ia_rc ia_token_cache_new(size_t max, struct ia_token_cache **out, struct ia
     struct ia_token_cache *cache = calloc(1, sizeof *cache + max * sizeof cache->slots[0]);
     if (cache)
         cache->max = (uint32_t)max;
-    if (!cache || !prepare(cache, n_buckets)) {
+    if (!cache || !prepare_cache(cache, n_buckets)) {
         ia_token_cache_free(cache);
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     *out = cache;
     return IA_OK;

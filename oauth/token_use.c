@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* What a verified token is good for under the issuers of now. */
+/* What a verified token allows under the current issuers. */
 #include "oauth/issuer_set.h"
 #include "oauth/token.h"
 
@@ -7,88 +7,79 @@
 #include <stdio.h>
 #include <string.h>
 
-static enum ia_reason refuse(struct ia_token_why *why, enum ia_reason reason, const char *text)
-{
-    snprintf(why->detail, sizeof why->detail, "%s", text);
-    return reason;
-}
-
-enum ia_reason ia_issuer_admits(const struct ia_issuer *issuer, struct ia_token_why *why)
-{
-    if (!issuer->active)
-        return refuse(why, IA_R_ISSUER_INACTIVE, "the issuer is not ACTIVE");
-    if (issuer->unfit)
-        return refuse(why, IA_R_ISSUER_INACTIVE, "the issuer's row has a problem: see oauth_issuer.problem");
-    return IA_R_NONE;
-}
-
-enum ia_reason ia_token_binding(const struct ia_token *token, const uint8_t *cert_sha256, struct ia_token_why *why)
+enum ia_reason ia_token_check_binding(const struct ia_token *token, const uint8_t *cert_sha256,
+                                      struct ia_token_refusal *refusal)
 {
     if (!cert_sha256)
-        return token->bound ? refuse(why, IA_R_TOKEN_UNBOUND, "bound to a certificate, and the client has none")
+        return token->bound ? ia_refusal_set(refusal->detail, IA_R_TOKEN_UNBOUND,
+                                             "the token is bound to a certificate, and the client has none")
                             : IA_R_NONE;
     if (!token->bound)
-        return refuse(why, IA_R_TOKEN_UNBOUND, "not bound to the client's certificate");
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_UNBOUND,
+                              "the token is not bound to the client's certificate");
     if (CRYPTO_memcmp(token->cert_sha256, cert_sha256, IA_CERT_HASH_LEN) != 0)
-        return refuse(why, IA_R_TOKEN_UNBOUND, "bound to another certificate");
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_UNBOUND, "the token is bound to another certificate");
     return IA_R_NONE;
 }
 
-static bool audience_fits(const struct ia_issuer *issuer, const struct ia_token *token)
+static bool audience_accepted(const struct ia_issuer *issuer, const struct ia_token *token)
 {
     for (size_t i = 0; i < token->n_audience; i++)
-        if (ia_texts_have(&issuer->audience, token->audience[i]))
+        if (ia_text_list_has(&issuer->audience, token->audience[i]))
             return true;
     return false;
 }
 
-static enum ia_reason recheck_key(const struct ia_issuer *issuer, const struct ia_token *token,
-                                  struct ia_token_why *why)
+static enum ia_reason revalidate_key(const struct ia_issuer *issuer, const struct ia_token *token,
+                                     struct ia_token_refusal *refusal)
 {
     const struct ia_jwk *key = ia_jwks_find(issuer->jwks, token->kid);
     if (!key || memcmp(key->key_id, token->key_id, IA_KEY_ID_LEN) != 0)
-        return refuse(why, IA_R_TOKEN_KEY_UNKNOWN, "its key is no longer one of the issuer's");
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_KEY_UNKNOWN,
+                              "the key that signed the token is no longer one of the issuer's");
     if (!(issuer->algorithms & 1u << token->alg) || (key->alg != IA_ALG_NONE && key->alg != token->alg))
-        return refuse(why, IA_R_TOKEN_ALGORITHM, "its algorithm is no longer admitted");
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_ALGORITHM, "the token's algorithm is no longer accepted");
     return IA_R_NONE;
 }
 
-static bool same_text(const char *a, const char *b)
+static bool same_optional(const char *a, const char *b)
 {
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-static enum ia_reason recheck_rules(const struct ia_issuer *issuer, const struct ia_token *token,
-                                    struct ia_token_why *why)
+static enum ia_reason revalidate_rules(const struct ia_issuer *issuer, const struct ia_token *token,
+                                       struct ia_token_refusal *refusal)
 {
-    if (!ia_issuer_takes_type(issuer, token->typ))
-        return refuse(why, IA_R_TOKEN_TYPE, "its type is no longer admitted");
-    if (!audience_fits(issuer, token))
-        return refuse(why, IA_R_TOKEN_AUDIENCE, "its audience is no longer the issuer's");
-    if (!same_text(issuer->app_id_claim, token->app_id_claim))
-        return refuse(why, IA_R_RIGHTS_CHANGED, "app_id_claim changed: it may name another app now");
+    if (!ia_issuer_accepts_type(issuer, token->typ))
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_TYPE, "the token's type is no longer accepted");
+    if (!audience_accepted(issuer, token))
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_AUDIENCE, "the token's audience is no longer accepted");
+    if (!same_optional(issuer->app_id_claim, token->app_id_claim))
+        return ia_refusal_set(refusal->detail, IA_R_RIGHTS_CHANGED,
+                              "app_id_claim has changed: the token may name another app now");
     return IA_R_NONE;
 }
 
-enum ia_reason ia_token_recheck(const struct ia_issuer_set *set, const struct ia_token *token, int64_t now,
-                                int64_t *ends, struct ia_token_why *why)
+enum ia_reason ia_token_revalidate(const struct ia_issuer_set *set, const struct ia_token *token, int64_t now,
+                                   int64_t *expires_at, struct ia_token_refusal *refusal)
 {
-    *why = (struct ia_token_why){0};
-    snprintf(why->issuer, sizeof why->issuer, "%s", token->issuer);
+    *refusal = (struct ia_token_refusal){0};
+    snprintf(refusal->issuer, sizeof refusal->issuer, "%s", token->issuer);
     const struct ia_issuer *issuer = ia_issuer_by_name(set, token->issuer);
     if (!issuer || strcmp(issuer->issuer, token->iss) != 0)
-        return refuse(why, IA_R_TOKEN_ISSUER, "its issuer is no longer registered");
-    enum ia_reason reason = ia_issuer_admits(issuer, why);
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_ISSUER, "the token's issuer is no longer registered");
+    const char *problem = ia_issuer_problem(issuer);
+    if (problem)
+        return ia_refusal_set(refusal->detail, IA_R_ISSUER_INACTIVE, "%s", problem);
+    enum ia_reason reason = revalidate_key(issuer, token, refusal);
     if (reason == IA_R_NONE)
-        reason = recheck_key(issuer, token, why);
-    if (reason == IA_R_NONE)
-        reason = recheck_rules(issuer, token, why);
+        reason = revalidate_rules(issuer, token, refusal);
     if (reason != IA_R_NONE)
         return reason;
-    int64_t end = token->exp + issuer->leeway_s;
-    if (now >= end)
-        return refuse(why, IA_R_TOKEN_EXPIRED, "exp and leeway are over");
-    *ends = end;
+    int64_t expiry = token->exp + issuer->leeway_s;
+    if (now >= expiry)
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_EXPIRED, "exp and leeway are over");
+    *expires_at = expiry;
     return IA_R_NONE;
 }
 
@@ -139,24 +130,24 @@ const char *ia_token_variable(const struct ia_issuer_set *set, const struct ia_t
     return issuer ? issuer->tenant : NULL;
 }
 
-struct variables {
+struct token_variables {
     const struct ia_issuer_set *set;
     const struct ia_token *token;
 };
 
-static const char *look_up(void *ctx, const char *name, const char **why)
+static const char *look_up_variable(void *ctx, const char *name, const char **why)
 {
-    const struct variables *from = ctx;
+    const struct token_variables *from = ctx;
     (void)why;
     return ia_token_variable(from->set, from->token, name);
 }
 
-bool ia_token_client_id_fits(const struct ia_issuer_set *set, const struct ia_token *token, const char *client_id)
+bool ia_token_allows_client_id(const struct ia_issuer_set *set, const struct ia_token *token, const char *client_id)
 {
     const struct ia_issuer *issuer = ia_issuer_by_name(set, token->issuer);
-    struct variables from = {set, token};
+    struct token_variables from = {set, token};
     for (size_t i = 0; issuer && i < issuer->n_templates; i++)
-        if (ia_template_match(issuer->templates[i], look_up, &from, client_id))
+        if (ia_template_match(issuer->templates[i], look_up_variable, &from, client_id))
             return true;
     return false;
 }

@@ -2,14 +2,14 @@
 /* The plugin's state, and what its parts say to one another.  Everything here belongs to the broker thread. */
 #pragma once
 
+#include "access/rights.h"
 #include "common/clock.h"
-#include "jitr/cache.h"
+#include "jitr/device_cache.h"
 #include "oauth/token_cache.h"
+#include "plugin/clients.h"
 #include "plugin/counters.h"
 #include "plugin/options.h"
-#include "plugin/session.h"
-#include "plugin/snapshot.h"
-#include "plugin/worker.h"
+#include "worker/worker.h"
 
 #include <mosquitto_broker.h>
 #include <mosquitto_plugin.h>
@@ -34,8 +34,8 @@ struct ia_core {
     struct ia_token_cache *tokens;
     struct ia_sessions *sessions;
     struct ia_pending *pending;
-    struct ia_binding scratch; /* of clients that are not connected */
-    struct ia_cut *cut;        /* the topic that was asked about last */
+    struct ia_rights scratch;           /* of clients that are not connected */
+    struct ia_topic_split *topic_split; /* the topic that was asked about last */
     struct ia_counters counters;
     bool db_up;
     int64_t db_contact_s;                /* wall clock of the last answer */
@@ -66,7 +66,7 @@ struct ia_core {
     int64_t sampled_s;
 };
 
-/* ---- apply.c: what the worker sends */
+/* ---- replies.c: what the worker sends */
 
 /* Apply what is there, for a few milliseconds at most. */
 void ia_apply(struct ia_core *core);
@@ -83,11 +83,11 @@ int ia_on_basic_auth(int event, void *event_data, void *userdata);
 int ia_on_ext_auth_start(int event, void *event_data, void *userdata);
 int ia_on_ext_auth_continue(int event, void *event_data, void *userdata);
 
-/* ---- access.c */
+/* ---- acl_check.c */
 
 int ia_on_acl_check(int event, void *event_data, void *userdata);
 
-/* ---- judge.c: live sessions */
+/* ---- revalidate.c: live sessions */
 
 /* May this session go on, as things are now?  Condemns it where not. */
 void ia_judge(struct ia_core *core, struct ia_session *session);
@@ -107,19 +107,3 @@ bool ia_judge_slice(struct ia_core *core, int64_t budget_us);
 /* Does Mosquitto send TICK?  Without it nobody would ever be kicked (2.0.11 sends none under per_listener_settings), so
  * two seconds after the first question everything is denied. */
 bool ia_has_ticks(struct ia_core *core);
-
-/* ---- bind.c */
-
-/* Whose rights: the parts that are there. */
-struct ia_who {
-    const struct ia_profile *profile; /* of the CA; NULL: none */
-    const struct ia_device *device;
-    const struct ia_token *token;
-    const char *client_id;
-};
-
-/* Roles and variables of `who` under the current snapshot, unless `binding` is of that snapshot already and `again` is
- * false. */
-void ia_bind(const struct ia_core *core, const struct ia_who *who, bool again, struct ia_binding *binding);
-enum ia_verdict ia_bound_check(const struct ia_core *core, const struct ia_binding *binding,
-                               const struct ia_access *access, int64_t *rule_id);

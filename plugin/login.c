@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* BASIC_AUTH and extended authentication: Mosquitto's questions, and the sessions that begin with the answers. */
-#include "plugin/connect.h"
-#include "plugin/mosq.h"
+#include "plugin/admit.h"
+#include "plugin/mosquitto_compat.h"
 
 #include "oauth/bearer.h"
 
@@ -17,8 +17,8 @@ static void tell_connected(struct ia_core *core, const struct ia_session *s)
 {
     struct ia_request *request = ia_request_new(IA_REQUEST_CONNECTED, NULL);
     if (request) {
-        (void)snprintf(request->name, sizeof request->name, "%s", ia_session_username(s));
-        request->at_us = ia_wall_us();
+        (void)snprintf(request->connected.device_id, sizeof request->connected.device_id, "%s", ia_session_username(s));
+        request->connected.at_us = ia_wall_us();
     }
     (void)ia_worker_ask(core->worker, request);
     struct ia_device *kept = ia_device_cache_find(core->devices, s->device->fingerprint);
@@ -29,8 +29,8 @@ static void tell_connected(struct ia_core *core, const struct ia_session *s)
 static void hash_token(const struct ia_connect *c, uint8_t out[32])
 {
     memset(out, 0, 32);
-    if (c->token_text)
-        SHA256((const unsigned char *)c->token_text, c->token_len, out);
+    if (c->has_token)
+        SHA256((const unsigned char *)c->presented.text, c->presented.len, out);
 }
 
 /* May Mosquitto keep something under this client's id when it is gone?  How long an MQTT 5 session lasts a plugin
@@ -53,7 +53,7 @@ static bool fill_session(struct ia_connect *c, struct ia_session *s)
     c->token = NULL;
     take_address(c, s);
     s->may_persist = may_persist(c->client);
-    s->ends = s->token ? s->token->ends : INT64_MAX;
+    s->ends = s->token ? s->token->expires_at : INT64_MAX;
     if (s->chain && s->chain->not_after < s->ends)
         s->ends = s->chain->not_after;
     s->judged = c->core->snapshot->generation;
@@ -77,17 +77,17 @@ static enum ia_reason open_session(struct ia_connect *c)
 {
     struct ia_chain *chain = c->leaf ? copy_chain(c) : NULL;
     if (c->leaf && !chain)
-        return ia_connect_refuse(c, IA_R_INTERNAL, "out of memory");
+        return ia_connect_refuse(c, IA_R_INTERNAL, IA_NOMEM_TEXT);
     const char *username = c->token ? c->token->principal : c->device_id;
     struct ia_session *s = ia_session_open(c->core->sessions, c->client, c->token ? IA_SESSION_APP : IA_SESSION_DEVICE,
                                            c->attempt.client_id, username);
     if (!s) {
         free(chain);
-        return ia_connect_refuse(c, IA_R_INTERNAL, "out of memory");
+        return ia_connect_refuse(c, IA_R_INTERNAL, IA_NOMEM_TEXT);
     }
     s->chain = chain;
     s->ca_id = chain ? chain->ca_id : 0;
-    enum ia_reason reason = fill_session(c, s) ? IA_R_NONE : ia_connect_refuse(c, IA_R_INTERNAL, "out of memory");
+    enum ia_reason reason = fill_session(c, s) ? IA_R_NONE : ia_connect_refuse(c, IA_R_INTERNAL, IA_NOMEM_TEXT);
     if (reason == IA_R_NONE && mosquitto_set_username(c->client, ia_session_username(s)) != MOSQ_ERR_SUCCESS)
         reason = ia_connect_refuse(c, IA_R_INTERNAL, "Mosquitto refused the username");
     if (reason == IA_R_NONE) {
@@ -207,14 +207,15 @@ int ia_on_basic_auth(int event, void *event_data, void *userdata)
     if (is_reauthentication(core, ev->client, ev->password))
         return MOSQ_ERR_SUCCESS;
     ia_connect_init(&c, core, ev->client);
-    if (ev->password && ia_token_looks_like(ev->password, strlen(ev->password))) {
-        c.token_text = ev->password;
-        c.token_len = strlen(ev->password);
-    }
-    if (core->options.defer_others && !c.token_text && core->snapshot && c.attempt.client_id) {
+    if (ev->password)
+        ia_token_cache_classify(core->tokens, ev->password, strlen(ev->password), &c.presented);
+    c.has_token = c.presented.kind == IA_PRESENTED_TOKEN;
+    if (core->options.defer_others && !c.has_token && core->snapshot && c.attempt.client_id) {
         ia_connect_take_leaf(&c);
-        if (!c.leaf)
+        if (!c.leaf) {
+            ia_presented_clear(&c.presented);
             return hand_on(&c);
+        }
         X509_free(c.leaf);
         c.leaf = NULL;
     }
@@ -237,7 +238,7 @@ static int reauthenticate(struct ia_connect *c, struct ia_session *s)
     ia_token_free(s->token);
     s->token = c->token;
     c->token = NULL;
-    s->binding.generation = 0;
+    s->rights.generation = 0;
     hash_token(c, s->token_hash);
     ia_judge(c->core, s); /* sets its new end */
     ia_note_end(c->core, s);
@@ -257,10 +258,11 @@ int ia_on_ext_auth_start(int event, void *event_data, void *userdata)
     c.by_ext_auth = true;
     c.attempt.app = true;
     struct ia_session *s = ia_session_find(core->sessions, ev->client);
-    if (!ia_bearer_token(ev->data_in, ev->data_in_len, &c.token_text, &c.token_len)) {
-        c.token_text = ""; /* decided as the malformed token that it is */
-        c.token_len = 0;
-    }
+    const char *token = "";
+    size_t token_len = 0; /* stays empty for data that is not in form: refused as a malformed token */
+    (void)ia_bearer_token(ev->data_in, ev->data_in_len, &token, &token_len);
+    ia_token_cache_classify(core->tokens, token, token_len, &c.presented);
+    c.has_token = true;
     int rc = MOSQ_ERR_SUCCESS;
     if (s && s->live && s->kind == IA_SESSION_APP && c.attempt.client_id &&
         strcmp(s->client_id, c.attempt.client_id) == 0) {

@@ -28,7 +28,7 @@ static enum ia_rc parse_text(const struct option *option, const char *value, voi
         return ia_fail(err, IA_USAGE, "option %s is empty", option->name);
     char *copy = strdup(value);
     if (!copy)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     char **text = field;
     free(*text);
     *text = copy;
@@ -124,16 +124,16 @@ static enum ia_rc parse_file(const struct option *option, const char *value, voi
 
 #define FIELD(name) offsetof(struct ia_options, name)
 static const struct option table[] = {
-    {"db_conninfo", parse_text, FIELD(db_conninfo), NULL, 0, 0},
-    {"node_name", parse_name, FIELD(node_name), NULL, 0, 0},
+    {"db_conninfo", parse_text, FIELD(worker.db_conninfo), NULL, 0, 0},
+    {"node_name", parse_name, FIELD(worker.node_name), NULL, 0, 0},
     {"startup_wait_ms", parse_number, FIELD(startup_wait_ms), "10000", 0, 600000},
     {"auth_wait_ms", parse_number, FIELD(auth_wait_ms), "500", 0, 10000},
     {"device_cache_size", parse_number, FIELD(device_cache_size), "1000000", 1, 100000000},
     {"stale_max_s", parse_number, FIELD(stale_max_s), "86400", 0, 315360000},
     {"tls_gate", parse_gate, 0, "on", 0, 0},
     {"other_clients", parse_others, FIELD(defer_others), "deny", 0, 0},
-    {"jwks_ca_file", parse_file, FIELD(jwks_ca_file), NULL, 0, 0},
-    {"insecure_http_jwks", parse_switch, FIELD(insecure_http_jwks), "off", 0, 0},
+    {"jwks_ca_file", parse_file, FIELD(worker.jwks_ca_file), NULL, 0, 0},
+    {"insecure_http_jwks", parse_switch, FIELD(worker.insecure_http_jwks), "off", 0, 0},
     {"event_prefix", parse_topic, FIELD(event_prefix), "$iot-auth/events", 0, 0},
     {"log_format", parse_format, FIELD(log_json), "text", 0, 0},
 };
@@ -162,7 +162,7 @@ static enum ia_rc set_given(const struct mosquitto_opt *given, int n, struct ia_
         if (rc != IA_OK)
             return rc;
     }
-    if (!out->db_conninfo)
+    if (!out->worker.db_conninfo)
         return ia_fail(err, IA_USAGE, "option db_conninfo is required (plugin_opt_db_conninfo host=… dbname=…)");
     return IA_OK;
 }
@@ -178,7 +178,7 @@ static enum ia_rc set_defaults(struct ia_options *out, struct ia_err *err)
 
 static enum ia_rc default_node_name(struct ia_options *out, struct ia_err *err)
 {
-    if (out->node_name)
+    if (out->worker.node_name)
         return IA_OK;
     char host[256] = "";
     if (gethostname(host, sizeof host - 1) != 0 || !*host)
@@ -204,11 +204,11 @@ enum ia_rc ia_options_read(const struct mosquitto_opt *given, int n, struct ia_o
 
 void ia_options_clear(struct ia_options *options)
 {
-    if (options->db_conninfo)
-        OPENSSL_cleanse(options->db_conninfo, strlen(options->db_conninfo));
-    free(options->db_conninfo);
-    free(options->node_name);
-    free(options->jwks_ca_file);
+    if (options->worker.db_conninfo)
+        OPENSSL_cleanse(options->worker.db_conninfo, strlen(options->worker.db_conninfo));
+    free(options->worker.db_conninfo);
+    free(options->worker.node_name);
+    free(options->worker.jwks_ca_file);
     free(options->event_prefix);
     *options = (struct ia_options){0};
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/error.h"
+#include "worker/worker.h"
 
 #include <mosquitto.h>
 #include <mosquitto_broker.h>
@@ -15,8 +16,7 @@
 enum ia_gate_mode { IA_GATE_OFF, IA_GATE_ALL, IA_GATE_PORTS };
 
 struct ia_options {
-    char *db_conninfo; /* secret */
-    char *node_name;
+    struct ia_worker_options worker;
     int64_t startup_wait_ms, auth_wait_ms;
     int64_t device_cache_size;
     int64_t stale_max_s; /* 0: no limit */
@@ -24,8 +24,6 @@ struct ia_options {
     uint16_t gate_ports[IA_GATE_PORTS_MAX];
     unsigned n_gate_ports;
     bool defer_others;
-    char *jwks_ca_file; /* NULL: the system's */
-    bool insecure_http_jwks;
     char *event_prefix;
     bool log_json;
 };

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: ISC
 /* The plugin's entry points, and the callbacks that only keep house. */
 #include "plugin/core.h"
-#include "plugin/gate.h"
-#include "plugin/mosq.h"
-#include "plugin/registry.h"
+#include "plugin/mosquitto_compat.h"
+#include "plugin/registration_wait.h"
 #include "plugin/report.h"
-#include "plugin/waker.h"
+#include "plugin/tls_gate.h"
+#include "worker/waker.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +40,7 @@ static void gate_refused(void *ctx, const char *address, const struct ia_chain *
     struct ia_core *core = ctx;
     struct ia_attempt a = {.address = address};
     if (chain && core->snapshot)
-        a.ca = ia_profile_find(core->snapshot->profiles, chain->ca_id);
+        a.ca = ia_ca_settings_find(core->snapshot->ca_settings, chain->ca_id);
     a.ca_id = chain ? chain->ca_id : 0;
     if (chain && chain->n_links)
         a.fingerprint = chain->links[0].fingerprint;
@@ -149,9 +149,9 @@ static enum ia_rc make_parts(struct ia_core *core, struct ia_err *err)
 {
     core->devices = ia_device_cache_new((size_t)core->options.device_cache_size);
     core->sessions = ia_sessions_new();
-    core->cut = ia_cut_new();
-    if (!core->devices || !core->sessions || !core->cut)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+    core->topic_split = ia_topic_split_new();
+    if (!core->devices || !core->sessions || !core->topic_split)
+        return ia_nomem(err);
     return ia_token_cache_new(TOKENS_REMEMBERED, &core->tokens, err);
 }
 
@@ -163,7 +163,7 @@ static enum ia_rc start(struct ia_core *core, const struct mosquitto_opt *option
     if (rc == IA_OK)
         rc = make_parts(core, err);
     if (rc == IA_OK)
-        rc = ia_worker_start(&core->options, &core->worker, err);
+        rc = ia_worker_start(&core->options.worker, &core->worker, err);
     if (rc == IA_OK && core->options.gate != IA_GATE_OFF)
         rc = ia_gate_open(&core->options, &hooks, err);
     if (rc == IA_OK)
@@ -177,12 +177,12 @@ static void core_free(struct ia_core *core)
     ia_waker_close();
     bool stopped = ia_worker_stop(core->worker);
     ia_sessions_free(core->sessions);
-    ia_cut_free(core->cut);
+    ia_topic_split_free(core->topic_split);
     ia_device_cache_free(core->devices);
     ia_token_cache_free(core->tokens);
     ia_snapshot_free(core->snapshot);
     ia_registry_clear(core);
-    free(core->scratch.slots);
+    ia_rights_clear(&core->scratch);
     if (!stopped)
         return; /* the worker may still read the options: they end with the process */
     ia_options_clear(&core->options);

@@ -2,7 +2,8 @@
 #include "plugin/report.h"
 
 #include "common/json_out.h"
-#include "plugin/mosq.h"
+#include "common/rfc3339.h"
+#include "plugin/mosquitto_compat.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,7 +18,7 @@
 static const char *harmless(const char *text, unsigned char last_bad, char *out, size_t size)
 {
     size_t n = 0;
-    for (; text[n] && n < size - 1; n++) {
+    for (; n < size - 1 && text[n]; n++) {
         unsigned char c = (unsigned char)text[n];
         out[n] = (char)(c <= last_bad || c == 0x7F || c == '"' ? '?' : c);
     }
@@ -68,7 +69,7 @@ static void describe(struct ia_json_out *j, const struct ia_core *core, const st
         ia_json_out_text(j, "reason", ia_reason_name(reason));
     if (a->detail[0])
         ia_json_out_text(j, "detail", a->detail);
-    ia_json_out_text(j, "node", core->options.node_name);
+    ia_json_out_text(j, "node", core->options.worker.node_name);
     ia_json_out_text(j, "at", ia_rfc3339(at_us, at));
 }
 
@@ -115,12 +116,12 @@ static void event(struct ia_core *core, const char *kind, const struct ia_attemp
         core->counters.events_dropped++;
         return;
     }
-    row->event = kind;
-    row->at_us = at_us;
-    row->reason = reason;
-    row->ca_id = a->ca ? a->ca->ca_id : a->ca_id;
-    (void)snprintf(row->name, sizeof row->name, "%s", a->principal ? a->principal : "");
-    (void)snprintf(row->address, sizeof row->address, "%s", a->address ? a->address : "");
+    row->event.kind = kind;
+    row->event.at_us = at_us;
+    row->event.reason = reason;
+    row->event.ca_id = a->ca ? a->ca->ca_id : a->ca_id;
+    (void)snprintf(row->event.principal, sizeof row->event.principal, "%s", a->principal ? a->principal : "");
+    (void)snprintf(row->event.address, sizeof row->event.address, "%s", a->address ? a->address : "");
     if (!ia_worker_ask(core->worker, row))
         core->counters.events_dropped++;
     ia_report_publish(core, kind, json);
@@ -194,7 +195,7 @@ void ia_report_ended(struct ia_core *core, const struct ia_session *session, enu
     if (session->device && !a.app)
         a.fingerprint = session->device->fingerprint;
     if (session->ca_id && core->snapshot)
-        a.ca = ia_profile_find(core->snapshot->profiles, session->ca_id);
+        a.ca = ia_ca_settings_find(core->snapshot->ca_settings, session->ca_id);
     core->counters.ended[reason]++;
     log_decision(core, &a, "ended", reason);
     if (session->username)
@@ -208,20 +209,11 @@ void ia_report_denied(struct ia_core *core, const struct ia_attempt *attempt)
         event(core, attempt->app ? "app/refused" : "device/refused", attempt, IA_R_TOPIC_DENIED);
 }
 
-static const char *status_name(enum ia_device_status status)
-{
-    static const char *const names[] = {[IA_DEVICE_PENDING] = "PENDING",
-                                        [IA_DEVICE_ACTIVE] = "ACTIVE",
-                                        [IA_DEVICE_INACTIVE] = "INACTIVE",
-                                        [IA_DEVICE_REVOKED] = "REVOKED"};
-    return names[status];
-}
-
 void ia_report_registered(struct ia_core *core, const struct ia_device *device)
 {
     char text[EVENT_JSON_MAX], hex[2 * IA_FINGERPRINT_LEN + 1], at[IA_RFC3339_SIZE];
-    const struct ia_profile *ca =
-        core->snapshot ? ia_profile_find(core->snapshot->profiles, device->certificate_ca_id) : NULL;
+    const struct ia_ca_settings *ca =
+        core->snapshot ? ia_ca_settings_find(core->snapshot->ca_settings, device->certificate_ca_id) : NULL;
     core->counters.registrations++;
     ia_hex(device->fingerprint, IA_FINGERPRINT_LEN, hex);
     struct ia_json_out j;
@@ -230,16 +222,16 @@ void ia_report_registered(struct ia_core *core, const struct ia_device *device)
     ia_json_out_text(&j, "fingerprint", hex);
     ia_json_out_text(&j, "ca", ca ? ca->name : NULL);
     ia_json_out_text(&j, "ca_fingerprint", ca ? ca->fingerprint_hex : NULL);
-    ia_json_out_text(&j, "status", status_name(device->status));
+    ia_json_out_text(&j, "status", ia_device_status_name(device->status));
     ia_json_out_text(&j, "tenant", ia_device_tenant(device));
-    ia_json_out_text(&j, "node", core->options.node_name);
+    ia_json_out_text(&j, "node", core->options.worker.node_name);
     ia_json_out_text(&j, "at", ia_rfc3339(ia_wall_us(), at));
     const char *json = ia_json_out_end(&j);
     if (json)
         ia_report_publish(core, "device/registered", json); /* its row was written by the registration itself */
     char who[IA_VALUE_MAX + 1], of[IA_VALUE_MAX + 1];
     ia_log(MOSQ_LOG_INFO, "registered device=%s ca=%s status=%s", word(ia_device_id(device), who),
-           word(ca ? ca->name : NULL, of), status_name(device->status));
+           word(ca ? ca->name : NULL, of), ia_device_status_name(device->status));
 }
 
 /* ---- counters */

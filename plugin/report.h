@@ -9,12 +9,12 @@ struct ia_attempt {
     const struct mosquitto *client;
     const char *client_id;
     const char *address;
-    const char *principal;          /* device id or app principal, as far as it was established */
-    int64_t ca_id;                  /* the registered CA that the chain ended in, 0: none */
-    const struct ia_profile *ca;    /* the registered CA that the chain ended in */
-    const struct ia_device *device; /* a known device */
-    bool proven;                    /* the client has the certificate's key: what is told of it concerns its device */
-    const uint8_t *fingerprint;     /* of the leaf */
+    const char *principal;           /* device id or app principal, as far as it was established */
+    int64_t ca_id;                   /* the registered CA that the chain ended in, 0: none */
+    const struct ia_ca_settings *ca; /* the registered CA that the chain ended in */
+    const struct ia_device *device;  /* a known device */
+    bool proven;                     /* the client has the certificate's key: what is told of it concerns its device */
+    const uint8_t *fingerprint;      /* of the leaf */
     bool app;
     char detail[192]; /* why, for people */
 };

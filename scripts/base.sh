@@ -3,9 +3,8 @@
 # shellcheck shell=bash
 
 base_tar=${IOT_AUTH_BASE:-/var/cache/mosquitto-iot-auth/docker/bookworm.tar}
-base_mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 
-# What Debian's own container images leave out, and the waiting for disks that a container's build does not need.
+# What Debian's own container images leave out, and no waiting for the disk, which a container's build does not need.
 base_settings() {
     mkdir -p "$1/etc/dpkg/dpkg.cfg.d" "$1/etc/apt/apt.conf.d"
     printf 'force-unsafe-io\npath-exclude /usr/share/doc/*\npath-exclude /usr/share/man/*\npath-exclude /usr/share/locale/*\n' \
@@ -13,24 +12,24 @@ base_settings() {
     printf 'Acquire::Languages "none";\nAPT::Install-Recommends "false";\n' >"$1/etc/apt/apt.conf.d/container"
 }
 
-# In two stages, so that the settings hold for the base itself.
+# In two stages, so that the settings apply to the base packages too.  From debootstrap's default mirror, or DEBIAN_MIRROR.
 make_base() {
     local root=$1
-    debootstrap --foreign --variant=minbase bookworm "$root" "$base_mirror" &&
+    debootstrap --foreign --variant=minbase bookworm "$root" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} &&
         base_settings "$root" &&
         DEBIAN_FRONTEND=noninteractive chroot "$root" /debootstrap/debootstrap --second-stage &&
-        echo "deb $base_mirror bookworm main" >"$root/etc/apt/sources.list" &&
         rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
 }
 
-# Makes the tar file unless it is there; beside its place first, so that an interrupted run leaves nothing that looks done.
+# Makes the tar file unless it exists.  It is written under another name first, so that an interrupted run leaves no
+# incomplete file under the final one.
 need_base() {
     [ ! -s "$base_tar" ] || return 0
     need_packages debootstrap
     local made
     mkdir -p "$(dirname "$base_tar")"
     made=$(mktemp -d "$base_tar.XXXXXX")
-    echo "Making a bare Debian 12 with debootstrap"
+    echo "Making a bare Debian 12 with debootstrap: $base_tar"
     if ! make_base "$made/root" >"$made/log" 2>&1; then
         tail -n 20 "$made/log" >&2
         rm -rf --one-file-system "$made"

@@ -45,7 +45,8 @@ bool ia_pg_bool(struct ia_pg_value v, bool *out)
     return true;
 }
 
-bool ia_pg_time_us(struct ia_pg_value v, int64_t *out)
+/* timestamptz as microseconds since 1970; the infinities become INT64_MIN and INT64_MAX. */
+static bool decode_time_us(struct ia_pg_value v, int64_t *out)
 {
     if (v.len != 8)
         return false;
@@ -60,7 +61,7 @@ bool ia_pg_time_us(struct ia_pg_value v, int64_t *out)
 bool ia_pg_time_s(struct ia_pg_value v, int64_t *out)
 {
     int64_t us;
-    if (!ia_pg_time_us(v, &us))
+    if (!decode_time_us(v, &us))
         return false;
     if (us == INT64_MAX)
         *out = 0;

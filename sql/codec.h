@@ -3,8 +3,8 @@
  * past `len`; false: malformed. */
 #pragma once
 
+#include "common/texts.h"
 #include "sql/arena.h"
-#include "sql/rows.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,15 +35,12 @@ struct ia_pg_value {
 bool ia_pg_int(struct ia_pg_value v, int64_t *out);
 bool ia_pg_bool(struct ia_pg_value v, bool *out);
 
-/* timestamptz as microseconds since 1970; the infinities become INT64_MIN and INT64_MAX. */
-bool ia_pg_time_us(struct ia_pg_value v, int64_t *out);
-
-/* timestamptz as seconds since 1970, rounded down.  'infinity' is 0, which stands for 'no end'; so that nothing else
- * does, what would be 0 or below is 1: long ago. */
+/* timestamptz as seconds since 1970, rounded down.  0 means no expiry ('infinity'); times at or before the epoch are
+ * clamped to 1 so that they stay in the past. */
 bool ia_pg_time_s(struct ia_pg_value v, int64_t *out);
 
 /* One-dimensional text[]: the elements copied into the arena, NUL-terminated; NULL elements become "", which is no
- * valid value anywhere.  *nomem tells out of memory from malformed. */
+ * valid value anywhere.  *nomem distinguishes out of memory from malformed. */
 bool ia_pg_texts(struct ia_pg_value v, struct ia_arena *arena, struct ia_texts *out, bool *nomem);
 
 /* Encoders for parameters. */

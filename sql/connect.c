@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: ISC
-/* Making a connection fit for use: the hosts in turn; on each, session settings, 'is it a primary', LISTEN, schema
+/* Setting up a connection: the hosts in turn; on each, session settings, 'is it a primary', LISTEN, schema
  * version, prepared statements, in two round trips behind the log-in. */
+#include "sql/pg_error.h"
 #include "sql/private.h"
-#include "sql/trouble.h"
 
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
-/* One try at one host: what it came to. */
-struct attempt {
-    enum ia_trouble_rank rank;
+/* The outcome of one attempt at one host. */
+struct ia_host_attempt {
+    enum ia_pg_error_rank rank;
     struct ia_err err;
 };
 
-static void silent(void *ctx, const PGresult *result)
+static void ignore_notice(void *ctx, const PGresult *result)
 {
     (void)ctx;
     (void)result;
@@ -28,25 +28,25 @@ static void set_peer(struct ia_db *db)
     snprintf(db->peer, sizeof db->peer, "%.100s:%.8s", host ? host : "", port ? port : "");
 }
 
-static enum ia_rc attempt_failed(struct attempt *a, enum ia_trouble_rank rank, enum ia_rc rc)
+static enum ia_rc attempt_failed(struct ia_host_attempt *a, enum ia_pg_error_rank rank, enum ia_rc rc)
 {
     a->rank = rank;
     return rc;
 }
 
 /* Say why the log-in failed, and drop the connection. */
-static enum ia_rc login_failed(struct ia_db *db, struct attempt *a)
+static enum ia_rc login_failed(struct ia_db *db, struct ia_host_attempt *a)
 {
     const char *message = PQerrorMessage(db->conn);
-    struct ia_trouble trouble = ia_trouble_of_message(message);
+    struct ia_pg_error error = ia_pg_error_of_message(message);
     char text[112];
-    ia_trouble_text(message, PQpass(db->conn), text, sizeof text);
-    enum ia_rc rc = ia_fail(&a->err, trouble.rc, "PostgreSQL at %s: %s: %s", db->peer, trouble.what, text);
+    ia_pg_error_text(message, PQpass(db->conn), text, sizeof text);
+    enum ia_rc rc = ia_fail(&a->err, error.rc, "PostgreSQL at %s: %s: %s", db->peer, error.what, text);
     ia_db_disconnect(db);
-    return attempt_failed(a, trouble.rank, rc);
+    return attempt_failed(a, error.rank, rc);
 }
 
-static enum ia_rc login_timed_out(struct ia_db *db, struct attempt *a)
+static enum ia_rc login_timed_out(struct ia_db *db, struct ia_host_attempt *a)
 {
     enum ia_rc rc = ia_fail(&a->err, IA_UNAVAILABLE, "PostgreSQL at %s: timeout: no answer to connect", db->peer);
     ia_db_disconnect(db);
@@ -56,9 +56,10 @@ static enum ia_rc login_timed_out(struct ia_db *db, struct attempt *a)
 /* One step of the log-in: wait for what libpq asked for, let it go on.  Each step may take connect_timeout_ms, so that
  * a silent host is left soon while one that answers slowly gets its time.  A name may have several addresses: where the
  * first swallows the SYN, libpq goes on to the next once its socket fails, so let it fail. */
-static enum ia_rc login_step(struct ia_db *db, PostgresPollingStatusType *state, int64_t deadline_ms, struct attempt *a)
+static enum ia_rc login_step(struct ia_db *db, PostgresPollingStatusType *state, int64_t deadline_ms,
+                             struct ia_host_attempt *a)
 {
-    int64_t step = ia_db_now_ms() + db->connect_timeout_ms;
+    int64_t step = ia_monotonic_ms() + db->connect_timeout_ms;
     short events = *state == PGRES_POLLING_READING ? POLLIN : POLLOUT;
     bool ready = false;
     enum ia_rc rc =
@@ -67,7 +68,7 @@ static enum ia_rc login_step(struct ia_db *db, PostgresPollingStatusType *state,
         ia_db_disconnect(db);
         return attempt_failed(a, IA_RANK_NONE, rc);
     }
-    bool swallowed = !ready && PQstatus(db->conn) == CONNECTION_STARTED && ia_db_now_ms() < deadline_ms;
+    bool swallowed = !ready && PQstatus(db->conn) == CONNECTION_STARTED && ia_monotonic_ms() < deadline_ms;
     if (!ready && !swallowed)
         return login_timed_out(db, a);
     if (swallowed)
@@ -79,15 +80,15 @@ static enum ia_rc login_step(struct ia_db *db, PostgresPollingStatusType *state,
     return swallowed ? login_timed_out(db, a) : login_failed(db, a);
 }
 
-static enum ia_rc login(struct ia_db *db, size_t host, int64_t deadline_ms, struct attempt *a)
+static enum ia_rc login_host(struct ia_db *db, size_t host, int64_t deadline_ms, struct ia_host_attempt *a)
 {
     const char *keywords[IA_CONN_OPTIONS + 4], *values[IA_CONN_OPTIONS + 4];
     ia_conninfo_params(&db->info, host, keywords, values);
     db->conn = PQconnectStartParams(keywords, values, 0);
     if (!db->conn)
-        return ia_fail(&a->err, IA_NOMEM, "out of memory");
+        return ia_nomem(&a->err);
     set_peer(db);
-    PQsetNoticeReceiver(db->conn, silent, NULL);
+    PQsetNoticeReceiver(db->conn, ignore_notice, NULL);
     PQsetErrorVerbosity(db->conn, PQERRORS_VERBOSE); /* for the SQLSTATE: words may be translated */
     if (PQstatus(db->conn) == CONNECTION_BAD)
         return login_failed(db, a);
@@ -103,15 +104,6 @@ static enum ia_rc login(struct ia_db *db, size_t host, int64_t deadline_ms, stru
 static bool send_sql(struct ia_db *db, const char *sql, int n_params, const char *const *params)
 {
     return PQsendQueryParams(db->conn, sql, n_params, NULL, params, NULL, NULL, 1);
-}
-
-/* A result of a pipeline that is only looked at for success. */
-static enum ia_rc skip(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
-{
-    PGresult *result = NULL;
-    enum ia_rc rc = ia_db_next(db, deadline_ms, name, &result, err);
-    PQclear(result);
-    return rc;
 }
 
 static bool read_bool(const PGresult *result, int column)
@@ -152,9 +144,9 @@ static enum ia_rc set_up_session(struct ia_db *db, int64_t deadline_ms, bool *re
     if (rc == IA_OK)
         rc = send_settings(db, err);
     if (rc == IA_OK)
-        rc = skip(db, deadline_ms, "set search_path", err);
+        rc = ia_db_skip_result(db, deadline_ms, "set search_path", err);
     if (rc == IA_OK)
-        rc = ia_db_next(db, deadline_ms, "session settings", &result, err);
+        rc = ia_db_next_result(db, deadline_ms, "session settings", &result, err);
     if (rc == IA_OK) {
         *read_only = read_bool(result, 0);
         rc = ia_db_pipeline_end(db, deadline_ms, err);
@@ -166,7 +158,7 @@ static enum ia_rc set_up_session(struct ia_db *db, int64_t deadline_ms, bool *re
 static enum ia_rc check_version(struct ia_db *db, int64_t deadline_ms, struct ia_err *err)
 {
     PGresult *result = NULL;
-    enum ia_rc rc = ia_db_next(db, deadline_ms, "schema version", &result, err);
+    enum ia_rc rc = ia_db_next_result(db, deadline_ms, "schema version", &result, err);
     if (rc != IA_OK)
         return rc;
     struct ia_pg_value v = {(const uint8_t *)PQgetvalue(result, 0, 0), (size_t)PQgetlength(result, 0, 0)};
@@ -175,9 +167,10 @@ static enum ia_rc check_version(struct ia_db *db, int64_t deadline_ms, struct ia
     PQclear(result);
     if (read && version >= IA_DB_SCHEMA_VERSION)
         return IA_OK;
-    return ia_fail(err, IA_USAGE,
-                   "PostgreSQL at %s: schema iot_auth is of version %d, needed is %d: apply sql/migrations", db->peer,
-                   (int)version, IA_DB_SCHEMA_VERSION);
+    return ia_fail(
+        err, IA_USAGE,
+        "PostgreSQL at %s: schema iot_auth is at version %d, but version %d or newer is required: apply sql/migrations",
+        db->peer, (int)version, IA_DB_SCHEMA_VERSION);
 }
 
 /* LISTEN is committed by the sync, before anything is read. */
@@ -192,50 +185,51 @@ static enum ia_rc send_preparations(struct ia_db *db, struct ia_err *err)
     return sent && PQpipelineSync(db->conn) ? IA_OK : ia_db_lost(db, err);
 }
 
-static enum ia_rc prepare(struct ia_db *db, int64_t deadline_ms, struct ia_err *err)
+static enum ia_rc prepare_statements(struct ia_db *db, int64_t deadline_ms, struct ia_err *err)
 {
     enum ia_rc rc = ia_db_pipeline_begin(db, err);
     if (rc == IA_OK)
         rc = send_preparations(db, err);
     if (rc == IA_OK)
-        rc = skip(db, deadline_ms, "LISTEN", err);
+        rc = ia_db_skip_result(db, deadline_ms, "LISTEN", err);
     if (rc == IA_OK)
         rc = check_version(db, deadline_ms, err);
     for (size_t i = 0; rc == IA_OK && i < IA_STATEMENTS; i++)
-        rc = skip(db, deadline_ms, ia_statements[i].name, err);
+        rc = ia_db_skip_result(db, deadline_ms, ia_statements[i].name, err);
     return rc == IA_OK ? ia_db_pipeline_end(db, deadline_ms, err) : rc;
 }
 
-static enum ia_rc set_up(struct ia_db *db, struct attempt *a)
+static enum ia_rc set_up_host(struct ia_db *db, struct ia_host_attempt *a)
 {
-    int64_t deadline = ia_db_now_ms() + db->query_timeout_ms;
+    int64_t deadline = ia_monotonic_ms() + db->query_timeout_ms;
     bool read_only = false;
     enum ia_rc rc = set_up_session(db, deadline, &read_only, &a->err);
     if (rc == IA_OK && read_only) {
         a->rank = IA_RANK_READ_ONLY;
-        rc = ia_fail(&a->err, IA_UNAVAILABLE, "PostgreSQL at %s: read-only: needed is the primary", db->peer);
+        rc = ia_fail(&a->err, IA_UNAVAILABLE, "PostgreSQL at %s: server is read-only; the primary is required",
+                     db->peer);
     } else {
         if (rc == IA_OK)
-            rc = prepare(db, deadline, &a->err);
-        a->rank = rc == IA_USAGE ? IA_RANK_HUMAN : IA_RANK_TIMEOUT;
+            rc = prepare_statements(db, deadline, &a->err);
+        a->rank = rc == IA_USAGE ? IA_RANK_NEEDS_ADMIN : IA_RANK_TIMEOUT;
     }
     if (rc != IA_OK)
         ia_db_disconnect(db);
     return rc;
 }
 
-static enum ia_rc try_host(struct ia_db *db, size_t host, struct attempt *a)
+static enum ia_rc try_host(struct ia_db *db, size_t host, struct ia_host_attempt *a)
 {
-    enum ia_rc rc = login(db, host, ia_db_now_ms() + db->query_timeout_ms, a);
-    return rc == IA_OK ? set_up(db, a) : rc;
+    enum ia_rc rc = login_host(db, host, ia_monotonic_ms() + db->query_timeout_ms, a);
+    return rc == IA_OK ? set_up_host(db, a) : rc;
 }
 
 enum ia_rc ia_db_connect(struct ia_db *db, struct ia_err *err)
 {
-    struct attempt worst = {0};
+    struct ia_host_attempt worst = {0};
     ia_db_disconnect(db);
     for (size_t i = 0; i < db->info.n_hosts; i++) {
-        struct attempt a = {0};
+        struct ia_host_attempt a = {0};
         if (try_host(db, i, &a) == IA_OK)
             return IA_OK;
         if (i == 0 || a.rank > worst.rank)

@@ -10,7 +10,7 @@
 
 #define CONNECT_TIMEOUT_MAX_S 60
 
-/* What is set unless the user did.  A peer that has gone silent is noticed within 25 s also where no call is
+/* Set where the user has not set them.  A peer that has become silent is noticed within 25 s, also where no call is
  * waiting. */
 static const struct {
     const char *keyword, *value;
@@ -24,7 +24,7 @@ static bool is_host_keyword(const char *keyword)
     return strcmp(keyword, "host") == 0 || strcmp(keyword, "hostaddr") == 0 || strcmp(keyword, "port") == 0;
 }
 
-const char *ia_conninfo_get(const struct ia_conninfo *info, const char *keyword)
+static const char *conninfo_value(const struct ia_conninfo *info, const char *keyword)
 {
     for (size_t i = 0; i < info->n; i++)
         if (strcmp(info->keywords[i], keyword) == 0)
@@ -32,7 +32,7 @@ const char *ia_conninfo_get(const struct ia_conninfo *info, const char *keyword)
     return NULL;
 }
 
-static enum ia_rc add(struct ia_conninfo *info, const char *keyword, const char *value, struct ia_err *err)
+static enum ia_rc add_option(struct ia_conninfo *info, const char *keyword, const char *value, struct ia_err *err)
 {
     if (info->n == IA_CONN_OPTIONS)
         return ia_fail(err, IA_USAGE, "connection string: too many options");
@@ -41,7 +41,7 @@ static enum ia_rc add(struct ia_conninfo *info, const char *keyword, const char 
     if (!k || !v) {
         free(k);
         free(v);
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     info->keywords[info->n] = k;
     info->values[info->n++] = v;
@@ -50,7 +50,7 @@ static enum ia_rc add(struct ia_conninfo *info, const char *keyword, const char 
 
 static enum ia_rc add_default(struct ia_conninfo *info, const char *keyword, const char *value, struct ia_err *err)
 {
-    return ia_conninfo_get(info, keyword) ? IA_OK : add(info, keyword, value, err);
+    return conninfo_value(info, keyword) ? IA_OK : add_option(info, keyword, value, err);
 }
 
 static enum ia_rc add_defaults(struct ia_conninfo *info, const char *node, struct ia_err *err)
@@ -71,7 +71,7 @@ static size_t list_length(const char *list)
     return n;
 }
 
-/* The i-th item of a list separated by commas; an empty one is NULL.  *nomem tells that from out of memory. */
+/* The i-th item of a list separated by commas; an empty one is NULL.  *nomem is set where memory ran out. */
 static char *list_item(const char *list, size_t i, bool *nomem)
 {
     for (; i > 0; i--)
@@ -109,7 +109,7 @@ static enum ia_rc split_hosts(struct ia_conninfo *info, const char *host, const 
         info->hosts[i].hostaddr = hostaddr ? list_item(hostaddr, i, &nomem) : NULL;
         info->hosts[i].port = list_item_for(port, i, &nomem);
     }
-    return nomem ? ia_fail(err, IA_NOMEM, "out of memory") : IA_OK;
+    return nomem ? ia_nomem(err) : IA_OK;
 }
 
 static const char *option_value(const PQconninfoOption *options, const char *keyword)
@@ -138,7 +138,7 @@ static enum ia_rc take_hosts(struct ia_conninfo *info, const PQconninfoOption *g
 
 static int timeout_of(const struct ia_conninfo *info)
 {
-    const char *text = ia_conninfo_get(info, "connect_timeout");
+    const char *text = conninfo_value(info, "connect_timeout");
     long seconds = text ? strtol(text, NULL, 10) : 0;
     if (seconds <= 0)
         return 0;
@@ -148,56 +148,80 @@ static int timeout_of(const struct ia_conninfo *info)
 static enum ia_rc take_options(struct ia_conninfo *info, const PQconninfoOption *given, struct ia_err *err)
 {
     /* All texts of ours are UTF-8, whatever PGCLIENTENCODING says. */
-    enum ia_rc rc = add(info, "client_encoding", "UTF8", err);
+    enum ia_rc rc = add_option(info, "client_encoding", "UTF8", err);
     for (const PQconninfoOption *o = given; rc == IA_OK && o->keyword; o++)
         if (o->val && !is_host_keyword(o->keyword) && strcmp(o->keyword, "client_encoding") != 0)
-            rc = add(info, o->keyword, o->val, err);
+            rc = add_option(info, o->keyword, o->val, err);
     return rc;
 }
 
-/* What libpq looks at only when it connects: a word that it would then refuse, at each attempt, for ever. */
-static const struct {
-    const char *keyword;
-    const char *words; /* between spaces; NULL: a whole number, or several separated by commas */
-} checked[] = {
-    {"port", NULL},
-    {"connect_timeout", NULL},
-    {"keepalives", NULL},
-    {"keepalives_idle", NULL},
-    {"keepalives_interval", NULL},
-    {"keepalives_count", NULL},
-    {"tcp_user_timeout", NULL},
-    {"sslmode", " disable allow prefer require verify-ca verify-full "},
-    {"target_session_attrs", " any read-write read-only primary standby prefer-standby "},
-    {"channel_binding", " disable prefer require "},
-    {"gssencmode", " disable prefer require "},
-};
+/* libpq looks at values only when it connects.  A value that it would then refuse, at each attempt and for ever, is
+ * refused at start.  Numbers are ours to check: libpq reads them too late, or (connect_timeout) not at all in its
+ * non-blocking calls. */
+static const char *const numbers[] = {"port",
+                                      "connect_timeout",
+                                      "keepalives",
+                                      "keepalives_idle",
+                                      "tcp_user_timeout",
+                                      "keepalives_interval",
+                                      "keepalives_count"};
+
+static bool is_number_keyword(const char *keyword)
+{
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (strcmp(numbers[i], keyword) == 0)
+            return true;
+    return false;
+}
 
 static bool is_numbers(const char *value)
 {
     return strspn(value, "0123456789, ") == strlen(value);
 }
 
-static bool is_one_of(const char *value, const char *words)
+static enum ia_rc refuse_value(const char *keyword, struct ia_err *err)
 {
-    char spaced[64];
-    int n = snprintf(spaced, sizeof spaced, " %s ", value);
-    return n < (int)sizeof spaced && strstr(words, spaced);
+    return ia_fail(err, IA_USAGE, "connection string: %s has a value that libpq does not know", keyword);
 }
 
-static enum ia_rc check_values(const PQconninfoOption *given, struct ia_err *err)
+static enum ia_rc check_numbers(const PQconninfoOption *given, struct ia_err *err)
 {
-    for (const PQconninfoOption *o = given; o->keyword; o++) {
-        if (!o->val || !*o->val)
-            continue;
-        for (size_t i = 0; i < sizeof checked / sizeof checked[0]; i++) {
-            if (strcmp(checked[i].keyword, o->keyword) != 0)
-                continue;
-            if (checked[i].words ? !is_one_of(o->val, checked[i].words) : !is_numbers(o->val))
-                return ia_fail(err, IA_USAGE, "connection string: %s has a value that libpq does not know", o->keyword);
-        }
-    }
+    for (const PQconninfoOption *o = given; o->keyword; o++)
+        if (o->val && is_number_keyword(o->keyword) && !is_numbers(o->val))
+            return refuse_value(o->keyword, err);
     return IA_OK;
+}
+
+/* libpq's message for a connection to a socket that cannot exist, with options[0..n) besides; NULL: out of memory. */
+static char *probe_message(const char *const *keywords, const char *const *values, size_t n)
+{
+    const char *k[IA_CONN_OPTIONS + 3] = {"host", "port"}, *v[IA_CONN_OPTIONS + 3] = {"/dev/null/none", "5432"};
+    for (size_t i = 0; i < n; i++) {
+        k[i + 2] = keywords[i];
+        v[i + 2] = values[i];
+    }
+    PGconn *conn = PQconnectStartParams(k, v, 0);
+    char *message = conn ? strdup(PQerrorMessage(conn)) : NULL;
+    PQfinish(conn);
+    return message;
+}
+
+/* Words (sslmode and the like) are libpq's to know; a list of ours would refuse those of a newer libpq.  It checks all
+ * of them before it opens a socket: where its message starts differently than without the options,
+ * it has refused one.  (With prefer-standby it tries the host twice, and says so twice.) */
+static enum ia_rc check_words(const struct ia_conninfo *info, struct ia_err *err)
+{
+    ia_autofree char *bare = probe_message(NULL, NULL, 0);
+    ia_autofree char *full =
+        probe_message((const char *const *)info->keywords, (const char *const *)info->values, info->n);
+    if (!bare || !full)
+        return ia_nomem(err);
+    if (strncmp(bare, full, strlen(bare)) == 0)
+        return IA_OK;
+    for (size_t i = 0; i < info->n; i++)
+        if (strstr(full, info->keywords[i]))
+            return refuse_value(info->keywords[i], err);
+    return ia_fail(err, IA_USAGE, "connection string: libpq refuses one of its values");
 }
 
 enum ia_rc ia_conninfo_parse(const char *text, const char *node, struct ia_conninfo *out, struct ia_err *err)
@@ -208,9 +232,11 @@ enum ia_rc ia_conninfo_parse(const char *text, const char *node, struct ia_conni
     if (!given)
         return ia_fail(err, IA_USAGE, "connection string: is not a libpq connection string or URI");
     struct ia_conninfo info = {0};
-    enum ia_rc rc = check_values(given, err);
+    enum ia_rc rc = check_numbers(given, err);
     if (rc == IA_OK)
         rc = take_options(&info, given, err);
+    if (rc == IA_OK)
+        rc = check_words(&info, err);
     if (rc == IA_OK)
         rc = add_defaults(&info, node, err);
     if (rc == IA_OK)

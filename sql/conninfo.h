@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* The connection string, taken apart once: which hosts to try, with which options. */
+/* The connection string, parsed once: which hosts to try, with which options. */
 #pragma once
 
 #include "common/error.h"
@@ -24,14 +24,11 @@ struct ia_conninfo {
 
 /* Parse `text`, fill in defaults (application_name from `node`, keepalives, target_session_attrs=read-write,
  * client_encoding=UTF8 always) and split the list of hosts, so that each host has a time limit of its own: libpq
- * enforces connect_timeout in its blocking calls only.  IA_USAGE says no more than that the text does not parse:
- * libpq's own message would repeat pieces of it, which may be the password's. */
+ * enforces connect_timeout in its blocking calls only.  IA_USAGE names at most the keyword: libpq's own message would
+ * repeat pieces of the text, which may be pieces of the password. */
 IA_MUST_USE enum ia_rc ia_conninfo_parse(const char *text, const char *node, struct ia_conninfo *out,
                                          struct ia_err *err);
 void ia_conninfo_clear(struct ia_conninfo *info);
-
-/* The value of a keyword, or NULL. */
-const char *ia_conninfo_get(const struct ia_conninfo *info, const char *keyword);
 
 /* Fill keywords[] and values[] (room for IA_CONN_OPTIONS + 4, NULL-terminated) for one host: borrowed from `info`. */
 void ia_conninfo_params(const struct ia_conninfo *info, size_t host, const char **keywords, const char **values);

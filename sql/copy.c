@@ -46,7 +46,7 @@ bool ia_copy_row(uint8_t *bytes, size_t len, struct ia_pg_value *values, size_t 
         if (len - at < 4)
             return false;
         int32_t size = get_int(bytes + at, 4);
-        bytes[at] = '\0'; /* ends the text before it; its own purpose is served */
+        bytes[at] = '\0'; /* NUL-terminate the previous text field; this length word has been read */
         at += 4;
         if (size < -1 || (size > 0 && (size_t)size > len - at))
             return false;
@@ -108,7 +108,7 @@ static enum ia_rc take_message(struct stream *s, char *message, size_t len, stru
 /* Read messages until the server has sent all.  libpq ends each with a NUL, which the last text of a row needs. */
 static enum ia_rc read_messages(struct stream *s, struct ia_err *err)
 {
-    int64_t deadline = ia_db_now_ms() + s->db->query_timeout_ms;
+    int64_t deadline = ia_monotonic_ms() + s->db->query_timeout_ms;
     for (;;) {
         char *message = NULL;
         enum ia_rc rc;
@@ -118,14 +118,14 @@ static enum ia_rc read_messages(struct stream *s, struct ia_err *err)
         if (len == -2)
             return ia_db_lost(s->db, err);
         if (len == 0)
-            rc = ia_db_more(s->db, deadline, "device stream", err);
+            rc = ia_db_read_more(s->db, deadline, "device stream", err);
         else
             rc = take_message(s, message, (size_t)len, err);
         if (rc == IA_OK && s->n_messages == IA_DEVICE_BATCH)
             rc = give_batch(s, err);
         if (rc != IA_OK)
             return rc;
-        deadline = ia_db_now_ms() + s->db->query_timeout_ms;
+        deadline = ia_monotonic_ms() + s->db->query_timeout_ms;
     }
 }
 
@@ -154,7 +154,7 @@ enum ia_rc ia_db_device_part(struct ia_db *db, int part, ia_device_batch_fn *fn,
         return ia_fail(err, IA_UNAVAILABLE, "PostgreSQL: not connected");
     struct stream *s = calloc(1, sizeof *s);
     if (!s)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     s->db = db;
     s->fn = fn;
     s->ctx = ctx;

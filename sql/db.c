@@ -113,7 +113,7 @@ enum ia_rc ia_db_new(const struct ia_db_config *config, struct ia_db **out, stru
 {
     struct ia_db *db = calloc(1, sizeof *db);
     if (!db)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     enum ia_rc rc = ia_conninfo_parse(config->conninfo, config->node_name, &db->info, err);
     if (rc != IA_OK) {
         free(db);

@@ -6,13 +6,13 @@
  * any reason but a refused statement leaves the connection in doubt: it is dropped, and ia_db_connect must be called
  * again. The calls that read and write rows are in sql/rows.h, sql/devices.h and sql/records.h.
  *
- * Kinds of failure: IA_UNAVAILABLE mends itself, perhaps (unreachable, timeout, too many connections, read-only);
- * IA_USAGE needs a human (authentication, schema missing or old); IA_FORMAT is an answer that does not decode.
- * All of them are worth retrying.  No message holds the connection string or the password. */
+ * Kinds of failure: IA_UNAVAILABLE may resolve itself (unreachable, timeout, too many connections, read-only);
+ * IA_USAGE requires administrator action (authentication, schema missing or old); IA_FORMAT is an answer that does not
+ * decode.  All of them are worth retrying.  No message holds the connection string or the password. */
 #pragma once
 
 #include "common/error.h"
-#include "sql/notice.h"
+#include "sql/notification.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -39,9 +39,9 @@ struct ia_db_config {
 IA_MUST_USE enum ia_rc ia_db_new(const struct ia_db_config *config, struct ia_db **out, struct ia_err *err);
 void ia_db_free(struct ia_db *db);
 
-/* Connect anew: each host in turn until one is a primary that takes writes; check the schema version; LISTEN (committed
+/* Connect again: each host in turn until one is a primary that takes writes; check the schema version; LISTEN (committed
  * on return, so what is read from now on misses nothing); prepare all statements.  Notifications of an earlier
- * connection are gone: read everything again.  Host names are looked up by the resolver of the C library, whose own
+ * connection are lost: read everything again.  Host names are looked up by the resolver of the C library, whose own
  * time-out bounds that step. */
 IA_MUST_USE enum ia_rc ia_db_connect(struct ia_db *db, struct ia_err *err);
 void ia_db_disconnect(struct ia_db *db);
@@ -49,8 +49,8 @@ bool ia_db_connected(const struct ia_db *db);
 
 /* Wait for a notification, the wake fd or `timeout_ms` (0: look only), whichever is first.  A wake-up that came during
  * an earlier call counts.  Without a connection it waits for the wake fd alone.  IA_UNAVAILABLE: the connection is
- * gone, or `stop` is set; IA_OK otherwise, also on time-out: look at ia_db_notification and your own queues. */
+ * lost, or `stop` is set; IA_OK otherwise, also on time-out: look at ia_db_notification and your own queues. */
 IA_MUST_USE enum ia_rc ia_db_wait(struct ia_db *db, int timeout_ms, struct ia_err *err);
 
 /* Take the next notification that has arrived; false: none.  Does not wait. */
-bool ia_db_notification(struct ia_db *db, struct ia_notice *out);
+bool ia_db_notification(struct ia_db *db, struct ia_notification *out);

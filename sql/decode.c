@@ -77,11 +77,18 @@ static bool decode_time_s(struct cell *c)
 
 static bool decode_word(struct cell *c)
 {
-    int value = 0;
+    unsigned value = 0;
     for (const struct ia_word *w = c->column->words; w->text; w++)
         if (strlen(w->text) == c->value.len && memcmp(w->text, c->value.bytes, c->value.len) == 0)
             value = w->value;
     memcpy(c->field, &value, sizeof value);
+    return true;
+}
+
+static bool decode_active(struct cell *c)
+{
+    bool active = c->value.len == strlen("ACTIVE") && memcmp(c->value.bytes, "ACTIVE", c->value.len) == 0;
+    memcpy(c->field, &active, sizeof active);
     return true;
 }
 
@@ -97,6 +104,7 @@ static const struct {
     [IA_COL_TEXTS] = {decode_texts, {IA_PG_TEXT_ARRAY}},
     [IA_COL_SHA256] = {decode_sha256, {IA_PG_BYTEA}},
     [IA_COL_TIME_S] = {decode_time_s, {IA_PG_TIMESTAMPTZ}},
+    [IA_COL_ACTIVE] = {decode_active, {IA_PG_TEXT}},
     [IA_COL_WORD] = {decode_word, {IA_PG_TEXT}},
 };
 
@@ -133,7 +141,7 @@ enum ia_rc ia_db_decode_value(const struct ia_column *column, struct ia_pg_value
     if (kinds[column->kind].decode(&c))
         return IA_OK;
     if (c.nomem)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     return ia_fail(err, IA_FORMAT, "PostgreSQL: column %s is malformed", column->name);
 }
 
@@ -166,7 +174,7 @@ enum ia_rc ia_db_decode(const PGresult *result, int first, const struct ia_colum
     int n = PQntuples(result);
     unsigned char *rows = ia_arena_array(arena, (size_t)n, columns->row_size);
     if (!rows)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     for (int row = 0; row < n; row++) {
         rc = decode_row(result, row, first, columns, arena, rows + (size_t)row * columns->row_size, err);
         if (rc != IA_OK)

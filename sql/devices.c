@@ -5,83 +5,75 @@
 
 #include <stdlib.h>
 
-static const struct ia_word device_statuses[] = {{"PENDING", IA_DEVICE_PENDING + 1},
-                                                 {"ACTIVE", IA_DEVICE_ACTIVE + 1},
-                                                 {"INACTIVE", IA_DEVICE_INACTIVE + 1},
-                                                 {"REVOKED", IA_DEVICE_REVOKED + 1},
-                                                 {NULL, 0}};
-static const struct ia_word cert_statuses[] = {{"ACTIVE", IA_CERT_ACTIVE}, {"REVOKED", IA_CERT_REVOKED}, {NULL, 0}};
-
-#define C(member) offsetof(struct ia_device_row, member)
+#define WORD(kind, word) {#word, IA_##kind##_##word},
+static const struct ia_word device_statuses[] = {IA_DEVICE_STATUSES(WORD){NULL, 0}};
+static const struct ia_word cert_statuses[] = {IA_CERT_STATUSES(WORD){NULL, 0}};
+#undef WORD
 
 static const struct ia_column device_list[] = {
-    {"fingerprint", IA_COL_SHA256, C(fingerprint), false, NULL},
-    {"device_id", IA_COL_TEXT, C(device_id), false, NULL},
-    {"device_status", IA_COL_WORD, C(device_status), false, device_statuses},
-    {"certificate_status", IA_COL_WORD, C(certificate_status), false, cert_statuses},
-    {"certificate_ca_id", IA_COL_INT64, C(certificate_ca_id), false, NULL},
-    {"device_ca_id", IA_COL_INT64, C(device_ca_id), false, NULL},
-    {"tenant", IA_COL_TEXT, C(tenant), true, NULL},
-    {"not_after", IA_COL_TIME_S, C(not_after), true, NULL},
-    {"attrs", IA_COL_TEXTS, C(attrs), true, NULL},
-    {"roles", IA_COL_TEXTS, C(roles), true, NULL},
+    IA_COLUMN(struct ia_device_row, fingerprint, NOT_NULL),
+    IA_COLUMN(struct ia_device_row, device_id, NOT_NULL),
+    IA_COLUMN_WORD(struct ia_device_row, device_status, device_statuses),
+    IA_COLUMN_WORD(struct ia_device_row, certificate_status, cert_statuses),
+    IA_COLUMN(struct ia_device_row, certificate_ca_id, NOT_NULL),
+    IA_COLUMN(struct ia_device_row, device_ca_id, NOT_NULL),
+    IA_COLUMN(struct ia_device_row, tenant, NULLABLE),
+    IA_COLUMN_TIME(struct ia_device_row, not_after, NULLABLE),
+    IA_COLUMN(struct ia_device_row, attrs, NULLABLE),
+    IA_COLUMN(struct ia_device_row, roles, NULLABLE),
 };
-#define N_COLUMNS (sizeof device_list / sizeof device_list[0])
+static const struct ia_columns device_columns = IA_COLUMNS(device_list, struct ia_device_row);
 
-static const struct ia_columns device_columns = {N_COLUMNS, sizeof(struct ia_device_row), device_list};
-
-struct loaded {
+struct loaded_devices {
     struct ia_device_rows rows;
     struct ia_arena arena;
     PGresult *result;
 };
 
-/* The words were read one higher, so that 0 is 'unknown': INACTIVE.  A name without a value falls away. */
-static void settle(struct ia_device_row *row)
+/* An attribute's name without a value at the end of the list is dropped. */
+static void drop_odd_attribute(struct ia_device_row *row)
 {
-    int word = (int)row->device_status;
-    row->device_status = word == 0 ? IA_DEVICE_INACTIVE : (enum ia_device_status)(word - 1);
     row->attrs.n &= ~(size_t)1;
 }
 
 enum ia_rc ia_device_row_decode(const struct ia_pg_value values[IA_DEVICE_COLUMNS], struct ia_arena *arena,
                                 struct ia_device_row *row, struct ia_err *err)
 {
-    _Static_assert(N_COLUMNS == IA_DEVICE_COLUMNS, "columns");
-    for (size_t i = 0; i < N_COLUMNS; i++) {
+    _Static_assert(sizeof device_list / sizeof device_list[0] == IA_DEVICE_COLUMNS, "columns");
+    for (size_t i = 0; i < IA_DEVICE_COLUMNS; i++) {
         enum ia_rc rc = ia_db_decode_value(&device_list[i], values[i], arena, row, err);
         if (rc != IA_OK)
             return rc;
     }
-    settle(row);
+    drop_odd_attribute(row);
     return IA_OK;
 }
 
-static enum ia_rc decode(const PGresult *result, int first, struct ia_arena *arena, struct ia_decoded *out,
-                         struct ia_err *err)
+static enum ia_rc decode_devices(const PGresult *result, int first, struct ia_arena *arena, struct ia_decoded *out,
+                                 struct ia_err *err)
 {
     enum ia_rc rc = ia_db_decode(result, first, &device_columns, arena, out, err);
     if (rc != IA_OK)
         return rc;
     struct ia_device_row *rows = out->rows;
     for (size_t i = 0; i < out->n; i++)
-        settle(&rows[i]);
+        drop_odd_attribute(&rows[i]);
     return IA_OK;
 }
 
-static enum ia_rc load(struct ia_db *db, enum ia_statement which, struct ia_params *params, struct ia_device_rows **out,
-                       struct ia_err *err)
+static enum ia_rc load_devices(struct ia_db *db, enum ia_statement which, struct ia_params *params,
+                               struct ia_device_rows **out, struct ia_err *err)
 {
-    struct loaded *l = calloc(1, sizeof *l);
+    struct loaded_devices *l = calloc(1, sizeof *l);
     if (!l) {
         ia_params_clear(params);
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     struct ia_decoded decoded = {0};
-    enum ia_rc rc = ia_db_run(db, which, params, &l->result, err);
+    enum ia_rc rc = ia_db_query(db, which, params, &l->result, err);
     ia_params_clear(params);
     if (rc == IA_OK)
-        rc = decode(l->result, 0, &l->arena, &decoded, err);
+        rc = decode_devices(l->result, 0, &l->arena, &decoded, err);
     l->rows = (struct ia_device_rows){.rows = decoded.rows, .n = decoded.n};
     if (rc == IA_OK)
         *out = &l->rows;
@@ -94,7 +86,7 @@ void ia_device_rows_free(struct ia_device_rows *rows)
 {
     if (!rows)
         return;
-    struct loaded *l = (struct loaded *)rows; /* rows is its first member */
+    struct loaded_devices *l = (struct loaded_devices *)rows; /* rows is its first member */
     PQclear(l->result);
     ia_arena_clear(&l->arena);
     free(l);
@@ -105,7 +97,7 @@ enum ia_rc ia_db_device_by_fingerprint(struct ia_db *db, const uint8_t fingerpri
 {
     struct ia_params p = {0};
     ia_params_bytes(&p, fingerprint, IA_FINGERPRINT_LEN);
-    return load(db, IA_S_DEVICE_BY_FINGERPRINT, &p, out, err);
+    return load_devices(db, IA_S_DEVICE_BY_FINGERPRINT, &p, out, err);
 }
 
 enum ia_rc ia_db_devices_by_id(struct ia_db *db, const char *const *ids, size_t n, struct ia_device_rows **out,
@@ -113,7 +105,7 @@ enum ia_rc ia_db_devices_by_id(struct ia_db *db, const char *const *ids, size_t 
 {
     struct ia_params p = {0};
     ia_params_value(&p, ia_pg_text_array(&p.arena, ids, n));
-    return load(db, IA_S_DEVICES_BY_ID, &p, out, err);
+    return load_devices(db, IA_S_DEVICES_BY_ID, &p, out, err);
 }
 
 /* ---- registration ---- */
@@ -130,10 +122,10 @@ struct registered {
 
 /* outcome and detail go to a struct answer; the device's columns follow, all NULL where there is no record. */
 static const struct ia_column answer_list[] = {
-    {"outcome", IA_COL_TEXT, offsetof(struct answer, outcome), false, NULL},
-    {"detail", IA_COL_TEXT, offsetof(struct answer, detail), true, NULL},
+    IA_COLUMN(struct answer, outcome, NOT_NULL),
+    IA_COLUMN(struct answer, detail, NULLABLE),
 };
-static const struct ia_columns answer_columns = {2, sizeof(struct answer), answer_list};
+static const struct ia_columns answer_columns = IA_COLUMNS(answer_list, struct answer);
 
 static enum ia_rc decode_registered(struct registered *r, struct ia_err *err)
 {
@@ -148,7 +140,7 @@ static enum ia_rc decode_registered(struct registered *r, struct ia_err *err)
     r->pub.detail = answer->detail;
     if (PQnfields(r->result) > 2 && PQgetisnull(r->result, 0, 2))
         return IA_OK;
-    rc = decode(r->result, 2, &r->arena, &devices, err);
+    rc = decode_devices(r->result, 2, &r->arena, &devices, err);
     r->pub.device = devices.rows;
     return rc;
 }
@@ -171,10 +163,10 @@ enum ia_rc ia_db_register(struct ia_db *db, const struct ia_registration *what, 
 {
     struct registered *r = calloc(1, sizeof *r);
     if (!r)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     struct ia_params p = {0};
     add_registration(&p, what);
-    enum ia_rc rc = ia_db_run(db, IA_S_REGISTER, &p, &r->result, err);
+    enum ia_rc rc = ia_db_query(db, IA_S_REGISTER, &p, &r->result, err);
     ia_params_clear(&p);
     if (rc == IA_OK)
         rc = decode_registered(r, err);

@@ -4,36 +4,11 @@
 
 #include "common/error.h"
 #include "sql/db.h"
-#include "sql/rows.h"
-#include "x509/cert.h"
+#include "sql/records_types.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* Statuses that are not known read as INACTIVE. */
-enum ia_device_status { IA_DEVICE_PENDING = 0, IA_DEVICE_ACTIVE, IA_DEVICE_INACTIVE, IA_DEVICE_REVOKED };
-enum ia_cert_status { IA_CERT_INACTIVE = 0, IA_CERT_ACTIVE, IA_CERT_REVOKED };
-
-/* One certificate of a device, with what the device is. */
-struct ia_device_row {
-    uint8_t fingerprint[IA_FINGERPRINT_LEN];
-    const char *device_id;
-    enum ia_device_status device_status;
-    enum ia_cert_status certificate_status;
-    int64_t certificate_ca_id;
-    int64_t device_ca_id;
-    const char *tenant;    /* or NULL */
-    int64_t not_after;     /* seconds since 1970, 0: not known */
-    struct ia_texts attrs; /* name, value, name, value …: an even number */
-    struct ia_texts roles; /* the device's own, without those of its CA */
-};
-
-/* Immutable; the texts live as long as this. */
-struct ia_device_rows {
-    const struct ia_device_row *rows;
-    size_t n;
-};
 
 void ia_device_rows_free(struct ia_device_rows *rows);
 

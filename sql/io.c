@@ -1,21 +1,13 @@
 // SPDX-License-Identifier: ISC
 /* Waiting.  The one place where the thread sleeps: poll() on the server's socket and the wake fd. */
+#include "sql/pg_error.h"
 #include "sql/private.h"
-#include "sql/trouble.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-int64_t ia_db_now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 bool ia_db_stopped(const struct ia_db *db)
 {
@@ -24,7 +16,7 @@ bool ia_db_stopped(const struct ia_db *db)
 
 static int left_ms(int64_t deadline_ms)
 {
-    int64_t left = deadline_ms - ia_db_now_ms();
+    int64_t left = deadline_ms - ia_monotonic_ms();
     if (left <= 0)
         return 0;
     return left > INT_MAX ? INT_MAX : (int)left;
@@ -38,7 +30,7 @@ static void take_wake_up(struct ia_db *db)
         db->woken = true;
 }
 
-static enum ia_rc stopped(struct ia_err *err)
+static enum ia_rc fail_stopped(struct ia_err *err)
 {
     return ia_fail(err, IA_UNAVAILABLE, "PostgreSQL: stopped");
 }
@@ -49,7 +41,7 @@ static enum ia_rc poll_once(struct ia_db *db, int fd, short events, int timeout,
     struct pollfd fds[2] = {{.fd = fd, .events = events}, {.fd = db->wake_fd, .events = POLLIN}};
     *revents = 0;
     if (ia_db_stopped(db))
-        return stopped(err);
+        return fail_stopped(err);
     int n = poll(fds, 2, timeout);
     if (n < 0 && errno != EINTR)
         return ia_fail(err, IA_UNAVAILABLE, "PostgreSQL: poll: %s", strerror(errno));
@@ -58,7 +50,7 @@ static enum ia_rc poll_once(struct ia_db *db, int fd, short events, int timeout,
     if (fds[1].revents)
         take_wake_up(db);
     if (ia_db_stopped(db))
-        return stopped(err);
+        return fail_stopped(err);
     *revents = fds[0].revents;
     return IA_OK;
 }
@@ -83,7 +75,7 @@ void ia_db_disconnect(struct ia_db *db)
 {
     PQfreemem(db->notification);
     db->notification = NULL;
-    PQfinish(db->conn); /* the socket is non-blocking: the farewell goes out or does not */
+    PQfinish(db->conn); /* the socket is non-blocking: the Terminate message is sent or is not */
     db->conn = NULL;
     db->peer[0] = '\0';
 }
@@ -91,14 +83,14 @@ void ia_db_disconnect(struct ia_db *db)
 enum ia_rc ia_db_lost(struct ia_db *db, struct ia_err *err)
 {
     char text[128];
-    ia_trouble_text(PQerrorMessage(db->conn), PQpass(db->conn), text, sizeof text);
+    ia_pg_error_text(PQerrorMessage(db->conn), PQpass(db->conn), text, sizeof text);
     enum ia_rc rc = ia_fail(err, IA_UNAVAILABLE, "PostgreSQL at %s: connection lost: %s", db->peer, text);
     ia_db_disconnect(db);
     return rc;
 }
 
 /* Has a notification arrived that the caller has not taken? */
-static bool notified(struct ia_db *db)
+static bool has_notification(struct ia_db *db)
 {
     if (!db->notification)
         db->notification = PQnotifies(db->conn);
@@ -124,29 +116,29 @@ static enum ia_rc wait_any(struct ia_db *db, int fd, int64_t deadline_ms, bool *
 
 enum ia_rc ia_db_wait(struct ia_db *db, int timeout_ms, struct ia_err *err)
 {
-    int64_t deadline = ia_db_now_ms() + timeout_ms;
+    int64_t deadline = ia_monotonic_ms() + timeout_ms;
     bool readable = false;
     do {
         if (ia_db_stopped(db))
-            return stopped(err);
-        if (db->conn && notified(db))
+            return fail_stopped(err);
+        if (db->conn && has_notification(db))
             return IA_OK;
         enum ia_rc rc = wait_any(db, db->conn ? PQsocket(db->conn) : -1, deadline, &readable, err);
         if (rc != IA_OK)
             return rc;
         if (readable && !PQconsumeInput(db->conn))
             return ia_db_lost(db, err);
-        /* What came need not be a notification: a notice, a parameter's new value, half a message. */
-    } while (!db->woken && readable && !notified(db));
+        /* What arrived need not be a notification: a NOTICE, a parameter's new value, part of a message. */
+    } while (!db->woken && readable && !has_notification(db));
     db->woken = false;
     return IA_OK;
 }
 
-bool ia_db_notification(struct ia_db *db, struct ia_notice *out)
+bool ia_db_notification(struct ia_db *db, struct ia_notification *out)
 {
-    if (!db->conn || !notified(db))
+    if (!db->conn || !has_notification(db))
         return false;
-    ia_notice_parse(db->notification->extra ? db->notification->extra : "", out);
+    ia_notification_parse(db->notification->extra ? db->notification->extra : "", out);
     PQfreemem(db->notification);
     db->notification = NULL;
     return true;

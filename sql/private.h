@@ -6,9 +6,11 @@
  *   connect.c  hosts in turn, session settings, LISTEN, preparing
  *   query.c    running prepared statements, one or several in one round trip
  *   decode.c   answers to rows, by tables of columns
- *   copy.c     the registry as a stream */
+ *   copy.c     the registry as a stream
+ *   pg_error.c the diagnosis of an error of the server or of libpq */
 #pragma once
 
+#include "common/clock.h"
 #include "common/error.h"
 #include "sql/arena.h"
 #include "sql/codec.h"
@@ -71,10 +73,7 @@ extern const char *const ia_device_parts[IA_DEVICE_PARTS];
 
 /* ---- io.c ---- */
 
-/* Milliseconds of the monotonic clock; deadlines are on it. */
-int64_t ia_db_now_ms(void);
-
-/* Wait for any of poll()'s `events` on `fd` (-1: none) until `deadline_ms`.  IA_OK with *ready (may be NULL) saying
+/* Wait for any of poll()'s `events` on `fd` (-1: none) until `deadline_ms` (ia_monotonic_ms).  IA_OK with *ready (may be NULL) saying
  * whether it came; a wake-up sets db->woken and does not end the wait.  IA_UNAVAILABLE when `stop` is set. */
 IA_MUST_USE enum ia_rc ia_db_poll(struct ia_db *db, int fd, short events, int64_t deadline_ms, bool *ready,
                                   struct ia_err *err);
@@ -103,22 +102,24 @@ void ia_params_clear(struct ia_params *p);
 
 /* Run one statement within the query timeout.  On IA_OK the caller owns *out (PQclear), which holds rows in binary.
  * `params` NULL: it has none. */
-IA_MUST_USE enum ia_rc ia_db_run(struct ia_db *db, enum ia_statement which, struct ia_params *params, PGresult **out,
-                                 struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_db_query(struct ia_db *db, enum ia_statement which, struct ia_params *params, PGresult **out,
+                                   struct ia_err *err);
 
 /* The same where no rows are of interest; takes the parameters away (ia_params_clear) in any case. */
-IA_MUST_USE enum ia_rc ia_db_do(struct ia_db *db, enum ia_statement which, struct ia_params *params,
-                                struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_db_exec(struct ia_db *db, enum ia_statement which, struct ia_params *params,
+                                  struct ia_err *err);
 
-/* Pipelines: begin, send any number of times, sync, then ia_db_next once for each that was sent, then end.  When one is
+/* Pipelines: begin, send any number of times, sync, then ia_db_next_result once for each that was sent, then end.  When one is
  * refused the server skips the others: end at once.  The connection is dropped on any other failure. */
 IA_MUST_USE enum ia_rc ia_db_pipeline_begin(struct ia_db *db, struct ia_err *err);
-IA_MUST_USE enum ia_rc ia_db_next(struct ia_db *db, int64_t deadline_ms, const char *name, PGresult **out,
-                                  struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_db_next_result(struct ia_db *db, int64_t deadline_ms, const char *name, PGresult **out,
+                                         struct ia_err *err);
+/* The same where only success matters. */
+IA_MUST_USE enum ia_rc ia_db_skip_result(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err);
 IA_MUST_USE enum ia_rc ia_db_pipeline_end(struct ia_db *db, int64_t deadline_ms, struct ia_err *err);
 
 /* Wait once for the server to send more, and read it.  The connection is dropped on any failure. */
-IA_MUST_USE enum ia_rc ia_db_more(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_db_read_more(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err);
 
 /* The next result within the query timeout: must be of that status; or there must be none left. */
 IA_MUST_USE enum ia_rc ia_db_expect(struct ia_db *db, const char *name, ExecStatusType status, struct ia_err *err);
@@ -141,12 +142,13 @@ enum ia_column_kind {
     IA_COL_TEXTS,  /* struct ia_texts in the arena; NULL: empty */
     IA_COL_SHA256, /* uint8_t[32] */
     IA_COL_TIME_S, /* int64_t seconds since 1970; NULL: 0 */
-    IA_COL_WORD,   /* int: the value of a word in `words`, 0 for any other text */
+    IA_COL_ACTIVE, /* bool: is the word ACTIVE? */
+    IA_COL_WORD,   /* an enumeration: the value of a word in `words`, 0 for any other text */
 };
 
 struct ia_word {
     const char *text; /* NULL ends the list */
-    int value;
+    unsigned value;
 };
 
 struct ia_column {
@@ -157,11 +159,41 @@ struct ia_column {
     const struct ia_word *words;
 };
 
+/* Rows of a table of columns: the column that fills `member` of a row of type `row`, NOT_NULL or NULLABLE.  The kind
+ * follows from the member's type, so that a table that does not fit its struct does not compile. */
+enum { NOT_NULL = false, NULLABLE = true };
+#define IA_MEMBER(row, member) (&((row *)0)->member)
+#define IA_COLUMN_OF(row, member, kind, nullable, words)                                                               \
+    {                                                                                                                  \
+#member, kind, offsetof(row, member), nullable, words                                                          \
+    }
+#define IA_COLUMN(row, member, nullable)                                                                               \
+    IA_COLUMN_OF(row, member,                                                                                          \
+                 _Generic(IA_MEMBER(row, member),                                                                      \
+                     int64_t *: IA_COL_INT64,                                                                          \
+                     int *: IA_COL_INT,                                                                                \
+                     bool *: IA_COL_BOOL,                                                                              \
+                     const char **: IA_COL_TEXT,                                                                       \
+                     struct ia_texts *: IA_COL_TEXTS,                                                                  \
+                     uint8_t(*)[IA_FINGERPRINT_LEN]: IA_COL_SHA256),                                                   \
+                 nullable, NULL)
+#define IA_COLUMN_TIME(row, member, nullable)                                                                          \
+    IA_COLUMN_OF(row, member, _Generic(IA_MEMBER(row, member), int64_t * : IA_COL_TIME_S), nullable, NULL)
+#define IA_COLUMN_WORD(row, member, words)                                                                             \
+    IA_COLUMN_OF(row, member, _Generic(IA_MEMBER(row, member), unsigned * : IA_COL_WORD), NOT_NULL, words)
+
+#define IA_COLUMN_ACTIVE(row, member)                                                                                  \
+    IA_COLUMN_OF(row, member, _Generic(IA_MEMBER(row, member), bool * : IA_COL_ACTIVE), NOT_NULL, NULL)
+
 struct ia_columns {
     size_t n;
     size_t row_size;
     const struct ia_column *list;
 };
+#define IA_COLUMNS(table, row)                                                                                         \
+    {                                                                                                                  \
+        sizeof(table) / sizeof((table)[0]), sizeof(row), table                                                         \
+    }
 
 /* The rows of an answer and the memory they stand on. */
 struct ia_decoded {

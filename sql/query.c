@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: ISC
 /* Running prepared statements.  Parameters and answers are binary. */
+#include "sql/pg_error.h"
 #include "sql/private.h"
-#include "sql/trouble.h"
 
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
 
-#define GRACE_MS 500 /* for the server to say that its statement_timeout is over: that keeps the connection */
+#define GRACE_MS 500 /* for the server to report its statement_timeout, which keeps the connection */
 
 static const int all_binary[IA_PARAMS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
 
-static void put(struct ia_params *p, const void *value, size_t len)
+static void put_param(struct ia_params *p, const void *value, size_t len)
 {
     if (len > INT_MAX || p->n == IA_PARAMS_MAX) {
         p->nomem = true;
@@ -23,37 +23,37 @@ static void put(struct ia_params *p, const void *value, size_t len)
 
 void ia_params_text(struct ia_params *p, const char *text)
 {
-    put(p, text, text ? strlen(text) : 0);
+    put_param(p, text, text ? strlen(text) : 0);
 }
 
 void ia_params_bytes(struct ia_params *p, const uint8_t *bytes, size_t len)
 {
-    put(p, bytes, len);
+    put_param(p, bytes, len);
 }
 
 void ia_params_int8(struct ia_params *p, int64_t value)
 {
     ia_pg_put_int8(p->fixed[p->n], value);
-    put(p, p->fixed[p->n], 8);
+    put_param(p, p->fixed[p->n], 8);
 }
 
 void ia_params_time_s(struct ia_params *p, int64_t seconds)
 {
     if (seconds == 0) {
-        put(p, NULL, 0);
+        put_param(p, NULL, 0);
         return;
     }
     int64_t us;
     if (__builtin_mul_overflow(seconds, 1000000, &us))
         us = seconds < 0 ? INT64_MIN : INT64_MAX;
     ia_pg_put_time_us(p->fixed[p->n], us);
-    put(p, p->fixed[p->n], 8);
+    put_param(p, p->fixed[p->n], 8);
 }
 
 void ia_params_value(struct ia_params *p, struct ia_pg_value value)
 {
     p->nomem |= !value.bytes;
-    put(p, value.bytes, value.len);
+    put_param(p, value.bytes, value.len);
 }
 
 void ia_params_clear(struct ia_params *p)
@@ -62,8 +62,8 @@ void ia_params_clear(struct ia_params *p)
     p->n = 0;
 }
 
-/* The server, or a statement, took too long: what becomes of it is unknown, so the connection goes. */
-static enum ia_rc timed_out(struct ia_db *db, const char *name, struct ia_err *err)
+/* The server, or a statement, took too long: its outcome is unknown, so the connection is dropped. */
+static enum ia_rc statement_timed_out(struct ia_db *db, const char *name, struct ia_err *err)
 {
     enum ia_rc rc = ia_fail(err, IA_UNAVAILABLE, "PostgreSQL at %s: timeout: no answer to %s", db->peer, name);
     ia_db_disconnect(db);
@@ -80,11 +80,11 @@ static enum ia_rc wait_socket(struct ia_db *db, short events, int64_t deadline_m
         return rc;
     }
     if (!ready)
-        return timed_out(db, name, err);
+        return statement_timed_out(db, name, err);
     return PQconsumeInput(db->conn) ? IA_OK : ia_db_lost(db, err);
 }
 
-static enum ia_rc flush(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
+static enum ia_rc flush_output(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
 {
     for (;;) {
         int more = PQflush(db->conn);
@@ -102,7 +102,7 @@ static enum ia_rc flush(struct ia_db *db, int64_t deadline_ms, const char *name,
 static enum ia_rc get_result(struct ia_db *db, int64_t deadline_ms, const char *name, PGresult **out,
                              struct ia_err *err)
 {
-    enum ia_rc rc = flush(db, deadline_ms, name, err);
+    enum ia_rc rc = flush_output(db, deadline_ms, name, err);
     while (rc == IA_OK && PQisBusy(db->conn))
         rc = wait_socket(db, POLLIN, deadline_ms, name, err);
     if (rc == IA_OK)
@@ -110,35 +110,35 @@ static enum ia_rc get_result(struct ia_db *db, int64_t deadline_ms, const char *
     return rc;
 }
 
-enum ia_rc ia_db_more(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
+enum ia_rc ia_db_read_more(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
 {
-    enum ia_rc rc = flush(db, deadline_ms, name, err);
+    enum ia_rc rc = flush_output(db, deadline_ms, name, err);
     return rc == IA_OK ? wait_socket(db, POLLIN, deadline_ms, name, err) : rc;
 }
 
-/* Turn the server's refusal into an error.  A connection that another one may better is dropped. */
-static enum ia_rc refused(struct ia_db *db, const char *name, const PGresult *result, struct ia_err *err)
+/* Turn the server's refusal into an error.  The connection is dropped where another one may succeed. */
+static enum ia_rc statement_refused(struct ia_db *db, const char *name, const PGresult *result, struct ia_err *err)
 {
     if (PQstatus(db->conn) == CONNECTION_BAD)
         return ia_db_lost(db, err);
-    struct ia_trouble trouble = ia_trouble_of_state(PQresultErrorField(result, PG_DIAG_SQLSTATE));
+    struct ia_pg_error error = ia_pg_error_of_state(PQresultErrorField(result, PG_DIAG_SQLSTATE));
     const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     char text[96];
-    ia_trouble_text(primary ? primary : "", PQpass(db->conn), text, sizeof text);
-    enum ia_rc rc = ia_fail(err, trouble.rc, "PostgreSQL at %s: %s: %s: %s", db->peer, trouble.what, name, text);
-    if (trouble.lost)
+    ia_pg_error_text(primary ? primary : "", PQpass(db->conn), text, sizeof text);
+    enum ia_rc rc = ia_fail(err, error.rc, "PostgreSQL at %s: %s: %s: %s", db->peer, error.what, name, text);
+    if (error.lost)
         ia_db_disconnect(db);
     return rc;
 }
 
-static bool succeeded(const PGresult *result)
+static bool result_succeeded(const PGresult *result)
 {
     ExecStatusType status = PQresultStatus(result);
     return status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
 }
 
 /* Collect what follows the first result: nothing but NULL is expected. */
-static enum ia_rc drain(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
+static enum ia_rc drain_results(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
 {
     for (;;) {
         PGresult *more = NULL;
@@ -149,7 +149,8 @@ static enum ia_rc drain(struct ia_db *db, int64_t deadline_ms, const char *name,
     }
 }
 
-enum ia_rc ia_db_next(struct ia_db *db, int64_t deadline_ms, const char *name, PGresult **out, struct ia_err *err)
+enum ia_rc ia_db_next_result(struct ia_db *db, int64_t deadline_ms, const char *name, PGresult **out,
+                             struct ia_err *err)
 {
     PGresult *result = NULL;
     enum ia_rc rc = get_result(db, deadline_ms, name, &result, err);
@@ -157,9 +158,9 @@ enum ia_rc ia_db_next(struct ia_db *db, int64_t deadline_ms, const char *name, P
         return rc;
     if (!result)
         return ia_db_lost(db, err);
-    rc = drain(db, deadline_ms, name, err);
-    if (rc == IA_OK && !succeeded(result))
-        rc = refused(db, name, result, err);
+    rc = drain_results(db, deadline_ms, name, err);
+    if (rc == IA_OK && !result_succeeded(result))
+        rc = statement_refused(db, name, result, err);
     if (rc == IA_OK)
         *out = result;
     else
@@ -167,49 +168,57 @@ enum ia_rc ia_db_next(struct ia_db *db, int64_t deadline_ms, const char *name, P
     return rc;
 }
 
+enum ia_rc ia_db_skip_result(struct ia_db *db, int64_t deadline_ms, const char *name, struct ia_err *err)
+{
+    PGresult *result = NULL;
+    enum ia_rc rc = ia_db_next_result(db, deadline_ms, name, &result, err);
+    PQclear(result);
+    return rc;
+}
+
 enum ia_rc ia_db_expect(struct ia_db *db, const char *name, ExecStatusType status, struct ia_err *err)
 {
     PGresult *result = NULL;
-    enum ia_rc rc = get_result(db, ia_db_now_ms() + db->query_timeout_ms, name, &result, err);
+    enum ia_rc rc = get_result(db, ia_monotonic_ms() + db->query_timeout_ms, name, &result, err);
     if (rc == IA_OK && (!result || PQresultStatus(result) != status))
-        rc = result ? refused(db, name, result, err) : ia_db_lost(db, err);
+        rc = result ? statement_refused(db, name, result, err) : ia_db_lost(db, err);
     PQclear(result);
     return rc;
 }
 
 enum ia_rc ia_db_expect_end(struct ia_db *db, const char *name, struct ia_err *err)
 {
-    return drain(db, ia_db_now_ms() + db->query_timeout_ms, name, err);
+    return drain_results(db, ia_monotonic_ms() + db->query_timeout_ms, name, err);
 }
 
 static enum ia_rc check_ready(struct ia_db *db, const struct ia_params *params, struct ia_err *err)
 {
     if (params && params->nomem)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     if (!db->conn)
         return ia_fail(err, IA_UNAVAILABLE, "PostgreSQL: not connected");
     return IA_OK;
 }
 
-enum ia_rc ia_db_run(struct ia_db *db, enum ia_statement which, struct ia_params *params, PGresult **out,
-                     struct ia_err *err)
+enum ia_rc ia_db_query(struct ia_db *db, enum ia_statement which, struct ia_params *params, PGresult **out,
+                       struct ia_err *err)
 {
     static struct ia_params none;
     const struct ia_params *p = params ? params : &none;
     const char *name = ia_statements[which].name;
-    int64_t deadline = ia_db_now_ms() + db->query_timeout_ms + GRACE_MS;
+    int64_t deadline = ia_monotonic_ms() + db->query_timeout_ms + GRACE_MS;
     enum ia_rc rc = check_ready(db, params, err);
     if (rc != IA_OK)
         return rc;
     if (!PQsendQueryPrepared(db->conn, name, p->n, p->values, p->lengths, all_binary, 1))
         return ia_db_lost(db, err);
-    return ia_db_next(db, deadline, name, out, err);
+    return ia_db_next_result(db, deadline, name, out, err);
 }
 
-enum ia_rc ia_db_do(struct ia_db *db, enum ia_statement which, struct ia_params *params, struct ia_err *err)
+enum ia_rc ia_db_exec(struct ia_db *db, enum ia_statement which, struct ia_params *params, struct ia_err *err)
 {
     PGresult *result = NULL;
-    enum ia_rc rc = ia_db_run(db, which, params, &result, err);
+    enum ia_rc rc = ia_db_query(db, which, params, &result, err);
     ia_params_clear(params);
     PQclear(result);
     return rc;
@@ -232,7 +241,7 @@ enum ia_rc ia_db_pipeline_end(struct ia_db *db, int64_t deadline_ms, struct ia_e
         status = PQresultStatus(result);
         PQclear(result);
         if (rc == IA_OK && status == PGRES_PIPELINE_ABORTED)
-            rc = drain(db, deadline_ms, "sync", err);
+            rc = drain_results(db, deadline_ms, "sync", err);
         if (rc != IA_OK)
             return rc;
     } while (status == PGRES_PIPELINE_ABORTED);

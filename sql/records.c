@@ -14,7 +14,7 @@ enum ia_rc ia_db_set_ca_parsed(struct ia_db *db, int64_t ca_id, const struct ia_
     ia_params_time_s(&p, info ? info->not_before : 0);
     ia_params_time_s(&p, info ? info->not_after : 0);
     ia_params_text(&p, problem);
-    return ia_db_do(db, IA_S_SET_CA_PARSED, &p, err);
+    return ia_db_exec(db, IA_S_SET_CA_PARSED, &p, err);
 }
 
 enum ia_rc ia_db_set_certificate_parsed(struct ia_db *db, const struct ia_cert_info *info, struct ia_err *err)
@@ -25,7 +25,7 @@ enum ia_rc ia_db_set_certificate_parsed(struct ia_db *db, const struct ia_cert_i
     ia_params_text(&p, info->subject);
     ia_params_time_s(&p, info->not_before);
     ia_params_time_s(&p, info->not_after);
-    return ia_db_do(db, IA_S_SET_CERTIFICATE_PARSED, &p, err);
+    return ia_db_exec(db, IA_S_SET_CERTIFICATE_PARSED, &p, err);
 }
 
 enum ia_rc ia_db_set_rule_problem(struct ia_db *db, int64_t rule_id, const char *problem, struct ia_err *err)
@@ -33,7 +33,7 @@ enum ia_rc ia_db_set_rule_problem(struct ia_db *db, int64_t rule_id, const char 
     struct ia_params p = {0};
     ia_params_int8(&p, rule_id);
     ia_params_text(&p, problem);
-    return ia_db_do(db, IA_S_SET_RULE_PROBLEM, &p, err);
+    return ia_db_exec(db, IA_S_SET_RULE_PROBLEM, &p, err);
 }
 
 enum ia_rc ia_db_set_issuer_problem(struct ia_db *db, const char *name, const char *problem, struct ia_err *err)
@@ -41,7 +41,7 @@ enum ia_rc ia_db_set_issuer_problem(struct ia_db *db, const char *name, const ch
     struct ia_params p = {0};
     ia_params_text(&p, name);
     ia_params_text(&p, problem);
-    return ia_db_do(db, IA_S_SET_ISSUER_PROBLEM, &p, err);
+    return ia_db_exec(db, IA_S_SET_ISSUER_PROBLEM, &p, err);
 }
 
 /* One column of events as text[], by the offset of its field. */
@@ -78,7 +78,7 @@ enum ia_rc ia_db_write_events(struct ia_db *db, const char *node, const struct i
     add_text_column(&p, events, n, offsetof(struct ia_event_row, address));
     add_text_column(&p, events, n, offsetof(struct ia_event_row, reason));
     add_text_column(&p, events, n, offsetof(struct ia_event_row, detail));
-    return ia_db_do(db, IA_S_WRITE_EVENTS, &p, err);
+    return ia_db_exec(db, IA_S_WRITE_EVENTS, &p, err);
 }
 
 enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const char *counters, struct ia_err *err)
@@ -86,7 +86,7 @@ enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const char *count
     struct ia_params p = {0};
     ia_params_text(&p, node);
     ia_params_text(&p, counters);
-    return ia_db_do(db, IA_S_HEARTBEAT, &p, err);
+    return ia_db_exec(db, IA_S_HEARTBEAT, &p, err);
 }
 
 enum ia_rc ia_db_connected_devices(struct ia_db *db, const char *const *ids, const int64_t *at_us, size_t n,
@@ -95,36 +95,39 @@ enum ia_rc ia_db_connected_devices(struct ia_db *db, const char *const *ids, con
     struct ia_params p = {0};
     ia_params_value(&p, ia_pg_text_array(&p.arena, ids, n));
     ia_params_value(&p, ia_pg_time_us_array(&p.arena, at_us, n));
-    return ia_db_do(db, IA_S_CONNECTED, &p, err);
+    return ia_db_exec(db, IA_S_CONNECTED, &p, err);
 }
 
 enum ia_rc ia_db_prune(struct ia_db *db, int64_t age_s, struct ia_err *err)
 {
     struct ia_params p = {0};
     ia_params_int8(&p, age_s);
-    return ia_db_do(db, IA_S_PRUNE, &p, err);
+    return ia_db_exec(db, IA_S_PRUNE, &p, err);
 }
 
 /* ---- reading ---- */
 
 static const struct ia_column unparsed_list[] = {
-    {"fingerprint", IA_COL_SHA256, offsetof(struct ia_unparsed_row, fingerprint), false, NULL},
-    {"pem", IA_COL_TEXT, offsetof(struct ia_unparsed_row, pem), false, NULL},
+    IA_COLUMN(struct ia_unparsed_row, fingerprint, NOT_NULL),
+    IA_COLUMN(struct ia_unparsed_row, pem, NOT_NULL),
 };
-static const struct ia_columns unparsed_columns = {2, sizeof(struct ia_unparsed_row), unparsed_list};
+static const struct ia_columns unparsed_columns = IA_COLUMNS(unparsed_list, struct ia_unparsed_row);
 
 static const struct ia_column tail_list[] = {
-    {"event_id", IA_COL_INT64, offsetof(struct ia_tail_row, event_id), false, NULL},
-    {"kind", IA_COL_TEXT, offsetof(struct ia_tail_row, kind), false, NULL},
-    {"detail", IA_COL_TEXT, offsetof(struct ia_tail_row, detail), true, NULL},
+    IA_COLUMN(struct ia_tail_row, event_id, NOT_NULL),
+    IA_COLUMN(struct ia_tail_row, kind, NOT_NULL),
+    IA_COLUMN(struct ia_tail_row, detail, NULLABLE),
 };
-static const struct ia_columns tail_columns = {3, sizeof(struct ia_tail_row), tail_list};
+static const struct ia_columns tail_columns = IA_COLUMNS(tail_list, struct ia_tail_row);
 
-static const struct ia_column last_list[] = {{"max", IA_COL_INT64, 0, false, NULL}};
-static const struct ia_columns last_columns = {1, sizeof(int64_t), last_list};
+struct last_row {
+    int64_t event_id;
+};
+static const struct ia_column last_list[] = {IA_COLUMN(struct last_row, event_id, NOT_NULL)};
+static const struct ia_columns last_columns = IA_COLUMNS(last_list, struct last_row);
 
 /* What is handed out is the first member; the rest is the memory that it stands on. */
-struct loaded {
+struct loaded_records {
     union {
         struct ia_unparsed_rows unparsed;
         struct ia_tail_rows tail;
@@ -133,7 +136,7 @@ struct loaded {
     PGresult *result;
 };
 
-static void free_loaded(struct loaded *l)
+static void free_records(struct loaded_records *l)
 {
     if (!l)
         return;
@@ -142,20 +145,20 @@ static void free_loaded(struct loaded *l)
     free(l);
 }
 
-static enum ia_rc load(struct ia_db *db, enum ia_statement which, struct ia_params *params,
-                       const struct ia_columns *columns, struct ia_decoded *decoded, struct loaded **out,
-                       struct ia_err *err)
+static enum ia_rc load_records(struct ia_db *db, enum ia_statement which, struct ia_params *params,
+                               const struct ia_columns *columns, struct ia_decoded *decoded,
+                               struct loaded_records **out, struct ia_err *err)
 {
-    struct loaded *l = calloc(1, sizeof *l);
+    struct loaded_records *l = calloc(1, sizeof *l);
     if (!l)
-        return ia_fail(err, IA_NOMEM, "out of memory");
-    enum ia_rc rc = ia_db_run(db, which, params, &l->result, err);
+        return ia_nomem(err);
+    enum ia_rc rc = ia_db_query(db, which, params, &l->result, err);
     if (rc == IA_OK)
         rc = ia_db_decode(l->result, 0, columns, &l->arena, decoded, err);
     if (rc == IA_OK)
         *out = l;
     else
-        free_loaded(l);
+        free_records(l);
     return rc;
 }
 
@@ -163,11 +166,11 @@ enum ia_rc ia_db_unparsed(struct ia_db *db, const uint8_t after[IA_FINGERPRINT_L
                           struct ia_err *err)
 {
     struct ia_decoded decoded;
-    struct loaded *l = NULL;
+    struct loaded_records *l = NULL;
     struct ia_params p = {0};
     ia_params_bytes(&p, after, IA_FINGERPRINT_LEN);
     ia_params_int8(&p, IA_UNPARSED_PAGE);
-    enum ia_rc rc = load(db, IA_S_UNPARSED, &p, &unparsed_columns, &decoded, &l, err);
+    enum ia_rc rc = load_records(db, IA_S_UNPARSED, &p, &unparsed_columns, &decoded, &l, err);
     if (rc != IA_OK)
         return rc;
     l->pub.unparsed = (struct ia_unparsed_rows){.rows = decoded.rows, .n = decoded.n};
@@ -177,16 +180,16 @@ enum ia_rc ia_db_unparsed(struct ia_db *db, const uint8_t after[IA_FINGERPRINT_L
 
 void ia_unparsed_rows_free(struct ia_unparsed_rows *rows)
 {
-    free_loaded((struct loaded *)rows);
+    free_records((struct loaded_records *)rows);
 }
 
 enum ia_rc ia_db_event_tail(struct ia_db *db, int64_t after_event_id, struct ia_tail_rows **out, struct ia_err *err)
 {
     struct ia_decoded decoded;
-    struct loaded *l = NULL;
+    struct loaded_records *l = NULL;
     struct ia_params p = {0};
     ia_params_int8(&p, after_event_id);
-    enum ia_rc rc = load(db, IA_S_EVENT_TAIL, &p, &tail_columns, &decoded, &l, err);
+    enum ia_rc rc = load_records(db, IA_S_EVENT_TAIL, &p, &tail_columns, &decoded, &l, err);
     if (rc != IA_OK)
         return rc;
     l->pub.tail = (struct ia_tail_rows){.rows = decoded.rows, .n = decoded.n};
@@ -196,18 +199,18 @@ enum ia_rc ia_db_event_tail(struct ia_db *db, int64_t after_event_id, struct ia_
 
 void ia_tail_rows_free(struct ia_tail_rows *rows)
 {
-    free_loaded((struct loaded *)rows);
+    free_records((struct loaded_records *)rows);
 }
 
 enum ia_rc ia_db_last_event(struct ia_db *db, int64_t *event_id, struct ia_err *err)
 {
     struct ia_decoded decoded;
-    struct loaded *l = NULL;
-    enum ia_rc rc = load(db, IA_S_LAST_EVENT, NULL, &last_columns, &decoded, &l, err);
+    struct loaded_records *l = NULL;
+    enum ia_rc rc = load_records(db, IA_S_LAST_EVENT, NULL, &last_columns, &decoded, &l, err);
     if (rc != IA_OK)
         return rc;
     if (decoded.n == 1)
-        *event_id = *(const int64_t *)decoded.rows;
-    free_loaded(l);
+        *event_id = ((const struct last_row *)decoded.rows)->event_id;
+    free_records(l);
     return decoded.n == 1 ? IA_OK : ia_fail(err, IA_FORMAT, "PostgreSQL: last_event gave %zu rows", decoded.n);
 }

@@ -1,35 +1,32 @@
 // SPDX-License-Identifier: ISC
 #include "sql/rows.h"
 
+#include "acl/rule_text.h"
 #include "sql/private.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define COLUMNS(table, row)                                                                                            \
-    {                                                                                                                  \
-        sizeof(table) / sizeof((table)[0]), sizeof(row), table                                                         \
-    }
+#define WORD(kind, word) {#word, IA_##kind##_##word},
+static const struct ia_word ca_statuses[] = {IA_CA_STATUSES(WORD){NULL, 0}};
+#undef WORD
 
-static const struct ia_word ca_statuses[] = {{"ACTIVE", IA_CA_ACTIVE}, {"REVOKED", IA_CA_REVOKED}, {NULL, 0}};
-
-enum { EFFECT_UNKNOWN = 0, EFFECT_ALLOW, EFFECT_DENY };
+enum effect { EFFECT_UNKNOWN = 0, EFFECT_ALLOW, EFFECT_DENY };
 static const struct ia_word effects[] = {{"ALLOW", EFFECT_ALLOW}, {"DENY", EFFECT_DENY}, {NULL, 0}};
 
-static const struct ia_word yes_if_active[] = {{"ACTIVE", 1}, {NULL, 0}};
-
-enum { SCOPE_UNKNOWN = 0, SCOPE_BASE }; /* scope + SCOPE_BASE, so that 0 stays free */
-static const struct ia_word ip_scopes[] = {{"GLOBAL", SCOPE_BASE + IA_IP_GLOBAL},
-                                           {"CA", SCOPE_BASE + IA_IP_CA},
-                                           {"DEVICE", SCOPE_BASE + IA_IP_DEVICE},
-                                           {"ISSUER", SCOPE_BASE + IA_IP_ISSUER},
-                                           {NULL, 0}};
+enum ip_scope { SCOPE_UNKNOWN = 0, SCOPE_GLOBAL, SCOPE_CA, SCOPE_DEVICE, SCOPE_ISSUER };
+static const struct ia_word ip_scopes[] = {
+    {"GLOBAL", SCOPE_GLOBAL}, {"CA", SCOPE_CA}, {"DEVICE", SCOPE_DEVICE}, {"ISSUER", SCOPE_ISSUER}, {NULL, 0}};
 
 /* Rows as they are read, where they are not handed out like that. */
+struct raw_role {
+    const char *role;
+};
+
 struct raw_rule {
     int64_t rule_id;
     const char *role;
-    int effect;
+    enum effect effect;
     struct ia_texts actions;
     const char *topic_filter;
     int max_qos;
@@ -39,121 +36,104 @@ struct raw_rule {
 
 struct raw_ip {
     int64_t rule_id;
-    int effect;
+    enum effect effect;
     const char *network;
-    int scope;
+    enum ip_scope scope;
     const char *scope_key;
     int64_t expires_at;
 };
 
-struct raw_issuer {
-    struct ia_issuer_row row;
-    int active;
-};
-
-#define C(type, member) offsetof(struct type, member)
-
 static const struct ia_column ca_list[] = {
-    {"ca_id", IA_COL_INT64, C(ia_ca_row, ca_id), false, NULL},
-    {"name", IA_COL_TEXT, C(ia_ca_row, name), false, NULL},
-    {"pem", IA_COL_TEXT, C(ia_ca_row, pem), false, NULL},
-    {"status", IA_COL_WORD, C(ia_ca_row, status), false, ca_statuses},
-    {"auto_registration", IA_COL_BOOL, C(ia_ca_row, auto_registration), false, NULL},
-    {"device_id_template", IA_COL_TEXT, C(ia_ca_row, device_id_template), false, NULL},
-    {"client_id_templates", IA_COL_TEXTS, C(ia_ca_row, client_id_templates), false, NULL},
-    {"tenant", IA_COL_TEXT, C(ia_ca_row, tenant), true, NULL},
-    {"replaces", IA_COL_INT64, C(ia_ca_row, replaces), true, NULL},
-    {"problem", IA_COL_TEXT, C(ia_ca_row, problem), true, NULL},
-    {"roles", IA_COL_TEXTS, C(ia_ca_row, roles), true, NULL},
+    IA_COLUMN(struct ia_ca_row, ca_id, NOT_NULL),
+    IA_COLUMN(struct ia_ca_row, name, NOT_NULL),
+    IA_COLUMN(struct ia_ca_row, pem, NOT_NULL),
+    IA_COLUMN_WORD(struct ia_ca_row, status, ca_statuses),
+    IA_COLUMN(struct ia_ca_row, auto_registration, NOT_NULL),
+    IA_COLUMN(struct ia_ca_row, device_id_template, NOT_NULL),
+    IA_COLUMN(struct ia_ca_row, client_id_templates, NOT_NULL),
+    IA_COLUMN(struct ia_ca_row, tenant, NULLABLE),
+    IA_COLUMN(struct ia_ca_row, replaces, NULLABLE),
+    IA_COLUMN(struct ia_ca_row, problem, NULLABLE),
+    IA_COLUMN(struct ia_ca_row, roles, NULLABLE),
 };
 
 static const struct ia_column crl_list[] = {
-    {"crl_id", IA_COL_INT64, C(ia_crl_row, crl_id), false, NULL},
-    {"ca_id", IA_COL_INT64, C(ia_crl_row, ca_id), false, NULL},
-    {"pem", IA_COL_TEXT, C(ia_crl_row, pem), false, NULL},
+    IA_COLUMN(struct ia_crl_row, crl_id, NOT_NULL),
+    IA_COLUMN(struct ia_crl_row, ca_id, NOT_NULL),
+    IA_COLUMN(struct ia_crl_row, pem, NOT_NULL),
 };
 
-static const struct ia_column role_list[] = {{"role", IA_COL_TEXT, 0, false, NULL}};
+static const struct ia_column role_list[] = {IA_COLUMN(struct raw_role, role, NOT_NULL)};
 
 static const struct ia_column rule_list[] = {
-    {"rule_id", IA_COL_INT64, C(raw_rule, rule_id), false, NULL},
-    {"role", IA_COL_TEXT, C(raw_rule, role), false, NULL},
-    {"effect", IA_COL_WORD, C(raw_rule, effect), false, effects},
-    {"actions", IA_COL_TEXTS, C(raw_rule, actions), false, NULL},
-    {"topic_filter", IA_COL_TEXT, C(raw_rule, topic_filter), false, NULL},
-    {"max_qos", IA_COL_INT, C(raw_rule, max_qos), false, NULL},
-    {"allow_retain", IA_COL_BOOL, C(raw_rule, allow_retain), false, NULL},
-    {"problem", IA_COL_TEXT, C(raw_rule, problem), true, NULL},
+    IA_COLUMN(struct raw_rule, rule_id, NOT_NULL),      IA_COLUMN(struct raw_rule, role, NOT_NULL),
+    IA_COLUMN_WORD(struct raw_rule, effect, effects),   IA_COLUMN(struct raw_rule, actions, NOT_NULL),
+    IA_COLUMN(struct raw_rule, topic_filter, NOT_NULL), IA_COLUMN(struct raw_rule, max_qos, NOT_NULL),
+    IA_COLUMN(struct raw_rule, allow_retain, NOT_NULL), IA_COLUMN(struct raw_rule, problem, NULLABLE),
 };
 
 static const struct ia_column ip_list[] = {
-    {"rule_id", IA_COL_INT64, C(raw_ip, rule_id), false, NULL},
-    {"effect", IA_COL_WORD, C(raw_ip, effect), false, effects},
-    {"network", IA_COL_TEXT, C(raw_ip, network), false, NULL},
-    {"scope", IA_COL_WORD, C(raw_ip, scope), false, ip_scopes},
-    {"scope_key", IA_COL_TEXT, C(raw_ip, scope_key), true, NULL},
-    {"expires_at", IA_COL_TIME_S, C(raw_ip, expires_at), true, NULL},
+    IA_COLUMN(struct raw_ip, rule_id, NOT_NULL),   IA_COLUMN_WORD(struct raw_ip, effect, effects),
+    IA_COLUMN(struct raw_ip, network, NOT_NULL),   IA_COLUMN_WORD(struct raw_ip, scope, ip_scopes),
+    IA_COLUMN(struct raw_ip, scope_key, NULLABLE), IA_COLUMN_TIME(struct raw_ip, expires_at, NULLABLE),
 };
 
 static const struct ia_column issuer_list[] = {
-    {"name", IA_COL_TEXT, C(raw_issuer, row.name), false, NULL},
-    {"issuer", IA_COL_TEXT, C(raw_issuer, row.issuer), false, NULL},
-    {"audience", IA_COL_TEXTS, C(raw_issuer, row.audience), false, NULL},
-    {"algorithms", IA_COL_TEXTS, C(raw_issuer, row.algorithms), false, NULL},
-    {"jwks", IA_COL_TEXT, C(raw_issuer, row.jwks), true, NULL},
-    {"jwks_url", IA_COL_TEXT, C(raw_issuer, row.jwks_url), true, NULL},
-    {"client_id_templates", IA_COL_TEXTS, C(raw_issuer, row.client_id_templates), false, NULL},
-    {"app_id_claim", IA_COL_TEXT, C(raw_issuer, row.app_id_claim), true, NULL},
-    {"token_types", IA_COL_TEXTS, C(raw_issuer, row.token_types), false, NULL},
-    {"leeway_s", IA_COL_INT, C(raw_issuer, row.leeway_s), false, NULL},
-    {"tenant", IA_COL_TEXT, C(raw_issuer, row.tenant), true, NULL},
-    {"status", IA_COL_WORD, C(raw_issuer, active), false, yes_if_active},
-    {"problem", IA_COL_TEXT, C(raw_issuer, row.problem), true, NULL},
+    IA_COLUMN(struct ia_issuer_row, name, NOT_NULL),
+    IA_COLUMN(struct ia_issuer_row, issuer, NOT_NULL),
+    IA_COLUMN(struct ia_issuer_row, audience, NOT_NULL),
+    IA_COLUMN(struct ia_issuer_row, algorithms, NOT_NULL),
+    IA_COLUMN(struct ia_issuer_row, jwks, NULLABLE),
+    IA_COLUMN(struct ia_issuer_row, jwks_url, NULLABLE),
+    IA_COLUMN(struct ia_issuer_row, client_id_templates, NOT_NULL),
+    IA_COLUMN(struct ia_issuer_row, app_id_claim, NULLABLE),
+    IA_COLUMN(struct ia_issuer_row, token_types, NOT_NULL),
+    IA_COLUMN(struct ia_issuer_row, leeway_s, NOT_NULL),
+    IA_COLUMN(struct ia_issuer_row, tenant, NULLABLE),
+    IA_COLUMN_ACTIVE(struct ia_issuer_row, active),
+    IA_COLUMN(struct ia_issuer_row, problem, NULLABLE),
 };
 
 static const struct ia_column scope_list[] = {
-    {"issuer", IA_COL_TEXT, C(ia_scope_row, issuer), false, NULL},
-    {"scope", IA_COL_TEXT, C(ia_scope_row, scope), false, NULL},
-    {"role", IA_COL_TEXT, C(ia_scope_row, role), false, NULL},
+    IA_COLUMN(struct ia_scope_row, issuer, NOT_NULL),
+    IA_COLUMN(struct ia_scope_row, scope, NOT_NULL),
+    IA_COLUMN(struct ia_scope_row, role, NOT_NULL),
 };
 
 /* The answers of one load and the rows that point into them. */
 #define PARTS 7
-struct loaded {
+struct loaded_rows {
     struct ia_rows rows;
     struct ia_arena arena;
     PGresult *results[PARTS];
 };
 
 /* Put the decoded rows where they belong. */
-static bool take_cas(struct loaded *l, const struct ia_decoded *d)
+static bool take_cas(struct loaded_rows *l, const struct ia_decoded *d)
 {
     l->rows.cas = d->rows;
     l->rows.n_cas = d->n;
     return true;
 }
 
-static bool take_crls(struct loaded *l, const struct ia_decoded *d)
+static bool take_crls(struct loaded_rows *l, const struct ia_decoded *d)
 {
     l->rows.crls = d->rows;
     l->rows.n_crls = d->n;
     return true;
 }
 
-static bool take_roles(struct loaded *l, const struct ia_decoded *d)
+static bool take_roles(struct loaded_rows *l, const struct ia_decoded *d)
 {
-    l->rows.roles = d->rows;
+    const struct raw_role *raw = d->rows;
+    const char **roles = ia_arena_array(&l->arena, d->n, sizeof *roles);
+    if (!roles)
+        return false;
+    for (size_t i = 0; i < d->n; i++)
+        roles[i] = raw[i].role;
+    l->rows.roles = roles;
     l->rows.n_roles = d->n;
     return true;
-}
-
-static unsigned action_of(const char *word)
-{
-    if (strcmp(word, "PUBLISH") == 0)
-        return IA_PUBLISH;
-    if (strcmp(word, "SUBSCRIBE") == 0)
-        return IA_SUBSCRIBE;
-    return strcmp(word, "RECEIVE") == 0 ? IA_RECEIVE : 0;
 }
 
 static struct ia_rule rule_of(const struct raw_rule *raw)
@@ -166,7 +146,7 @@ static struct ia_rule rule_of(const struct raw_rule *raw)
                            .allow_retain = raw->allow_retain};
     bool understood = raw->effect != EFFECT_UNKNOWN && raw->actions.n > 0;
     for (size_t i = 0; i < raw->actions.n; i++) {
-        unsigned action = action_of(raw->actions.items[i]);
+        unsigned action = ia_action_from_name(raw->actions.items[i]);
         rule.actions |= action;
         understood &= action != 0;
     }
@@ -178,7 +158,7 @@ static struct ia_rule rule_of(const struct raw_rule *raw)
     return rule;
 }
 
-static bool take_rules(struct loaded *l, const struct ia_decoded *d)
+static bool take_rules(struct loaded_rows *l, const struct ia_decoded *d)
 {
     const struct raw_rule *raw = d->rows;
     struct ia_rule *rules = ia_arena_array(&l->arena, d->n, sizeof *rules);
@@ -202,7 +182,12 @@ static struct ia_ip_rule ip_of(const struct raw_ip *raw)
                               .network = raw->network,
                               .scope_key = raw->scope_key,
                               .expires_at = raw->expires_at};
-    rule.scope = raw->scope == SCOPE_UNKNOWN ? IA_IP_GLOBAL : (enum ia_ip_scope)(raw->scope - SCOPE_BASE);
+    static const enum ia_ip_scope scopes[] = {[SCOPE_UNKNOWN] = IA_IP_GLOBAL,
+                                              [SCOPE_GLOBAL] = IA_IP_GLOBAL,
+                                              [SCOPE_CA] = IA_IP_CA,
+                                              [SCOPE_DEVICE] = IA_IP_DEVICE,
+                                              [SCOPE_ISSUER] = IA_IP_ISSUER};
+    rule.scope = scopes[raw->scope];
     if (raw->scope == SCOPE_UNKNOWN)
         rule.scope_key = NULL;
     if (raw->scope == SCOPE_UNKNOWN || raw->effect == EFFECT_UNKNOWN) {
@@ -212,7 +197,7 @@ static struct ia_ip_rule ip_of(const struct raw_ip *raw)
     return rule;
 }
 
-static bool take_ips(struct loaded *l, const struct ia_decoded *d)
+static bool take_ips(struct loaded_rows *l, const struct ia_decoded *d)
 {
     const struct raw_ip *raw = d->rows;
     struct ia_ip_rule *ips = ia_arena_array(&l->arena, d->n, sizeof *ips);
@@ -225,22 +210,14 @@ static bool take_ips(struct loaded *l, const struct ia_decoded *d)
     return true;
 }
 
-static bool take_issuers(struct loaded *l, const struct ia_decoded *d)
+static bool take_issuers(struct loaded_rows *l, const struct ia_decoded *d)
 {
-    const struct raw_issuer *raw = d->rows;
-    struct ia_issuer_row *issuers = ia_arena_array(&l->arena, d->n, sizeof *issuers);
-    if (!issuers)
-        return false;
-    for (size_t i = 0; i < d->n; i++) {
-        issuers[i] = raw[i].row;
-        issuers[i].active = raw[i].active == 1;
-    }
-    l->rows.issuers = issuers;
+    l->rows.issuers = d->rows;
     l->rows.n_issuers = d->n;
     return true;
 }
 
-static bool take_scopes(struct loaded *l, const struct ia_decoded *d)
+static bool take_scopes(struct loaded_rows *l, const struct ia_decoded *d)
 {
     l->rows.scopes = d->rows;
     l->rows.n_scopes = d->n;
@@ -251,24 +228,24 @@ static const struct {
     enum ia_load part;
     enum ia_statement statement;
     struct ia_columns columns;
-    bool (*take)(struct loaded *l, const struct ia_decoded *d);
+    bool (*take)(struct loaded_rows *l, const struct ia_decoded *d);
 } parts[PARTS] = {
-    {IA_LOAD_CAS, IA_S_CAS, COLUMNS(ca_list, struct ia_ca_row), take_cas},
-    {IA_LOAD_CRLS, IA_S_CRLS, COLUMNS(crl_list, struct ia_crl_row), take_crls},
-    {IA_LOAD_POLICY, IA_S_ROLES, COLUMNS(role_list, const char *), take_roles},
-    {IA_LOAD_POLICY, IA_S_RULES, COLUMNS(rule_list, struct raw_rule), take_rules},
-    {IA_LOAD_IPS, IA_S_IPS, COLUMNS(ip_list, struct raw_ip), take_ips},
-    {IA_LOAD_ISSUERS, IA_S_ISSUERS, COLUMNS(issuer_list, struct raw_issuer), take_issuers},
-    {IA_LOAD_ISSUERS, IA_S_SCOPES, COLUMNS(scope_list, struct ia_scope_row), take_scopes},
+    {IA_LOAD_CAS, IA_S_CAS, IA_COLUMNS(ca_list, struct ia_ca_row), take_cas},
+    {IA_LOAD_CRLS, IA_S_CRLS, IA_COLUMNS(crl_list, struct ia_crl_row), take_crls},
+    {IA_LOAD_POLICY, IA_S_ROLES, IA_COLUMNS(role_list, struct raw_role), take_roles},
+    {IA_LOAD_POLICY, IA_S_RULES, IA_COLUMNS(rule_list, struct raw_rule), take_rules},
+    {IA_LOAD_IPS, IA_S_IPS, IA_COLUMNS(ip_list, struct raw_ip), take_ips},
+    {IA_LOAD_ISSUERS, IA_S_ISSUERS, IA_COLUMNS(issuer_list, struct ia_issuer_row), take_issuers},
+    {IA_LOAD_ISSUERS, IA_S_SCOPES, IA_COLUMNS(scope_list, struct ia_scope_row), take_scopes},
 };
 
-static enum ia_rc decode(struct loaded *l, size_t part, struct ia_err *err)
+static enum ia_rc decode_part(struct loaded_rows *l, size_t part, struct ia_err *err)
 {
     struct ia_decoded decoded;
     enum ia_rc rc = ia_db_decode(l->results[part], 0, &parts[part].columns, &l->arena, &decoded, err);
     if (rc != IA_OK)
         return rc;
-    return parts[part].take(l, &decoded) ? IA_OK : ia_fail(err, IA_NOMEM, "out of memory");
+    return parts[part].take(l, &decoded) ? IA_OK : ia_nomem(err);
 }
 
 /* One transaction that sees one moment, in one round trip. */
@@ -283,57 +260,49 @@ static bool send_all(struct ia_db *db, unsigned what)
            PQpipelineSync(db->conn) == 1;
 }
 
-static enum ia_rc skip(struct ia_db *db, int64_t deadline, const char *name, struct ia_err *err)
+static enum ia_rc receive_all(struct ia_db *db, unsigned what, struct loaded_rows *l, struct ia_err *err)
 {
-    PGresult *result = NULL;
-    enum ia_rc rc = ia_db_next(db, deadline, name, &result, err);
-    PQclear(result);
-    return rc;
-}
-
-static enum ia_rc receive_all(struct ia_db *db, unsigned what, struct loaded *l, struct ia_err *err)
-{
-    int64_t deadline = ia_db_now_ms() + db->query_timeout_ms;
-    enum ia_rc rc = skip(db, deadline, "BEGIN", err);
+    int64_t deadline = ia_monotonic_ms() + db->query_timeout_ms;
+    enum ia_rc rc = ia_db_skip_result(db, deadline, "BEGIN", err);
     for (size_t i = 0; rc == IA_OK && i < PARTS; i++)
         if (what & parts[i].part)
-            rc = ia_db_next(db, deadline, ia_statements[parts[i].statement].name, &l->results[i], err);
+            rc = ia_db_next_result(db, deadline, ia_statements[parts[i].statement].name, &l->results[i], err);
     if (rc == IA_OK)
-        rc = skip(db, deadline, "COMMIT", err);
+        rc = ia_db_skip_result(db, deadline, "COMMIT", err);
     return rc == IA_OK ? ia_db_pipeline_end(db, deadline, err) : rc;
 }
 
 /* A statement was refused (a table is locked, say): end the pipeline and the transaction, and the connection goes
  * on. */
-static void give_up(struct ia_db *db)
+static void end_refused_load(struct ia_db *db)
 {
-    int64_t deadline = ia_db_now_ms() + db->query_timeout_ms;
+    int64_t deadline = ia_monotonic_ms() + db->query_timeout_ms;
     if (ia_db_pipeline_end(db, deadline, NULL) != IA_OK ||
         PQsendQueryParams(db->conn, "ROLLBACK", 0, NULL, NULL, NULL, NULL, 1) != 1 ||
-        skip(db, deadline, "ROLLBACK", NULL) != IA_OK)
+        ia_db_skip_result(db, deadline, "ROLLBACK", NULL) != IA_OK)
         ia_db_disconnect(db);
 }
 
-static enum ia_rc fetch(struct ia_db *db, unsigned what, struct loaded *l, struct ia_err *err)
+static enum ia_rc fetch_parts(struct ia_db *db, unsigned what, struct loaded_rows *l, struct ia_err *err)
 {
     enum ia_rc rc = ia_db_pipeline_begin(db, err);
     if (rc != IA_OK)
         return rc;
     rc = send_all(db, what) ? receive_all(db, what, l, err) : ia_db_lost(db, err);
     if (rc != IA_OK && ia_db_connected(db))
-        give_up(db);
+        end_refused_load(db);
     return rc;
 }
 
 enum ia_rc ia_db_load(struct ia_db *db, unsigned what, struct ia_rows **out, struct ia_err *err)
 {
-    struct loaded *l = calloc(1, sizeof *l);
+    struct loaded_rows *l = calloc(1, sizeof *l);
     if (!l)
-        return ia_fail(err, IA_NOMEM, "out of memory");
-    enum ia_rc rc = fetch(db, what, l, err);
+        return ia_nomem(err);
+    enum ia_rc rc = fetch_parts(db, what, l, err);
     for (size_t i = 0; rc == IA_OK && i < PARTS; i++)
         if (l->results[i])
-            rc = decode(l, i, err);
+            rc = decode_part(l, i, err);
     if (rc == IA_OK)
         *out = &l->rows;
     else
@@ -345,7 +314,7 @@ void ia_rows_free(struct ia_rows *rows)
 {
     if (!rows)
         return;
-    struct loaded *l = (struct loaded *)rows; /* rows is its first member */
+    struct loaded_rows *l = (struct loaded_rows *)rows; /* rows is its first member */
     for (size_t i = 0; i < PARTS; i++)
         PQclear(l->results[i]);
     ia_arena_clear(&l->arena);

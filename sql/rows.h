@@ -6,61 +6,11 @@
 #include "acl/policy.h"
 #include "common/error.h"
 #include "sql/db.h"
+#include "sql/records_types.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* A status that is not known reads as INACTIVE. */
-enum ia_ca_status { IA_CA_INACTIVE = 0, IA_CA_ACTIVE, IA_CA_REVOKED };
-
-/* Borrowed texts, NULL only where it says so. */
-struct ia_texts {
-    const char *const *items;
-    size_t n;
-};
-
-struct ia_ca_row {
-    int64_t ca_id;
-    const char *name;
-    const char *pem;
-    enum ia_ca_status status;
-    bool auto_registration;
-    const char *device_id_template;
-    struct ia_texts client_id_templates;
-    const char *tenant;  /* or NULL */
-    int64_t replaces;    /* ca_id, 0: none */
-    const char *problem; /* or NULL */
-    struct ia_texts roles;
-};
-
-struct ia_crl_row {
-    int64_t crl_id;
-    int64_t ca_id;
-    const char *pem;
-};
-
-struct ia_issuer_row {
-    const char *name;
-    const char *issuer;
-    struct ia_texts audience;
-    struct ia_texts algorithms;
-    const char *jwks;     /* JSON text, or NULL */
-    const char *jwks_url; /* or NULL */
-    struct ia_texts client_id_templates;
-    const char *app_id_claim; /* or NULL */
-    struct ia_texts token_types;
-    int leeway_s;
-    const char *tenant; /* or NULL */
-    bool active;
-    const char *problem; /* or NULL */
-};
-
-struct ia_scope_row {
-    const char *issuer; /* its name */
-    const char *scope;
-    const char *role;
-};
 
 /* What to read: a set. */
 enum ia_load {

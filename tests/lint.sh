@@ -10,7 +10,6 @@ shift
 
 python=/usr/bin/python3
 folders="common x509 acl oauth sql jitr access worker plugin cli"
-texts="$folders tests bench docs examples scripts docker packaging .ci"
 wanted=" $* "
 breaches=0
 
@@ -75,7 +74,7 @@ layers() {
             rank["sql"] = 2; rank["jitr"] = 3; rank["access"] = 4
             rank["worker"] = rank["cli"] = 5; rank["plugin"] = 6
         }
-        match($0, /#[ 	]*include[ 	]*"[^"]*"/) {
+        match($0, /#[ \t]*include[ \t]*"[^"]*"/) {
             path = substr($0, RSTART, RLENGTH); sub(/^[^"]*"/, "", path); sub(/"$/, "", path)
             split(path, to, "/"); split($1, from, "/")
             if (!(to[1] in rank)) print $1 ":" $2 ": include by its folder: \"" path "\""

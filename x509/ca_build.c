@@ -6,9 +6,8 @@
  * verdict over itself and all that stand above it, so that a connection only looks it up. */
 #include "x509/ca_set.h"
 
-#include "x509/internal.h"
+#include "x509/private.h"
 
-#include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,14 +15,12 @@
 struct build {
     struct ia_ca_set *set;
     int64_t now;
-    ia_ca_problem *problem;
-    void *ctx;
+    const struct ia_problem_callback *problems;
 };
 
-static void tell(const struct build *b, const struct ia_ca *ca, const char *text)
+static void report_ca(const struct build *b, const struct ia_ca *ca, const char *text)
 {
-    if (b->problem)
-        b->problem(b->ctx, ca->ca_id, text);
+    ia_problem_report(b->problems, ca->ca_id, text);
 }
 
 static void take_ca(const struct build *b, struct ia_ca *ca, const struct ia_ca_spec *spec)
@@ -34,7 +31,7 @@ static void take_ca(const struct build *b, struct ia_ca *ca, const struct ia_ca_
     ca->cert = ia_cert_ref(spec->cert);
     ca->fit = ia_cert_check_ca_form(ca->cert, NULL) == IA_OK;
     if (ia_cert_check_ca(ca->cert, b->now, &err) != IA_OK)
-        tell(b, ca, err.msg);
+        report_ca(b, ca, err.msg);
 }
 
 static const char *why_crl_refused(const struct ia_ca *ca, struct ia_crl *crl)
@@ -54,7 +51,7 @@ static void keep_crl(struct ia_ca *ca, struct ia_crl *crl)
     for (size_t i = 0; i < ca->n_crls; i++) {
         if (!ia_crl_same_scope(ca->crls[i], crl))
             continue;
-        if (ia_crl_newer(crl, ca->crls[i])) {
+        if (ia_crl_is_newer(crl, ca->crls[i])) {
             ia_crl_free(ca->crls[i]);
             ca->crls[i] = ia_crl_ref(crl);
         }
@@ -69,9 +66,9 @@ static void tell_times(const struct build *b, const struct ia_ca *ca)
     for (size_t i = 0; i < ca->n_crls; i++) {
         const struct ia_crl *crl = ca->crls[i];
         if (crl->next_update != 0 && crl->next_update < b->now)
-            tell(b, ca, "CRL: it is past its nextUpdate; it goes on being used");
+            report_ca(b, ca, "CRL: it is past its nextUpdate; it goes on being used");
         else if (crl->this_update > b->now)
-            tell(b, ca, "CRL: its thisUpdate is in the future; it is used nevertheless");
+            report_ca(b, ca, "CRL: its thisUpdate is in the future; it is used nevertheless");
     }
 }
 
@@ -90,7 +87,7 @@ static enum ia_rc take_crls(const struct build *b, struct ia_ca *ca, const struc
             continue;
         }
         (void)ia_fail(&err, IA_FORMAT, "CRL: %s", why);
-        tell(b, ca, err.msg);
+        report_ca(b, ca, err.msg);
     }
     tell_times(b, ca);
     return IA_OK;
@@ -111,7 +108,7 @@ static enum ia_rc find_parents(const struct build *b, struct ia_ca *ca)
     size_t n = ia_ca_set_issuers(b->set, ca->cert->x509, ca->cert->issuer_hash, issuers);
     if (n > IA_ISSUERS_MAX) { /* which of them signed it would take too long to find out, at every build */
         ca->fit = false;
-        tell(b, ca, "more than 32 registered CAs have its issuer's name and no key identifier to tell them apart");
+        report_ca(b, ca, "more than 32 registered CAs have its issuer's name and no key identifier to tell them apart");
         return IA_OK;
     }
     if (n == 0)
@@ -129,7 +126,7 @@ static enum ia_rc find_parents(const struct build *b, struct ia_ca *ca)
 static void find_revoked(const struct ia_ca_set *set, struct ia_ca *ca)
 {
     for (size_t i = 0; i < ca->n_parents; i++)
-        ca->revoked = ca->revoked || ia_ca_set_revokes(set, ca->parents[i]->cert->subject_key, &ca->cert->serial);
+        ca->revoked = ca->revoked || ia_ca_set_revokes(set, ca->parents[i]->cert->name_key_hash, &ca->cert->serial);
 }
 
 static bool holds(struct ia_ca *const *cas, size_t n, const struct ia_ca *ca)
@@ -162,18 +159,19 @@ static size_t gather(struct ia_ca *ca, struct ia_ca *out[IA_CHAIN_MAX])
 static const struct ia_ca *find_inactive(const struct ia_ca_set *set, struct ia_ca *const *cas, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        for (struct ia_ca *t = ia_ca_set_first_twin(set, cas[i]->cert->subject_key); t; t = ia_ca_next_twin(t))
+        for (struct ia_ca *t = ia_ca_set_first_same_key(set, cas[i]->cert->name_key_hash); t;
+             t = ia_ca_next_same_key(t))
             if (!t->active)
                 return t;
     return NULL;
 }
 
-static void blame(struct ia_ca *ca, enum ia_reason reason, const struct ia_ca *whom)
+static void set_ca_reason(struct ia_ca *ca, enum ia_reason reason, const struct ia_ca *cause)
 {
     if (ca->reason != IA_R_NONE)
         return;
     ca->reason = reason;
-    ca->blamed = whom->ca_id;
+    ca->cause_ca_id = cause->ca_id;
 }
 
 static void judge(const struct build *b, struct ia_ca *ca)
@@ -181,20 +179,20 @@ static void judge(const struct build *b, struct ia_ca *ca)
     struct ia_ca *above[IA_CHAIN_MAX];
     size_t n = gather(ca, above);
     if (n == 0) {
-        tell(b, ca, "more than 8 registered CAs stand above it");
-        blame(ca, IA_R_CHAIN_INVALID, ca);
+        report_ca(b, ca, "more than 8 registered CAs stand above it");
+        set_ca_reason(ca, IA_R_CHAIN_INVALID, ca);
         return;
     }
     for (size_t i = 0; i < n; i++)
         ca->above[ca->n_above++] = above[i]->ca_id;
     const struct ia_ca *inactive = find_inactive(b->set, above, n);
     if (inactive)
-        blame(ca, IA_R_CA_INACTIVE, inactive);
+        set_ca_reason(ca, IA_R_CA_INACTIVE, inactive);
     if (!ca->fit)
-        blame(ca, IA_R_CHAIN_INVALID, ca);
+        set_ca_reason(ca, IA_R_CHAIN_INVALID, ca);
     for (size_t i = 0; i < n; i++)
         if (above[i]->revoked)
-            blame(ca, IA_R_CERTIFICATE_REVOKED, above[i]);
+            set_ca_reason(ca, IA_R_CERTIFICATE_REVOKED, above[i]);
 }
 
 static enum ia_rc relate(const struct build *b)
@@ -227,20 +225,18 @@ static enum ia_rc build(const struct build *b, const struct ia_ca_spec *specs, s
     return relate(b);
 }
 
-enum ia_rc ia_ca_set_build(const struct ia_ca_spec *specs, size_t n, int64_t now, ia_ca_problem *problem, void *ctx,
-                           struct ia_ca_set **out, struct ia_err *err)
+enum ia_rc ia_ca_set_build(const struct ia_ca_set_input *in, struct ia_ca_set **out, struct ia_err *err)
 {
-    struct build b = {.set = calloc(1, sizeof *b.set), .now = now, .problem = problem, .ctx = ctx};
+    struct build b = {.set = calloc(1, sizeof *b.set), .now = in->now, .problems = in->problems};
+    struct ia_openssl_scope scope;
     if (!b.set)
-        return ia_fail(err, IA_NOMEM, "out of memory");
-    atomic_init(&b.set->refs, 1);
-    ERR_set_mark();
-    errno = 0;
-    enum ia_rc rc = build(&b, specs, n);
-    ERR_pop_to_mark();
-    if (rc != IA_OK || ia_memory_ran_out()) {
+        return ia_nomem(err);
+    ia_ref_init(&b.set->refs);
+    ia_openssl_enter(&scope);
+    enum ia_rc rc = build(&b, in->cas, in->n);
+    if (ia_openssl_leave(&scope) != IA_OK || rc != IA_OK) {
         ia_ca_set_free(b.set);
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     }
     *out = b.set;
     return IA_OK;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "x509/ca_set.h"
 
-#include "x509/internal.h"
+#include "x509/private.h"
 
 #include <openssl/x509v3.h>
 #include <stdlib.h>
@@ -30,7 +30,7 @@ static void insert(struct ia_ca_set *set, struct ia_ca *ca)
     const ASN1_OCTET_STRING *key_id = X509_get0_subject_key_id(ca->cert->x509);
     struct ia_ca **name = &set->by_name[ca->cert->subject_hash & set->mask];
     struct ia_ca **id = &set->by_key_id[key_id_hash(ca->cert->subject_hash, key_id) & set->mask];
-    struct ia_ca **key = &set->by_key[digest_hash(ca->cert->subject_key) & set->mask];
+    struct ia_ca **key = &set->by_key[digest_hash(ca->cert->name_key_hash) & set->mask];
     ca->next_name = *name;
     *name = ca;
     ca->next_key_id = *id;
@@ -99,21 +99,21 @@ size_t ia_ca_set_issuers(const struct ia_ca_set *set, X509 *x509, uint32_t issue
     return issuers_by_key_id(set, x509, issuer_hash, NULL, out, n);
 }
 
-static struct ia_ca *twin_from(struct ia_ca *ca, const uint8_t subject_key[32])
+static struct ia_ca *same_key_from(struct ia_ca *ca, const uint8_t name_key_hash[32])
 {
-    while (ca && memcmp(ca->cert->subject_key, subject_key, 32) != 0)
+    while (ca && memcmp(ca->cert->name_key_hash, name_key_hash, 32) != 0)
         ca = ca->next_key;
     return ca;
 }
 
-struct ia_ca *ia_ca_set_first_twin(const struct ia_ca_set *set, const uint8_t subject_key[32])
+struct ia_ca *ia_ca_set_first_same_key(const struct ia_ca_set *set, const uint8_t name_key_hash[32])
 {
-    return twin_from(set->by_key[digest_hash(subject_key) & set->mask], subject_key);
+    return same_key_from(set->by_key[digest_hash(name_key_hash) & set->mask], name_key_hash);
 }
 
-struct ia_ca *ia_ca_next_twin(const struct ia_ca *twin)
+struct ia_ca *ia_ca_next_same_key(const struct ia_ca *twin)
 {
-    return twin_from(twin->next_key, twin->cert->subject_key);
+    return same_key_from(twin->next_key, twin->cert->name_key_hash);
 }
 
 static bool revokes(const struct ia_ca *ca, const struct ia_serial *serial)
@@ -124,9 +124,9 @@ static bool revokes(const struct ia_ca *ca, const struct ia_serial *serial)
     return false;
 }
 
-bool ia_ca_set_revokes(const struct ia_ca_set *set, const uint8_t subject_key[32], const struct ia_serial *serial)
+bool ia_ca_set_revokes(const struct ia_ca_set *set, const uint8_t name_key_hash[32], const struct ia_serial *serial)
 {
-    for (struct ia_ca *ca = ia_ca_set_first_twin(set, subject_key); ca; ca = ia_ca_next_twin(ca))
+    for (struct ia_ca *ca = ia_ca_set_first_same_key(set, name_key_hash); ca; ca = ia_ca_next_same_key(ca))
         if (revokes(ca, serial))
             return true;
     return false;
@@ -134,7 +134,7 @@ bool ia_ca_set_revokes(const struct ia_ca_set *set, const uint8_t subject_key[32
 
 struct ia_ca_set *ia_ca_set_ref(struct ia_ca_set *set)
 {
-    atomic_fetch_add_explicit(&set->refs, 1, memory_order_relaxed);
+    ia_ref_take(&set->refs);
     return set;
 }
 
@@ -149,7 +149,7 @@ static void clear(struct ia_ca *ca)
 
 void ia_ca_set_free(struct ia_ca_set *set)
 {
-    if (!set || atomic_fetch_sub_explicit(&set->refs, 1, memory_order_acq_rel) != 1)
+    if (!set || !ia_ref_drop(&set->refs))
         return;
     for (size_t i = 0; i < set->n; i++)
         clear(&set->cas[i]);

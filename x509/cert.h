@@ -5,6 +5,7 @@
 #include "common/error.h"
 
 #include <openssl/x509.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,7 +25,7 @@ struct ia_cert_info {
     int64_t not_before, not_after;      /* seconds since 1970, UTC */
 };
 
-/* Parse PEM that holds exactly one certificate and nothing after it but white space.  The caller owns *out. */
+/* Parse PEM that holds exactly one certificate and only white space after it.  The caller owns *out (ia_cert_free). */
 IA_MUST_USE enum ia_rc ia_cert_parse_pem(const char *pem, struct ia_cert **out, struct ia_err *err);
 struct ia_cert *ia_cert_ref(struct ia_cert *cert);
 void ia_cert_free(struct ia_cert *cert);
@@ -33,7 +34,10 @@ void ia_cert_free(struct ia_cert *cert);
 const struct ia_cert_info *ia_cert_info(const struct ia_cert *cert);
 X509 *ia_cert_x509(const struct ia_cert *cert);
 
-/* The same columns for a leaf from the network.  IA_FORMAT when a field is missing, over-long or malformed. */
+/* SHA-256 of the DER: what the registry knows a certificate by.  False: out of memory. */
+IA_MUST_USE bool ia_cert_fingerprint(const X509 *x509, uint8_t out[IA_FINGERPRINT_LEN]);
+
+/* The same columns for a leaf from the network.  IA_FORMAT when a field is missing, too long or malformed. */
 IA_MUST_USE enum ia_rc ia_cert_info_read(X509 *x509, struct ia_cert_info *out, struct ia_err *err);
 
 /* May this certificate act as a registered CA at `now`?  basicConstraints CA, keyCertSign where key usage is present,

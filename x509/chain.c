@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: ISC
-/* Chain verification: path.c finds the certificates, OpenSSL judges them (signatures, times, constraints, purpose,
- * strength), and what the registry knows of the CAs is added: statuses, parents, twins, CRLs.
+/* Chain verification: path.c finds the certificates, OpenSSL verifies them (signatures, constraints, purpose, strength),
+ * and ca_status.c adds what the registry knows: statuses, parents, same-key CAs, CRLs.
  *
  * OpenSSL gets the registered CA as its only trust anchor and no choice of path: its own search would take the first
- * issuer of a fitting name.  All its complaints are gathered before one is chosen, because the reason that is told
- * should be the one that helps; a chain with any complaint is refused. */
+ * issuer of a matching name.  All its errors are collected before one is chosen, so that the reason which is reported
+ * is the one that helps; a chain with any error is refused. */
 #include "x509/chain.h"
 
-#include "x509/internal.h"
+#include "x509/private.h"
+#include "x509/validity.h"
 
-#include <errno.h>
-#include <openssl/err.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -19,11 +18,11 @@
 #define SECURITY_LEVEL 2 /* no SHA-1, no RSA below 2048 bits: a fresh context has lost the listener's level */
 
 /* One verification as OpenSSL's callbacks see it. */
-struct run {
+struct chain_run {
     const struct ia_path *path;
-    int error; /* the first complaint, or X509_V_OK */
+    int error; /* the first error, or X509_V_OK */
     int depth;
-    bool forged; /* some signature is not good: nothing in the chain is proven */
+    bool signature_failed; /* some signature is not good: nothing in the chain is proven */
 };
 
 void ia_chain_refuse(struct ia_chain *chain, enum ia_reason reason, int x509_error, const char *detail)
@@ -33,10 +32,10 @@ void ia_chain_refuse(struct ia_chain *chain, enum ia_reason reason, int x509_err
     (void)snprintf(chain->detail, sizeof chain->detail, "%s", detail);
 }
 
-/* X509_STORE's question whether `issuer` issued x509: only the next certificate of the path did. */
-static int follows_path(X509_STORE_CTX *ctx, X509 *x509, X509 *issuer)
+/* X509_STORE asks whether `issuer` issued x509: only the next certificate of the path did. */
+static int is_next_on_path(X509_STORE_CTX *ctx, X509 *x509, X509 *issuer)
 {
-    const struct run *run = X509_STORE_CTX_get_app_data(ctx);
+    const struct chain_run *run = X509_STORE_CTX_get_app_data(ctx);
     const struct ia_path *path = run->path;
     for (size_t i = 0; i < path->n; i++)
         if (path->certs[i] == x509)
@@ -44,7 +43,7 @@ static int follows_path(X509_STORE_CTX *ctx, X509 *x509, X509 *issuer)
     return 0;
 }
 
-static bool means_forged(int error)
+static bool is_signature_error(int error)
 {
     switch (error) {
     case X509_V_ERR_CERT_SIGNATURE_FAILURE:
@@ -62,47 +61,48 @@ static bool means_forged(int error)
     }
 }
 
-/* Gathers; answering 1 makes OpenSSL go on, not accept: run->error decides.  After a bad signature it must not go on:
- * the next would be checked with a key that nobody vouched for. */
-static int note_complaint(int ok, X509_STORE_CTX *ctx)
+/* Returning 1 makes OpenSSL continue, not accept: run->error decides.  After a signature error it must not continue: it
+ * would verify the next signature with a key that no registered CA vouched for. */
+static int collect_error(int ok, X509_STORE_CTX *ctx)
 {
-    struct run *run = X509_STORE_CTX_get_app_data(ctx);
+    struct chain_run *run = X509_STORE_CTX_get_app_data(ctx);
     int error = X509_STORE_CTX_get_error(ctx), depth = X509_STORE_CTX_get_error_depth(ctx);
     if (ok)
         return 1;
-    bool forged = means_forged(error);
-    if (run->error == X509_V_OK || (forged && !run->forged)) {
+    bool failed = is_signature_error(error);
+    if (run->error == X509_V_OK || (failed && !run->signature_failed)) {
         run->error = error;
         run->depth = depth;
     }
-    run->forged = run->forged || forged;
-    return !forged;
+    run->signature_failed = run->signature_failed || failed;
+    return !failed;
 }
 
 X509_STORE *ia_chain_store_new(void)
 {
     X509_STORE *store = X509_STORE_new();
     if (store)
-        X509_STORE_set_check_issued(store, follows_path);
+        X509_STORE_set_check_issued(store, is_next_on_path);
     return store;
 }
 
-static bool configure(X509_STORE_CTX *ctx, struct run *run, STACK_OF(X509) * anchors, int64_t now)
+/* Times are compared by refuse_invalid_time: OpenSSL excludes the last second of a validity. */
+static bool configure_verification(X509_STORE_CTX *ctx, struct chain_run *run, STACK_OF(X509) * anchors)
 {
     X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
     X509_STORE_CTX_set0_trusted_stack(ctx, anchors);
-    X509_STORE_CTX_set_verify_cb(ctx, note_complaint);
+    X509_STORE_CTX_set_verify_cb(ctx, collect_error);
     X509_VERIFY_PARAM_set_auth_level(param, SECURITY_LEVEL);
-    X509_VERIFY_PARAM_set_time(param, (time_t)now);
-    /* No policy is asked for, but where a CA demands that some policy hold (requireExplicitPolicy), one must. */
+    /* No policy is required, but where a CA requires some policy (requireExplicitPolicy), one must be valid. */
     return X509_STORE_CTX_set_app_data(ctx, run) == 1 &&
            X509_VERIFY_PARAM_add0_policy(param, OBJ_nid2obj(NID_any_policy)) == 1 &&
            X509_STORE_CTX_set_purpose(ctx, X509_PURPOSE_SSL_CLIENT) == 1 &&
-           X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_POLICY_CHECK) == 1;
+           X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_POLICY_CHECK |
+                                                  X509_V_FLAG_NO_CHECK_TIME) == 1;
 }
 
-/* What OpenSSL built must be the path that was asked for, or it judged something else. */
-static bool judged_path(X509_STORE_CTX *ctx, const struct ia_path *path)
+/* The chain that OpenSSL built must be the path that it was given, or it verified something else. */
+static bool verified_whole_path(X509_STORE_CTX *ctx, const struct ia_path *path)
 {
     STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(ctx);
     if (sk_X509_num(chain) != (int)path->n + 1)
@@ -113,46 +113,46 @@ static bool judged_path(X509_STORE_CTX *ctx, const struct ia_path *path)
     return sk_X509_value(chain, (int)path->n) == path->anchor->cert->x509;
 }
 
-/* A certificate may stop OpenSSL without a question to the callback (a key that lacks its parameters). */
-static void note_stop(X509_STORE_CTX *ctx, struct run *run)
+/* OpenSSL may stop at a certificate without calling the callback (a key without its parameters). */
+static void collect_stop(X509_STORE_CTX *ctx, struct chain_run *run)
 {
-    if (run->forged)
+    if (run->signature_failed)
         return;
     run->error = X509_STORE_CTX_get_error(ctx);
     run->depth = X509_STORE_CTX_get_error_depth(ctx);
-    run->forged = run->error != X509_V_OK;
+    run->signature_failed = run->error != X509_V_OK;
 }
 
-/* Returns false where no judgement was reached: run->error may then be anything. */
-static bool run_verification(X509_STORE_CTX *ctx, X509_STORE *store, struct run *run, STACK_OF(X509) * middle,
-                             STACK_OF(X509) * anchors, int64_t now)
+/* False where the verification reached no result: run->error may then be anything. */
+static bool run_verification(X509_STORE_CTX *ctx, X509_STORE *store, struct chain_run *run, STACK_OF(X509) * untrusted,
+                             STACK_OF(X509) * anchors)
 {
     const struct ia_path *path = run->path;
     for (size_t i = 1; i < path->n; i++)
-        if (!sk_X509_push(middle, path->certs[i]))
+        if (!sk_X509_push(untrusted, path->certs[i]))
             return false;
     if (!sk_X509_push(anchors, path->anchor->cert->x509) ||
-        X509_STORE_CTX_init(ctx, store, path->certs[0], middle) != 1 || !configure(ctx, run, anchors, now))
+        X509_STORE_CTX_init(ctx, store, path->certs[0], untrusted) != 1 || !configure_verification(ctx, run, anchors))
         return false;
     if (X509_verify_cert(ctx) == 1)
-        return judged_path(ctx, path);
-    note_stop(ctx, run);
-    return run->forged;
+        return verified_whole_path(ctx, path);
+    collect_stop(ctx, run);
+    return run->signature_failed;
 }
 
-static bool verify_path(X509_STORE *store, struct run *run, int64_t now)
+static bool verify_path(X509_STORE *store, struct chain_run *run)
 {
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
-    STACK_OF(X509) *middle = sk_X509_new_null(), *anchors = sk_X509_new_null();
-    bool done = ctx && middle && anchors && run_verification(ctx, store, run, middle, anchors, now);
+    STACK_OF(X509) *untrusted = sk_X509_new_null(), *anchors = sk_X509_new_null();
+    bool done = ctx && untrusted && anchors && run_verification(ctx, store, run, untrusted, anchors);
     X509_STORE_CTX_free(ctx);
-    sk_X509_free(middle);
+    sk_X509_free(untrusted);
     sk_X509_free(anchors);
     return done;
 }
 
-/* The leaf's own faults, as against those of its chain. */
-static bool is_unfit(int error)
+/* Errors of the leaf itself, as opposed to those of its chain. */
+static bool is_leaf_error(int error)
 {
     switch (error) {
     case X509_V_ERR_INVALID_PURPOSE:
@@ -161,49 +161,69 @@ static bool is_unfit(int error)
     case X509_V_ERR_EE_KEY_TOO_SMALL:
     case X509_V_ERR_CA_MD_TOO_WEAK:
     case X509_V_ERR_EC_KEY_EXPLICIT_PARAMS:
-    case X509_V_ERR_ERROR_IN_CERT_NOT_BEFORE_FIELD:
-    case X509_V_ERR_ERROR_IN_CERT_NOT_AFTER_FIELD:
         return true;
     default:
         return false;
     }
 }
 
-static enum ia_reason reason_of(const struct run *run)
+static enum ia_reason reason_of_run(const struct chain_run *run)
 {
-    switch (run->error) {
-    case X509_V_ERR_CERT_HAS_EXPIRED:
-    case X509_V_ERR_CERT_NOT_YET_VALID:
-        return IA_R_CERTIFICATE_EXPIRED;
-    case X509_V_ERR_CERT_REVOKED:
-        return IA_R_CERTIFICATE_REVOKED;
-    case X509_V_ERR_OUT_OF_MEM:
+    if (run->error == X509_V_ERR_OUT_OF_MEM)
         return IA_R_INTERNAL;
-    default:
-        return run->depth == 0 && is_unfit(run->error) ? IA_R_CERTIFICATE_UNFIT : IA_R_CHAIN_INVALID;
-    }
+    return run->depth == 0 && is_leaf_error(run->error) ? IA_R_CERTIFICATE_UNFIT : IA_R_CHAIN_INVALID;
 }
 
-static void refuse_for_complaint(struct ia_chain *out, const struct run *run)
+/* Refuse for what is wrong with the certificate at `depth` of the path. */
+static void refuse_at_depth(struct ia_chain *out, const struct ia_path *path, int depth, enum ia_reason reason,
+                            int error)
 {
     char text[sizeof out->detail];
     const char *which = "an intermediate";
-    if (run->depth == 0)
+    if (depth == 0)
         which = "the leaf";
-    else if (run->depth == (int)run->path->n)
+    else if (depth == (int)path->n)
         which = "the registered CA";
-    (void)snprintf(text, sizeof text, "%s: %s", which, X509_verify_cert_error_string(run->error));
-    ia_chain_refuse(out, reason_of(run), run->error, text);
+    (void)snprintf(text, sizeof text, "%s: %s", which, X509_verify_cert_error_string(error));
+    ia_chain_refuse(out, reason, error, text);
 }
 
-/* What OpenSSL's purpose check lets pass, and a client certificate has no use for. */
-static const char *why_leaf_unfit(X509 *leaf)
+static void refuse_for_run(struct ia_chain *out, const struct chain_run *run)
+{
+    refuse_at_depth(out, run->path, run->depth, reason_of_run(run), run->error);
+}
+
+/* The anchor first, then down to the leaf.  True when some certificate is not valid at `now`. */
+static bool refuse_invalid_time(struct ia_chain *out, const struct ia_path *path, int64_t now)
+{
+    for (int depth = (int)path->n; depth >= 0; depth--) {
+        const X509 *x509 = depth < (int)path->n ? path->certs[depth] : path->anchor->cert->x509;
+        int64_t not_before = 0, not_after = 0;
+        int error = X509_V_OK;
+        if (!ia_x509_time(X509_get0_notBefore(x509), &not_before))
+            error = X509_V_ERR_ERROR_IN_CERT_NOT_BEFORE_FIELD;
+        else if (!ia_x509_time(X509_get0_notAfter(x509), &not_after))
+            error = X509_V_ERR_ERROR_IN_CERT_NOT_AFTER_FIELD;
+        else if (ia_x509_not_yet_valid(not_before, now))
+            error = X509_V_ERR_CERT_NOT_YET_VALID;
+        else if (ia_x509_expired(not_after, now))
+            error = X509_V_ERR_CERT_HAS_EXPIRED;
+        if (error == X509_V_OK)
+            continue;
+        refuse_at_depth(out, path, depth, IA_R_CERTIFICATE_EXPIRED, error);
+        return true;
+    }
+    return false;
+}
+
+/* What OpenSSL's purpose check accepts, but a client certificate must not be. */
+static const char *leaf_usage_problem(X509 *leaf)
 {
     if (X509_check_ca(leaf) != 0)
         return "the leaf may act as a CA: not an end entity";
-    /* A client signs its handshake (RFC 8446 4.4.3): keys for encipherment or agreement only cannot. */
+    /* A client signs its handshake (RFC 8446 4.4.3): a key for encipherment or agreement only cannot. */
     if (!(X509_get_key_usage(leaf) & KU_DIGITAL_SIGNATURE))
-        return "the leaf's key usage lacks digitalSignature";
+        return "the leaf's key usage does not include digitalSignature";
     return NULL;
 }
 
@@ -213,18 +233,18 @@ static bool read_link(X509 *x509, struct ia_chain_link *link)
     bool ok = ia_x509_serial(X509_get0_serialNumber(x509), &serial);
     link->serial_len = serial.len;
     memcpy(link->serial, serial.octets, serial.len);
-    return ok && ia_x509_fingerprint(x509, link->fingerprint) && ia_x509_subject_key(x509, link->subject_key);
+    return ok && ia_cert_fingerprint(x509, link->fingerprint) && ia_x509_name_key_hash(x509, link->name_key_hash);
 }
 
 static void copy_link(const struct ia_cert *cert, struct ia_chain_link *link)
 {
     memcpy(link->fingerprint, cert->info.fingerprint, sizeof link->fingerprint);
-    memcpy(link->subject_key, cert->subject_key, sizeof link->subject_key);
+    memcpy(link->name_key_hash, cert->name_key_hash, sizeof link->name_key_hash);
     memcpy(link->serial, cert->serial.octets, cert->serial.len);
     link->serial_len = cert->serial.len;
 }
 
-static bool note_not_after(struct ia_chain *out, X509 *x509)
+static bool lower_not_after(struct ia_chain *out, const X509 *x509)
 {
     int64_t at;
     if (!ia_x509_time(X509_get0_notAfter(x509), &at))
@@ -234,41 +254,41 @@ static bool note_not_after(struct ia_chain *out, X509 *x509)
     return true;
 }
 
-/* Take down the chain as plain data.  False: some field of it cannot be told. */
+/* Keep the chain as plain data.  False: some field of it cannot be read. */
 static bool read_links(const struct ia_path *path, struct ia_chain *out)
 {
     const struct ia_ca *anchor = path->anchor;
     out->not_after = anchor->cert->info.not_after;
     for (size_t i = 0; i < path->n; i++)
-        if (!read_link(path->certs[i], &out->links[i]) || !note_not_after(out, path->certs[i]))
+        if (!read_link(path->certs[i], &out->links[i]) || !lower_not_after(out, path->certs[i]))
             return false;
     copy_link(anchor->cert, &out->links[path->n]);
-    out->links[path->n - 1].issuer_ca_id = anchor->ca_id;
-    if (anchor->n_parents > 0)
-        out->links[path->n].issuer_ca_id = anchor->parents[0]->ca_id;
     out->n_links = (uint8_t)(path->n + 1);
     out->ca_id = anchor->ca_id;
     return true;
 }
 
-/* The chain is authentic: who refuses it?  The administrator first, who disabled a CA; then OpenSSL; then the rest. */
-static void decide(const struct ia_ca_set *set, const struct run *run, struct ia_chain *out)
+/* The chain is authentic.  The administrator's decision (a CA that is not ACTIVE) is reported first, then OpenSSL's
+ * errors, then all else. */
+static void decide_chain(const struct ia_ca_set *set, const struct chain_run *run, int64_t now, struct ia_chain *out)
 {
-    struct ia_judgement verdict = ia_registry_judge(set, out);
-    const char *unfit = why_leaf_unfit(run->path->certs[0]);
-    if (verdict.reason == IA_R_CA_INACTIVE)
-        ia_chain_refuse(out, verdict.reason, X509_V_ERR_CERT_REJECTED, verdict.detail);
+    struct ia_ca_finding finding = ia_ca_status_check(set, out);
+    const char *problem = leaf_usage_problem(run->path->certs[0]);
+    if (finding.reason == IA_R_CA_INACTIVE)
+        ia_chain_refuse(out, finding.reason, X509_V_ERR_CERT_REJECTED, finding.detail);
     else if (run->error != X509_V_OK)
-        refuse_for_complaint(out, run);
-    else if (unfit)
-        ia_chain_refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_INVALID_PURPOSE, unfit);
+        refuse_for_run(out, run);
+    else if (refuse_invalid_time(out, run->path, now))
+        return;
+    else if (problem)
+        ia_chain_refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_INVALID_PURPOSE, problem);
     else
-        ia_chain_refuse(out, verdict.reason, verdict.x509_error, verdict.detail);
+        ia_chain_refuse(out, finding.reason, finding.x509_error, finding.detail);
 }
 
-static void verify(const struct ia_ca_set *set, struct run *run, const struct ia_path *path, int64_t now,
-                   struct ia_chain *out)
+static void verify_chain(const struct ia_ca_set *set, const struct ia_path *path, int64_t now, struct ia_chain *out)
 {
+    struct chain_run run = {.path = path};
     X509 *leaf = path->certs[0];
     uint32_t flags = X509_get_extension_flags(leaf);
     if (flags & EXFLAG_INVALID)
@@ -278,33 +298,28 @@ static void verify(const struct ia_ca_set *set, struct run *run, const struct ia
         ia_chain_refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_PROXY_CERTIFICATES_NOT_ALLOWED,
                         "a proxy certificate (RFC 3820)");
     else if (X509_self_signed(leaf, 0) == 1)
-        ia_chain_refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT,
-                        "the leaf names itself as issuer");
+        ia_chain_refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, "the leaf is self-signed");
     else if (!path->anchor)
         ia_chain_refuse(out, path->reason, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, path->detail);
-    else if (!verify_path(set->store, run, now))
-        ia_chain_refuse(out, IA_R_INTERNAL, X509_V_ERR_UNSPECIFIED, "the verification did not come to an end");
-    else if (run->forged)
-        refuse_for_complaint(out, run);
+    else if (!verify_path(set->store, &run))
+        ia_chain_refuse(out, IA_R_INTERNAL, X509_V_ERR_UNSPECIFIED, "chain verification could not be completed");
+    else if (run.signature_failed)
+        refuse_for_run(out, &run);
     else if (!read_links(path, out))
         ia_chain_refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_INVALID_EXTENSION,
-                        "a serial number is longer than 20 octets, or a time or key malformed");
+                        "a serial number is longer than 20 octets, or a time or key is malformed");
     else
-        decide(set, run, out);
+        decide_chain(set, &run, now, out);
 }
 
 void ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, int64_t now, struct ia_chain *out)
 {
-    int saved = errno;
+    struct ia_openssl_scope scope;
     struct ia_path path;
-    struct run run = {.path = &path};
     *out = (struct ia_chain){.reason = IA_R_INTERNAL, .x509_error = X509_V_ERR_UNSPECIFIED};
-    ERR_set_mark();
-    errno = 0;
+    ia_openssl_enter(&scope);
     ia_path_find(set, leaf, sent, now, &path);
-    verify(set, &run, &path, now, out);
-    if (ia_memory_ran_out())
-        ia_chain_refuse(out, IA_R_INTERNAL, X509_V_ERR_OUT_OF_MEM, "out of memory");
-    ERR_pop_to_mark();
-    errno = saved;
+    verify_chain(set, &path, now, out);
+    if (ia_openssl_leave(&scope) != IA_OK)
+        ia_chain_refuse(out, IA_R_INTERNAL, X509_V_ERR_OUT_OF_MEM, IA_NOMEM_TEXT);
 }

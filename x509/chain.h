@@ -11,11 +11,10 @@
 
 #define IA_CHAIN_MAX 8 /* certificates below and including the anchor; and registered CAs counted on and above it */
 
-/* What is kept of one certificate of a verified chain, so that it can be decided anew without the certificate. */
+/* What is kept of one certificate of a verified chain, so that the chain can be revalidated without certificates. */
 struct ia_chain_link {
     uint8_t fingerprint[IA_FINGERPRINT_LEN];
-    uint8_t subject_key[32]; /* SHA-256 over subject name and public key: finds the twin of a disabled CA */
-    int64_t issuer_ca_id;    /* registered CA that signed it, 0 where its issuer is not registered */
+    uint8_t name_key_hash[32]; /* SHA-256 over subject name and public key: finds same-key CAs */
     uint8_t serial[IA_SERIAL_MAX];
     uint8_t serial_len;
 };
@@ -33,12 +32,13 @@ struct ia_chain {
     struct ia_chain_link links[IA_CHAIN_MAX]; /* leaf first, anchor last */
 };
 
-/* The faults of a chain and their reasons:
- *   certificate_unfit    the leaf's own: usage, a CA or self-signed, weak key or signature, unknown critical extension
- *   chain_invalid        anything else: forged signature, path length, name constraints, an unfit CA on the way
- *   certificate_expired  any certificate up to the anchor, also one that is not valid yet
- *   certificate_revoked  any of them, and registered CAs above
- *   ca_unknown           no registered CA could have issued it; ca_inactive: one on or above the chain, or a twin of it
+/* The errors of a chain and their reasons:
+ *   certificate_unfit    the leaf itself: usage, a CA or self-signed, weak key or signature, unknown critical extension
+ *   chain_invalid        all else: signature that does not verify, path length, name constraints, an unusable CA
+ *   certificate_expired  a certificate up to the anchor has expired or is not valid yet
+ *   certificate_revoked  a certificate up to the anchor, or a registered CA above it, is listed by a CRL
+ *   ca_unknown           no registered CA could have issued it
+ *   ca_inactive          a registered CA on or above the chain, or a same-key CA of it, is not ACTIVE
  * ca_id is set from the moment the signatures are known to be good.  Hostile chains: at most 16 of the certificates
  * sent are looked at and 32 signatures checked besides those of one path, all with keys that a registered CA vouched
  * for. */
@@ -48,12 +48,19 @@ struct ia_chain {
  * fails open: out of memory is reason `internal`.  Leaves OpenSSL's error queue as it was.  Any thread. */
 void ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, int64_t now, struct ia_chain *out);
 
-/* The same, and strict about revocation: each CA on the chain, and each registered one above it, needs a CRL that is
- * valid at `now` among `crls` (borrowed; those of the set are left to the set).  For iot-auth-check; a broker is
- * lenient, for a stale list must not lock a fleet out. */
-void ia_chain_verify_strict(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, struct ia_crl *const *crls,
-                            size_t n_crls, int64_t now, struct ia_chain *out);
+struct ia_chain_strict_input {
+    X509 *leaf;
+    STACK_OF(X509) * sent;
+    struct ia_crl *const *crls; /* borrowed; the CRLs of the set count for the set's own check only */
+    size_t n_crls;
+    int64_t now;
+};
 
-/* Decide `chain`, good under an older set, anew under `set`: CA statuses (also of CAs registered since above it or as a
- * twin of a link), CRLs, validity.  Returns IA_R_NONE or the reason; *chain is not changed but for cas/n_cas. */
-enum ia_reason ia_chain_recheck(const struct ia_ca_set *set, struct ia_chain *chain, int64_t now);
+/* The same, and strict about revocation: each CA on the chain, and each registered CA above it, needs a CRL among
+ * in->crls that is valid at in->now.  For iot-auth-check; a broker is lenient, because a CRL past its nextUpdate must
+ * not lock a fleet out. */
+void ia_chain_verify_strict(const struct ia_ca_set *set, const struct ia_chain_strict_input *in, struct ia_chain *out);
+
+/* Revalidate `chain`, which was good under an older set, under `set`: CA statuses (also of CAs registered since, above
+ * it or with the key of a link), CRLs, validity.  Returns IA_R_NONE or the reason.  Changes cas and n_cas only. */
+enum ia_reason ia_chain_revalidate(const struct ia_ca_set *set, struct ia_chain *chain, int64_t now);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: ISC
-/* Four-way set-associative: a fingerprint has four places, and the one used longest ago gives way.  Fingerprints are
+/* Four-way set-associative: a fingerprint has four places, and the least recently used one is replaced.  Fingerprints are
  * SHA-256 of certificates that registered CAs signed, so they spread evenly without a hash of our own. */
 #include "x509/chain_cache.h"
+
+#include "x509/validity.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,13 +11,13 @@
 #define WAYS 4
 
 struct slot {
-    uint64_t used; /* the clock when it was last asked for */
+    uint64_t used; /* value of the clock at the last use */
     struct ia_chain chain;
 };
 
 struct ia_chain_cache {
     uint64_t clock;
-    uint64_t flushed; /* what was last used at or before this is empty */
+    uint64_t flushed; /* slots last used at or before this value are empty */
     size_t n_sets;    /* a power of two, or 0 */
     struct slot slots[];
 };
@@ -38,15 +40,15 @@ void ia_chain_cache_free(struct ia_chain_cache *cache)
     free(cache);
 }
 
-static struct slot *places(struct ia_chain_cache *cache, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
+static struct slot *slots_of_fingerprint(struct ia_chain_cache *cache, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
 {
     uint64_t hash;
     memcpy(&hash, fingerprint, sizeof hash);
     return &cache->slots[(hash & (cache->n_sets - 1)) * WAYS];
 }
 
-static struct slot *find(const struct ia_chain_cache *cache, struct slot *place,
-                         const uint8_t fingerprint[IA_FINGERPRINT_LEN])
+static struct slot *find_slot(const struct ia_chain_cache *cache, struct slot *place,
+                              const uint8_t fingerprint[IA_FINGERPRINT_LEN])
 {
     for (size_t i = 0; i < WAYS; i++)
         if (place[i].used > cache->flushed &&
@@ -60,10 +62,10 @@ const struct ia_chain *ia_chain_cache_get(struct ia_chain_cache *cache, const ui
 {
     if (cache->n_sets == 0)
         return NULL;
-    struct slot *slot = find(cache, places(cache, fingerprint), fingerprint);
+    struct slot *slot = find_slot(cache, slots_of_fingerprint(cache, fingerprint), fingerprint);
     if (!slot)
         return NULL;
-    if (now > slot->chain.not_after) {
+    if (ia_x509_expired(slot->chain.not_after, now)) {
         slot->used = 0;
         return NULL;
     }
@@ -71,7 +73,7 @@ const struct ia_chain *ia_chain_cache_get(struct ia_chain_cache *cache, const ui
     return &slot->chain;
 }
 
-static struct slot *oldest(struct slot *place)
+static struct slot *least_recently_used(struct slot *place)
 {
     struct slot *least = place;
     for (size_t i = 1; i < WAYS; i++)
@@ -84,10 +86,10 @@ void ia_chain_cache_put(struct ia_chain_cache *cache, const struct ia_chain *cha
 {
     if (cache->n_sets == 0 || chain->reason != IA_R_NONE || chain->n_links < 2)
         return;
-    struct slot *place = places(cache, chain->links[0].fingerprint);
-    struct slot *slot = find(cache, place, chain->links[0].fingerprint);
+    struct slot *place = slots_of_fingerprint(cache, chain->links[0].fingerprint);
+    struct slot *slot = find_slot(cache, place, chain->links[0].fingerprint);
     if (!slot)
-        slot = oldest(place);
+        slot = least_recently_used(place);
     slot->chain = *chain;
     slot->used = ++cache->clock;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "x509/crl.h"
 
-#include "x509/internal.h"
+#include "x509/private.h"
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -49,7 +49,7 @@ static enum ia_rc read_entries(struct ia_crl *crl, struct ia_err *err)
         return IA_OK;
     crl->revoked = calloc((size_t)n, sizeof *crl->revoked);
     if (!crl->revoked)
-        return ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
     for (int i = 0; i < n; i++) {
         const X509_REVOKED *entry = sk_X509_REVOKED_value(entries, i);
         bool removed;
@@ -95,7 +95,7 @@ static const char *why_unusable(const X509_CRL *x509)
     return why_scope_unusable(x509);
 }
 
-static enum ia_rc fill(struct ia_crl *crl, struct ia_err *err)
+static enum ia_rc fill_crl(struct ia_crl *crl, struct ia_err *err)
 {
     int critical = -1;
     crl->number = X509_CRL_get_ext_d2i(crl->x509, NID_crl_number, &critical, NULL);
@@ -109,41 +109,45 @@ static enum ia_rc fill(struct ia_crl *crl, struct ia_err *err)
     return crl->unusable ? IA_OK : read_entries(crl, err);
 }
 
-static enum ia_rc parse_x509(const char *pem, X509_CRL **out, struct ia_err *err)
+static void *parse_crl_der(const unsigned char **der, long len)
 {
-    static const struct ia_pem_kind kind = {"X509 CRL", "CRL", IA_CRL_PEM_MAX};
-    unsigned char *der = NULL;
-    long len = 0;
-    enum ia_rc rc = ia_pem_read(pem, &kind, &der, &len, err);
-    if (rc != IA_OK)
-        return rc;
-    const unsigned char *p = der;
-    X509_CRL *x509 = d2i_X509_CRL(NULL, &p, len);
-    if (!x509)
-        rc = ia_fail(err, IA_FORMAT, "it is not a CRL");
-    else if (p != der + len)
-        rc = ia_fail(err, IA_FORMAT, "something follows the CRL inside its PEM block");
-    OPENSSL_free(der);
-    if (rc != IA_OK) {
-        X509_CRL_free(x509);
-        return rc;
-    }
-    *out = x509;
-    return IA_OK;
+    return d2i_X509_CRL(NULL, der, len);
 }
 
-static enum ia_rc parse(const char *pem, struct ia_crl **out, struct ia_err *err)
+static void free_crl_object(void *crl)
 {
+    X509_CRL_free(crl);
+}
+
+static enum ia_rc parse_crl_pem(const char *pem, struct ia_crl *crl, struct ia_err *err)
+{
+    static const struct ia_pem_kind kind = {
+        .label = "X509 CRL",
+        .old_label = "CRL",
+        .noun = "CRL",
+        .max = IA_CRL_PEM_MAX,
+        .parse = parse_crl_der,
+        .release = free_crl_object,
+    };
+    void *x509 = NULL;
+    enum ia_rc rc = ia_pem_parse(pem, &kind, &x509, err);
+    if (rc != IA_OK)
+        return rc;
+    crl->x509 = x509;
+    return fill_crl(crl, err);
+}
+
+enum ia_rc ia_crl_parse_pem(const char *pem, struct ia_crl **out, struct ia_err *err)
+{
+    struct ia_openssl_scope scope;
     struct ia_crl *crl = calloc(1, sizeof *crl);
     if (!crl)
-        return ia_fail(err, IA_NOMEM, "out of memory");
-    atomic_init(&crl->refs, 1);
-    errno = 0;
-    enum ia_rc rc = parse_x509(pem, &crl->x509, err);
-    if (rc == IA_OK)
-        rc = fill(crl, err);
-    if (ia_memory_ran_out())
-        rc = ia_fail(err, IA_NOMEM, "out of memory");
+        return ia_nomem(err);
+    ia_ref_init(&crl->refs);
+    ia_openssl_enter(&scope);
+    enum ia_rc rc = parse_crl_pem(pem, crl, err);
+    if (ia_openssl_leave(&scope) != IA_OK)
+        rc = ia_nomem(err);
     if (rc != IA_OK) {
         ia_crl_free(crl);
         return rc;
@@ -152,23 +156,15 @@ static enum ia_rc parse(const char *pem, struct ia_crl **out, struct ia_err *err
     return IA_OK;
 }
 
-enum ia_rc ia_crl_parse_pem(const char *pem, struct ia_crl **out, struct ia_err *err)
-{
-    ERR_set_mark();
-    enum ia_rc rc = parse(pem, out, err);
-    ERR_pop_to_mark();
-    return rc;
-}
-
 struct ia_crl *ia_crl_ref(struct ia_crl *crl)
 {
-    atomic_fetch_add_explicit(&crl->refs, 1, memory_order_relaxed);
+    ia_ref_take(&crl->refs);
     return crl;
 }
 
 void ia_crl_free(struct ia_crl *crl)
 {
-    if (!crl || atomic_fetch_sub_explicit(&crl->refs, 1, memory_order_acq_rel) != 1)
+    if (!crl || !ia_ref_drop(&crl->refs))
         return;
     X509_CRL_free(crl->x509);
     ASN1_INTEGER_free(crl->number);
@@ -183,7 +179,7 @@ bool ia_crl_lists(const struct ia_crl *crl, const struct ia_serial *serial)
 }
 
 /* By CRL number (RFC 5280 5.2.3) where both have one, else by date. */
-bool ia_crl_newer(const struct ia_crl *a, const struct ia_crl *b)
+bool ia_crl_is_newer(const struct ia_crl *a, const struct ia_crl *b)
 {
     int order = a->number && b->number ? ASN1_INTEGER_cmp(a->number, b->number) : 0;
     return order != 0 ? order > 0 : a->this_update > b->this_update;
@@ -212,12 +208,12 @@ static bool signed_by(const struct ia_crl *crl, const struct ia_cert *issuer)
 
 bool ia_crl_signed_by(struct ia_crl *crl, const struct ia_cert *issuer)
 {
-    if (ia_signed_memo_has(&crl->issuer, issuer))
+    if (ia_signature_memo_has(&crl->issuer, issuer))
         return true;
     ERR_set_mark();
     bool is = signed_by(crl, issuer);
     ERR_pop_to_mark();
     if (is)
-        ia_signed_memo_keep(&crl->issuer, issuer);
+        ia_signature_memo_keep(&crl->issuer, issuer);
     return is;
 }

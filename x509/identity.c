@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "x509/identity.h"
 
-#include "x509/internal.h"
+#include "x509/private.h"
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -182,7 +182,7 @@ static void read_fingerprint(struct ia_identity *id, const X509 *leaf)
 {
     uint8_t digest[IA_FINGERPRINT_LEN];
     char text[2 * IA_FINGERPRINT_LEN + 1];
-    if (!ia_x509_fingerprint(leaf, digest)) {
+    if (!ia_cert_fingerprint(leaf, digest)) {
         unset(id, IA_ID_FINGERPRINT, "it could not be computed");
         return;
     }

@@ -6,11 +6,11 @@
  * left to the verification.  Otherwise the search goes from the registered CAs downwards, one certificate further at a
  * time, so that a key is only ever used after a registered CA has vouched for it: a hostile chain cannot make the
  * broker compute with slow keys of its own choice, and what it can make it compute is bounded below. */
-#include "x509/internal.h"
+#include "x509/private.h"
+#include "x509/validity.h"
 
 #include <openssl/x509v3.h>
 #include <string.h>
-#include <time.h>
 
 #define SENT_MAX             16 /* intermediates looked at; the rest of what the peer sent is ignored */
 #define SIGNATURE_CHECKS_MAX 32 /* per search, beyond the one verification of the path that was found */
@@ -52,8 +52,9 @@ static bool same_certificate(const X509 *a, const X509 *b)
 
 static bool in_time(const X509 *x509, int64_t now)
 {
-    time_t at = (time_t)now;
-    return X509_cmp_time(X509_get0_notBefore(x509), &at) < 0 && X509_cmp_time(X509_get0_notAfter(x509), &at) > 0;
+    int64_t not_before, not_after;
+    return ia_x509_time(X509_get0_notBefore(x509), &not_before) && ia_x509_time(X509_get0_notAfter(x509), &not_after) &&
+           !ia_x509_not_yet_valid(not_before, now) && !ia_x509_expired(not_after, now);
 }
 
 /* A root that the peer sent proves nothing: it is registered, or of no use. */
@@ -155,7 +156,8 @@ static bool signed_by(struct search *s, X509 *x509, X509 *issuer)
 static bool usable(const struct ia_ca *ca, int64_t now)
 {
     const struct ia_cert_info *info = &ca->cert->info;
-    return ca->reason == IA_R_NONE && now >= info->not_before && now < info->not_after; /* as OpenSSL sees it */
+    return ca->reason == IA_R_NONE && !ia_x509_not_yet_valid(info->not_before, now) &&
+           !ia_x509_expired(info->not_after, now);
 }
 
 /* The registered CA whose key signed x509.  Of several certificates for that key (a renewed CA) one that can be used,

@@ -2,18 +2,9 @@
 /* Strict revocation, for iot-auth-check: first what a broker would decide, then a second look by OpenSSL at the same
  * chain with all its means (delta lists, lists of other issuers), which refuses what it has no valid list for. */
 #include "x509/chain.h"
-#include "x509/internal.h"
+#include "x509/private.h"
 
-#include <openssl/err.h>
 #include <openssl/x509_vfy.h>
-
-struct strict {
-    const struct ia_ca_set *set;
-    STACK_OF(X509) * sent;
-    struct ia_crl *const *crls;
-    size_t n_crls;
-    int64_t now;
-};
 
 /* The anchor is trusted because it is registered: it needs no list over itself, and one of a CA above it that OpenSSL
  * cannot check is no fault.  (The registry's view of those above is asked for below.) */
@@ -27,7 +18,7 @@ static int forgive_anchor(int ok, X509_STORE_CTX *ctx)
            X509_cmp(sk_X509_value(chain, top), X509_STORE_CTX_get_app_data(ctx)) == 0;
 }
 
-static bool configure(X509_STORE_CTX *ctx, const struct ia_path *path, STACK_OF(X509_CRL) * crls, int64_t now)
+static bool configure_strict(X509_STORE_CTX *ctx, const struct ia_path *path, STACK_OF(X509_CRL) * crls, int64_t now)
 {
     X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
     X509_STORE_CTX_set0_crls(ctx, crls);
@@ -40,28 +31,28 @@ static bool configure(X509_STORE_CTX *ctx, const struct ia_path *path, STACK_OF(
 }
 
 /* An X509_V_ERR_*, or X509_V_OK. */
-static int check_lists(const struct strict *s, const struct ia_path *path, STACK_OF(X509_CRL) * crls)
+static int check_lists(const struct ia_chain_strict_input *in, const struct ia_path *path, STACK_OF(X509_CRL) * crls)
 {
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     X509_STORE *store = X509_STORE_new();
     int error = X509_V_ERR_OUT_OF_MEM;
     if (ctx && store && X509_STORE_add_cert(store, path->anchor->cert->x509) == 1 &&
-        X509_STORE_CTX_init(ctx, store, path->certs[0], s->sent) == 1 && configure(ctx, path, crls, s->now))
+        X509_STORE_CTX_init(ctx, store, path->certs[0], in->sent) == 1 && configure_strict(ctx, path, crls, in->now))
         error = X509_verify_cert(ctx) == 1 ? X509_V_OK : X509_STORE_CTX_get_error(ctx);
     X509_STORE_CTX_free(ctx);
     X509_STORE_free(store);
     return error;
 }
 
-static void demand_lists(const struct strict *s, X509 *leaf, struct ia_chain *out)
+static void demand_lists(const struct ia_ca_set *set, const struct ia_chain_strict_input *in, struct ia_chain *out)
 {
     struct ia_path path;
     STACK_OF(X509_CRL) *crls = sk_X509_CRL_new_null();
     bool complete = crls != NULL;
-    for (size_t i = 0; complete && i < s->n_crls; i++)
-        complete = sk_X509_CRL_push(crls, s->crls[i]->x509) > 0;
-    ia_path_find(s->set, leaf, s->sent, s->now, &path);
-    int error = complete && path.anchor ? check_lists(s, &path, crls) : X509_V_ERR_OUT_OF_MEM;
+    for (size_t i = 0; complete && i < in->n_crls; i++)
+        complete = sk_X509_CRL_push(crls, in->crls[i]->x509) > 0;
+    ia_path_find(set, in->leaf, in->sent, in->now, &path);
+    int error = complete && path.anchor ? check_lists(in, &path, crls) : X509_V_ERR_OUT_OF_MEM;
     sk_X509_CRL_free(crls);
     enum ia_reason reason = IA_R_CHAIN_INVALID;
     if (error == X509_V_ERR_CERT_REVOKED)
@@ -73,39 +64,40 @@ static void demand_lists(const struct strict *s, X509 *leaf, struct ia_chain *ou
 }
 
 /* In force at `now`?  One without nextUpdate has no end, so nobody could tell (RFC 5280 5.1.2.5 requires it). */
-static bool has_list(const struct strict *s, const struct ia_ca *ca)
+static bool ca_has_valid_list(const struct ia_chain_strict_input *in, const struct ia_ca *ca)
 {
-    for (size_t i = 0; i < s->n_crls; i++)
-        if (!s->crls[i]->unusable && s->crls[i]->this_update <= s->now && s->now <= s->crls[i]->next_update &&
-            ia_crl_signed_by(s->crls[i], ca->cert))
+    for (size_t i = 0; i < in->n_crls; i++)
+        if (!in->crls[i]->unusable && in->crls[i]->this_update <= in->now && in->now <= in->crls[i]->next_update &&
+            ia_crl_signed_by(in->crls[i], ca->cert))
             return true;
     return false;
 }
 
 /* OpenSSL stopped at the anchor; those above it are known to the registry alone. */
-static void demand_lists_above(const struct strict *s, struct ia_chain *out)
+static void demand_lists_above(const struct ia_ca_set *set, const struct ia_chain_strict_input *in,
+                               struct ia_chain *out)
 {
-    for (size_t i = 0; i < s->set->n; i++) {
-        const struct ia_ca *ca = &s->set->cas[i];
+    for (size_t i = 0; i < set->n; i++) {
+        const struct ia_ca *ca = &set->cas[i];
         if (ca->ca_id == out->ca_id)
             continue;
         for (size_t k = 0; k < out->n_cas && out->reason == IA_R_NONE; k++)
-            if (out->cas[k] == ca->ca_id && !has_list(s, ca))
+            if (out->cas[k] == ca->ca_id && !ca_has_valid_list(in, ca))
                 ia_chain_refuse(out, IA_R_CHAIN_INVALID, X509_V_ERR_UNABLE_TO_GET_CRL,
                                 "a registered CA above has no valid CRL");
     }
 }
 
-void ia_chain_verify_strict(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, struct ia_crl *const *crls,
-                            size_t n_crls, int64_t now, struct ia_chain *out)
+void ia_chain_verify_strict(const struct ia_ca_set *set, const struct ia_chain_strict_input *in, struct ia_chain *out)
 {
-    struct strict s = {.set = set, .sent = sent, .crls = crls, .n_crls = n_crls, .now = now};
-    ia_chain_verify(set, leaf, sent, now, out);
+    struct ia_openssl_scope scope;
+    ia_chain_verify(set, in->leaf, in->sent, in->now, out);
     if (out->reason != IA_R_NONE)
         return;
-    ERR_set_mark();
-    demand_lists(&s, leaf, out);
+    ia_openssl_enter(&scope);
+    demand_lists(set, in, out);
     if (out->reason == IA_R_NONE)
-        demand_lists_above(&s, out);
-    ERR_pop_to_mark();
+        demand_lists_above(set, in, out);
+    if (ia_openssl_leave(&scope) != IA_OK)
+        ia_chain_refuse(out, IA_R_INTERNAL, X509_V_ERR_OUT_OF_MEM, IA_NOMEM_TEXT);
 }

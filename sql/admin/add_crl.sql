@@ -1,4 +1,5 @@
--- Give a certificate authority a newer revocation list.  Older ones stay until they are deleted; the newest counts.
+-- Add a certificate revocation list (CRL) to a certificate authority.  Older lists remain until they are deleted; the
+-- newest list is used.
 --
 --   psql -v ca_name=acme -v crl_file=acme.crl.pem -f sql/admin/add_crl.sql
 --
@@ -15,7 +16,7 @@
 SELECT iot_auth.fail('usage: psql -v ca_name=NAME -v crl_file=FILE -f add_crl.sql')
     WHERE '' IN (:'ca_name', :'crl_file') \g /dev/null
 \set crl `cat -- :'crl_file' 2>/dev/null | LC_ALL=C tr -cd '\11\12\15\40-\176'`
-SELECT iot_auth.fail(format('cannot read file ''%s'', or it is empty', :'crl_file')) WHERE :'crl' = '' \g /dev/null
+SELECT iot_auth.fail(format('file ''%s'' cannot be read or is empty', :'crl_file')) WHERE :'crl' = '' \g /dev/null
 
 SELECT iot_auth.add_crl(:'ca_name', :'crl') \g /dev/null
 

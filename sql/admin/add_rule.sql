@@ -1,11 +1,11 @@
--- Add a rule to a role; the role is created if there is none of that name.
+-- Add a rule to a role.  The role is created if it does not exist.
 --
 --   psql -v role=meter -v effect=ALLOW -v actions=PUBLISH -v topic_filter='m/${device_id}/#' -f sql/admin/add_rule.sql
 --
 -- effect                        ALLOW or DENY
 -- actions                       out of PUBLISH, SUBSCRIBE, RECEIVE, separated by commas
--- topic_filter                  with + and #, and ${variables} that stand for one level each
--- max_qos, allow_retain         limits of an ALLOW of PUBLISH (default 2 and true: none)
+-- topic_filter                  with + and #, and ${variables}, each of which is one level
+-- max_qos, allow_retain         limits of an ALLOW rule for PUBLISH (default 2 and true: no limit)
 --
 -- SPDX-License-Identifier: ISC
 

@@ -1,4 +1,4 @@
--- Admit a network.  A scope with any ALLOW rule admits nobody else, also when the rule has expired.
+-- Allow a network.  A scope with any ALLOW rule admits only the networks of its ALLOW rules, even after they expire.
 --
 --   psql -v network=203.0.113.0/24 -f sql/admin/allow_ip.sql
 --   psql -v network=2001:db8::/32 -v scope=CA -v scope_key=acme -v expires_at=2030-01-01 -f sql/admin/allow_ip.sql

@@ -1,4 +1,4 @@
--- Keep a network out; connections from there end at once.
+-- Deny a network.  Connections from that network end at once.
 --
 --   psql -v network=203.0.113.0/24 -f sql/admin/deny_ip.sql
 --   psql -v network=2001:db8::/32 -v scope=CA -v scope_key=acme -v expires_at=2030-01-01 -f sql/admin/deny_ip.sql

@@ -1,8 +1,9 @@
--- Certificates that expire soon or have expired, of CAs and of devices that have no newer one, unless revoked.
+-- List certificates that expire soon or have expired: of CAs, and of devices that have no newer certificate.  Revoked
+-- ones are omitted.
 --
 --   psql -v days=30 -f sql/admin/expiring_certificates.sql
 --
--- days                          how far ahead (default 30)
+-- days                          number of days to look ahead (default 30)
 --
 -- SPDX-License-Identifier: ISC
 

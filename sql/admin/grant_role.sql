@@ -1,9 +1,9 @@
--- Give a role to all devices of a CA, or to one device, or take it away again.
+-- Grant a role to all devices of a CA or to one device, or revoke it.
 --
 --   psql -v ca_name=acme -v role=meter -f sql/admin/grant_role.sql
 --   psql -v device_id=sensor-17 -v role=meter -f sql/admin/grant_role.sql
 --
--- revoke                        true: take it away (default false)
+-- revoke                        true: revoke the role (default false)
 --
 -- SPDX-License-Identifier: ISC
 

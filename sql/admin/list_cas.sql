@@ -1,4 +1,4 @@
--- List the certificate authorities, how many devices they have, and what is wrong with them.
+-- List the certificate authorities with their number of devices and their problems.
 --
 --   psql -f sql/admin/list_cas.sql
 --

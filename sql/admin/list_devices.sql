@@ -1,11 +1,11 @@
--- List devices, the newest first.
+-- List devices, newest first.
 --
 --   psql -f sql/admin/list_devices.sql
 --   psql -v ca_name=acme -v status=PENDING -f sql/admin/list_devices.sql
 --
--- ca_name, status, tenant       only those (default: all)
--- like                          only ids like this pattern; % stands for anything
--- max                           how many rows (default 100)
+-- ca_name, status, tenant       only devices with these values (default: all)
+-- like                          only device ids that match this LIKE pattern
+-- max                           maximum number of rows (default 100)
 --
 -- SPDX-License-Identifier: ISC
 

@@ -1,8 +1,8 @@
--- Give a role to apps whose token has a scope, or take it away again.
+-- Grant a role to apps whose token has a scope, or revoke it.
 --
 --   psql -v issuer_name=corp -v scope=telemetry:read -v role=reader -f sql/admin/map_scope.sql
 --
--- unmap                         true: take it away (default false)
+-- unmap                         true: remove the mapping (default false)
 --
 -- SPDX-License-Identifier: ISC
 

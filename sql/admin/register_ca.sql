@@ -1,17 +1,17 @@
--- Register a certificate authority: from then on its devices may connect.
+-- Register a certificate authority, so that its devices can connect.
 --
 --   psql -v name=acme -v pem_file=acme-ca.pem -v auto_registration=true -f sql/admin/register_ca.sql
 --
--- name                          how you call it; never changes, may stand in topics
--- pem_file                      its certificate, PEM, read by psql
--- auto_registration             true: devices that are not in the registry register themselves (default false)
--- registered_status             what they become: ACTIVE (default), or PENDING: they wait for set_device_status
--- device_id_template            where the device id stands in the certificate (default ${cert.cn})
+-- name                          name of the CA; cannot be changed later, can be used in topics as ${ca}
+-- pem_file                      certificate of the CA, PEM, read by psql
+-- auto_registration             true: unregistered devices register when they connect (default false)
+-- registered_status             status after registration: ACTIVE (default), or PENDING until set_device_status
+-- device_id_template            how the device id is formed from the certificate (default ${cert.cn})
 -- client_id_templates           MQTT client ids that its devices may use, separated by commas (default ${device_id})
--- roles                         roles of all its devices, separated by commas (default device; empty: none)
+-- roles                         roles of all devices of the CA, separated by commas (default device; empty: none)
 -- tenant                        default: none
 -- max_devices, max_registrations_per_minute      quotas of auto-registration (default: none)
--- replaces                      name of the CA that this one succeeds: its devices may come with certificates of this
+-- replaces                      name of the predecessor CA, whose devices may use certificates of this CA
 --
 -- SPDX-License-Identifier: ISC
 
@@ -33,7 +33,7 @@ SELECT iot_auth.fail('usage: psql -v name=NAME -v pem_file=FILE ... -f register_
 \if :{?client_id_templates} \else \set client_id_templates '${device_id}' \endif
 \if :{?roles} \else \set roles 'device' \endif
 \set pem `cat -- :'pem_file' 2>/dev/null | LC_ALL=C tr -cd '\11\12\15\40-\176'`
-SELECT iot_auth.fail(format('cannot read file ''%s'', or it is empty', :'pem_file')) WHERE :'pem' = '' \g /dev/null
+SELECT iot_auth.fail(format('file ''%s'' cannot be read or is empty', :'pem_file')) WHERE :'pem' = '' \g /dev/null
 
 SELECT iot_auth.register_ca(
     pem => :'pem', name => :'name', auto_registration => :'auto_registration',

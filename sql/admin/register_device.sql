@@ -1,10 +1,10 @@
--- Register a device by hand, or give a device that exists a further certificate, of the same CA or its successor.
+-- Register a device, or add a certificate of the same CA or its successor to an existing device.
 --
 --   psql -v device_id=sensor-17 -v pem_file=sensor-17.pem -v ca_name=acme -f sql/admin/register_device.sql
 --
--- pem_file                      the certificate of the device, PEM, read by psql
--- status                        PENDING, ACTIVE (default), INACTIVE or REVOKED; a device that exists keeps its own
--- attributes                    a JSON object (default {}); its scalar members are the variables ${attr.NAME}
+-- pem_file                      certificate of the device, PEM, read by psql
+-- status                        PENDING, ACTIVE (default), INACTIVE or REVOKED; an existing device keeps its status
+-- attributes                    JSON object (default {}); its scalar members are the variables ${attr.NAME}
 --
 -- SPDX-License-Identifier: ISC
 
@@ -20,7 +20,7 @@ SELECT iot_auth.fail('usage: psql -v device_id=ID -v pem_file=FILE -v ca_name=NA
 \if :{?status} \else \set status 'ACTIVE' \endif
 \if :{?attributes} \else \set attributes '{}' \endif
 \set pem `cat -- :'pem_file' 2>/dev/null | LC_ALL=C tr -cd '\11\12\15\40-\176'`
-SELECT iot_auth.fail(format('cannot read file ''%s'', or it is empty', :'pem_file')) WHERE :'pem' = '' \g /dev/null
+SELECT iot_auth.fail(format('file ''%s'' cannot be read or is empty', :'pem_file')) WHERE :'pem' = '' \g /dev/null
 
 SELECT iot_auth.register_device(:'device_id', :'pem', :'ca_name', :'status', :'attributes') \g /dev/null
 

@@ -1,12 +1,12 @@
--- Register an identity provider whose access tokens admit apps.
+-- Register an identity provider, so that apps can connect with its access tokens.
 --
 --   psql -v name=corp -v issuer=https://id.example.com/ -v audience=mqtt -f sql/admin/register_issuer.sql
 --
--- name                          how you call it; its apps are app:NAME:APP_ID
--- issuer                        the iss claim, exactly
+-- name                          name of the issuer; its apps have the principal app:NAME:APP_ID
+-- issuer                        exact value of the iss claim
 -- audience                      accepted aud values, separated by commas
 -- algorithms                    default RS256,ES256
--- jwks_file or jwks_url         its keys: a file read by psql, or a URL (default: discovery at the issuer)
+-- jwks_file or jwks_url         keys of the issuer: a file read by psql, or a URL (default: discovery at the issuer)
 -- client_id_templates           default app:${issuer}:${app_id},app:${issuer}:${app_id}/*
 -- app_id_claim                  default: client_id, else azp, else sub
 -- token_types                   accepted typ values (default at+jwt,JWT)
@@ -34,7 +34,7 @@ SELECT iot_auth.fail('usage: psql -v name=NAME -v issuer=URL -v audience=AUDIENC
 \if :{?leeway_s} \else \set leeway_s '30' \endif
 \if :{?jwks_file}
 \set jwks `cat -- :'jwks_file' 2>/dev/null`
-SELECT iot_auth.fail(format('cannot read file ''%s'', or it is empty', :'jwks_file')) WHERE :'jwks' = '' \g /dev/null
+SELECT iot_auth.fail(format('file ''%s'' cannot be read or is empty', :'jwks_file')) WHERE :'jwks' = '' \g /dev/null
 \endif
 
 SELECT iot_auth.register_issuer(

@@ -1,4 +1,4 @@
--- Revoke one certificate of a device; its other certificates stay good.  Takes effect at once.
+-- Revoke one certificate of a device.  Other certificates of the device remain valid.  Takes effect at once.
 --
 --   fingerprint=$(openssl x509 -in sensor-17.pem -outform DER | sha256sum | cut -c1-64)
 --   psql -v fingerprint=$fingerprint -f sql/admin/revoke_certificate.sql

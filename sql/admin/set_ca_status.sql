@@ -1,8 +1,8 @@
--- Disable a certificate authority, enable it again, or revoke it for good.  Its devices lose their connections at once.
+-- Disable, enable or revoke a certificate authority.  Devices of a CA that is not ACTIVE are disconnected at once.
 --
 --   psql -v name=acme -v status=INACTIVE -f sql/admin/set_ca_status.sql
 --
--- status                        ACTIVE, INACTIVE, or REVOKED, which is final
+-- status                        ACTIVE, INACTIVE, or REVOKED (final)
 --
 -- SPDX-License-Identifier: ISC
 

@@ -1,8 +1,8 @@
--- Admit a PENDING device, disable a device, enable it again, or revoke it for good.  Takes effect at once.
+-- Activate, disable or revoke a device.  Takes effect at once.
 --
 --   psql -v device_id=sensor-17 -v status=ACTIVE -f sql/admin/set_device_status.sql
 --
--- status                        PENDING, ACTIVE, INACTIVE, or REVOKED, which is final
+-- status                        PENDING, ACTIVE, INACTIVE, or REVOKED (final)
 --
 -- SPDX-License-Identifier: ISC
 

@@ -1,4 +1,4 @@
--- The state of the registry: brokers, devices, what is wrong, what happened in the last hour.
+-- Show the state of the registry: brokers, devices, problems, and the events of the last hour.
 --
 --   psql -f sql/admin/status.sql
 --

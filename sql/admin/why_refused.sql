@@ -1,10 +1,10 @@
--- Why was it refused?  What the registry says of a device now, then the refusals, the newest first.
+-- Show why a device or app was refused: its current state in the registry, then its refusals, newest first.
 --
 --   psql -v who=sensor-17 -f sql/admin/why_refused.sql
 --
 -- who                           device id, app id, client id, fingerprint (hexadecimal) or address
--- hours                         how far back (default 24)
--- max                           how many rows (default 20)
+-- hours                         number of hours to look back (default 24)
+-- max                           maximum number of rows (default 20)
 --
 -- SPDX-License-Identifier: ISC
 

@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: ISC
 -- Schema iot_auth: roles, value rules, tables.
 --
--- Apply sql/migrations/*.sql in name order, as a superuser or as a database owner with CREATEROLE; applying them again
--- is harmless.  Each file is one transaction.  Who applies them owns everything, and every SECURITY DEFINER function
--- runs as that owner.
+-- Apply sql/migrations/*.sql in name order, as a superuser or as a database owner with CREATEROLE.  Applying them again
+-- is harmless.  Each file is one transaction.  The role that applies them owns every object, and every SECURITY DEFINER
+-- function runs with the rights of that role.
 --
--- Rules that one row can break by itself are CHECK constraints here, built on IMMUTABLE SQL functions that PostgreSQL
--- inlines: a million rows in one INSERT stay cheap.  0002 holds the rules that need other rows or the old row.
+-- Rules that a row can break by itself are CHECK constraints in this file, built on IMMUTABLE SQL functions that
+-- PostgreSQL inlines: a million rows in one INSERT stay cheap.  Rules that need other rows or the old row are in 0002.
 
 BEGIN;
 SET LOCAL search_path = pg_catalog, pg_temp;
@@ -16,17 +16,18 @@ SELECT pg_advisory_xact_lock(5714620941378015095); -- one migration at a time
 DO $$
 BEGIN
     IF current_setting('server_version_num')::int < 150000 THEN
-        RAISE EXCEPTION 'iot_auth needs PostgreSQL 15 or newer, this is %', current_setting('server_version');
+        RAISE EXCEPTION 'iot_auth requires PostgreSQL 15 or newer, but this server is version %',
+            current_setting('server_version');
     END IF;
     IF current_setting('server_encoding') <> 'UTF8' THEN
-        RAISE EXCEPTION 'iot_auth needs a database with encoding UTF8, this one has %',
+        RAISE EXCEPTION 'iot_auth requires a database with encoding UTF8, but this database has encoding %',
             current_setting('server_encoding')
-            USING HINT = 'CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0';
+            USING HINT = 'Create the database with ENCODING ''UTF8'' TEMPLATE template0.';
     END IF;
 END $$;
 
--- Neither has a password: give one with ALTER ROLE, use another way of authentication, or grant them to other roles
--- (GRANT iot_auth_admin TO alice).
+-- Neither role has a password: set one with ALTER ROLE, use another authentication method, or grant the roles to other
+-- roles (GRANT iot_auth_admin TO alice).
 DO $$
 DECLARE
     missing name;
@@ -36,7 +37,7 @@ BEGIN
         BEGIN
             EXECUTE format('CREATE ROLE %I LOGIN', missing);
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL; -- a migration of another database of this server was quicker
+            NULL; -- created concurrently by a migration of another database of this server
         END;
     END LOOP;
 END $$;
@@ -48,75 +49,75 @@ CREATE TABLE IF NOT EXISTS iot_auth.schema_version (
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 
--- Value rules: NULL when the value is good, else what is wrong with it, to be put behind "... 'x': ".
+-- Value rules: NULL for a valid value, else the problem as a predicate that follows the value: "name 'x' <problem>".
 
--- What may stand as one value in an id, a topic level or a name: the same rule as ia_value_valid in common/str.h.
--- UTF-8 is seen to by the database encoding, NUL by type text.
+-- A value that may be used in an id, a topic level or a name: the same rule as ia_value_valid in common/str.h.
+-- The database encoding guarantees valid UTF-8, and type text excludes NUL.
 CREATE OR REPLACE FUNCTION iot_auth.value_problem(v text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN v IS NULL THEN 'it is missing'
-    WHEN octet_length(v) = 0 THEN 'it is empty'
-    WHEN octet_length(v) > 128 THEN 'it is longer than 128 bytes'
-    WHEN starts_with(v, '$') THEN 'it begins with ''$'''
-    WHEN v COLLATE "C" ~ '[\u0001-\u001f\u007f-\u009f]' THEN 'it holds a control character'
-    WHEN v COLLATE "C" ~ '[+#/*]' THEN 'it holds one of + # / *'
+    WHEN v IS NULL THEN 'is missing'
+    WHEN octet_length(v) = 0 THEN 'is empty'
+    WHEN octet_length(v) > 128 THEN 'is longer than 128 bytes'
+    WHEN starts_with(v, '$') THEN 'begins with ''$'''
+    WHEN v COLLATE "C" ~ '[\u0001-\u001f\u007f-\u009f]' THEN 'contains a control character'
+    WHEN v COLLATE "C" ~ '[+#/*]' THEN 'contains one of + # / *'
 END;
 
--- Apps are called 'app:...': no certificate may claim such a name.
+-- The principal name of an app begins with 'app:': no certificate may claim such a name.
 CREATE OR REPLACE FUNCTION iot_auth.device_id_problem(v text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN starts_with(v, 'app:') THEN 'names that begin with ''app:'' are those of apps'
+    WHEN starts_with(v, 'app:') THEN 'begins with ''app:'', which is reserved for apps'
     ELSE iot_auth.value_problem(v)
 END;
 
--- No ':' here: 'app:<issuer>:<app_id>' must come apart in one way only.
+-- No ':': 'app:<issuer>:<app_id>' must have exactly one interpretation.
 CREATE OR REPLACE FUNCTION iot_auth.issuer_name_problem(v text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN v IS NULL THEN 'it is missing'
-    WHEN octet_length(v) NOT BETWEEN 1 AND 128 THEN 'it must be 1 to 128 bytes long'
-    WHEN v COLLATE "C" !~ '^[A-Za-z0-9_.-]+$' THEN 'only letters, digits and _ . - may stand in it'
+    WHEN v IS NULL THEN 'is missing'
+    WHEN octet_length(v) NOT BETWEEN 1 AND 128 THEN 'must be 1 to 128 bytes long'
+    WHEN v COLLATE "C" !~ '^[A-Za-z0-9_.-]+$' THEN 'must contain only letters, digits and _ . -'
 END;
 
--- Text that is shown or compared but never becomes a topic level: URLs, claim names, scopes.
+-- Text that is displayed or compared but never used as a topic level: URLs, claim names, audiences.
 CREATE OR REPLACE FUNCTION iot_auth.text_problem(v text, most int) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN v IS NULL THEN 'it is missing'
-    WHEN octet_length(v) = 0 THEN 'it is empty'
-    WHEN octet_length(v) > most THEN 'it is too long'
-    WHEN v COLLATE "C" ~ '[\u0001-\u001f\u007f-\u009f]' THEN 'it holds a control character'
+    WHEN v IS NULL THEN 'is missing'
+    WHEN octet_length(v) = 0 THEN 'is empty'
+    WHEN octet_length(v) > most THEN 'is too long'
+    WHEN v COLLATE "C" ~ '[\u0001-\u001f\u007f-\u009f]' THEN 'contains a control character'
 END;
 
 -- One scope of a token (RFC 6749 section 3.3).
 CREATE OR REPLACE FUNCTION iot_auth.scope_problem(v text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN v IS NULL THEN 'it is missing'
-    WHEN octet_length(v) NOT BETWEEN 1 AND 256 THEN 'it must be 1 to 256 bytes long'
+    WHEN v IS NULL THEN 'is missing'
+    WHEN octet_length(v) NOT BETWEEN 1 AND 256 THEN 'must be 1 to 256 bytes long'
     WHEN v COLLATE "C" !~ '^[\u0021\u0023-\u005b\u005d-\u007e]+$'
-        THEN 'only printable ASCII may stand in it, without space, " and \'
+        THEN 'must contain only printable ASCII without space, " and \'
 END;
 
--- One to `most` elements, one dimension, no NULL.
+-- 1 to `most` elements, one dimension, no NULL.
 CREATE OR REPLACE FUNCTION iot_auth.list_problem(list text[], most int) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN list IS NULL OR cardinality(list) = 0 THEN 'the list is empty'
-    WHEN array_ndims(list) <> 1 THEN 'the list has more than one dimension'
-    WHEN cardinality(list) > most THEN 'the list is too long'
-    WHEN array_position(list, NULL) IS NOT NULL THEN 'the list holds a NULL'
+    WHEN list IS NULL OR cardinality(list) = 0 THEN 'is empty'
+    WHEN array_ndims(list) <> 1 THEN 'has more than one dimension'
+    WHEN cardinality(list) > most THEN 'has too many elements'
+    WHEN array_position(list, NULL) IS NOT NULL THEN 'contains a NULL'
 END;
 
--- Certificate authorities and what they admit.
+-- Certificate authorities and the settings for their devices.
 
 CREATE TABLE IF NOT EXISTS iot_auth.ca (
     ca_id                        bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
     name                         text COLLATE "C" NOT NULL,
     pem                          text NOT NULL,
-    fingerprint                  bytea NOT NULL, -- SHA-256 of the DER; filled in from pem where it is left out
+    fingerprint                  bytea NOT NULL, -- SHA-256 of the DER; computed from pem where omitted
     status                       text COLLATE "C" NOT NULL DEFAULT 'ACTIVE',
     auto_registration            boolean NOT NULL DEFAULT false,
     registered_status            text COLLATE "C" NOT NULL DEFAULT 'ACTIVE',
@@ -127,11 +128,11 @@ CREATE TABLE IF NOT EXISTS iot_auth.ca (
     tenant                       text COLLATE "C",
     replaces                     bigint,
     created_at                   timestamptz NOT NULL DEFAULT now(),
-    -- filled in by the plugin, which can parse X.509
+    -- set by the plugin, which can parse X.509
     subject                      text,
     not_before                   timestamptz,
     not_after                    timestamptz,
-    problem                      text, -- why this CA admits nobody, or what should be mended; NULL: nothing
+    problem                      text, -- why this CA admits no device, or a warning; NULL: no problem
     CONSTRAINT ca_name_unique UNIQUE (name),
     CONSTRAINT ca_fingerprint_unique UNIQUE (fingerprint),
     CONSTRAINT ca_name_is_a_value CHECK (iot_auth.value_problem(name) IS NULL),
@@ -150,15 +151,16 @@ CREATE TABLE IF NOT EXISTS iot_auth.crl (
     crl_id      bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
     ca_id       bigint NOT NULL REFERENCES iot_auth.ca (ca_id) ON DELETE CASCADE,
     pem         text NOT NULL,
-    fingerprint bytea NOT NULL, -- SHA-256 of the DER; filled in from pem where it is left out
+    fingerprint bytea NOT NULL, -- SHA-256 of the DER; computed from pem where omitted
     created_at  timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT crl_unique UNIQUE (ca_id, fingerprint),
     CONSTRAINT crl_fingerprint_is_sha256 CHECK (octet_length(fingerprint) = 32)
 );
 
--- How many devices a CA with max_devices has: written only by registrations, which lock its quotas.  A row
--- in ca_usage_stale says that somebody else has changed the number since: count again.  Inserting it waits for nobody,
--- where keeping the number itself up to date would queue brokers behind an administrator's open transaction.
+-- The number of devices of a CA with max_devices: written only by registrations, which lock the quotas of the CA.  A
+-- row in ca_usage_stale says that another session has changed the number since, so that it must be counted again.
+-- Inserting that row waits for no lock, whereas updating the number would queue brokers behind an administrator's open
+-- transaction.
 CREATE TABLE IF NOT EXISTS iot_auth.ca_usage (
     ca_id   bigint PRIMARY KEY REFERENCES iot_auth.ca (ca_id) ON DELETE CASCADE,
     devices bigint NOT NULL
@@ -173,12 +175,12 @@ CREATE INDEX IF NOT EXISTS ca_usage_stale_ca ON iot_auth.ca_usage_stale (ca_id);
 CREATE TABLE IF NOT EXISTS iot_auth.device (
     device_id         text COLLATE "C" PRIMARY KEY,
     ca_id             bigint NOT NULL,
-    tenant            text COLLATE "C", -- NULL: that of its CA
+    tenant            text COLLATE "C", -- NULL: the tenant of the CA
     status            text COLLATE "C" NOT NULL DEFAULT 'ACTIVE',
     attributes        jsonb NOT NULL DEFAULT '{}',
     registered_by     text COLLATE "C" NOT NULL DEFAULT 'admin',
     created_at        timestamptz NOT NULL DEFAULT now(),
-    updated_at        timestamptz, -- last change of tenant, status, attributes or CA
+    updated_at        timestamptz, -- time of the last change of tenant, status, attributes or CA
     last_connected_at timestamptz,
     CONSTRAINT device_id_is_a_value CHECK (iot_auth.device_id_problem(device_id) IS NULL),
     CONSTRAINT device_tenant_is_a_value CHECK (tenant IS NULL OR iot_auth.value_problem(tenant) IS NULL),
@@ -191,7 +193,7 @@ CREATE TABLE IF NOT EXISTS iot_auth.device (
 CREATE INDEX IF NOT EXISTS device_ca ON iot_auth.device (ca_id);
 
 CREATE TABLE IF NOT EXISTS iot_auth.device_certificate (
-    fingerprint   bytea PRIMARY KEY, -- SHA-256 of the DER; filled in from pem where it is left out
+    fingerprint   bytea PRIMARY KEY, -- SHA-256 of the DER; computed from pem where omitted
     device_id     text COLLATE "C" NOT NULL REFERENCES iot_auth.device (device_id) ON DELETE CASCADE,
     ca_id         bigint NOT NULL,
     serial        text,
@@ -201,7 +203,7 @@ CREATE TABLE IF NOT EXISTS iot_auth.device_certificate (
     status        text COLLATE "C" NOT NULL DEFAULT 'ACTIVE',
     registered_by text COLLATE "C" NOT NULL DEFAULT 'admin',
     created_at    timestamptz NOT NULL DEFAULT now(),
-    pem           text, -- only of those that an administrator registered, so that the plugin can fill in the rest
+    pem           text, -- only where an administrator registered the certificate: the plugin parses it
     CONSTRAINT certificate_fingerprint_is_sha256 CHECK (octet_length(fingerprint) = 32),
     CONSTRAINT certificate_status_known CHECK (status IN ('ACTIVE', 'INACTIVE', 'REVOKED')),
     CONSTRAINT certificate_registered_by_known CHECK (registered_by IN ('jitr', 'admin')),
@@ -227,9 +229,9 @@ CREATE TABLE IF NOT EXISTS iot_auth.role_rule (
     effect       text COLLATE "C" NOT NULL,
     actions      text[] COLLATE "C" NOT NULL,
     topic_filter text COLLATE "C" NOT NULL,
-    max_qos      smallint NOT NULL DEFAULT 2, -- PUBLISH: the highest QoS that this ALLOW admits
-    allow_retain boolean NOT NULL DEFAULT true, -- PUBLISH: may the message be retained
-    problem      text, -- filled in by the plugin: why this rule makes its role deny everything
+    max_qos      smallint NOT NULL DEFAULT 2, -- PUBLISH: highest QoS that this ALLOW rule admits
+    allow_retain boolean NOT NULL DEFAULT true, -- PUBLISH: whether retained messages are allowed
+    problem      text, -- set by the plugin: why this rule makes its role deny everything
     CONSTRAINT rule_effect_known CHECK (effect IN ('ALLOW', 'DENY')),
     CONSTRAINT rule_actions_not_empty CHECK (iot_auth.list_problem(actions, 3) IS NULL),
     CONSTRAINT rule_actions_known CHECK (actions <@ ARRAY['PUBLISH', 'SUBSCRIBE', 'RECEIVE']),
@@ -256,11 +258,11 @@ CREATE INDEX IF NOT EXISTS device_role_role ON iot_auth.device_role (role);
 
 CREATE TABLE IF NOT EXISTS iot_auth.oauth_issuer (
     name                text COLLATE "C" PRIMARY KEY,
-    issuer              text COLLATE "C" NOT NULL, -- the `iss` claim, exactly
+    issuer              text COLLATE "C" NOT NULL, -- the exact value of the `iss` claim
     audience            text[] COLLATE "C" NOT NULL,
     algorithms          text[] COLLATE "C" NOT NULL DEFAULT ARRAY['RS256', 'ES256'],
     jwks                jsonb,
-    jwks_url            text COLLATE "C", -- neither: OpenID discovery at the issuer
+    jwks_url            text COLLATE "C", -- neither jwks nor jwks_url: OpenID discovery at the issuer
     client_id_templates text[] COLLATE "C" NOT NULL DEFAULT ARRAY['app:${issuer}:${app_id}',
                                                                   'app:${issuer}:${app_id}/*'],
     app_id_claim        text COLLATE "C", -- NULL: client_id, else azp, else sub
@@ -269,7 +271,7 @@ CREATE TABLE IF NOT EXISTS iot_auth.oauth_issuer (
     tenant              text COLLATE "C",
     status              text COLLATE "C" NOT NULL DEFAULT 'ACTIVE',
     created_at          timestamptz NOT NULL DEFAULT now(),
-    problem             text, -- filled in by the plugin
+    problem             text, -- set by the plugin: why this issuer admits no app, or a warning
     CONSTRAINT issuer_unique UNIQUE (issuer),
     CONSTRAINT issuer_name_fits CHECK (iot_auth.issuer_name_problem(name) IS NULL),
     CONSTRAINT issuer_is_a_text CHECK (iot_auth.text_problem(issuer, 512) IS NULL),
@@ -288,7 +290,7 @@ CREATE TABLE IF NOT EXISTS iot_auth.oauth_issuer (
     CONSTRAINT issuer_jwks_url_is_http CHECK (jwks_url COLLATE "C" ~ '^https?://[^[:space:][:cntrl:]]+$')
 );
 
--- Apart, so that it reaches tables made without it: there the keys in the row were the ones in use.
+-- A separate statement, so that it applies to tables created without it: there, the keys in the row were used.
 UPDATE iot_auth.oauth_issuer SET jwks_url = NULL WHERE num_nonnulls(jwks, jwks_url) > 1;
 ALTER TABLE iot_auth.oauth_issuer
     DROP CONSTRAINT IF EXISTS issuer_keys_from_one_place,
@@ -320,12 +322,12 @@ CREATE TABLE IF NOT EXISTS iot_auth.ip_rule (
     CONSTRAINT ip_rule_unique UNIQUE NULLS NOT DISTINCT (network, effect, scope, scope_key)
 );
 
--- What happened, and who is there.  No foreign keys: history outlives what it speaks of.
+-- Events and brokers.  No foreign keys: an event outlives the rows that it refers to.
 
 CREATE TABLE IF NOT EXISTS iot_auth.event (
     event_id  bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
     at        timestamptz NOT NULL DEFAULT clock_timestamp(),
-    node      text, -- NULL: written by a trigger for what an administrator did
+    node      text, -- NULL: written by a trigger for a change made by an administrator
     kind      text NOT NULL,
     principal text,
     ca_id     bigint,
@@ -335,7 +337,7 @@ CREATE TABLE IF NOT EXISTS iot_auth.event (
 );
 CREATE INDEX IF NOT EXISTS event_at ON iot_auth.event (at);
 CREATE INDEX IF NOT EXISTS event_principal ON iot_auth.event (principal, at);
--- What brokers publish, among many refusals.
+-- The events that brokers publish, among many refusals.
 CREATE INDEX IF NOT EXISTS event_status ON iot_auth.event (event_id) WHERE kind IN ('device/status', 'ca/status');
 
 CREATE TABLE IF NOT EXISTS iot_auth.node (

@@ -1,25 +1,27 @@
 -- SPDX-License-Identifier: ISC
--- Changes reach brokers: NOTIFY on channel iot_auth, from statement-level triggers on every table that matters, so that
--- it makes no difference who writes, and how.
+-- Notifications to brokers: NOTIFY on channel iot_auth from statement-level triggers on every relevant table, whichever
+-- role or statement makes the change.
 --
--- A payload is a line with the topic (`ca`, `role`, `device`, `issuer`, `ip`, `event`), then one key on each line, or a
--- single line `*` for 'many, read all again'.  Keys: ca_id; role; device_id; issuer name; rule_id; event_id.  It is a
--- hint and no more: any role may NOTIFY, so brokers read the rows again and never believe the payload.
+-- A payload has the topic (`ca`, `role`, `device`, `issuer`, `ip`, `event`) on its first line and one key on each
+-- further line, or the single line `*` for 'many rows, read all again'.  Keys: ca_id; role; device_id; issuer name;
+-- rule_id; event_id.  The payload is a hint only: any role may NOTIFY, so brokers read the rows again and never trust
+-- the payload.
 --
--- Nobody is told
---  - when only columns have changed that brokers fill in themselves, or book-keeping: the triggers below compare the
---    columns that matter;
---  - of rows that a broker registers (0005): NOTIFY takes a lock at COMMIT that the whole server shares, and the broker
---    that asked has the answer.  It sets iot_auth.quiet, which anyone can; see quiet() for when it is honoured.
+-- No notification is sent
+--  - when only columns changed that brokers set themselves, or book-keeping: the triggers below compare the relevant
+--    columns;
+--  - for rows that a broker registers (0005): NOTIFY takes a lock at COMMIT that the whole server shares, and the
+--    registering broker has the result.  It sets iot_auth.quiet, which any role can set; see quiet() for when that
+--    takes effect.
 
 BEGIN;
 SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL client_min_messages = warning;
 SELECT pg_advisory_xact_lock(5714620941378015095);
 
--- Are we inside a SECURITY DEFINER function of the schema's owner, called by a broker's login, that asked for silence?
--- An administrator's session cannot get there: its own writes run under its own name, and what the owner does for it
--- (cascades) still has the administrator as session user, who is no member of iot_auth_broker.
+-- Whether a SECURITY DEFINER function of the schema's owner, called by a broker's login, has suppressed notifications.
+-- An administrator's session cannot reach this state: its own writes run under its own role, and cascades, which run as
+-- the owner, still have the administrator as session user, who is not a member of iot_auth_broker.
 CREATE OR REPLACE FUNCTION iot_auth.quiet() RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -29,7 +31,7 @@ BEGIN
         AND pg_has_role(session_user, 'iot_auth_broker', 'MEMBER');
 END $$;
 
--- At most 50 keys and 4000 bytes: a payload must stay under 8000, and brokers read one query's worth at a time.
+-- At most 50 keys and 4000 bytes: a payload must be shorter than 8000 bytes, and brokers read all keys in one query.
 CREATE OR REPLACE FUNCTION iot_auth.notify(topic text, keys text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -41,8 +43,8 @@ BEGIN
     END IF;
 END $$;
 
--- Statement trigger.  Arguments: topic, key column, the columns that matter (comma-separated; for UPDATE, with the
--- key).  One function for all tables: the texts put into the statement are those of the trigger definitions below.
+-- Statement trigger.  Arguments: topic, key column, relevant columns (comma-separated, including the key).  One
+-- function for all tables: the texts that are formatted into the statement come from the trigger definitions below.
 CREATE OR REPLACE FUNCTION iot_auth.notify_change() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -64,19 +66,20 @@ BEGIN
         PERFORM pg_notify('iot_auth', topic || E'\n*');
         RETURN NULL;
     END IF;
-    -- A device's own trigger tells of its end; one payload for each cascaded row of a million would not help anybody.
+    -- The trigger of the device notifies of its deletion; a further payload for each cascaded row would be useless.
     IF TG_OP = 'DELETE' AND TG_TABLE_NAME IN ('device_certificate', 'device_role') THEN
         changed := 'SELECT * FROM old_rows o WHERE EXISTS '
                    '(SELECT FROM iot_auth.device d WHERE d.device_id = o.device_id)';
     END IF;
-    -- 51 rows are enough to know that there are many; duplicate keys go in the second step, so that the first can stop.
+    -- 51 rows are enough to know that there are many.  Duplicates are removed in the outer query, so that LIMIT can
+    -- stop the inner query early.
     EXECUTE format('SELECT array_agg(DISTINCT k) FROM (SELECT %I::text AS k FROM (%s) changed LIMIT 51) few',
                    key, changed) INTO keys;
     PERFORM iot_auth.notify(topic, keys);
     RETURN NULL;
 END $$;
 
--- ENABLE ALWAYS: also for rows that are loaded with session_replication_role = replica.
+-- ENABLE ALWAYS: also for rows that are written with session_replication_role = replica.
 DO $$
 DECLARE
     t record;
@@ -111,8 +114,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- A dump restored as a whole loads its rows before it creates the triggers.  What it does last is to refresh
--- materialized views: this one tells every broker to read everything again.
+-- A restore of a whole dump loads the rows before it creates the triggers.  Its last step refreshes materialized views:
+-- this view notifies every broker to read everything again.
 CREATE OR REPLACE FUNCTION iot_auth.notify_all() RETURNS timestamptz
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -125,7 +128,7 @@ BEGIN
 END $$;
 CREATE MATERIALIZED VIEW IF NOT EXISTS iot_auth.restored AS SELECT iot_auth.notify_all() AS at;
 
--- Status changes are events, written once, in the transaction that makes them; brokers publish them.
+-- A status change is an event, written once, in the transaction of the change; brokers publish these events.
 
 CREATE OR REPLACE FUNCTION iot_auth.device_status_events() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -168,8 +171,8 @@ CREATE OR REPLACE TRIGGER status_events AFTER UPDATE ON iot_auth.ca
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION iot_auth.ca_status_events();
 
--- The number of devices of a CA has changed by other hands than register's: see ca_usage in 0001.  Also of a CA without
--- max_devices: the quota may be set, and counted, before this transaction commits.  broker_prune clears those away.
+-- The number of devices of a CA has changed without a registration: see ca_usage in 0001.  Also for a CA without
+-- max_devices: the quota may be set, and counted, before this transaction commits.  broker_prune deletes these rows.
 
 CREATE OR REPLACE FUNCTION iot_auth.usage_stale() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -1,7 +1,6 @@
--- SPDX-License-Identifier: ISC
--- The functions for administrators.  They run with the caller's own rights (those of iot_auth_admin are granted in
--- 0006) and do nothing that writing to the tables could not: what they add is the check of every argument before
--- anything is written, and an error that says in one line what is wrong; its hint says how to mend it.
+-- SPDX-License-Identifier: ISC The functions for administrators.  They run with the caller's rights (those of
+-- iot_auth_admin are granted in 0006) and do nothing that a direct write to the tables could not do.  They check every
+-- argument before anything is written, and report an error in one line, with a hint that says how to resolve it.
 
 BEGIN;
 SET LOCAL search_path = pg_catalog, pg_temp;
@@ -10,13 +9,13 @@ SELECT pg_advisory_xact_lock(5714620941378015095);
 
 -- Checks
 
--- Refuse unless `problem` is NULL.  `what` and `value` name the argument.
+-- Refuse the statement unless `problem` is NULL.  `what` and `value` name the argument.
 CREATE OR REPLACE FUNCTION iot_auth.require(what text, value text, problem text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF problem IS NOT NULL THEN
-        PERFORM iot_auth.fail(CASE WHEN value IS NULL THEN format('%s: %s', what, problem)
-                                   ELSE format('%s ''%s'': %s', what, left(value, 160), problem) END);
+        PERFORM iot_auth.fail(CASE WHEN value IS NULL THEN format('%s %s', what, problem)
+                                   ELSE format('%s ''%s'' %s', what, left(value, 160), problem) END);
     END IF;
 END $$;
 
@@ -24,7 +23,7 @@ CREATE OR REPLACE FUNCTION iot_auth.require_one_of(what text, value text, allowe
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF value IS NULL OR value <> ALL (allowed) THEN
-        PERFORM iot_auth.fail(format('%s %s is unknown: it must be one of %s', what,
+        PERFORM iot_auth.fail(format('%s %s is unknown (it must be one of %s)', what,
                                      coalesce(quote_literal(left(value, 160)), 'NULL'),
                                      array_to_string(allowed, ', ')));
     END IF;
@@ -38,7 +37,7 @@ BEGIN
     SELECT * INTO found_ca FROM iot_auth.ca c WHERE c.name = find_ca.name;
     IF NOT FOUND THEN
         PERFORM iot_auth.fail(format('CA %s is not registered', coalesce(quote_literal(find_ca.name), 'NULL')),
-                              'see SELECT name FROM iot_auth.ca', 'undefined_object');
+                              'The names are in SELECT name FROM iot_auth.ca.', 'undefined_object');
     END IF;
     RETURN found_ca;
 END $$;
@@ -52,7 +51,7 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM iot_auth.fail(format('device %s is not registered',
                                      coalesce(quote_literal(find_device.device_id), 'NULL')),
-                              'see SELECT device_id FROM iot_auth.device', 'undefined_object');
+                              'The ids are in SELECT device_id FROM iot_auth.device.', 'undefined_object');
     END IF;
     RETURN found_device;
 END $$;
@@ -62,7 +61,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM iot_auth.role r WHERE r.role = require_role.role) THEN
         PERFORM iot_auth.fail(format('role %s does not exist', coalesce(quote_literal(require_role.role), 'NULL')),
-                              'create it with iot_auth.create_role', 'undefined_object');
+                              'Create the role with iot_auth.create_role.', 'undefined_object');
     END IF;
 END $$;
 
@@ -72,7 +71,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM iot_auth.oauth_issuer i WHERE i.name = require_issuer.name) THEN
         PERFORM iot_auth.fail(format('issuer %s is not registered',
                                      coalesce(quote_literal(require_issuer.name), 'NULL')),
-                              'see SELECT name FROM iot_auth.oauth_issuer', 'undefined_object');
+                              'The names are in SELECT name FROM iot_auth.oauth_issuer.', 'undefined_object');
     END IF;
 END $$;
 
@@ -98,14 +97,14 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     new_id bigint;
     print bytea;
-    twin text;
+    existing_name text;
     role_name text;
     predecessor iot_auth.ca;
 BEGIN
     PERFORM iot_auth.require('name', register_ca.name, iot_auth.value_problem(register_ca.name));
     print := sha256(iot_auth.require_pem('pem', register_ca.pem, 'CERTIFICATE'));
     PERFORM iot_auth.require('auto_registration', NULL,
-        CASE WHEN register_ca.auto_registration IS NULL THEN 'it is missing' END);
+        CASE WHEN register_ca.auto_registration IS NULL THEN 'is missing' END);
     PERFORM iot_auth.require_one_of('registered_status', register_ca.registered_status, ARRAY['ACTIVE', 'PENDING']);
     PERFORM iot_auth.require('device_id_template', register_ca.device_id_template,
         iot_auth.template_problem(register_ca.device_id_template, false, iot_auth.certificate_variables()));
@@ -114,9 +113,9 @@ BEGIN
     PERFORM iot_auth.require('tenant', register_ca.tenant,
         CASE WHEN register_ca.tenant IS NOT NULL THEN iot_auth.value_problem(register_ca.tenant) END);
     PERFORM iot_auth.require('max_devices', register_ca.max_devices::text,
-        CASE WHEN register_ca.max_devices < 0 THEN 'it must not be negative' END);
+        CASE WHEN register_ca.max_devices < 0 THEN 'must not be negative' END);
     PERFORM iot_auth.require('max_registrations_per_minute', register_ca.max_registrations_per_minute::text,
-        CASE WHEN register_ca.max_registrations_per_minute < 0 THEN 'it must not be negative' END);
+        CASE WHEN register_ca.max_registrations_per_minute < 0 THEN 'must not be negative' END);
     PERFORM iot_auth.require('roles', NULL,
         CASE WHEN cardinality(register_ca.roles) > 0 THEN iot_auth.list_problem(register_ca.roles, 64) END);
     FOREACH role_name IN ARRAY coalesce(register_ca.roles, '{}') LOOP
@@ -125,18 +124,18 @@ BEGIN
     IF register_ca.replaces IS NOT NULL THEN
         predecessor := iot_auth.find_ca(register_ca.replaces);
         IF predecessor.tenant IS DISTINCT FROM register_ca.tenant THEN
-            PERFORM iot_auth.fail(format('CA ''%s'' has %s: a CA can only be replaced by one of the same tenant',
+            PERFORM iot_auth.fail(format('CA ''%s'' has %s, but a CA can be replaced only by a CA of the same tenant',
                                          predecessor.name,
                                          coalesce('tenant ' || quote_literal(predecessor.tenant), 'no tenant')));
         END IF;
     END IF;
     IF EXISTS (SELECT FROM iot_auth.ca c WHERE c.name = register_ca.name) THEN
-        PERFORM iot_auth.fail(format('there is a CA ''%s'' already', register_ca.name), 'choose another name',
+        PERFORM iot_auth.fail(format('CA ''%s'' already exists', register_ca.name), 'Choose another name.',
                               'duplicate_object');
     END IF;
-    SELECT c.name INTO twin FROM iot_auth.ca c WHERE c.fingerprint = print;
+    SELECT c.name INTO existing_name FROM iot_auth.ca c WHERE c.fingerprint = print;
     IF FOUND THEN
-        PERFORM iot_auth.fail(format('this certificate is registered already, as CA ''%s''', twin), NULL,
+        PERFORM iot_auth.fail(format('certificate is already registered as CA ''%s''', existing_name), NULL,
                               'duplicate_object');
     END IF;
 
@@ -158,7 +157,7 @@ DECLARE
 BEGIN
     PERFORM iot_auth.require_one_of('status', set_ca_status.status, ARRAY['ACTIVE', 'INACTIVE', 'REVOKED']);
     IF target.status = 'REVOKED' AND set_ca_status.status <> 'REVOKED' THEN
-        PERFORM iot_auth.fail(format('CA ''%s'' is REVOKED, and stays so', target.name), 'register another CA',
+        PERFORM iot_auth.fail(format('CA ''%s'' is REVOKED and stays REVOKED', target.name), 'Register another CA.',
                               'object_not_in_prerequisite_state');
     END IF;
     UPDATE iot_auth.ca SET status = set_ca_status.status WHERE ca_id = target.ca_id AND status <> set_ca_status.status;
@@ -172,37 +171,38 @@ DECLARE
     print bytea := sha256(iot_auth.require_pem('crl', add_crl.crl, 'X509 CRL'));
 BEGIN
     IF EXISTS (SELECT FROM iot_auth.crl c WHERE c.ca_id = target.ca_id AND c.fingerprint = print) THEN
-        PERFORM iot_auth.fail(format('CA ''%s'' has this CRL already', target.name), NULL, 'duplicate_object');
+        PERFORM iot_auth.fail(format('CA ''%s'' already has this CRL', target.name), NULL, 'duplicate_object');
     END IF;
     INSERT INTO iot_auth.crl (ca_id, pem, fingerprint) VALUES (target.ca_id, add_crl.crl, print);
 END $$;
 
 -- Devices
 
--- May a certificate of CA `issued_by` be added to `target`?  From the same CA or its successor only.
+-- Refuse unless a certificate of CA `issued_by` may be added to `target`: only of the same CA or its successor.
 CREATE OR REPLACE FUNCTION iot_auth.require_rotation(target iot_auth.device, issued_by iot_auth.ca, attributes jsonb)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     current_ca text := (SELECT c.name FROM iot_auth.ca c WHERE c.ca_id = target.ca_id);
 BEGIN
     IF target.ca_id <> issued_by.ca_id AND NOT iot_auth.ca_succeeds(issued_by.ca_id, target.ca_id) THEN
-        PERFORM iot_auth.fail(format('there is a device ''%s'' of CA ''%s'' already, which CA ''%s'' does not replace',
+        PERFORM iot_auth.fail(format('device ''%s'' already exists and belongs to CA ''%s'', which CA ''%s'' does '
+                                     'not replace',
                                      target.device_id, current_ca, issued_by.name),
-                              'choose another device_id, or mark the CA as successor (ca.replaces)',
+                              'Choose another device_id, or make the CA a successor (column replaces of iot_auth.ca).',
                               'duplicate_object');
     END IF;
     IF target.status = 'REVOKED' THEN
-        PERFORM iot_auth.fail(format('device ''%s'' is REVOKED, and stays so', target.device_id),
-                              'delete it before you register it anew', 'object_not_in_prerequisite_state');
+        PERFORM iot_auth.fail(format('device ''%s'' is REVOKED and stays REVOKED', target.device_id),
+                              'Delete the device before registering it again.', 'object_not_in_prerequisite_state');
     END IF;
     IF attributes <> '{}' AND attributes <> target.attributes THEN
-        PERFORM iot_auth.fail(format('device ''%s'' exists: a new certificate does not change its attributes',
-                                     target.device_id),
-                              'UPDATE iot_auth.device SET attributes = ...');
+        PERFORM iot_auth.fail(format('device ''%s'' already exists, and a new certificate does not change its '
+                                     'attributes', target.device_id),
+                              'Use UPDATE iot_auth.device SET attributes = ...');
     END IF;
 END $$;
 
--- A new device, or a further certificate for a device that exists: it keeps its status, rights and attributes.
+-- A new device, or a further certificate for an existing device, which keeps its status, rights and attributes.
 CREATE OR REPLACE FUNCTION iot_auth.register_device(device_id text, pem text, ca_name text,
                                                     status text DEFAULT 'ACTIVE', attributes jsonb DEFAULT '{}')
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -221,13 +221,13 @@ BEGIN
                                     ARRAY['PENDING', 'ACTIVE', 'INACTIVE', 'REVOKED']);
     PERFORM iot_auth.require('attributes', left(register_device.attributes::text, 80),
         CASE WHEN jsonb_typeof(register_device.attributes) IS DISTINCT FROM 'object'
-            THEN 'it must be a JSON object' END);
+            THEN 'must be a JSON object' END);
     IF issued_by.fingerprint = print THEN
-        PERFORM iot_auth.fail(format('this is the certificate of CA ''%s'' itself', issued_by.name));
+        PERFORM iot_auth.fail(format('certificate is the certificate of CA ''%s'' itself', issued_by.name));
     END IF;
     SELECT c.device_id INTO owner FROM iot_auth.device_certificate c WHERE c.fingerprint = print;
     IF FOUND THEN
-        PERFORM iot_auth.fail(format('this certificate is registered already, for device ''%s''', owner), NULL,
+        PERFORM iot_auth.fail(format('certificate is already registered for device ''%s''', owner), NULL,
                               'duplicate_object');
     END IF;
 
@@ -254,25 +254,25 @@ BEGIN
     PERFORM iot_auth.require_one_of('status', set_device_status.status,
                                     ARRAY['PENDING', 'ACTIVE', 'INACTIVE', 'REVOKED']);
     IF target.status = 'REVOKED' AND set_device_status.status <> 'REVOKED' THEN
-        PERFORM iot_auth.fail(format('device ''%s'' is REVOKED, and stays so', target.device_id),
-                              'delete it, and it may be registered anew', 'object_not_in_prerequisite_state');
+        PERFORM iot_auth.fail(format('device ''%s'' is REVOKED and stays REVOKED', target.device_id),
+                              'Delete the device to allow a new registration.', 'object_not_in_prerequisite_state');
     END IF;
     UPDATE iot_auth.device SET status = set_device_status.status
     WHERE device_id = target.device_id AND status <> set_device_status.status;
 END $$;
 
--- Hexadecimal in either case, with or without colons, as `openssl x509 -fingerprint -sha256` prints it.
+-- Hexadecimal, upper or lower case, with or without colons, as `openssl x509 -fingerprint -sha256` prints it.
 CREATE OR REPLACE FUNCTION iot_auth.revoke_certificate(fingerprint_hex text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     hex text := lower(replace(fingerprint_hex, ':', ''));
 BEGIN
     PERFORM iot_auth.require('fingerprint_hex', fingerprint_hex,
-        CASE WHEN hex IS NULL OR hex !~ '^[0-9a-f]{64}$' THEN 'a SHA-256 fingerprint has 64 hexadecimal digits' END);
+        CASE WHEN hex IS NULL OR hex !~ '^[0-9a-f]{64}$' THEN 'must be 64 hexadecimal digits (SHA-256)' END);
     UPDATE iot_auth.device_certificate SET status = 'REVOKED' WHERE fingerprint = decode(hex, 'hex');
     IF NOT FOUND THEN
         PERFORM iot_auth.fail(format('certificate %s is not registered', hex),
-                              'a certificate that has never been seen is revoked with a CRL: iot_auth.add_crl',
+                              'Revoke a certificate that was never registered with a CRL: iot_auth.add_crl.',
                               'undefined_object');
     END IF;
 END $$;
@@ -286,11 +286,11 @@ BEGIN
     PERFORM iot_auth.require('role', create_role.role, iot_auth.value_problem(create_role.role));
     INSERT INTO iot_auth.role (role) VALUES (create_role.role) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
-        PERFORM iot_auth.fail(format('there is a role ''%s'' already', create_role.role), NULL, 'duplicate_object');
+        PERFORM iot_auth.fail(format('role ''%s'' already exists', create_role.role), NULL, 'duplicate_object');
     END IF;
 END $$;
 
--- With its rules, and whoever has it loses it.
+-- Deletes the role with its rules and all its grants.
 CREATE OR REPLACE FUNCTION iot_auth.drop_role(role text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -299,7 +299,7 @@ BEGIN
     DELETE FROM iot_auth.role WHERE role = drop_role.role;
 END $$;
 
--- max_qos and allow_retain limit what an ALLOW of PUBLISH admits; their defaults leave it open.
+-- max_qos and allow_retain limit an ALLOW rule for PUBLISH; the defaults set no limit.
 CREATE OR REPLACE FUNCTION iot_auth.add_rule(role text, effect text, actions text[], topic_filter text,
                                              max_qos int DEFAULT 2, allow_retain boolean DEFAULT true) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -318,18 +318,18 @@ BEGIN
     PERFORM iot_auth.require('topic_filter', add_rule.topic_filter,
                              iot_auth.topic_filter_problem(add_rule.topic_filter));
     PERFORM iot_auth.require('max_qos', add_rule.max_qos::text,
-        CASE WHEN add_rule.max_qos BETWEEN 0 AND 2 THEN NULL ELSE 'it must be 0, 1 or 2' END);
-    PERFORM iot_auth.require('allow_retain', NULL, CASE WHEN add_rule.allow_retain IS NULL THEN 'it is missing' END);
+        CASE WHEN add_rule.max_qos BETWEEN 0 AND 2 THEN NULL ELSE 'must be 0, 1 or 2' END);
+    PERFORM iot_auth.require('allow_retain', NULL, CASE WHEN add_rule.allow_retain IS NULL THEN 'is missing' END);
     IF (add_rule.max_qos < 2 OR NOT add_rule.allow_retain)
         AND NOT (add_rule.effect = 'ALLOW' AND 'PUBLISH' = ANY (add_rule.actions)) THEN
-        PERFORM iot_auth.fail('max_qos and allow_retain limit an ALLOW of PUBLISH, and this is none');
+        PERFORM iot_auth.fail('max_qos and allow_retain are valid only for an ALLOW of PUBLISH');
     END IF;
     SELECT r.rule_id INTO new_id FROM iot_auth.role_rule r
     WHERE r.role = add_rule.role AND r.topic_filter = add_rule.topic_filter AND r.effect = add_rule.effect
       AND r.actions @> add_rule.actions AND r.actions <@ add_rule.actions
       AND r.max_qos = add_rule.max_qos AND r.allow_retain = add_rule.allow_retain LIMIT 1;
     IF FOUND THEN
-        PERFORM iot_auth.fail(format('role ''%s'' has this rule already: rule_id %s', add_rule.role, new_id), NULL,
+        PERFORM iot_auth.fail(format('role ''%s'' already has this rule (rule_id %s)', add_rule.role, new_id), NULL,
                               'duplicate_object');
     END IF;
     INSERT INTO iot_auth.role_rule (role, effect, actions, topic_filter, max_qos, allow_retain)
@@ -345,8 +345,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     DELETE FROM iot_auth.role_rule WHERE rule_id = remove_rule.rule_id;
     IF NOT FOUND THEN
-        PERFORM iot_auth.fail(format('there is no rule %s', coalesce(remove_rule.rule_id::text, 'NULL')),
-                              'see SELECT * FROM iot_auth.role_rule', 'undefined_object');
+        PERFORM iot_auth.fail(format('rule %s does not exist', coalesce(remove_rule.rule_id::text, 'NULL')),
+                              'The rules are in SELECT * FROM iot_auth.role_rule.', 'undefined_object');
     END IF;
 END $$;
 
@@ -358,7 +358,7 @@ BEGIN
     PERFORM iot_auth.require_role(grant_ca_role.role);
     INSERT INTO iot_auth.ca_role (ca_id, role) VALUES (target.ca_id, grant_ca_role.role) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
-        PERFORM iot_auth.fail(format('CA ''%s'' has role ''%s'' already', target.name, grant_ca_role.role), NULL,
+        PERFORM iot_auth.fail(format('CA ''%s'' already has role ''%s''', target.name, grant_ca_role.role), NULL,
                               'duplicate_object');
     END IF;
 END $$;
@@ -386,7 +386,7 @@ BEGIN
     INSERT INTO iot_auth.device_role (device_id, role) VALUES (target.device_id, grant_device_role.role)
         ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
-        PERFORM iot_auth.fail(format('device ''%s'' has role ''%s'' already', target.device_id, grant_device_role.role),
+        PERFORM iot_auth.fail(format('device ''%s'' already has role ''%s''', target.device_id, grant_device_role.role),
                               NULL, 'duplicate_object');
     END IF;
 END $$;
@@ -401,7 +401,8 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM iot_auth.fail(format('device ''%s'' does not have role ''%s'' of its own', target.device_id,
                                      revoke_device_role.role),
-                              'roles may come from its CA: iot_auth.revoke_ca_role', 'undefined_object');
+                              'The role may be granted to the CA of the device: iot_auth.revoke_ca_role.',
+                              'undefined_object');
     END IF;
 END $$;
 
@@ -428,7 +429,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     algorithm text;
-    twin text;
+    existing_name text;
 BEGIN
     PERFORM iot_auth.require('name', register_issuer.name, iot_auth.issuer_name_problem(register_issuer.name));
     PERFORM iot_auth.require('issuer', register_issuer.issuer, iot_auth.text_problem(register_issuer.issuer, 512));
@@ -440,16 +441,18 @@ BEGIN
                                                                       'ES256', 'ES384', 'ES512', 'EdDSA']);
     END LOOP;
     PERFORM iot_auth.require('jwks', NULL,
-        CASE WHEN jsonb_typeof(register_issuer.jwks) <> 'object' THEN 'it is no JSON object'
+        CASE WHEN jsonb_typeof(register_issuer.jwks) <> 'object' THEN 'is not a JSON object'
              ELSE iot_auth.jwks_problem(register_issuer.jwks) END);
     PERFORM iot_auth.require('jwks_url', register_issuer.jwks_url,
         CASE WHEN register_issuer.jwks_url !~ '^https?://[^[:space:][:cntrl:]]+$'
-            THEN 'it must be an https:// URL' END);
+            THEN 'must be an https:// URL' END);
     IF register_issuer.jwks IS NOT NULL AND register_issuer.jwks_url IS NOT NULL THEN
-        PERFORM iot_auth.fail('give either jwks or jwks_url: with both it would not be clear whose keys count');
+        PERFORM iot_auth.fail('jwks and jwks_url must not both be given',
+                              'Give one of them: with both, it would be ambiguous which keys are used.');
     END IF;
     IF register_issuer.jwks IS NULL AND register_issuer.jwks_url IS NULL AND register_issuer.issuer !~ '^https://' THEN
-        PERFORM iot_auth.fail('give jwks or jwks_url: keys are discovered at https:// issuers only');
+        PERFORM iot_auth.fail('neither jwks nor jwks_url is given',
+                              'Keys are discovered only for issuers that are https:// URLs.');
     END IF;
     PERFORM iot_auth.require('client_id_templates', NULL,
         iot_auth.client_id_templates_problem(register_issuer.client_id_templates, iot_auth.app_variables()));
@@ -458,16 +461,17 @@ BEGIN
             THEN iot_auth.text_problem(register_issuer.app_id_claim, 128) END);
     PERFORM iot_auth.require_texts('token_types', register_issuer.token_types, 16);
     PERFORM iot_auth.require('leeway_s', register_issuer.leeway_s::text,
-        CASE WHEN register_issuer.leeway_s BETWEEN 0 AND 600 THEN NULL ELSE 'it must be 0 to 600 seconds' END);
+        CASE WHEN register_issuer.leeway_s BETWEEN 0 AND 600 THEN NULL ELSE 'must be 0 to 600 seconds' END);
     PERFORM iot_auth.require('tenant', register_issuer.tenant,
         CASE WHEN register_issuer.tenant IS NOT NULL THEN iot_auth.value_problem(register_issuer.tenant) END);
     IF EXISTS (SELECT FROM iot_auth.oauth_issuer i WHERE i.name = register_issuer.name) THEN
-        PERFORM iot_auth.fail(format('there is an issuer ''%s'' already', register_issuer.name), NULL,
+        PERFORM iot_auth.fail(format('issuer ''%s'' already exists', register_issuer.name), NULL,
                               'duplicate_object');
     END IF;
-    SELECT i.name INTO twin FROM iot_auth.oauth_issuer i WHERE i.issuer = register_issuer.issuer;
+    SELECT i.name INTO existing_name FROM iot_auth.oauth_issuer i WHERE i.issuer = register_issuer.issuer;
     IF FOUND THEN
-        PERFORM iot_auth.fail(format('''%s'' is registered already, as issuer ''%s''', register_issuer.issuer, twin),
+        PERFORM iot_auth.fail(format('''%s'' is already registered as issuer ''%s''', register_issuer.issuer,
+                                     existing_name),
                               NULL, 'duplicate_object');
     END IF;
 
@@ -499,7 +503,7 @@ BEGIN
     VALUES (map_scope.issuer_name, map_scope.scope, map_scope.role)
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
-        PERFORM iot_auth.fail(format('scope ''%s'' of issuer ''%s'' has role ''%s'' already', map_scope.scope,
+        PERFORM iot_auth.fail(format('scope ''%s'' of issuer ''%s'' already has role ''%s''', map_scope.scope,
                                      map_scope.issuer_name, map_scope.role),
                               NULL, 'duplicate_object');
     END IF;
@@ -515,7 +519,7 @@ BEGIN
         PERFORM iot_auth.fail(format('scope %s of issuer ''%s'' does not have role %s',
                                      coalesce(quote_literal(unmap_scope.scope), 'NULL'), unmap_scope.issuer_name,
                                      coalesce(quote_literal(unmap_scope.role), 'NULL')),
-                              'see SELECT * FROM iot_auth.scope_role', 'undefined_object');
+                              'The mappings are in SELECT * FROM iot_auth.scope_role.', 'undefined_object');
     END IF;
 END $$;
 
@@ -527,10 +531,10 @@ BEGIN
     PERFORM iot_auth.require_one_of('scope', scope, ARRAY['GLOBAL', 'CA', 'DEVICE', 'ISSUER']);
     IF scope = 'GLOBAL' AND scope_key IS NOT NULL THEN
         PERFORM iot_auth.fail('scope GLOBAL has no scope_key',
-                              'leave scope_key out, or choose scope CA, DEVICE or ISSUER');
+                              'Omit scope_key, or choose scope CA, DEVICE or ISSUER.');
     ELSIF scope <> 'GLOBAL' AND scope_key IS NULL THEN
-        PERFORM iot_auth.fail(format('scope %s needs a scope_key', scope),
-                              'the name of the CA, the device id, or the name of the issuer');
+        PERFORM iot_auth.fail(format('scope %s requires a scope_key', scope),
+                              'The key is the name of the CA, the device id, or the name of the issuer.');
     ELSIF scope = 'CA' THEN
         PERFORM iot_auth.find_ca(scope_key);
     ELSIF scope = 'DEVICE' THEN
@@ -547,11 +551,11 @@ RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     new_id bigint;
 BEGIN
-    PERFORM iot_auth.require('network', NULL, CASE WHEN add_ip_rule.network IS NULL THEN 'it is missing' END);
+    PERFORM iot_auth.require('network', NULL, CASE WHEN add_ip_rule.network IS NULL THEN 'is missing' END);
     PERFORM iot_auth.require_scope(add_ip_rule.scope, add_ip_rule.scope_key);
     PERFORM iot_auth.require('expires_at', add_ip_rule.expires_at::text,
-        CASE WHEN NOT isfinite(add_ip_rule.expires_at) THEN 'leave it out for a rule without an end'
-             WHEN add_ip_rule.expires_at <= now() THEN 'it is in the past' END);
+        CASE WHEN NOT isfinite(add_ip_rule.expires_at) THEN 'must be finite (omit it for a rule that does not expire)'
+             WHEN add_ip_rule.expires_at <= now() THEN 'is in the past' END);
     INSERT INTO iot_auth.ip_rule (effect, network, scope, scope_key, expires_at)
     VALUES (add_ip_rule.effect, add_ip_rule.network, add_ip_rule.scope, add_ip_rule.scope_key, add_ip_rule.expires_at)
     ON CONFLICT DO NOTHING RETURNING rule_id INTO new_id;
@@ -559,8 +563,9 @@ BEGIN
         SELECT r.rule_id INTO new_id FROM iot_auth.ip_rule r
         WHERE r.effect = add_ip_rule.effect AND r.network = add_ip_rule.network AND r.scope = add_ip_rule.scope
           AND r.scope_key IS NOT DISTINCT FROM add_ip_rule.scope_key;
-        PERFORM iot_auth.fail(format('there is this %s rule already: rule_id %s', add_ip_rule.effect, new_id),
-                              'to change its end, remove it first: iot_auth.remove_ip_rule', 'duplicate_object');
+        PERFORM iot_auth.fail(format('this %s rule already exists (rule_id %s)', add_ip_rule.effect, new_id),
+                              'To change its expiry, remove the rule first: iot_auth.remove_ip_rule.',
+                              'duplicate_object');
     END IF;
     RETURN new_id;
 END $$;
@@ -585,8 +590,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     DELETE FROM iot_auth.ip_rule WHERE rule_id = remove_ip_rule.rule_id;
     IF NOT FOUND THEN
-        PERFORM iot_auth.fail(format('there is no IP rule %s', coalesce(remove_ip_rule.rule_id::text, 'NULL')),
-                              'see SELECT * FROM iot_auth.ip_rule', 'undefined_object');
+        PERFORM iot_auth.fail(format('IP rule %s does not exist', coalesce(remove_ip_rule.rule_id::text, 'NULL')),
+                              'The rules are in SELECT * FROM iot_auth.ip_rule.', 'undefined_object');
     END IF;
 END $$;
 

@@ -1,12 +1,13 @@
 -- SPDX-License-Identifier: ISC
--- What brokers (role iot_auth_broker) read and call; sql/db.c holds the statements.
+-- Views and functions for brokers (role iot_auth_broker); the statements are in sql/db.c.
 --
--- Registration: broker_register decides everything again in one transaction and one round trip, because what the broker
--- has decided before rests on a snapshot.  Its locks are always taken in the same order:
+-- Registration: broker_register repeats all checks in one transaction and one round trip, because the broker decided
+-- from a snapshot.  Its locks are always taken in the same order:
 --   1. an advisory lock on the CA, shared: registrations of one CA do not queue, and a change of the CA waits for them
---      (ca_settles in 0002); row locks would do the same, but let registrations overtake a waiting change for ever;
---   2. where the CA has quotas, an advisory lock on them: two that count at the same time would both find room;
---   3. an advisory lock on the certificate: the same one on two brokers registers once, the other learns of it;
+--      (ca_settles in 0002); row locks would do the same, but would let registrations overtake a waiting change for
+--      ever;
+--   2. where the CA has quotas, an advisory lock on the quotas: two concurrent counts would both find room;
+--   3. an advisory lock on the certificate: on two brokers at once it registers once, and the other gets the record;
 --   4. the row of the device.
 
 BEGIN;
@@ -14,10 +15,10 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL client_min_messages = warning;
 SELECT pg_advisory_xact_lock(5714620941378015095);
 
--- One row for each certificate.  Look-ups in device_role and in attributes are behind a condition each: a million
--- devices that have neither are read in a second or two.  attrs: key, value, key, value ... of the scalar members.  Of
--- either list so many as make a device too large to be kept (jitr/device.c), and no more: past a million elements the
--- answer could not be read at all, and one row would cut every broker off.
+-- One row for each certificate.  Look-ups in device_role and in attributes are conditional: a million devices that have
+-- neither are read in a second or two.  attrs: key, value, key, value ... of the scalar members.  Both lists are cut at
+-- the number of elements that makes a device too large for the cache (jitr/device.c): a list of more than a million
+-- elements could not be decoded, and that one row would make the registry unreadable for every broker.
 CREATE OR REPLACE VIEW iot_auth.broker_device AS
 SELECT c.fingerprint, d.device_id, d.status AS device_status, c.status AS certificate_status,
        c.ca_id AS certificate_ca_id, d.ca_id AS device_ca_id, coalesce(d.tenant, a.tenant) AS tenant, c.not_after,
@@ -59,11 +60,11 @@ FROM iot_auth.oauth_issuer;
 CREATE OR REPLACE VIEW iot_auth.broker_scope AS
 SELECT issuer_name AS issuer, scope, role FROM iot_auth.scope_role;
 
--- Certificates that an administrator registered and nobody has parsed yet.
+-- Certificates that an administrator registered and no broker has parsed yet.
 CREATE OR REPLACE VIEW iot_auth.broker_unparsed AS
 SELECT fingerprint, pem FROM iot_auth.device_certificate WHERE pem IS NOT NULL AND serial IS NULL;
 
--- Status changes to publish: what a notification `event` speaks of.
+-- Status changes to publish: the rows that a notification `event` refers to.
 CREATE OR REPLACE VIEW iot_auth.broker_event AS
 SELECT event_id, at, kind, principal, ca_id, detail::text AS detail FROM iot_auth.event
 WHERE kind IN ('device/status', 'ca/status');
@@ -84,7 +85,7 @@ BEGIN
     RETURN locked;
 END $$;
 
--- The number of devices of a CA whose quotas are locked: counted once, then kept (see ca_usage in 0001).
+-- The number of devices of a CA whose quotas are locked: counted once, then maintained (see ca_usage in 0001).
 CREATE OR REPLACE FUNCTION iot_auth.registration_count(p_ca_id bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -103,7 +104,7 @@ BEGIN
     RETURN counted;
 END $$;
 
--- The quota of a locked CA that is used up, as text, or NULL.  Minutes slide: the last sixty seconds count.
+-- The exhausted quota of a locked CA, as text, or NULL.  The minute is a sliding window of the last 60 seconds.
 CREATE OR REPLACE FUNCTION iot_auth.registration_quota(ca iot_auth.ca, another_device boolean) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -125,11 +126,12 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Insert the device, or take an existing one for a further certificate (rotation).  Returns why not, or NULLs.
+-- Insert the device, or use an existing device for a further certificate (rotation).  Returns the reason of a refusal,
+-- or NULLs.
 --
--- When the certificate is of a successor of the device's CA, the device moves to the successor: from then on the old CA
--- cannot put another certificate under that name, which is what a roll-over after a compromise is for.  Certificates
--- that it has issued before stay good for as long as it is ACTIVE.
+-- When a successor of the device's CA issued the certificate, the device moves to the successor: from then on the old
+-- CA cannot add a certificate to the device, which is the purpose of a roll-over after a compromise.  Certificates that
+-- the old CA issued before remain valid as long as it is ACTIVE.
 CREATE OR REPLACE FUNCTION iot_auth.registration_device(ca iot_auth.ca, p_device_id text, OUT outcome text,
                                                         OUT detail text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -158,7 +160,7 @@ BEGIN
         INSERT INTO iot_auth.device (device_id, ca_id, tenant, status, registered_by, created_at)
         VALUES (p_device_id, ca.ca_id, ca.tenant, ca.registered_status, 'jitr', clock_timestamp())
         ON CONFLICT DO NOTHING;
-        EXIT WHEN FOUND; -- else another was quicker, and there is a row to look at now
+        EXIT WHEN FOUND; -- else a concurrent registration inserted the row: examine it
     END LOOP;
     IF moves THEN
         UPDATE iot_auth.device d SET ca_id = ca.ca_id WHERE d.device_id = p_device_id;
@@ -190,9 +192,9 @@ BEGIN
     RETURN written;
 END $$;
 
--- Register the certificate, whose chain ended in CA p_ca_id and whose holder has proved that it has the key.
--- outcome: 'known' (detail NULL) and 'registered' (detail: the JSON of the event to publish) come with the record in
--- the columns of broker_device; the other outcomes are reasons of refusal, with a text for people in detail:
+-- Register the certificate, whose chain ended in CA p_ca_id and whose holder has proved possession of the key.
+-- outcome: 'known' (detail NULL) and 'registered' (detail: the JSON of the event to publish) return the record in the
+-- columns of broker_device; the other outcomes are reasons of refusal, with a human-readable text in detail:
 -- ca_inactive, device_unknown (no auto-registration), identity_invalid, device_conflict, quota_exceeded.
 CREATE OR REPLACE FUNCTION iot_auth.broker_register(
     p_fingerprint bytea, p_device_id text, p_ca_id bigint, p_serial text, p_subject text, p_not_before timestamptz,
@@ -206,8 +208,8 @@ DECLARE
     ca iot_auth.ca;
 BEGIN
     IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
-        -- An older snapshot would not show what was committed while we waited for the locks.
-        PERFORM iot_auth.fail('broker_register needs transaction isolation READ COMMITTED');
+        -- An older snapshot would not show changes that were committed while this function waited for the locks.
+        PERFORM iot_auth.fail('broker_register requires transaction isolation READ COMMITTED');
     END IF;
     UPDATE iot_auth.device_certificate c
     SET serial = p_serial, subject = p_subject, not_before = p_not_before, not_after = p_not_after
@@ -231,7 +233,7 @@ BEGIN
         detail := format('CA ''%s'' has no auto-registration', ca.name);
     ELSIF iot_auth.device_id_problem(p_device_id) IS NOT NULL THEN
         outcome := 'identity_invalid';
-        detail := format('device id: %s', iot_auth.device_id_problem(p_device_id));
+        detail := format('device id %s', iot_auth.device_id_problem(p_device_id));
     ELSE
         PERFORM set_config('iot_auth.quiet', 'on', true);
         SELECT r.outcome, r.detail INTO outcome, detail FROM iot_auth.registration_device(ca, p_device_id) r;
@@ -250,7 +252,7 @@ BEGIN
     END IF;
 END $$;
 
--- Columns that brokers fill in.  Each writes only where something differs, and 0003 tells nobody.
+-- Columns that brokers set.  Each function writes only changed values, and 0003 sends no notification.
 
 CREATE OR REPLACE FUNCTION iot_auth.broker_set_ca_parsed(p_ca_id bigint, p_subject text, p_not_before timestamptz,
                                                          p_not_after timestamptz, p_problem text) RETURNS void
@@ -288,7 +290,7 @@ END $$;
 
 -- Book-keeping
 
--- JSON, or the text itself where it is none: one broken detail must not cost a batch of events.
+-- The text as JSON, or wrapped in an object where it is not JSON: one invalid detail must not lose a batch of events.
 CREATE OR REPLACE FUNCTION iot_auth.event_detail(detail text) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -317,8 +319,8 @@ BEGIN
     ON CONFLICT (node_name) DO UPDATE SET last_seen = clock_timestamp(), counters = excluded.counters;
 END $$;
 
--- A row that somebody else has locked is left as it is: book-keeping waits for nobody, and brokers that report the same
--- devices in another order cannot dead-lock.
+-- A row that is locked by another session is skipped: book-keeping never waits, and brokers that report the same
+-- devices in a different order cannot deadlock.
 CREATE OR REPLACE FUNCTION iot_auth.broker_connected(p_device_ids text[], p_ats timestamptz[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -332,10 +334,10 @@ BEGIN
     UPDATE iot_auth.device d SET last_connected_at = f.at FROM free f WHERE d.device_id = f.device_id;
 END $$;
 
--- Delete up to 50,000 of the events older than that, which is more than a node writes of strangers in an hour, and
--- nodes that were not seen for as long.  Returns how many rows.  Never less than a day, so that no broker can wipe out
--- its traces.  And as many of the rows that tell registrations to count again where nothing is counted: who sets a quota
--- later, counts what those speak of.
+-- Delete up to 50,000 events older than p_event_age, which is more than a node writes for unregistered clients in an
+-- hour, and nodes not seen for that long.  Returns the number of rows.  The age is at least one day, so that no broker
+-- can erase its traces.  Also delete up to 50,000 rows of ca_usage_stale of CAs without max_devices: a quota that is
+-- set later counts the devices again.
 CREATE OR REPLACE FUNCTION iot_auth.broker_prune(p_event_age interval) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: ISC
--- Who may do what, and what a fresh schema holds.
+-- Privileges, and the initial rows of a new schema.
 --
--- PostgreSQL lets PUBLIC execute every new function: a later migration that adds one must end with the same REVOKE.
+-- PostgreSQL grants EXECUTE on every new function to PUBLIC: a later migration that adds one must revoke it.
 
 BEGIN;
 SET LOCAL search_path = pg_catalog, pg_temp;
@@ -10,11 +10,11 @@ SELECT pg_advisory_xact_lock(5714620941378015095);
 
 REVOKE ALL ON SCHEMA iot_auth FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA iot_auth FROM PUBLIC;
--- From the two roles as well: what is granted below is all that they have, whatever these files granted before.
+-- Also from the two roles: they have only the privileges granted below, whatever earlier versions granted.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA iot_auth FROM PUBLIC, iot_auth_admin, iot_auth_broker;
 GRANT USAGE ON SCHEMA iot_auth TO iot_auth_admin, iot_auth_broker;
 
--- Administrators: the configuration, by functions or directly; events and nodes to read and to clear away.
+-- Administrators: read all tables; change the configuration by functions or directly; delete events and nodes.
 GRANT SELECT ON ALL TABLES IN SCHEMA iot_auth TO iot_auth_admin;
 GRANT INSERT, UPDATE, DELETE, TRUNCATE ON iot_auth.ca, iot_auth.crl, iot_auth.device, iot_auth.device_certificate,
     iot_auth.role, iot_auth.role_rule, iot_auth.ca_role, iot_auth.device_role, iot_auth.oauth_issuer,
@@ -24,9 +24,9 @@ GRANT INSERT ON iot_auth.ca_usage_stale TO iot_auth_admin; -- by trigger
 GRANT DELETE ON iot_auth.event, iot_auth.node TO iot_auth_admin;
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA iot_auth TO iot_auth_admin;
 
--- All that runs with the caller's rights: the functions of 0004, and the checks that triggers and constraints call.
--- Not the broker's, and no trigger function: a trigger fires without this privilege, and whoever has it can hang the
--- function on a table of his own, whose rows and types the SECURITY DEFINER ones would then take for ours.
+-- All functions that run with the caller's rights: those of 0004, and the checks that triggers and constraints call.
+-- Not the functions for brokers, and no trigger function: a trigger fires without this privilege, and a role that has
+-- it can attach the function to a table of its own, whose rows and types a SECURITY DEFINER function would then trust.
 DO $$
 DECLARE
     f regprocedure;
@@ -38,7 +38,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- Brokers: read configuration, write through their functions only.
+-- Brokers: read the configuration, write only through their functions.
 GRANT SELECT ON iot_auth.schema_version, iot_auth.broker_device, iot_auth.broker_ca, iot_auth.broker_crl,
     iot_auth.broker_role, iot_auth.broker_rule, iot_auth.broker_ip, iot_auth.broker_issuer, iot_auth.broker_scope,
     iot_auth.broker_unparsed, iot_auth.broker_event TO iot_auth_broker;
@@ -51,7 +51,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- Once only: an administrator who drops the role does not get it back.
+-- Only once: a role that an administrator has dropped is not created again.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM iot_auth.schema_version WHERE version >= 6) THEN

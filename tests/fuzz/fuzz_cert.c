@@ -39,7 +39,8 @@ static void verify(X509 *leaf, struct ia_cert *ca)
     struct ia_chain chain;
     STACK_OF(X509) *sent = sk_X509_new_null();
     must(sent && sk_X509_push(sent, leaf) > 0);
-    must(ia_ca_set_build(&spec, ca ? 1 : 0, NOW, NULL, NULL, &set, NULL) == IA_OK);
+    const struct ia_ca_set_input input = {.cas = &spec, .n = ca ? 1 : 0, .now = NOW};
+    must(ia_ca_set_build(&input, &set, NULL) == IA_OK);
     ia_chain_verify(set, leaf, sent, NOW, &chain);
     must(chain.reason != IA_R_NONE);
     sk_X509_free(sent);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* An address and a list of networks, both hostile: lines of text, the first is the address.  A network that is taken
- * must hold what it says, and one that is not must close its list. */
+/* A hostile address and a hostile list of networks: lines of text, the first is the address.  An invalid network must
+ * make its list deny; a valid address, as a network, must contain itself. */
 #include "acl/ip.h"
 
 #include <stdlib.h>
@@ -17,7 +17,7 @@ static void must(bool ok)
         abort();
 }
 
-static void note_bad(void *ctx, int64_t rule_id, const char *text)
+static void note_problem(void *ctx, int64_t rule_id, const char *text)
 {
     must(rule_id > 0 && text[0]);
     *(bool *)ctx = true;
@@ -27,8 +27,9 @@ static void check_list(const struct ia_ip_rule *rules, size_t n, const struct ia
 {
     struct ia_ip_set *set = NULL;
     bool bad = false;
+    const struct ia_problem_callback problems = {note_problem, &bad};
     int64_t rule = -1;
-    must(ia_ip_set_build(rules, n, note_bad, &bad, &set, NULL) == IA_OK);
+    must(ia_ip_set_build(rules, n, &problems, &set, NULL) == IA_OK);
     enum ia_verdict verdict = ia_ip_check(set, IA_IP_GLOBAL, NULL, ip, NOW, &rule);
     must(verdict != IA_NO_MATCH && rule >= 0 && rule <= (int64_t)n);
     must(!bad || verdict == IA_DENY);
@@ -38,14 +39,13 @@ static void check_list(const struct ia_ip_rule *rules, size_t n, const struct ia
     ia_ip_set_free(set);
 }
 
-/* A bare address, as a network, holds itself. */
+/* An address without a prefix length, as a network, contains itself. */
 static void check_host(const char *text, const struct ia_ip *ip)
 {
     struct ia_ip_rule host = {.rule_id = 1, .network = text};
     struct ia_ip_set *set = NULL;
-    bool bad = false;
     int64_t rule = 0;
-    must(ia_ip_set_build(&host, 1, note_bad, &bad, &set, NULL) == IA_OK);
+    must(ia_ip_set_build(&host, 1, NULL, &set, NULL) == IA_OK);
     must(ia_ip_check(set, IA_IP_GLOBAL, NULL, ip, NOW, &rule) == IA_DENY && rule == 1);
     ia_ip_set_free(set);
 }

@@ -41,8 +41,9 @@ static void try_key(const struct ia_jwk *key)
 
 static void parse_set(const char *text, size_t len)
 {
+    static const struct ia_jwks_report report = {.problem = on_problem};
     struct ia_jwks *jwks = NULL;
-    if (ia_jwks_parse(text, len, on_problem, NULL, &jwks, NULL) != IA_OK)
+    if (ia_jwks_parse(text, len, &report, &jwks, NULL) != IA_OK)
         return;
     must(ia_jwks_count(jwks) <= IA_JWKS_KEYS_MAX);
     static const char *const kids[] = {"k", "k1", "1", "a"};

@@ -41,7 +41,7 @@ static struct ia_issuer_set *issuers(void)
                                   .n_token_types = 2,
                                   .active = true};
     if (!set)
-        must(ia_issuer_set_build(&spec, 1, NULL, NULL, &set, NULL) == IA_OK);
+        must(ia_issuer_set_build(&spec, 1, NULL, &set, NULL) == IA_OK);
     return set;
 }
 
@@ -49,14 +49,17 @@ static struct ia_issuer_set *issuers(void)
 static void from_the_network(const char *text, size_t len)
 {
     struct ia_token *token = NULL;
-    struct ia_token_why why;
-    must(ia_token_verify(issuers(), text, len, NOW, NULL, &token, &why) != IA_R_NONE && !token);
-    must(why.detail[0] && strlen(why.detail) < sizeof why.detail);
+    struct ia_token_refusal refusal;
+    struct ia_presented presented;
+    ia_presented_init(&presented, text, len);
+    const struct ia_token_check check = {.issuers = issuers(), .presented = &presented, .now = NOW};
+    must(ia_token_verify(&check, &token, &refusal) != IA_R_NONE && !token);
+    ia_presented_clear(&presented);
+    must(refusal.detail[0] && strlen(refusal.detail) < sizeof refusal.detail);
     const char *bare;
     size_t bare_len;
     if (ia_bearer_token(text, len, &bare, &bare_len))
         must(bare >= text && bare_len > 0 && bare + bare_len <= text + len);
-    (void)ia_token_looks_like(text, len);
 }
 
 static void signed_payload(const void *text, size_t len)
@@ -67,7 +70,7 @@ static void signed_payload(const void *text, size_t len)
     json_auto_t *payload = ia_json_load(text, len);
     if (!payload)
         return;
-    enum ia_reason reason = ia_claims_judge(payload, issuer, NOW, &claims, detail);
+    enum ia_reason reason = ia_claims_validate(payload, issuer, NOW, &claims, detail);
     must((reason == IA_R_NONE) == (detail[0] == '\0'));
     if (reason != IA_R_NONE)
         return;

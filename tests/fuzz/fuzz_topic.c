@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: ISC
-/* Rules and a topic, both hostile: lines of text, the first is the topic, the others are rules as iot-auth-check reads
- * them.  Whatever they say, building and deciding must end, and the decisions must agree with one another:
- * - a topic without wildcards gets the same answer for SUBSCRIBE as for RECEIVE under rules that are about both,
- * - a valid filter, as the only ALLOW, covers itself, and matches the topic if a slow and simple matcher says so,
- * - one more DENY never opens anything. */
+/* Hostile rules and a hostile topic: lines of text, the first is the topic, the others are rules as iot-auth-check
+ * reads them.  For any input, building and deciding must end, and the decisions must be consistent: - a topic without
+ * wildcards gets the same decision for SUBSCRIBE and for RECEIVE under rules about both, - a valid filter, as the only
+ * ALLOW, covers itself, and matches the topic exactly when a slow and simple matcher does, - an additional DENY never
+ * allows anything. */
 #include "acl/policy.h"
 #include "acl/rule_text.h"
 
@@ -13,7 +13,6 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define RULES_MAX 64
-#define ALL       (IA_PUBLISH | IA_SUBSCRIBE | IA_RECEIVE)
 
 static const char *const role_name = "r";
 
@@ -26,7 +25,8 @@ static void must(bool ok)
 static enum ia_verdict decide(const struct ia_rule *rules, size_t n, enum ia_action action, const char *topic)
 {
     struct ia_policy *policy = NULL;
-    must(ia_policy_build(&role_name, 1, rules, n, NULL, NULL, &policy, NULL) == IA_OK);
+    const struct ia_policy_spec spec = {.roles = &role_name, .n_roles = 1, .rules = rules, .n_rules = n};
+    must(ia_policy_build(&spec, NULL, &policy, NULL) == IA_OK);
     const char *const *names;
     const char *values[IA_POLICY_VARIABLES_MAX];
     static const char *const some[] = {"a", NULL, "+", "b/c", "$x"};
@@ -49,7 +49,7 @@ static void check_topic(struct ia_rule *rules, size_t n, const char *topic)
 {
     (void)decide(rules, n, IA_PUBLISH, topic);
     for (size_t i = 0; i < n; i++)
-        rules[i].actions = ALL;
+        rules[i].actions = IA_ACTIONS_ALL;
     enum ia_verdict subscribe = decide(rules, n, IA_SUBSCRIBE, topic);
     if (!strpbrk(topic, "+#") && strncmp(topic, "$share", 6) != 0)
         must(subscribe == decide(rules, n, IA_RECEIVE, topic));
@@ -76,9 +76,9 @@ static void check_own_filter(struct ia_rule rule, const char *topic)
     if (!rule.allow || strstr(rule.topic_filter, "${") || strncmp(rule.topic_filter, "$share", 6) == 0)
         return;
     rule.rule_id = 1;
-    rule.actions = ALL;
+    rule.actions = IA_ACTIONS_ALL;
     if (decide(&rule, 1, IA_PUBLISH, "x") == IA_DENY)
-        return; /* it is not valid: its role is closed */
+        return; /* an invalid filter: the role denies everything */
     must(decide(&rule, 1, IA_SUBSCRIBE, rule.topic_filter) == IA_ALLOW);
     enum ia_verdict verdict = decide(&rule, 1, IA_RECEIVE, topic);
     must(verdict == IA_DENY || (verdict == IA_ALLOW) == matches(rule.topic_filter, topic, true));

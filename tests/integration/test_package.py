@@ -76,7 +76,7 @@ def bare(tmp_path_factory):
     """A bare Debian 12 that starts no services."""
     if os.geteuid() != 0:
         pytest.skip("a chroot takes root")
-    made = run("bash", "-euc", ". scripts/packages.sh; . scripts/base.sh; need_base; echo \"$base_tar\"", cwd=SOURCE)
+    made = run("bash", "-euc", ". scripts/common.sh; . scripts/packages.sh; . scripts/base.sh; need_base; echo \"$base_tar\"", cwd=SOURCE)
     if made.returncode != 0:
         pytest.skip("no bare Debian 12 to be had: " + made.stderr[-300:])
     path = tmp_path_factory.mktemp("chroot")

@@ -25,9 +25,9 @@ def fleet(postgres):
         took = timed(admin, "INSERT INTO iot_auth.device (device_id, ca_id) SELECT 'device-' || i, 1 FROM generate_series(1, %s) i", ROWS)
         took += timed(admin, "INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id)"
                              " SELECT sha256(device_id::bytea), device_id, 1 FROM iot_auth.device")
-        told = ear.drain()
+        notified = ear.drain()
     database.query("VACUUM ANALYZE")
-    yield database, took, told
+    yield database, took, notified
     database.drop()
 
 
@@ -38,10 +38,10 @@ def timed(connection, statement, *parameters):
 
 
 def test_a_fleet_is_inserted_in_two_statements(fleet):
-    database, took, told = fleet
+    database, took, notified = fleet
     assert database.value("SELECT count(*) FROM iot_auth.device_certificate") == ROWS
     assert took < 2 * LIMIT_S
-    assert told == [("device", ["*"]), ("device", ["*"])]
+    assert notified == [("device", ["*"]), ("device", ["*"])]
 
 
 def test_one_bad_row_refuses_the_statement(fleet):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""What brokers are told: every change that matters, whoever makes it and however, and nothing else."""
+"""Notifications to brokers: one for every relevant change, whichever role or statement makes it, and no others."""
 
 import contextlib
 import subprocess

@@ -43,7 +43,7 @@ def at_once(database, jobs):
             gate.wait(30)
             try:
                 results[n] = job(connection)
-            except Exception as error:  # told by the assertion that reads the results
+            except Exception as error:  # reported by the assertion that reads the results
                 results[n] = error
 
     threads = [threading.Thread(target=run, args=item) for item in enumerate(jobs)]
@@ -82,7 +82,7 @@ def test_a_new_device_is_registered_with_its_event(admin, broker, ca):
     assert detail["at"].endswith("Z")
 
 
-def test_a_known_certificate_is_told_and_changes_nothing(admin, broker, ca):
+def test_a_known_certificate_returns_its_record_and_changes_nothing(admin, broker, ca):
     first = register(broker, certificate(1), "d1", ca)
     second = register(broker, certificate(1), "another-name", ca)
     assert second["outcome"] == "known" and second["detail"] is None
@@ -135,8 +135,8 @@ def test_an_invalid_identity_is_refused(admin, broker, ca, device_id):
     assert admin.one("SELECT count(*) FROM iot_auth.device") == 0
 
 
-def test_a_known_device_is_told_even_when_its_ca_is_disabled(admin, broker, ca):
-    """Who may come in is the broker's decision; the function says what is there."""
+def test_a_known_device_returns_its_record_even_when_its_ca_is_disabled(admin, broker, ca):
+    """The broker decides who may connect; the function returns the record."""
     register(broker, certificate(1), "d1", ca)
     admin.call("set_ca_status", "acme", "INACTIVE")
     assert register(broker, certificate(1), "d1", ca)["outcome"] == "known"
@@ -218,7 +218,7 @@ def test_a_move_counts_for_the_successor(admin, broker, ca):
     following = admin.call("register_ca", ca_pem(), "next", auto_registration=True, tenant="t1", replaces="acme", max_devices=1)
     assert register(broker, certificate(3), "d1", following)["outcome"] == "registered"
     assert register(broker, certificate(4), "d2", following)["outcome"] == "quota_exceeded"
-    assert register(broker, certificate(5), "d5", ca)["outcome"] == "registered"  # d1 has left
+    assert register(broker, certificate(5), "d5", ca)["outcome"] == "registered"  # d1 has moved
     assert register(broker, certificate(6), "d6", ca)["outcome"] == "quota_exceeded"
 
 
@@ -281,7 +281,7 @@ def test_quotas_are_exact_under_concurrency(database, admin, ca, quota):
 
 
 def test_a_storm_while_an_administrator_changes_everything_ends_in_a_consistent_registry(database, admin, ca):
-    """Quotas set and lifted, the CA disabled and enabled, devices deleted, meanwhile: no error, no dead-lock."""
+    """Quotas set and lifted, the CA disabled and enabled, devices deleted, meanwhile: no error, no deadlock."""
     admin.call("register_ca", ca_pem(), "next", auto_registration=True, tenant="t1", replaces="acme")
     done = threading.Event()
 
@@ -344,7 +344,7 @@ def test_an_open_transaction_of_an_administrator_does_not_hold_up_registrations(
 
 
 def test_devices_loaded_before_there_was_a_quota_count_once_they_are_committed(database, admin, broker, ca):
-    """The load saw no quota and left no word; the quota was set, and a registration counted without the load: for ever."""
+    """The load saw no quota and left no row in ca_usage_stale; a registration then counted without the load, permanently."""
     with contextlib.closing(database.admin()) as connection:
         connection.autocommit = False
         Cursor(connection).all("INSERT INTO iot_auth.device (device_id, ca_id) SELECT 'x' || i, %s FROM generate_series(1, 2) i", ca)
@@ -354,8 +354,8 @@ def test_devices_loaded_before_there_was_a_quota_count_once_they_are_committed(d
     assert register(broker, certificate(2), "d2", ca)["outcome"] == "quota_exceeded"
 
 
-def test_pruning_leaves_the_word_that_a_quota_needs(admin, broker, ca):
-    """Only where there is no quota is nothing lost."""
+def test_pruning_keeps_the_rows_that_a_quota_needs(admin, broker, ca):
+    """Rows of ca_usage_stale are superfluous only where no quota is set."""
     other = admin.call("register_ca", ca_pem(), "other", auto_registration=True, max_devices=1)
     assert register(broker, certificate(1), "d1", other)["outcome"] == "registered"
     for ca_id in (ca, other):

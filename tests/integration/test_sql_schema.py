@@ -207,27 +207,27 @@ def test_the_administrator_cannot_act_as_the_broker_or_forge_events(admin, ca):
 
 
 def executable_by_admin(root):
-    """Those functions of the owner's, SECURITY DEFINER or for triggers, that the administrator may execute."""
+    """The SECURITY DEFINER and trigger functions that the administrator may execute."""
     return root.all("""SELECT p.oid::regprocedure::text FROM pg_proc p
                        WHERE p.pronamespace = 'iot_auth'::regnamespace AND (p.prosecdef OR p.prorettype = 'trigger'::regtype)
                          AND has_function_privilege('iot_auth_admin', p.oid, 'EXECUTE')""")
 
 
-def test_the_administrator_executes_nothing_in_the_owners_name(root):
+def test_the_administrator_executes_no_function_with_the_rights_of_the_owner(root):
     assert executable_by_admin(root) == []
 
 
 @pytest.mark.parametrize("function", ["device_status_events", "ca_status_events", "usage_forget", "notify_change"])
-def test_trigger_functions_cannot_be_hung_on_a_table_of_the_administrators(scratch, function):
-    """EXECUTE, which firing does not need, let an administrator put a SECURITY DEFINER trigger function on a temporary
-    table: events forged, and by a cast to json of a type of his own any code run as the owner."""
+def test_trigger_functions_cannot_be_attached_to_a_table_of_an_administrator(scratch, function):
+    """EXECUTE, which firing a trigger does not require, let an administrator attach a SECURITY DEFINER trigger function to
+    a temporary table: it forged events, and a cast to json of a type of the administrator ran code as the owner."""
     scratch.all("CREATE TEMP TABLE own (device_id text, ca_id bigint, status text, tenant text, name text)")
     message = scratch.refused("CREATE TRIGGER t AFTER UPDATE ON own REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows"
                               f" FOR EACH STATEMENT EXECUTE FUNCTION iot_auth.{function}()")
     assert message == f"permission denied for function iot_auth.{function}"
 
 
-def test_applying_the_migrations_again_takes_back_what_they_no_longer_grant(database, root):
+def test_applying_the_migrations_again_revokes_what_they_no_longer_grant(database, root):
     root.all("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA iot_auth TO iot_auth_admin, iot_auth_broker")
     with contextlib.closing(database.superuser()) as connection:
         pg.migrate(connection)
@@ -235,15 +235,15 @@ def test_applying_the_migrations_again_takes_back_what_they_no_longer_grant(data
     assert not root.one("SELECT has_function_privilege('iot_auth_broker', 'iot_auth.create_role(text)', 'EXECUTE')")
 
 
-def test_a_stranger_gets_nowhere(database):
-    database.query("DROP ROLE IF EXISTS stranger")
-    database.query("CREATE ROLE stranger LOGIN")
+def test_a_role_without_grants_has_no_access(database):
+    database.query("DROP ROLE IF EXISTS outsider")
+    database.query("CREATE ROLE outsider LOGIN")
     try:
-        with cursor(database, "stranger") as stranger:
-            assert "permission denied" in stranger.refused("SELECT iot_auth.create_role('x')")
-            assert "permission denied" in stranger.refused("SELECT * FROM iot_auth.broker_ca")
+        with cursor(database, "outsider") as outsider:
+            assert "permission denied" in outsider.refused("SELECT iot_auth.create_role('x')")
+            assert "permission denied" in outsider.refused("SELECT * FROM iot_auth.broker_ca")
     finally:
-        database.query("DROP ROLE stranger")
+        database.query("DROP ROLE outsider")
 
 
 # Value rules: those of common/str.h
@@ -277,10 +277,10 @@ def named_in(file, begin, end, pattern):
 
 
 def test_templates_of_a_ca_may_use_the_variables_that_the_plugin_knows(scratch):
-    """SQL let certificate fields into client id templates; the plugin, which has none at hand there, refused the CA whole."""
+    """SQL accepted certificate fields in client id templates; the plugin, which has no certificate there, refused the CA."""
     compared = r'strcmp\(name, "([^"]+)"\)'
-    client_id = named_in("jitr/profile.c", "static bool client_id_variable_known(", "\n}", compared)
-    certificate = (named_in("jitr/profile.c", "static bool certificate_variable_known(", "\n}", compared)
+    client_id = named_in("jitr/ca_settings.c", "static bool client_id_variable_known(", "\n}", compared)
+    certificate = (named_in("jitr/ca_settings.c", "static bool certificate_variable_known(", "\n}", compared)
                    + named_in("x509/identity.c", "names[IA_ID_FIELDS] = {", "\n}", '= "([^"]+)"'))
     assert sorted(scratch.one("SELECT iot_auth.client_id_variables()").split()) == sorted(client_id)
     assert sorted(scratch.one("SELECT iot_auth.certificate_variables()").split()) == sorted(certificate)
@@ -291,7 +291,7 @@ def test_templates_of_a_ca_may_use_the_variables_that_the_plugin_knows(scratch):
     ("claim." + "x" * 129, False), ("device_id", False), ("app_id issuer", False), ("", False)])
 def test_client_id_templates_of_an_issuer_may_use_claims(scratch, variable, good):
     problem = scratch.one("SELECT iot_auth.template_problem('${' || %s || '}', true, iot_auth.app_variables())", variable)
-    assert problem == (None if good else f"there is no variable ${{{variable}}} here, only app_id, issuer, tenant, claim.NAME")
+    assert problem == (None if good else f"contains unknown variable ${{{variable}}} (known: app_id, issuer, tenant, claim.NAME)")
 
 
 # Direct writes are held to the same rules
@@ -305,29 +305,29 @@ def test_client_id_templates_of_an_issuer_may_use_claims(scratch, variable, good
     ("INSERT INTO iot_auth.device (device_id, ca_id, registered_by) VALUES ('d', %(ca)s, 'me')", "registered_by"),
     ("INSERT INTO iot_auth.device (device_id, ca_id, tenant) VALUES ('d', %(ca)s, '#')", "tenant"),
     ("INSERT INTO iot_auth.device (device_id, ca_id) VALUES ('d', 4711)", "ca_with_devices"),
-    ("UPDATE iot_auth.device SET device_id = 'other'", "never changes"),
+    ("UPDATE iot_auth.device SET device_id = 'other'", "cannot be changed"),
     ("INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id) VALUES ('\\x00', 'known', %(ca)s)", "sha256"),
     ("INSERT INTO iot_auth.device_certificate (device_id, ca_id, pem) VALUES ('known', %(ca)s, 'garbage')", "no line"),
     ("INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id) VALUES (sha256('x'), 'nobody', %(ca)s)", "foreign key"),
-    ("UPDATE iot_auth.device_certificate SET ca_id = %(ca)s + 1", "never change"),
-    ("UPDATE iot_auth.ca SET name = 'other'", "never change"),
-    ("UPDATE iot_auth.ca SET fingerprint = sha256('x')", "never change"),
+    ("UPDATE iot_auth.device_certificate SET ca_id = %(ca)s + 1", "cannot be changed"),
+    ("UPDATE iot_auth.ca SET name = 'other'", "cannot be changed"),
+    ("UPDATE iot_auth.ca SET fingerprint = sha256('x')", "cannot be changed"),
     ("UPDATE iot_auth.ca SET status = 'GONE'", "ca_status_known"),
     ("UPDATE iot_auth.ca SET registered_status = 'INACTIVE'", "active_or_pending"),
-    ("UPDATE iot_auth.ca SET device_id_template = '${cert.cn'", "variable is written"),
+    ("UPDATE iot_auth.ca SET device_id_template = '${cert.cn'", "outside of a variable"),
     ("UPDATE iot_auth.ca SET device_id_template = 'fixed'", "all certificates would be one device"),
-    ("UPDATE iot_auth.ca SET client_id_templates = ARRAY['a*b']", "at the end only"),
-    ("UPDATE iot_auth.ca SET client_id_templates = ARRAY['${cert.cn}']", "no variable ${cert.cn} here, only device_id, ca, tenant"),
+    ("UPDATE iot_auth.ca SET client_id_templates = ARRAY['a*b']", "not at the end"),
+    ("UPDATE iot_auth.ca SET client_id_templates = ARRAY['${cert.cn}']", "unknown variable ${cert.cn} (known: device_id, ca, tenant)"),
     ("UPDATE iot_auth.ca SET client_id_templates = '{}'", "templates_not_empty"),
     ("UPDATE iot_auth.ca SET max_devices = -1", "not_negative"),
     ("UPDATE iot_auth.ca SET tenant = 'x'", "has devices"),
-    ("UPDATE iot_auth.ca SET replaces = ca_id", "replace itself"),
+    ("UPDATE iot_auth.ca SET replaces = ca_id", "must not replace itself"),
     ("DELETE FROM iot_auth.ca", "ca_with_"),
     ("INSERT INTO iot_auth.ca (name, pem) VALUES ('x', 'garbage')", "no line"),
     ("INSERT INTO iot_auth.crl (ca_id, pem) VALUES (%(ca)s, 'garbage')", "no line"),
     ("INSERT INTO iot_auth.role VALUES ('a#')", "role_is_a_value"),
-    ("UPDATE iot_auth.role SET role = 'x'", "never changes"),
-    ("INSERT INTO iot_auth.role_rule (role, effect, actions, topic_filter) VALUES ('device', 'ALLOW', '{PUBLISH}', 'a/#/b')", "end only"),
+    ("UPDATE iot_auth.role SET role = 'x'", "cannot be changed"),
+    ("INSERT INTO iot_auth.role_rule (role, effect, actions, topic_filter) VALUES ('device', 'ALLOW', '{PUBLISH}', 'a/#/b')", "not at the end"),
     ("INSERT INTO iot_auth.role_rule (role, effect, actions, topic_filter) VALUES ('device', 'ALLOW', '{}', 'a')", "actions_not_empty"),
     ("INSERT INTO iot_auth.role_rule (role, effect, actions, topic_filter) VALUES ('device', 'ALLOW', '{READ}', 'a')", "actions_known"),
     ("INSERT INTO iot_auth.role_rule (role, effect, actions, topic_filter) VALUES ('device', 'allow', '{PUBLISH}', 'a')", "effect_known"),
@@ -375,7 +375,7 @@ def test_a_direct_insert_fills_in_fingerprints_and_defaults(admin):
 
 
 def test_a_new_pem_of_a_crl_brings_its_fingerprint_along(admin):
-    """It was refused with the hint to leave out the fingerprint, which had been left out."""
+    """The update was refused with the hint to omit the fingerprint, although it was omitted."""
     root = pki.root()
     admin.call("register_ca", root.pem, "acme")
     first, second = root.crl(), root.crl(root.issue("d1"))
@@ -383,14 +383,14 @@ def test_a_new_pem_of_a_crl_brings_its_fingerprint_along(admin):
     old = admin.one("SELECT fingerprint FROM iot_auth.crl")
     admin.all("UPDATE iot_auth.crl SET pem = %s", second)
     assert admin.one("SELECT fingerprint FROM iot_auth.crl") != old
-    assert "has this CRL already" in admin.call_refused("add_crl", "acme", second)
+    assert "already has this CRL" in admin.call_refused("add_crl", "acme", second)
     assert "not the SHA-256" in admin.refused("UPDATE iot_auth.crl SET fingerprint = %s", old)
     assert "not the SHA-256" in admin.refused("UPDATE iot_auth.crl SET pem = %s, fingerprint = sha256('x')", first)
 
 
 def test_another_pem_of_a_certificate_is_refused(admin, ca):
     admin.call("register_device", "d1", ca_pem(), "acme")
-    assert "never change" in admin.refused("UPDATE iot_auth.device_certificate SET pem = %s", ca_pem())
+    assert "cannot be changed" in admin.refused("UPDATE iot_auth.device_certificate SET pem = %s", ca_pem())
     admin.all("UPDATE iot_auth.device_certificate SET pem = pem || E'\\n'")
 
 
@@ -412,9 +412,9 @@ def test_a_certificate_of_an_unrelated_ca_cannot_be_put_under_a_device(admin, ca
     successor = admin.call("register_ca", ca_pem(), "successor", replaces="acme")
     admin.all("INSERT INTO iot_auth.device (device_id, ca_id) VALUES ('d', %s)", ca)
     insert = "INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id) VALUES (sha256(%s::bytea), 'd', %s)"
-    assert "neither that of device 'd'" in admin.refused(insert, "x", other)
+    assert "neither the CA of device 'd'" in admin.refused(insert, "x", other)
     admin.all(insert, "x", successor)
-    assert "not in line" in admin.refused("UPDATE iot_auth.device SET ca_id = %s", other)
+    assert "not connected to the new CA" in admin.refused("UPDATE iot_auth.device SET ca_id = %s", other)
     admin.all("UPDATE iot_auth.device SET ca_id = %s", successor)
 
 
@@ -429,7 +429,7 @@ def test_updated_at_follows_changes_but_not_book_keeping(admin, ca):
 # What brokers read
 
 
-def test_broker_device_tells_scalar_attributes_and_own_roles(admin, broker, ca):
+def test_broker_device_returns_scalar_attributes_and_own_roles(admin, broker, ca):
     admin.call("register_device", "d1", ca_pem(), "acme", attributes='{"n": 1.5, "s": "x", "t": true, "o": {}, "l": [1], "z": null}')
     admin.call("register_device", "d2", ca_pem(), "acme", status="PENDING")
     admin.call("create_role", "b")
@@ -441,7 +441,7 @@ def test_broker_device_tells_scalar_attributes_and_own_roles(admin, broker, ca):
                     ("d2", "PENDING", "ACTIVE", ca, ca, None, None, None, None)]
 
 
-def test_broker_device_tells_of_a_list_beyond_measure_only_that_it_is_too_large(root, broker, ca):
+def test_broker_device_cuts_a_list_at_the_length_that_is_too_large(root, broker, ca):
     """jitr/device.c keeps 65,535 words, sql/codec.c reads a million; members that are no scalars use up none of them."""
     root.all("INSERT INTO iot_auth.device (device_id, ca_id, attributes) SELECT 'd1', %s, jsonb_object_agg(i::text, 1)"
              " || jsonb_object_agg('o' || i, '{}'::jsonb) FROM generate_series(1, 70000) i", ca)
@@ -460,7 +460,7 @@ def test_a_device_without_a_tenant_has_that_of_its_ca(admin, broker):
     assert broker.all("SELECT device_id, tenant FROM iot_auth.broker_device ORDER BY 1") == [("d1", "tenant-1"), ("d2", "own")]
 
 
-def test_broker_ca_tells_what_a_snapshot_needs(admin, broker, ca):
+def test_broker_ca_returns_the_columns_of_a_snapshot(admin, broker, ca):
     successor = admin.call("register_ca", ca_pem(), "successor", roles=[], replaces="acme", client_id_templates=["${device_id}", "x/*"])
     assert broker.all("SELECT ca_id, name, status, auto_registration, device_id_template, client_id_templates, tenant, replaces,"
                       " problem, roles FROM iot_auth.broker_ca ORDER BY ca_id") == [

@@ -111,11 +111,11 @@ def test_register_ca_bad_input(bad, acme, tmp_path):
     assert "usage: psql -v name=NAME -v pem_file=FILE" in bad("register_ca")
     assert "usage:" in bad("register_ca", name="x")
     assert "usage:" in bad("register_ca", name="", pem_file=ca)
-    assert "cannot read file '/nonexistent; rm -rf x'" in bad("register_ca", name="x", pem_file="/nonexistent; rm -rf x")
-    assert "cannot read file" in bad("register_ca", name="x", pem_file=tmp_path)
+    assert "file '/nonexistent; rm -rf x' cannot be read" in bad("register_ca", name="x", pem_file="/nonexistent; rm -rf x")
+    assert "cannot be read or is empty" in bad("register_ca", name="x", pem_file=tmp_path)
     assert "is it DER, or another file?" in bad("register_ca", name="x", pem_file=der)
-    assert "registered already, as CA 'acme'" in bad("register_ca", name="x", pem_file=ca)
-    assert "there is a CA 'acme' already" in bad("register_ca", name="acme", pem_file=good)
+    assert "already registered as CA 'acme'" in bad("register_ca", name="x", pem_file=ca)
+    assert "CA 'acme' already exists" in bad("register_ca", name="acme", pem_file=good)
     assert "one of + # / *" in bad("register_ca", name="a/b", pem_file=good)
     assert "boolean" in bad("register_ca", name="x", pem_file=good, auto_registration="perhaps")
     assert "bigint" in bad("register_ca", name="x", pem_file=good, max_devices="many")
@@ -150,9 +150,9 @@ def test_add_crl(run, bad, acme, authority, tmp_path):
     crl = tmp_path / "crl.pem"
     crl.write_text(authority.crl())
     assert rows(run("add_crl", ca_name="acme", crl_file=crl))[0][:2] == ["acme", "1"]
-    assert "has this CRL already" in bad("add_crl", ca_name="acme", crl_file=crl)
-    assert "holds no X509 CRL" in bad("add_crl", ca_name="acme", crl_file=acme / "ca.pem")
-    assert "cannot read file" in bad("add_crl", ca_name="acme", crl_file="nowhere.pem")
+    assert "already has this CRL" in bad("add_crl", ca_name="acme", crl_file=crl)
+    assert "contains no X509 CRL" in bad("add_crl", ca_name="acme", crl_file=acme / "ca.pem")
+    assert "cannot be read or is empty" in bad("add_crl", ca_name="acme", crl_file="nowhere.pem")
     assert "usage:" in bad("add_crl")
 
 
@@ -162,7 +162,7 @@ def test_register_device(run, bad, acme, authority, tmp_path):
     ((device, ca, status, attributes, fingerprint, certificate),) = rows(run(
         "register_device", device_id="byhand", pem_file=pem, ca_name="acme", status="PENDING", attributes='{"site": "x"}'))
     assert (device, ca, status, attributes, certificate) == ("byhand", "acme", "PENDING", '{"site": "x"}', "ACTIVE") and len(fingerprint) == 64
-    assert "registered already" in bad("register_device", device_id="byhand", pem_file=pem, ca_name="acme")
+    assert "already registered" in bad("register_device", device_id="byhand", pem_file=pem, ca_name="acme")
     pem.write_text(authority.issue("byhand").pem)
     assert len(rows(run("register_device", device_id="byhand", pem_file=pem, ca_name="acme"))) == 2
     assert "json" in bad("register_device", device_id="new", pem_file=acme / "ca.pem", ca_name="acme", attributes="{")
@@ -229,8 +229,8 @@ def test_register_issuer_and_map_scope(run, bad, tmp_path):
     assert rows(run("register_issuer", name="local", issuer="x", audience="a", jwks_file=keys))[0][4] == "1 in the registry"
     assert rows(run("map_scope", issuer_name="corp", scope="read:it", role="device")) == [["corp", "read:it", "device"]]
     assert rows(run("map_scope", issuer_name="corp", scope="read:it", role="device", unmap="true")) == []
-    assert "there is an issuer 'corp' already" in bad("register_issuer", name="corp", issuer="https://id2/", audience="a")
-    assert "cannot read file" in bad("register_issuer", name="n", issuer="x", audience="a", jwks_file="nowhere")
+    assert "issuer 'corp' already exists" in bad("register_issuer", name="corp", issuer="https://id2/", audience="a")
+    assert "cannot be read or is empty" in bad("register_issuer", name="n", issuer="x", audience="a", jwks_file="nowhere")
     keys.write_text("{")
     assert "json" in bad("register_issuer", name="n", issuer="x", audience="a", jwks_file=keys)
     assert "is not registered" in bad("map_scope", issuer_name="nobody", scope="s", role="device")
@@ -265,7 +265,7 @@ def test_why_refused_finds_refusals_by_id_fingerprint_and_address(run, bad, regi
     assert "usage:" in bad("why_refused")
 
 
-def test_expiring_certificates_leaves_out_who_has_a_newer_one(run, bad, registry, acme):
+def test_expiring_certificates_omits_devices_with_a_newer_certificate(run, bad, registry, acme):
     registry.query("UPDATE iot_auth.device_certificate SET not_after = now() + interval '5 days' WHERE device_id IN ('d1', 'd2')")
     registry.query("INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id, not_after)"
                    " SELECT sha256('newer'), device_id, ca_id, now() + interval '1 year' FROM iot_auth.device WHERE device_id = 'd2'")

@@ -55,6 +55,7 @@ def test_an_app_with_a_token_is_admitted(world):
     site.connect(broker, fleet.issue("sensor-1")).publish("devices/sensor-1/x", "hi")
     assert app.receive() == ("devices/sensor-1/x", "hi")
 
+
 # Mosquitto 2.0.15 to 2.0.22 take a WebSocket client's address from a header that it sends.
 BELIEVES_HEADERS = ((2, 0, 15), (2, 1))
 FORGED = {"X-Forwarded-For": "10.0.0.1"}

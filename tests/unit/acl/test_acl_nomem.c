@@ -46,7 +46,7 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size)
 
 enum { RULES = 400 };
 
-/* Rules that need every kind of memory: nodes, leaves, long texts, several rules at one place. */
+/* Rules that use every kind of memory: nodes, leaves, long texts, several rules at one place. */
 static void name_filter(char *out, size_t size, int i)
 {
     if (i % 4 == 0)
@@ -74,7 +74,8 @@ static enum ia_rc build_policy(struct ia_policy **out)
                                     .max_qos = 2,
                                     .allow_retain = true};
     }
-    return ia_policy_build(roles, 1, rules, RULES, NULL, NULL, out, NULL);
+    const struct ia_policy_spec spec = {.roles = roles, .n_roles = 1, .rules = rules, .n_rules = RULES};
+    return ia_policy_build(&spec, NULL, out, NULL);
 }
 
 START_TEST(policy_build_without_memory_leaves_nothing)
@@ -111,7 +112,7 @@ static enum ia_rc build_ip(struct ia_ip_set **out)
         rules[i] = (struct ia_ip_rule){
             .rule_id = i, .allow = i % 2, .network = networks[i], .scope = IA_IP_CA, .scope_key = keys[i]};
     }
-    return ia_ip_set_build(rules, RULES, NULL, NULL, out, NULL);
+    return ia_ip_set_build(rules, RULES, NULL, out, NULL);
 }
 
 START_TEST(ip_set_build_without_memory_leaves_nothing)

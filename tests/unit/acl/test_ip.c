@@ -7,18 +7,18 @@
 
 #define NOW 1000000
 
-/* Rules as the table of a test: one row a rule, ended by a row without a network. */
+/* Build the rules of a test's table, which ends with a row without a network. */
 static struct ia_ip_set *built(const struct ia_ip_rule *rules)
 {
     struct ia_ip_set *set = NULL;
     size_t n = 0;
     while (rules[n].network)
         n++;
-    ck_assert(ia_ip_set_build(rules, n, NULL, NULL, &set, NULL) == IA_OK);
+    ck_assert(ia_ip_set_build(rules, n, NULL, &set, NULL) == IA_OK);
     return set;
 }
 
-/* One look-up: allow or deny, by which rule (0: none). */
+/* One look-up: allowed or denied, and by which rule (0: none). */
 struct expectation {
     const char *label;
     const char *address;
@@ -72,7 +72,7 @@ START_TEST(address_is_read_or_refused_as_listed)
 }
 END_TEST
 
-START_TEST(no_rule_lets_everybody_pass)
+START_TEST(list_without_rules_allows_every_address)
 {
     struct ia_ip_set *set = built((struct ia_ip_rule[]){{.network = NULL}});
     expect_all(set, IA_IP_GLOBAL, NULL,
@@ -107,7 +107,7 @@ START_TEST(longest_prefix_wins_and_at_equal_length_deny)
 }
 END_TEST
 
-START_TEST(deny_list_admits_what_it_does_not_name)
+START_TEST(deny_list_allows_addresses_outside_its_networks)
 {
     struct ia_ip_set *set = built((struct ia_ip_rule[]){
         {1, false, "10.0.0.0/8", IA_IP_GLOBAL, NULL, 0}, {2, false, "192.0.2.7", IA_IP_GLOBAL, NULL, 0}, {0}});
@@ -156,10 +156,10 @@ START_TEST(expired_rule_falls_back_to_the_next_shorter)
                                                         {6, true, "10.3.0.0/16", IA_IP_GLOBAL, NULL, NOW + 9},
                                                         {0}});
     expect_all(set, IA_IP_GLOBAL, NULL,
-               (struct expectation[]){{"still alive", "10.1.2.1", true, 2},
-                                      {"ends now: over", "10.1.1.1", true, 2},
-                                      {"ALLOW is over", "10.2.1.1", false, 1},
-                                      {"DENY is over, ALLOW beside it lives", "10.3.1.1", true, 6},
+               (struct expectation[]){{"not expired", "10.1.2.1", true, 2},
+                                      {"expires now: expired", "10.1.1.1", true, 2},
+                                      {"ALLOW is expired", "10.2.1.1", false, 1},
+                                      {"DENY is expired, ALLOW for the same network is not", "10.3.1.1", true, 6},
                                       {0}});
     ia_ip_set_free(set);
 }
@@ -176,12 +176,12 @@ START_TEST(expired_allow_does_not_open_the_list)
                                       {0}});
     expect_all(set, IA_IP_CA, "other",
                (struct expectation[]){
-                   {"an expired DENY is gone", "10.0.0.1", true, 0}, {"also for no address", "", true, 0}, {0}});
+                   {"an expired DENY has no effect", "10.0.0.1", true, 0}, {"also for no address", "", true, 0}, {0}});
     ia_ip_set_free(set);
 }
 END_TEST
 
-START_TEST(next_end_is_of_the_rule_that_expires_first)
+START_TEST(next_expiry_is_of_the_rule_that_expires_first)
 {
     struct ia_ip_set *set = built((struct ia_ip_rule[]){{1, false, "10.0.0.0/8", IA_IP_GLOBAL, NULL, 0},
                                                         {2, true, "10.1.0.0/16", IA_IP_CA, "acme", NOW + 9},
@@ -189,15 +189,15 @@ START_TEST(next_end_is_of_the_rule_that_expires_first)
                                                         {4, false, "::/0", IA_IP_DEVICE, "dev", NOW + 5},
                                                         {5, false, "10.3.0.0/16", IA_IP_ISSUER, "corp", NOW},
                                                         {0}});
-    ck_assert_int_eq(ia_ip_next_end(set, NOW - 1), NOW);
-    ck_assert_int_eq(ia_ip_next_end(set, NOW), NOW + 5); /* rule 2 outlives rule 3, which has no say */
-    ck_assert_int_eq(ia_ip_next_end(set, NOW + 5), NOW + 9);
-    ck_assert_int_eq(ia_ip_next_end(set, NOW + 9), INT64_MAX);
+    ck_assert_int_eq(ia_ip_next_expiry(set, NOW - 1), NOW);
+    ck_assert_int_eq(ia_ip_next_expiry(set, NOW), NOW + 5); /* not rule 3: rule 2 for the same network expires later */
+    ck_assert_int_eq(ia_ip_next_expiry(set, NOW + 5), NOW + 9);
+    ck_assert_int_eq(ia_ip_next_expiry(set, NOW + 9), INT64_MAX);
     ia_ip_set_free(set);
 }
 END_TEST
 
-START_TEST(scopes_and_keys_are_apart)
+START_TEST(scopes_and_keys_are_independent)
 {
     struct ia_ip_set *set = built((struct ia_ip_rule[]){{1, false, "10.0.0.0/8", IA_IP_CA, "acme", 0},
                                                         {2, true, "10.0.0.0/8", IA_IP_DEVICE, "acme", 0},
@@ -219,7 +219,7 @@ START_TEST(scopes_and_keys_are_apart)
 END_TEST
 
 /* Networks that do not parse: a lost DENY opens access, so their list denies everything. */
-static const char *const bad_networks[] = {
+static const char *const invalid_networks[] = {
     "",
     "x",
     "10.0.0.0/33",
@@ -238,36 +238,38 @@ static const char *const bad_networks[] = {
     "00000000000000000000000000000000000000000000000::/0",
 };
 
-static void count_problem(void *ctx, int64_t rule_id, const char *text)
+static void note_problem(void *ctx, int64_t rule_id, const char *text)
 {
     ck_assert(text[0] != '\0');
     *(int64_t *)ctx = rule_id;
 }
 
-START_TEST(bad_network_closes_its_list_only)
+START_TEST(invalid_network_closes_its_list_only)
 {
-    int64_t told = 0;
+    int64_t reported = 0;
+    const struct ia_problem_callback problems = {note_problem, &reported};
     struct ia_ip_set *set = NULL;
     struct ia_ip_rule rules[] = {{4, true, "10.0.0.0/8", IA_IP_CA, "acme", 0},
-                                 {5, false, bad_networks[_i], IA_IP_CA, "acme", NOW - 1},
+                                 {5, false, invalid_networks[_i], IA_IP_CA, "acme", NOW - 1},
                                  {6, false, "11.0.0.0/8", IA_IP_CA, "other", 0}};
-    ck_assert(ia_ip_set_build(rules, 3, count_problem, &told, &set, NULL) == IA_OK);
-    ck_assert_msg(told == 5, "%s", bad_networks[_i]);
+    ck_assert(ia_ip_set_build(rules, 3, &problems, &set, NULL) == IA_OK);
+    ck_assert_msg(reported == 5, "%s", invalid_networks[_i]);
     expect_all(set, IA_IP_CA, "acme", (struct expectation[]){{"closed", "10.0.0.1", false, 5}, {0}});
-    expect_all(set, IA_IP_CA, "other", (struct expectation[]){{"unharmed", "10.0.0.1", true, 0}, {0}});
+    expect_all(set, IA_IP_CA, "other", (struct expectation[]){{"not affected", "10.0.0.1", true, 0}, {0}});
     ia_ip_set_free(set);
 }
 END_TEST
 
 START_TEST(rule_without_its_key_closes_its_scope)
 {
-    int64_t told = 0;
+    int64_t reported = 0;
+    const struct ia_problem_callback problems = {note_problem, &reported};
     struct ia_ip_set *set = NULL;
     struct ia_ip_rule rules[] = {{4, false, "10.0.0.0/8", IA_IP_DEVICE, NULL, 0}};
-    ck_assert(ia_ip_set_build(rules, 1, count_problem, &told, &set, NULL) == IA_OK);
-    ck_assert_int_eq(told, 4);
+    ck_assert(ia_ip_set_build(rules, 1, &problems, &set, NULL) == IA_OK);
+    ck_assert_int_eq(reported, 4);
     expect_all(set, IA_IP_DEVICE, "any", (struct expectation[]){{"closed", "192.0.2.1", false, 4}, {0}});
-    expect_all(set, IA_IP_CA, "any", (struct expectation[]){{"unharmed", "192.0.2.1", true, 0}, {0}});
+    expect_all(set, IA_IP_CA, "any", (struct expectation[]){{"not affected", "192.0.2.1", true, 0}, {0}});
     ia_ip_set_free(set);
 }
 END_TEST
@@ -278,7 +280,7 @@ START_TEST(set_outlives_its_rules_and_lives_until_the_last_reference)
     char key[] = "acme";
     struct ia_ip_rule rule = {1, false, network, IA_IP_CA, key, 0};
     struct ia_ip_set *set = NULL;
-    ck_assert(ia_ip_set_build(&rule, 1, NULL, NULL, &set, NULL) == IA_OK);
+    ck_assert(ia_ip_set_build(&rule, 1, NULL, &set, NULL) == IA_OK);
     memset(network, 'x', sizeof network - 1);
     memset(key, 'x', sizeof key - 1);
     ck_assert(ia_ip_set_ref(set) == set);
@@ -294,15 +296,16 @@ int main(void)
     Suite *s = suite_create("ip");
     TCase *c = tcase_create("ip");
     tcase_add_loop_test(c, address_is_read_or_refused_as_listed, 0, (int)(sizeof addresses / sizeof addresses[0]));
-    tcase_add_test(c, no_rule_lets_everybody_pass);
+    tcase_add_test(c, list_without_rules_allows_every_address);
     tcase_add_test(c, longest_prefix_wins_and_at_equal_length_deny);
-    tcase_add_test(c, deny_list_admits_what_it_does_not_name);
+    tcase_add_test(c, deny_list_allows_addresses_outside_its_networks);
     tcase_add_test(c, each_family_has_its_own_default_route);
     tcase_add_test(c, expired_rule_falls_back_to_the_next_shorter);
     tcase_add_test(c, expired_allow_does_not_open_the_list);
-    tcase_add_test(c, next_end_is_of_the_rule_that_expires_first);
-    tcase_add_test(c, scopes_and_keys_are_apart);
-    tcase_add_loop_test(c, bad_network_closes_its_list_only, 0, (int)(sizeof bad_networks / sizeof bad_networks[0]));
+    tcase_add_test(c, next_expiry_is_of_the_rule_that_expires_first);
+    tcase_add_test(c, scopes_and_keys_are_independent);
+    tcase_add_loop_test(c, invalid_network_closes_its_list_only, 0,
+                        (int)(sizeof invalid_networks / sizeof invalid_networks[0]));
     tcase_add_test(c, rule_without_its_key_closes_its_scope);
     tcase_add_test(c, set_outlives_its_rules_and_lives_until_the_last_reference);
     suite_add_tcase(s, c);

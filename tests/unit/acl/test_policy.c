@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* What the text tables (*.cases) cannot say: bad rules and whom they close, bounds, roles, references. */
+/* What the text tables (*.cases) cannot express: invalid rules and what they close, bounds, roles, references. */
 #include "acl/policy.h"
 
 #include <check.h>
@@ -7,21 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ALL (IA_PUBLISH | IA_SUBSCRIBE | IA_RECEIVE)
+#define ALL IA_ACTIONS_ALL
 
-/* What the problem callback was told last, and how often. */
-struct told {
+/* The last problem that was reported, and the number of problems. */
+struct problems {
     int times;
     int64_t rule_id;
     char text[200];
 };
 
-static void take_down(void *ctx, int64_t rule_id, const char *text)
+static void note_problem(void *ctx, int64_t rule_id, const char *text)
 {
-    struct told *told = ctx;
-    told->times++;
-    told->rule_id = rule_id;
-    (void)snprintf(told->text, sizeof told->text, "%s", text);
+    struct problems *problems = ctx;
+    problems->times++;
+    problems->rule_id = rule_id;
+    (void)snprintf(problems->text, sizeof problems->text, "%s", text);
 }
 
 static struct ia_rule allow(int64_t id, const char *role, const char *filter)
@@ -36,10 +36,12 @@ static struct ia_rule allow(int64_t id, const char *role, const char *filter)
 }
 
 static struct ia_policy *built(const char *const *roles, size_t n_roles, const struct ia_rule *rules, size_t n,
-                               struct told *told)
+                               struct problems *problems)
 {
     struct ia_policy *policy = NULL;
-    ck_assert(ia_policy_build(roles, n_roles, rules, n, told ? take_down : NULL, told, &policy, NULL) == IA_OK);
+    const struct ia_policy_spec spec = {.roles = roles, .n_roles = n_roles, .rules = rules, .n_rules = n};
+    const struct ia_problem_callback callback = {note_problem, problems};
+    ck_assert(ia_policy_build(&spec, problems ? &callback : NULL, &policy, NULL) == IA_OK);
     return policy;
 }
 
@@ -52,92 +54,98 @@ static enum ia_verdict check_as(const struct ia_policy *policy, const char *role
     return ia_policy_check(policy, &who, &access, rule);
 }
 
-/* --- bad rules --- */
+/* --- invalid rules --- */
 
 static const struct {
     const char *label;
     struct ia_rule rule;
-    const char *told; /* how the problem begins */
-} bad[] = {
+    const char *problem; /* its beginning */
+} invalid[] = {
     {"empty filter", {.actions = ALL, .topic_filter = ""}, "topic filter: it is empty"},
     {"no filter", {.actions = ALL}, "topic filter: it is missing"},
-    {"# inside", {.actions = ALL, .topic_filter = "a/#/b"}, "topic filter: a '#' that is not the last"},
-    {"# with text", {.actions = ALL, .topic_filter = "a#"}, "topic filter: a '+' or '#' that does not stand alone"},
-    {"+ with text", {.actions = ALL, .topic_filter = "a/+b/c"}, "topic filter: a '+' or '#' that does not stand alone"},
+    {"# inside", {.actions = ALL, .topic_filter = "a/#/b"}, "topic filter: '#' must be the last"},
+    {"# with text", {.actions = ALL, .topic_filter = "a#"}, "topic filter: '+' and '#' must be whole levels"},
+    {"+ with text", {.actions = ALL, .topic_filter = "a/+b/c"}, "topic filter: '+' and '#' must be whole levels"},
     {"not UTF-8", {.actions = ALL, .topic_filter = "a/\xC3\x28"}, "topic filter: it is not valid UTF-8"},
     {"unknown variable",
      {.actions = ALL, .topic_filter = "a/${devise_id}"},
-     "topic filter: a variable that does not exist"},
-    {"variable without name", {.actions = ALL, .topic_filter = "${}"}, "topic filter: a variable that does not exist"},
+     "topic filter: it contains a ${variable} that does not exist"},
+    {"variable without name",
+     {.actions = ALL, .topic_filter = "${}"},
+     "topic filter: it contains a ${variable} that does not exist"},
     {"claim without name",
      {.actions = ALL, .topic_filter = "${claim.}"},
-     "topic filter: a variable that does not exist"},
+     "topic filter: it contains a ${variable} that does not exist"},
     {"longer than a known one",
      {.actions = ALL, .topic_filter = "${cat}"},
-     "topic filter: a variable that does not exist"},
+     "topic filter: it contains a ${variable} that does not exist"},
     {"part of a level",
      {.actions = ALL, .topic_filter = "a/x${device_id}"},
-     "topic filter: a variable that is not a whole"},
-    {"text after", {.actions = ALL, .topic_filter = "a/${device_id}x"}, "topic filter: a variable that is not a whole"},
+     "topic filter: a ${variable} must be a whole level"},
+    {"text after",
+     {.actions = ALL, .topic_filter = "a/${device_id}x"},
+     "topic filter: a ${variable} must be a whole level"},
     {"two in one level",
      {.actions = ALL, .topic_filter = "${ca}${ca}"},
-     "topic filter: a variable that is not a whole"},
-    {"not closed", {.actions = ALL, .topic_filter = "a/${device_id"}, "topic filter: a variable that is not a whole"},
-    {"slash inside", {.actions = ALL, .topic_filter = "${claim.a/b}"}, "topic filter: a variable that is not a whole"},
-    {"wildcard inside", {.actions = ALL, .topic_filter = "${claim.+}"}, "topic filter: a '+' or '#'"},
-    {"shared", {.actions = IA_SUBSCRIBE, .topic_filter = "$share/g/a"}, "topic filter: name it without"},
+     "topic filter: a ${variable} must be a whole level"},
+    {"not closed",
+     {.actions = ALL, .topic_filter = "a/${device_id"},
+     "topic filter: a ${variable} must be a whole level"},
+    {"slash inside",
+     {.actions = ALL, .topic_filter = "${claim.a/b}"},
+     "topic filter: a ${variable} must be a whole level"},
+    {"wildcard inside",
+     {.actions = ALL, .topic_filter = "${claim.+}"},
+     "topic filter: '+' and '#' must be whole levels"},
+    {"shared", {.actions = IA_SUBSCRIBE, .topic_filter = "$share/g/a"}, "topic filter: it begins with $share"},
+    {"shared, to publish",
+     {.actions = IA_PUBLISH, .topic_filter = "$share/g/a"},
+     "topic filter: it begins with $share"},
+    {"another broker's placeholder",
+     {.actions = ALL, .topic_filter = "devices/%u/#"},
+     "topic filter: it contains %u, %c or %m"},
     {"no action", {.actions = 0, .topic_filter = "a"}, "actions:"},
     {"unknown action", {.actions = 8 | IA_PUBLISH, .topic_filter = "a"}, "actions:"},
     {"QoS 3", {.actions = ALL, .topic_filter = "a", .max_qos = 3}, "max_qos:"},
     {"QoS -1", {.actions = ALL, .topic_filter = "a", .max_qos = -1}, "max_qos:"},
 };
 
-START_TEST(bad_rule_is_told_and_closes_its_role_only)
+START_TEST(invalid_rule_is_reported_and_closes_its_role_only)
 {
-    const char *const roles[] = {"broken", "sound"};
-    struct told told = {0};
-    struct ia_rule rules[] = {allow(5, "broken", "#"), bad[_i].rule, allow(9, "sound", "#")};
+    const char *const roles[] = {"invalid", "valid"};
+    struct problems problems = {0};
+    struct ia_rule rules[] = {allow(5, "invalid", "#"), invalid[_i].rule, allow(9, "valid", "#")};
     rules[1].rule_id = 7;
-    rules[1].role = "broken";
-    struct ia_policy *policy = built(roles, 2, rules, 3, &told);
-    ck_assert_msg(told.times == 1 && told.rule_id == 7, "%s", bad[_i].label);
-    ck_assert_msg(strncmp(told.text, bad[_i].told, strlen(bad[_i].told)) == 0, "%s: '%s'", bad[_i].label, told.text);
+    rules[1].role = "invalid";
+    struct ia_policy *policy = built(roles, 2, rules, 3, &problems);
+    ck_assert_msg(problems.times == 1 && problems.rule_id == 7, "%s", invalid[_i].label);
+    ck_assert_msg(strncmp(problems.text, invalid[_i].problem, strlen(invalid[_i].problem)) == 0, "%s: '%s'",
+                  invalid[_i].label, problems.text);
     int64_t rule = 0;
-    ck_assert(check_as(policy, "broken", IA_PUBLISH, "a", &rule) == IA_DENY);
+    ck_assert(check_as(policy, "invalid", IA_PUBLISH, "a", &rule) == IA_DENY);
     ck_assert_int_eq(rule, 7);
-    ck_assert(check_as(policy, "sound", IA_PUBLISH, "a", &rule) == IA_ALLOW);
+    ck_assert(check_as(policy, "valid", IA_PUBLISH, "a", &rule) == IA_ALLOW);
     ck_assert_int_eq(rule, 9);
     ia_policy_free(policy);
 }
 END_TEST
 
-START_TEST(rule_of_no_role_is_told_and_harms_nobody)
+START_TEST(rule_of_an_unknown_role_is_reported_and_closes_no_role)
 {
-    const char *const roles[] = {"sound"};
-    struct told told = {0};
-    struct ia_rule rules[] = {allow(1, "gone", "#"), allow(2, NULL, "#"), allow(3, "sound", "a")};
-    struct ia_policy *policy = built(roles, 1, rules, 3, &told);
-    ck_assert_int_eq(told.times, 2);
-    ck_assert(ia_policy_role(policy, "gone") == NULL);
-    ck_assert(check_as(policy, "sound", IA_PUBLISH, "a", NULL) == IA_ALLOW);
+    const char *const roles[] = {"valid"};
+    struct problems problems = {0};
+    struct ia_rule rules[] = {allow(1, "unknown", "#"), allow(2, NULL, "#"), allow(3, "valid", "a")};
+    struct ia_policy *policy = built(roles, 1, rules, 3, &problems);
+    ck_assert_int_eq(problems.times, 2);
+    ck_assert(ia_policy_role(policy, "unknown") == NULL);
+    ck_assert(check_as(policy, "valid", IA_PUBLISH, "a", NULL) == IA_ALLOW);
     ia_policy_free(policy);
 }
 END_TEST
 
-START_TEST(shared_prefix_is_a_topic_like_any_for_publish)
-{
-    const char *const roles[] = {"r"};
-    struct ia_rule rule = allow(1, "r", "$share/g/a");
-    rule.actions = IA_PUBLISH;
-    struct ia_policy *policy = built(roles, 1, &rule, 1, NULL);
-    ck_assert(check_as(policy, "r", IA_PUBLISH, "$share/g/a", NULL) == IA_ALLOW);
-    ia_policy_free(policy);
-}
-END_TEST
+/* --- subjects --- */
 
-/* --- who asks --- */
-
-START_TEST(subject_without_roles_gets_nothing_and_a_null_role_denies)
+START_TEST(subject_without_roles_matches_no_rule_and_a_null_role_denies)
 {
     const char *const roles[] = {"r"};
     struct ia_rule rule = allow(1, "r", "#");
@@ -155,7 +163,7 @@ START_TEST(subject_without_roles_gets_nothing_and_a_null_role_denies)
 }
 END_TEST
 
-START_TEST(every_role_is_found_also_one_without_rules_or_named_twice)
+START_TEST(role_without_rules_or_named_twice_is_found)
 {
     static char names[500][16];
     const char *roles[501];
@@ -264,7 +272,7 @@ END_TEST
 
 /* All filters of `depth` levels out of 'a' and '+', the last one out of ${device_id} and '+': where that is 'a' too, a
  * topic 'a/a/…' visits 2^(depth+1) - 1 nodes, the root among them.  (A last level 'a' would be a leaf, not a node.) */
-static size_t tangle(struct ia_rule *rules, char (*filters)[40], int depth)
+static size_t add_overlapping(struct ia_rule *rules, char (*filters)[40], int depth)
 {
     size_t n = (size_t)1 << depth;
     for (size_t i = 0; i < n; i++) {
@@ -277,7 +285,7 @@ static size_t tangle(struct ia_rule *rules, char (*filters)[40], int depth)
     return n;
 }
 
-static enum ia_verdict check_tangled(const struct ia_policy *policy, const char *topic, int64_t *rule)
+static enum ia_verdict check_overlapping(const struct ia_policy *policy, const char *topic, int64_t *rule)
 {
     const struct ia_role *roles[] = {ia_policy_role(policy, "r")};
     const char *const values[] = {"a", "c", "t"}; /* device_id, client_id, tenant, as they come in the rules */
@@ -286,14 +294,14 @@ static enum ia_verdict check_tangled(const struct ia_policy *policy, const char 
     return ia_policy_check(policy, &who, &access, rule);
 }
 
-START_TEST(role_that_visits_just_not_too_many_nodes_decides_right)
+START_TEST(role_at_the_limit_of_visited_nodes_decides_correctly)
 {
     static const struct {
         const char *topic;
         enum ia_verdict verdict;
         int64_t rule;
     } rows[] = {
-        {"a/a/a/a/a/a/a/a/a", IA_ALLOW, 1},   /* all of the tangle: the lowest id */
+        {"a/a/a/a/a/a/a/a/a", IA_ALLOW, 1},   /* all overlapping filters match: the lowest id */
         {"a/a/a/z/a/a/a/a/a", IA_ALLOW, 9},   /* '+' in the fourth level */
         {"a/a/a/a/a/a/a/a/z", IA_ALLOW, 257}, /* not the variable's value */
         {"z/z/z/z/z/z/z/z/z", IA_ALLOW, 512}, /* '+' in all */
@@ -304,17 +312,17 @@ START_TEST(role_that_visits_just_not_too_many_nodes_decides_right)
     const char *const roles[] = {"r"};
     static struct ia_rule rules[514];
     static char filters[512][40];
-    struct told told = {0};
+    struct problems problems = {0};
     ck_assert_int_eq(IA_POLICY_VISITS_MAX, 1024);
-    ck_assert_uint_eq(tangle(rules, filters, 9), 512); /* 1023 nodes */
-    rules[512] = allow(513, "r", "b/+/#");             /* beside an 'a', and one topic is not both: none */
-    rules[513] = allow(514, "r", "${client_id}/#");    /* one */
+    ck_assert_uint_eq(add_overlapping(rules, filters, 9), 512); /* 1023 nodes */
+    rules[512] = allow(513, "r", "b/+/#");          /* adds no node to the maximum: no topic matches both a and b */
+    rules[513] = allow(514, "r", "${client_id}/#"); /* adds one node */
     rules[513].allow = false;
-    struct ia_policy *policy = built(roles, 1, rules, 514, &told);
-    ck_assert_msg(told.times == 0, "%s", told.text);
+    struct ia_policy *policy = built(roles, 1, rules, 514, &problems);
+    ck_assert_msg(problems.times == 0, "%s", problems.text);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         int64_t rule = -1;
-        ck_assert_msg(check_tangled(policy, rows[i].topic, &rule) == rows[i].verdict, "%s", rows[i].topic);
+        ck_assert_msg(check_overlapping(policy, rows[i].topic, &rule) == rows[i].verdict, "%s", rows[i].topic);
         ck_assert_msg(rule == rows[i].rule, "%s: rule %ld", rows[i].topic, rule);
     }
     ia_policy_free(policy);
@@ -326,41 +334,41 @@ START_TEST(role_that_could_visit_too_many_nodes_is_refused)
     const char *const roles[] = {"r"};
     static struct ia_rule rules[514];
     static char filters[512][40];
-    struct told told = {0};
+    struct problems problems = {0};
     int64_t rule = 0;
-    (void)tangle(rules, filters, 9);
+    (void)add_overlapping(rules, filters, 9);
     rules[512] = allow(513, "r", "${client_id}/#");
     rules[513] = allow(514, "r", "${tenant}/#"); /* the 1025th node */
-    struct ia_policy *policy = built(roles, 1, rules, 514, &told);
-    ck_assert(told.times == 1 && told.rule_id == 514);
-    ck_assert_str_eq(told.text, "topic filter: too many of this role's filters with wildcards and variables overlap");
-    ck_assert(check_tangled(policy, "a/a/a/a/a/a/a/a/a", &rule) == IA_DENY && rule == 514);
+    struct ia_policy *policy = built(roles, 1, rules, 514, &problems);
+    ck_assert(problems.times == 1 && problems.rule_id == 514);
+    ck_assert_str_eq(problems.text, "topic filter: too many filters of this role with wildcards or variables overlap");
+    ck_assert(check_overlapping(policy, "a/a/a/a/a/a/a/a/a", &rule) == IA_DENY && rule == 514);
     ia_policy_free(policy);
 }
 END_TEST
 
-START_TEST(rule_with_one_variable_too_many_is_refused)
+START_TEST(rule_with_a_variable_over_the_limit_is_refused)
 {
     const char *const roles[] = {"r", "s"};
     static struct ia_rule rules[IA_POLICY_VARIABLES_MAX + 1];
     static char filters[IA_POLICY_VARIABLES_MAX + 1][32];
-    struct told told = {0};
+    struct problems problems = {0};
     for (int i = 0; i <= IA_POLICY_VARIABLES_MAX; i++) {
         (void)snprintf(filters[i], sizeof filters[i], "x/${attr.n%d}", i);
         rules[i] = allow(i + 1, i % 2 ? "r" : "s", filters[i]);
     }
-    struct ia_policy *policy = built(roles, 2, rules, IA_POLICY_VARIABLES_MAX, &told);
-    ck_assert_int_eq(told.times, 0);
+    struct ia_policy *policy = built(roles, 2, rules, IA_POLICY_VARIABLES_MAX, &problems);
+    ck_assert_int_eq(problems.times, 0);
     ia_policy_free(policy);
-    policy = built(roles, 2, rules, IA_POLICY_VARIABLES_MAX + 1, &told);
-    ck_assert(told.times == 1 && told.rule_id == IA_POLICY_VARIABLES_MAX + 1);
+    policy = built(roles, 2, rules, IA_POLICY_VARIABLES_MAX + 1, &problems);
+    ck_assert(problems.times == 1 && problems.rule_id == IA_POLICY_VARIABLES_MAX + 1);
     ck_assert(check_as(policy, "s", IA_PUBLISH, "x", NULL) == IA_DENY);
     ck_assert(check_as(policy, "r", IA_PUBLISH, "x", NULL) == IA_NO_MATCH);
     ia_policy_free(policy);
 }
 END_TEST
 
-/* The i-th of many filters, or a topic for it (`wild` is what stands for '+'), of a plant or line. */
+/* The i-th of many filters, or a topic for it (with `wild` in place of '+'), of a plant or line. */
 static void name_one(char *out, size_t size, int i, int plant, const char *wild)
 {
     if (i % 4 == 0)
@@ -373,7 +381,7 @@ static void name_one(char *out, size_t size, int i, int plant, const char *wild)
         (void)snprintf(out, size, "a-level-of-more-than-24-bytes-%d/x/%d/%s", plant, i, wild);
 }
 
-/* Enough rules to make every table grow, each decided by itself. */
+/* Enough rules to make every table grow, each checked separately. */
 START_TEST(each_of_many_rules_decides)
 {
     enum { MANY = 20000 };
@@ -419,10 +427,10 @@ static void spell(char *out, const char *form, int len)
 
 /* A level of _i bytes, first, in the middle and last.  One whose length is a multiple of eight once hashed differently
  * before a slash than at the end, so that 'abcdefgh/#' did not match 'abcdefgh'. */
-START_TEST(level_of_any_length_is_found_wherever_it_stands)
+START_TEST(level_of_any_length_is_found_first_in_the_middle_and_last)
 {
     static const char *const forms[][3] = {
-        /* rule, a topic that it matches, one that it does not */
+        /* filter, a topic that matches, a topic that does not */
         {"L", "L", "M"},         {"L/#", "L", "M"},       {"L/#", "L/x", "M/x"},       {"L/+", "L/L", "M/L"},
         {"+/L", "x/L", "x/M"},   {"+/L/#", "x/L", "x/M"}, {"+/L/#", "x/L/y", "x/M/y"}, {"x/L/+", "x/L/y", "x/M/y"},
         {"L/L/#", "L/L", "L/M"}, {"x/L", "x/L", "x/M"}};
@@ -477,20 +485,20 @@ int main(void)
 {
     Suite *s = suite_create("policy");
     TCase *c = tcase_create("policy");
-    tcase_add_loop_test(c, bad_rule_is_told_and_closes_its_role_only, 0, (int)(sizeof bad / sizeof bad[0]));
-    tcase_add_test(c, rule_of_no_role_is_told_and_harms_nobody);
-    tcase_add_test(c, shared_prefix_is_a_topic_like_any_for_publish);
-    tcase_add_test(c, subject_without_roles_gets_nothing_and_a_null_role_denies);
-    tcase_add_test(c, every_role_is_found_also_one_without_rules_or_named_twice);
+    tcase_add_loop_test(c, invalid_rule_is_reported_and_closes_its_role_only, 0,
+                        (int)(sizeof invalid / sizeof invalid[0]));
+    tcase_add_test(c, rule_of_an_unknown_role_is_reported_and_closes_no_role);
+    tcase_add_test(c, subject_without_roles_matches_no_rule_and_a_null_role_denies);
+    tcase_add_test(c, role_without_rules_or_named_twice_is_found);
     tcase_add_test(c, variables_are_listed_once_in_order_of_their_rules);
     tcase_add_test(c, topic_of_too_many_levels_is_refused);
     tcase_add_test(c, topic_longer_than_mqtt_allows_is_refused);
     tcase_add_test(c, invalid_topic_is_refused);
-    tcase_add_test(c, role_that_visits_just_not_too_many_nodes_decides_right);
+    tcase_add_test(c, role_at_the_limit_of_visited_nodes_decides_correctly);
     tcase_add_test(c, role_that_could_visit_too_many_nodes_is_refused);
-    tcase_add_test(c, rule_with_one_variable_too_many_is_refused);
+    tcase_add_test(c, rule_with_a_variable_over_the_limit_is_refused);
     tcase_add_test(c, each_of_many_rules_decides);
-    tcase_add_loop_test(c, level_of_any_length_is_found_wherever_it_stands, 1, 70);
+    tcase_add_loop_test(c, level_of_any_length_is_found_first_in_the_middle_and_last, 1, 70);
     tcase_add_test(c, policy_outlives_its_rows_and_lives_until_the_last_reference);
     tcase_add_test(c, empty_policy_has_no_role);
     suite_add_tcase(s, c);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* Policy decisions as text tables: every *.cases file beside this source is read; README.md there says how to write
- * them. A failure prints file, line and text of the row. */
+/* Policy decisions as text tables: runs every *.cases file in this directory; README.md describes their format.  A
+ * failure prints file, line and text of the row. */
 #include "acl/rule_text.h"
 #include "common/str.h"
 
@@ -14,7 +14,7 @@
 #define ROLES_MAX 8
 #define VARS_MAX  16
 
-/* The case being read: its text is kept, since rules borrow from it. */
+/* The current case.  Its text is kept because the rules borrow from it. */
 struct table {
     char file[256];
     int line;
@@ -69,7 +69,9 @@ static const char *value_of(const struct table *t, const char *name)
 static enum ia_verdict decide(const struct table *t, const struct ia_access *access, int64_t *rule_id)
 {
     struct ia_policy *policy = NULL;
-    ck_assert(ia_policy_build(t->roles, t->n_roles, t->rules, t->n_rules, NULL, NULL, &policy, NULL) == IA_OK);
+    const struct ia_policy_spec spec = {
+        .roles = t->roles, .n_roles = t->n_roles, .rules = t->rules, .n_rules = t->n_rules};
+    ck_assert(ia_policy_build(&spec, NULL, &policy, NULL) == IA_OK);
     const char *const *names;
     const char *values[IA_POLICY_VARIABLES_MAX];
     const struct ia_role *roles[ROLES_MAX];
@@ -93,7 +95,7 @@ static void expect(struct table *t, char *row)
     if (sscanf(row, "%15s %15s \"%511[^\"]\"%n", want, action, topic, &used) != 3)
         ck_assert_msg(sscanf(row, "%15s %15s %511s%n", want, action, topic, &used) == 3, "%s:%d: %s", t->file, t->line,
                       t->row);
-    struct ia_access access = {.action = (enum ia_action)ia_action_parse(action), .topic = topic};
+    struct ia_access access = {.action = (enum ia_action)ia_action_from_name(action), .topic = topic};
     int64_t by = -1, rule_id = -2;
     char *rest = NULL;
     for (char *word = strtok_r(row + used, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: ISC
 /* Topic matching and containment against slow oracles, over all filters and topics of a few levels.
  *
- * A filter is turned into the set of all topics that it matches, by an oracle that reads like the text of MQTT 5
- * section 4.7; one filter covers another exactly when its set holds the other's.  The topics have one level more than
- * the filters, and levels ("z", "$z") that occur in no filter, so that they tell any two filters apart that differ at
- * all. */
+ * An oracle that follows the text of MQTT 5 section 4.7 turns a filter into the set of all topics that it matches.  One
+ * filter covers another exactly when its set contains the other's.  The topics have one level more than the filters, and
+ * levels ("z", "$z") that occur in no filter, so that any two filters that differ at all have different sets. */
 #include "acl/policy.h"
 
 #include <check.h>
@@ -69,7 +68,7 @@ static void add_all(struct texts *to, const char *start, const char *const *leve
 
 /* --- the oracle --- */
 
-/* Does one level of a rule match one level of a topic?  `unset`: what an unset variable does. */
+/* Does one level of a rule match one level of a topic?  `unset`: the result for a variable that is not set. */
 static bool level_matches(const char *level, size_t len, const char *topic, size_t topic_len, bool first, bool unset)
 {
     bool dollar = first && topic[0] == '$' && topic_len > 0;
@@ -136,23 +135,24 @@ static const char *const role_names[] = {"one", "two"};
 static struct ia_policy *built(const struct ia_rule *list, size_t n)
 {
     struct ia_policy *policy = NULL;
-    ck_assert(ia_policy_build(role_names, 2, list, n, NULL, NULL, &policy, NULL) == IA_OK);
+    const struct ia_policy_spec spec = {.roles = role_names, .n_roles = 2, .rules = list, .n_rules = n};
+    ck_assert(ia_policy_build(&spec, NULL, &policy, NULL) == IA_OK);
     return policy;
 }
 
-/* The same question as the broker asks it: not for the rule, and with memory of the topic before. */
-static struct ia_cut *cut;
+/* The same check as the broker makes it: without the deciding rule, and with the split topic of the previous check. */
+static struct ia_topic_split *split;
 static size_t quick_differs;
 
-static void make_cut(void)
+static void make_split(void)
 {
-    cut = ia_cut_new();
-    ck_assert_ptr_nonnull(cut);
+    split = ia_topic_split_new();
+    ck_assert_ptr_nonnull(split);
 }
 
-static void quick_answers_were_the_same(void)
+static void quick_checks_agreed(void)
 {
-    ia_cut_free(cut);
+    ia_topic_split_free(split);
     ck_assert_uint_eq(quick_differs, 0);
 }
 
@@ -168,7 +168,7 @@ static enum ia_verdict check(const struct ia_policy *policy, enum ia_action acti
     struct ia_access access = {.action = action, .topic = topic};
     int64_t ignored;
     enum ia_verdict verdict = ia_policy_check(policy, &who, &access, rule ? rule : &ignored);
-    access.cut = cut;
+    access.split = split;
     if (ia_policy_check(policy, &who, &access, NULL) != verdict)
         quick_differs++;
     return verdict;
@@ -247,7 +247,8 @@ struct expected {
     int64_t rule;
 };
 
-/* What the rules come to, by their text in the header: the lowest DENY, else the lowest ALLOW. */
+/* The decision of all rules together, as policy.h states it: the lowest matching DENY, else the lowest matching
+ * ALLOW. */
 static struct expected decide(const struct ia_rule *list, const size_t *which, size_t n, enum ia_action action,
                               size_t at)
 {
@@ -314,7 +315,7 @@ int main(void)
     TCase *c = tcase_create("policy_oracle");
     tcase_set_timeout(c, 120);
     tcase_add_unchecked_fixture(c, make_all, NULL);
-    tcase_add_checked_fixture(c, make_cut, quick_answers_were_the_same);
+    tcase_add_checked_fixture(c, make_split, quick_checks_agreed);
     tcase_add_test(c, every_allow_filter_matches_and_covers_as_the_oracle);
     tcase_add_test(c, every_deny_filter_matches_and_covers_as_the_oracle);
     tcase_add_test(c, every_filter_matches_as_in_mosquitto);

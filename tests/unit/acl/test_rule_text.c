@@ -43,29 +43,45 @@ END_TEST
 
 static const struct {
     const char *line;
-    const char *message; /* a part of it */
-} bad[] = {
+    const char *message; /* part of the error */
+} invalid[] = {
     {"", "neither ALLOW nor DENY"},
     {"GRANT PUBLISH a", "'GRANT' is neither"},
-    {"ALLOW", "an action is missing"},
-    {"ALLOW , a", "an action is missing"},
-    {"ALLOW PUBLISH", "a topic filter is missing"},
-    {"ALLOW PUBLISH   ", "a topic filter is missing"},
-    {"ALLOW PUBLISH max_qos=1", "a topic filter is missing"},
-    {"ALLOW PUBLISH,WRITE a", "'WRITE' is none of"},
-    {"ALLOW PUBLISH a max_qos=3", "'max_qos=3' is neither"},
-    {"ALLOW PUBLISH a retain=maybe", "'retain=maybe' is neither"},
+    {"ALLOW", "no action"},
+    {"ALLOW , a", "no action"},
+    {"ALLOW PUBLISH", "no topic filter"},
+    {"ALLOW PUBLISH   ", "no topic filter"},
+    {"ALLOW PUBLISH max_qos=1", "no topic filter"},
+    {"ALLOW PUBLISH,WRITE a", "'WRITE' is not an action"},
+    {"ALLOW PUBLISH a max_qos=3", "'max_qos=3' is not valid"},
+    {"ALLOW PUBLISH a retain=maybe", "'retain=maybe' is not valid"},
 };
 
-START_TEST(bad_rule_line_is_refused_with_its_cause)
+START_TEST(invalid_rule_line_is_refused_with_its_reason)
 {
     char line[128];
     struct ia_rule rule = {0};
     struct ia_err err = {0};
-    (void)snprintf(line, sizeof line, "%s", bad[_i].line);
-    ck_assert_msg(ia_rule_parse(line, &rule, &err) == IA_FORMAT, "%s", bad[_i].line);
-    ck_assert_msg(strstr(err.msg, bad[_i].message) != NULL, "%s: %s", bad[_i].line, err.msg);
+    (void)snprintf(line, sizeof line, "%s", invalid[_i].line);
+    ck_assert_msg(ia_rule_parse(line, &rule, &err) == IA_FORMAT, "%s", invalid[_i].line);
+    ck_assert_msg(strstr(err.msg, invalid[_i].message) != NULL, "%s: %s", invalid[_i].line, err.msg);
     ck_assert(rule.topic_filter == NULL);
+}
+END_TEST
+
+START_TEST(action_has_a_name_in_either_case_and_no_other_text_is_one)
+{
+    ck_assert_str_eq(ia_action_name(IA_PUBLISH), "publish");
+    ck_assert_str_eq(ia_action_name(IA_SUBSCRIBE), "subscribe");
+    ck_assert_str_eq(ia_action_name(IA_RECEIVE), "receive");
+    ck_assert_str_eq(ia_action_name((enum ia_action)3), "unknown");
+    ck_assert_uint_eq(ia_action_from_name("publish"), IA_PUBLISH);
+    ck_assert_uint_eq(ia_action_from_name("SUBSCRIBE"), IA_SUBSCRIBE);
+    ck_assert_uint_eq(ia_action_from_name("Receive"), IA_RECEIVE);
+    ck_assert_uint_eq(ia_action_from_name(""), 0);
+    ck_assert_uint_eq(ia_action_from_name("publish "), 0);
+    ck_assert_uint_eq(ia_action_from_name("unknown"), 0);
+    ck_assert_uint_eq(IA_ACTIONS_ALL, IA_PUBLISH | IA_SUBSCRIBE | IA_RECEIVE);
 }
 END_TEST
 
@@ -74,7 +90,8 @@ int main(void)
     Suite *s = suite_create("rule_text");
     TCase *c = tcase_create("rule_text");
     tcase_add_loop_test(c, rule_line_is_read_as_listed, 0, (int)(sizeof good / sizeof good[0]));
-    tcase_add_loop_test(c, bad_rule_line_is_refused_with_its_cause, 0, (int)(sizeof bad / sizeof bad[0]));
+    tcase_add_loop_test(c, invalid_rule_line_is_refused_with_its_reason, 0, (int)(sizeof invalid / sizeof invalid[0]));
+    tcase_add_test(c, action_has_a_name_in_either_case_and_no_other_text_is_one);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

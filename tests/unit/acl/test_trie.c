@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* What only a collision of hashes shows: an edge is taken when its text and its parent fit, never for its hash alone.
- * Topics come from the network, so somebody can look for colliding ones. */
+/* Collisions of hashes: a search follows an edge only when text and parent are equal, never because of the hash alone.
+ * Topics come from the network, so an attacker can search for colliding ones. */
 #include "acl/trie.h"
 
 #include <check.h>
@@ -31,10 +31,10 @@ static void tear_down(void)
     ia_trie_clear(&trie);
 }
 
-/* Levels of one length that share their first eight bytes: short, inline and long ones. */
+/* Levels of equal length that share their first eight bytes: short, inline and long levels. */
 static const struct {
     const char *rule, *topic;
-} twins[] = {
+} pairs[] = {
     {"abc", "abd"},
     {"same-one-a", "same-one-b"},
     {"same-level-of-24-bytes-1", "same-level-of-24-bytes-2"},
@@ -42,7 +42,7 @@ static const struct {
     {"short", "shorter"},
 };
 
-/* `text` as a level that collides with `with` in whatever is not its text and length. */
+/* `text` as a level that equals `with` in everything but its text and length. */
 static struct ia_level colliding(const char *text, const struct ia_level *with)
 {
     struct ia_level level = *with;
@@ -54,26 +54,26 @@ static struct ia_level colliding(const char *text, const struct ia_level *with)
     return level;
 }
 
-START_TEST(literal_of_the_same_hash_is_not_taken)
+START_TEST(literal_with_the_same_hash_is_not_matched)
 {
     char filter[64];
     struct ia_levels levels;
-    (void)snprintf(filter, sizeof filter, "%s/+", twins[_i].rule);
+    (void)snprintf(filter, sizeof filter, "%s/+", pairs[_i].rule);
     add(root, filter);
-    ck_assert(ia_levels_split(&levels, twins[_i].rule, IA_TOPIC_NAME) == NULL);
+    ck_assert(ia_levels_split(&levels, pairs[_i].rule, IA_TOPIC_NAME) == NULL);
     const struct ia_level *level = &levels.at[0];
-    struct ia_level twin = colliding(twins[_i].topic, level);
+    struct ia_level other_level = colliding(pairs[_i].topic, level);
     uint64_t path = ia_path_step(IA_PATH_ROOT(root), level->hash);
     ck_assert(ia_trie_literal(&trie, root, level, path) != 0);
-    ck_assert_msg(ia_trie_literal(&trie, root, &twin, path) == 0, "%s", twins[_i].topic);
+    ck_assert_msg(ia_trie_literal(&trie, root, &other_level, path) == 0, "%s", pairs[_i].topic);
     ck_assert_msg(ia_trie_literal(&trie, other, level, path) == 0, "another role's");
 }
 END_TEST
 
-START_TEST(leaf_of_the_same_hash_is_not_taken)
+START_TEST(leaf_with_the_same_hash_is_not_matched)
 {
     struct ia_levels levels;
-    const char *rule = twins[_i].rule, *topic = twins[_i].topic;
+    const char *rule = pairs[_i].rule, *topic = pairs[_i].topic;
     add(root, rule);
     ck_assert(ia_levels_split(&levels, rule, IA_TOPIC_NAME) == NULL);
     uint64_t path = ia_path_step(IA_PATH_ROOT(root), levels.at[0].hash);
@@ -104,8 +104,8 @@ int main(void)
     Suite *s = suite_create("trie");
     TCase *c = tcase_create("trie");
     tcase_add_checked_fixture(c, set_up, tear_down);
-    tcase_add_loop_test(c, literal_of_the_same_hash_is_not_taken, 0, (int)(sizeof twins / sizeof twins[0]));
-    tcase_add_loop_test(c, leaf_of_the_same_hash_is_not_taken, 0, (int)(sizeof twins / sizeof twins[0]));
+    tcase_add_loop_test(c, literal_with_the_same_hash_is_not_matched, 0, (int)(sizeof pairs / sizeof pairs[0]));
+    tcase_add_loop_test(c, leaf_with_the_same_hash_is_not_matched, 0, (int)(sizeof pairs / sizeof pairs[0]));
     tcase_add_test(c, hashes_of_levels_depend_on_every_byte_and_on_length);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);

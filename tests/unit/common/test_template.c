@@ -87,8 +87,8 @@ START_TEST(template_matches_as_listed)
 }
 END_TEST
 
-static const char *const bad[] = {"",    "${", "${}",      "${cn", "a*b", "**",  "$cn",
-                                  "a+b", "a#", "${bogus}", "a\nb", "}",   "\xFF"};
+static const char *const bad[] = {"",         "${",   "${}", "${cn", "a*b", "**",   "$cn",      "a+b",  "a#",
+                                  "${bogus}", "a\nb", "}",   "\xFF", "%u",  "x-%c", "%c-${cn}", "{cn}", "${cn}%m"};
 
 START_TEST(template_refuses_bad_text)
 {

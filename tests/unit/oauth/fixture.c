@@ -43,8 +43,9 @@ struct ia_issuer_set *fixture_set(const struct ia_issuer_spec *specs, size_t n)
 {
     struct ia_issuer_set *set = NULL;
     struct ia_err err = {0};
+    const struct ia_issuer_report report = {.problem = on_problem};
     problem[0] = '\0';
-    ck_assert_msg(ia_issuer_set_build(specs, n, on_problem, NULL, &set, &err) == IA_OK, "%s", err.msg);
+    ck_assert_msg(ia_issuer_set_build(specs, n, &report, &set, &err) == IA_OK, "%s", err.msg);
     return set;
 }
 
@@ -64,17 +65,42 @@ char *fixture_token(const char *payload)
                       "{\"alg\":\"EdDSA\",\"kid\":\"k1\",\"typ\":\"at+jwt\"}", payload);
 }
 
-enum ia_reason fixture_verify(const struct ia_issuer_set *set, const char *token, struct ia_token **out,
-                              struct ia_token_why *why)
+enum ia_reason fixture_verify_at(struct ia_issuer_set *set, const char *token, size_t len, int64_t now,
+                                 const void *cert, struct ia_token **out, struct ia_token_refusal *refusal)
+{
+    struct ia_presented presented;
+    ia_presented_init(&presented, token, len);
+    enum ia_reason reason = ia_token_verify(
+        &(struct ia_token_check){.issuers = set, .presented = &presented, .now = now, .cert_sha256 = cert}, out,
+        refusal);
+    ia_presented_clear(&presented);
+    return reason;
+}
+
+enum ia_reason fixture_verify_cached(struct ia_token_cache *cache, struct ia_issuer_set *set, const char *token,
+                                     size_t len, int64_t now, const void *cert, struct ia_token **out,
+                                     struct ia_token_refusal *refusal)
+{
+    struct ia_presented presented;
+    ia_token_cache_classify(cache, token, len, &presented);
+    enum ia_reason reason = ia_token_cache_verify(
+        cache, &(struct ia_token_check){.issuers = set, .presented = &presented, .now = now, .cert_sha256 = cert}, out,
+        refusal);
+    ia_presented_clear(&presented);
+    return reason;
+}
+
+enum ia_reason fixture_verify(struct ia_issuer_set *set, const char *token, struct ia_token **out,
+                              struct ia_token_refusal *refusal)
 {
     struct ia_token *made = NULL;
-    struct ia_token_why own;
-    if (!why)
-        why = &own;
-    memset(why, 'x', sizeof *why); /* so that a field left unset is seen */
-    enum ia_reason reason = ia_token_verify(set, token, strlen(token), NOW, NULL, &made, why);
+    struct ia_token_refusal own;
+    if (!refusal)
+        refusal = &own;
+    memset(refusal, 'x', sizeof *refusal); /* so that a field left unset is seen */
+    enum ia_reason reason = fixture_verify_at(set, token, strlen(token), NOW, NULL, &made, refusal);
     ck_assert((made != NULL) == (reason == IA_R_NONE));
-    ck_assert((why->detail[0] == '\0') == (reason == IA_R_NONE));
+    ck_assert((refusal->detail[0] == '\0') == (reason == IA_R_NONE));
     if (out)
         *out = made;
     else

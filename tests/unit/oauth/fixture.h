@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
-/* Test helper: an issuer row that is fine, to be bent by each case, and tokens for it. */
+/* Test helper: a valid issuer row, to be changed by each case, and tokens for it. */
 #pragma once
 
-#include "oauth/token.h"
+#include "oauth/token_cache.h"
 
 #define NOW    1700000000
 #define ISS    "https://idp.example/realm"
@@ -17,12 +17,19 @@ struct ia_issuer_spec fixture_spec(void);
 struct ia_issuer_set *fixture_set(const struct ia_issuer_spec *specs, size_t n);
 struct ia_issuer_set *fixture_one(struct ia_issuer_spec spec);
 
-/* What the last fixture_set told of its last issuer, "" for nothing. */
+/* The problem that the last fixture_set reported of its last issuer, "" for none. */
 const char *fixture_problem(void);
 
 /* A token with that payload (a JSON object), kid k1, typ at+jwt.  The caller frees. */
 char *fixture_token(const char *payload);
 
+/* ia_token_verify of that text, without and with a cache; cert may be NULL. */
+enum ia_reason fixture_verify_at(struct ia_issuer_set *set, const char *token, size_t len, int64_t now,
+                                 const void *cert, struct ia_token **out, struct ia_token_refusal *refusal);
+enum ia_reason fixture_verify_cached(struct ia_token_cache *cache, struct ia_issuer_set *set, const char *token,
+                                     size_t len, int64_t now, const void *cert, struct ia_token **out,
+                                     struct ia_token_refusal *refusal);
+
 /* Verify at NOW; *out may be NULL. */
-enum ia_reason fixture_verify(const struct ia_issuer_set *set, const char *token, struct ia_token **out,
-                              struct ia_token_why *why);
+enum ia_reason fixture_verify(struct ia_issuer_set *set, const char *token, struct ia_token **out,
+                              struct ia_token_refusal *refusal);

@@ -2,6 +2,7 @@
 #include "idp.h"
 
 #include "mint.h"
+#include "oauth/fetch.h"
 
 #include <arpa/inet.h>
 #include <openssl/pem.h>
@@ -241,4 +242,18 @@ unsigned idp_requests(struct idp *idp, const char *path)
             n = page->requests;
     pthread_mutex_unlock(&idp->lock);
     return n;
+}
+
+bool idp_wait_for_fetcher(const struct ia_fetcher *fetcher, int timeout_ms)
+{
+    struct pollfd fd = {.fd = ia_fetcher_fd(fetcher), .events = POLLIN};
+    return poll(&fd, 1, timeout_ms) == 1;
+}
+
+void idp_finish_fetches(struct ia_fetcher *fetcher)
+{
+    while (ia_fetcher_busy(fetcher)) {
+        need(idp_wait_for_fetcher(fetcher, 4 * IA_FETCH_TIMEOUT_MS), "a fetch goes on without waking its descriptor");
+        ia_fetcher_run(fetcher);
+    }
 }

@@ -19,4 +19,12 @@ void idp_serve(struct idp *idp, const char *path, const char *response);
 /* 200 with that body and these further header lines. */
 void idp_serve_body(struct idp *idp, const char *path, const char *headers, const char *body);
 
+/* Run the fetcher until nothing is in flight, woken by its descriptor alone; a fetch that needs more than that fails the
+ * test. */
+struct ia_fetcher;
+void idp_finish_fetches(struct ia_fetcher *fetcher);
+
+/* Wait for the fetcher's descriptor, at most timeout_ms; is it readable? */
+bool idp_wait_for_fetcher(const struct ia_fetcher *fetcher, int timeout_ms);
+
 unsigned idp_requests(struct idp *idp, const char *path);

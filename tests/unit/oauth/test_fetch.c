@@ -40,20 +40,12 @@ static struct ia_fetcher *fetcher_of(const char *ca_file, bool insecure_http)
     return fetcher;
 }
 
-static void run_until_idle(struct ia_fetcher *fetcher)
-{
-    while (ia_fetcher_busy(fetcher)) {
-        ia_fetcher_poll(fetcher, NULL, 0, 1000);
-        ia_fetcher_run(fetcher);
-    }
-}
-
 static void fetch(struct ia_fetcher *fetcher, const char *issuer, const char *jwks_url)
 {
     struct ia_err err = {0};
     unsigned before = got.n;
     ck_assert_msg(ia_fetcher_start(fetcher, "idp", issuer, jwks_url, &err) == IA_OK, "%s", err.msg);
-    run_until_idle(fetcher);
+    idp_finish_fetches(fetcher);
     ck_assert_uint_eq(got.n, before + 1);
     ck_assert_uint_eq(ERR_peek_error(), 0);
 }
@@ -151,10 +143,10 @@ START_TEST(answer_other_than_200_is_no_key_set)
 {
     struct idp *idp = idp_start(false);
     struct ia_fetcher *fetcher = fetcher_of(NULL, false);
-    char *at = url(idp, "http", "127.0.0.1", "/gone");
+    char *at = url(idp, "http", "127.0.0.1", "/missing");
     fetch(fetcher, "x", at);
     ck_assert(!got.good);
-    ck_assert_ptr_nonnull(strstr(got.problem, "/gone: HTTP status 404"));
+    ck_assert_ptr_nonnull(strstr(got.problem, "/missing: HTTP status 404"));
     ia_fetcher_free(fetcher);
     free(at);
     idp_stop(idp);
@@ -219,12 +211,36 @@ START_TEST(fetcher_can_be_freed_while_the_server_hangs)
         double start = seconds();
         ia_fetcher_run(fetcher);
         ck_assert(seconds() - start < 0.5); /* never blocks */
-        ia_fetcher_poll(fetcher, NULL, 0, 10);
+        (void)idp_wait_for_fetcher(fetcher, 10);
     }
     double start = seconds();
     ia_fetcher_free(fetcher);
     ck_assert(seconds() - start < 0.5);
     ck_assert_uint_eq(got.n, 0);
+    free(at);
+    idp_stop(idp);
+}
+END_TEST
+
+/* A worker that polls the descriptor beside its database must not spin while a provider is slow. */
+START_TEST(descriptor_is_quiet_while_the_provider_is_silent)
+{
+    struct idp *idp = idp_start(false);
+    struct ia_fetcher *fetcher = fetcher_of(NULL, false);
+    char *at = url(idp, "http", "127.0.0.1", "/hang");
+    ck_assert_int_eq(ia_fetcher_fd(fetcher), -1);
+    ia_fetcher_run(fetcher); /* nothing to do yet */
+    idp_serve(idp, "/hang", NULL);
+    ck_assert_int_eq(ia_fetcher_start(fetcher, "idp", "x", at, NULL), IA_OK);
+    int fd = ia_fetcher_fd(fetcher), runs = 0;
+    ck_assert_int_ge(fd, 0);
+    for (double start = seconds(); seconds() - start < 1; runs++) {
+        (void)idp_wait_for_fetcher(fetcher, 1000);
+        ia_fetcher_run(fetcher);
+    }
+    ck_assert_int_lt(runs, 50);
+    ck_assert_int_eq(ia_fetcher_fd(fetcher), fd);
+    ia_fetcher_free(fetcher);
     free(at);
     idp_stop(idp);
 }
@@ -259,7 +275,7 @@ START_TEST(one_fetch_a_name_and_a_bounded_number_in_all)
         ck_assert_int_eq(ia_fetcher_start(fetcher, name, "x", at, NULL), IA_UNAVAILABLE);
     }
     ck_assert_int_eq(ia_fetcher_start(fetcher, "more", "x", at, NULL), IA_UNAVAILABLE);
-    run_until_idle(fetcher);
+    idp_finish_fetches(fetcher);
     ck_assert_uint_eq(got.n, IA_FETCH_AT_ONCE);
     ck_assert_int_eq(ia_fetcher_start(fetcher, "more", "x", at, NULL), IA_OK);
     ia_fetcher_free(fetcher);
@@ -318,7 +334,7 @@ START_TEST(discovery_rows_decide_as_listed)
     idp_serve_body(idp, "/keys", "Cache-Control: max-age=100\r\n", SET);
     fetch(fetcher, issuer, NULL);
     ck_assert_msg(got.good == discoveries[_i].found, "%s: %s", discoveries[_i].label, got.problem);
-    if (!got.good) /* both places are told */
+    if (!got.good) /* the problem names both places */
         ck_assert_msg(strstr(got.problem, oidc) && strstr(got.problem, rfc8414), "%s: %s", discoveries[_i].label,
                       got.problem);
     else
@@ -433,6 +449,7 @@ int main(void)
     tcase_add_test(c, long_answer_is_cut_off);
     tcase_add_test(c, server_that_is_not_there_is_a_problem);
     tcase_add_test(c, fetcher_can_be_freed_while_the_server_hangs);
+    tcase_add_test(c, descriptor_is_quiet_while_the_provider_is_silent);
     tcase_add_test(c, server_that_hangs_times_out);
     tcase_add_test(c, one_fetch_a_name_and_a_bounded_number_in_all);
     tcase_add_loop_test(c, discovery_rows_decide_as_listed, 0, ROWS(discoveries));

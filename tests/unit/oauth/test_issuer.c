@@ -9,7 +9,7 @@
 
 #define GOOD "{" CLAIMS ",\"client_id\":\"a\"}"
 
-static enum ia_reason verify_good(const struct ia_issuer_set *set, struct ia_token_why *why)
+static enum ia_reason verify_good(struct ia_issuer_set *set, struct ia_token_refusal *why)
 {
     char *token = fixture_token(GOOD);
     enum ia_reason reason = fixture_verify(set, token, NULL, why);
@@ -26,7 +26,7 @@ START_TEST(good_row_has_no_problem)
 }
 END_TEST
 
-/* A row that is wrong admits nobody and says what is wrong. */
+/* An invalid row admits no token, and its problem says why. */
 static const char *const none[] = {NULL}, *const hmac[] = {"EdDSA", "HS256"}, *const wrong_template[] = {"a+b"},
                          *const unknown_variable[] = {"${device_id}"}, *const empty_text[] = {""};
 
@@ -80,14 +80,14 @@ static const struct {
     {"tenant that is no value", bad_tenant, "tenant"},
 };
 
-START_TEST(wrong_row_admits_nobody_and_says_why)
+START_TEST(invalid_row_admits_no_token_and_says_why)
 {
     struct ia_issuer_spec spec = fixture_spec();
-    struct ia_token_why why;
+    struct ia_token_refusal refusal;
     rows[_i].bend(&spec);
     struct ia_issuer_set *set = fixture_one(spec);
     ck_assert_msg(strstr(fixture_problem(), rows[_i].problem), "%s: '%s'", rows[_i].label, fixture_problem());
-    enum ia_reason reason = verify_good(set, &why);
+    enum ia_reason reason = verify_good(set, &refusal);
     if (spec.issuer[0])
         ck_assert_msg(reason == IA_R_ISSUER_INACTIVE, "%s", rows[_i].label);
     else
@@ -110,29 +110,29 @@ START_TEST(wrong_row_does_not_hold_up_the_others)
 }
 END_TEST
 
-START_TEST(inactive_issuer_admits_nobody)
+START_TEST(inactive_issuer_admits_no_token)
 {
     struct ia_issuer_spec spec = fixture_spec();
-    struct ia_token_why why;
+    struct ia_token_refusal refusal;
     spec.active = false;
     struct ia_issuer_set *set = fixture_one(spec);
     ck_assert_str_eq(fixture_problem(), "");
-    ck_assert_int_eq(verify_good(set, &why), IA_R_ISSUER_INACTIVE);
-    ck_assert_str_eq(why.issuer, "idp");
+    ck_assert_int_eq(verify_good(set, &refusal), IA_R_ISSUER_INACTIVE);
+    ck_assert_str_eq(refusal.issuer, "idp");
     ia_issuer_set_free(set);
 }
 END_TEST
 
-START_TEST(second_row_of_an_issuer_admits_nobody)
+START_TEST(second_row_of_an_issuer_admits_no_token)
 {
     struct ia_issuer_spec specs[2] = {fixture_spec(), fixture_spec()};
-    struct ia_token_why why;
+    struct ia_token_refusal refusal;
     specs[1].name = "again";
     struct ia_issuer_set *set = fixture_set(specs, 2);
     ck_assert_str_eq(fixture_problem(), "again: issuer: already registered as 'idp'");
     char *token = fixture_token(GOOD);
     struct ia_token *made;
-    ck_assert_int_eq(fixture_verify(set, token, &made, &why), IA_R_NONE);
+    ck_assert_int_eq(fixture_verify(set, token, &made, &refusal), IA_R_NONE);
     ck_assert_str_eq(made->issuer, "idp");
     ia_token_free(made);
     free(token);
@@ -140,15 +140,15 @@ START_TEST(second_row_of_an_issuer_admits_nobody)
 }
 END_TEST
 
-START_TEST(bad_keys_are_told_and_good_ones_used)
+START_TEST(bad_keys_are_reported_and_good_keys_used)
 {
     struct ia_issuer_spec spec = fixture_spec();
     char *jwk = mint_jwk(mint_key(IA_KEY_ED25519, 0), "k1", NULL);
     char *jwks = mint_text("{\"keys\":[{\"kid\":\"a\",\"kty\":\"oct\"},%s,{\"kid\":\"b\",\"kty\":\"X\"}]}", jwk);
     spec.jwks = jwks;
     struct ia_issuer_set *set = fixture_one(spec);
-    ck_assert_str_eq(fixture_problem(), "idp: key 'a': it is symmetric: whoever checks with it could sign with it; "
-                                        "key 'b': kty is none of RSA, EC, OKP");
+    ck_assert_str_eq(fixture_problem(), "idp: key 'a': is symmetric: whoever can verify with it could sign with it; "
+                                        "key 'b': kty is not RSA, EC or OKP");
     ck_assert_int_eq(verify_good(set, NULL), IA_R_NONE);
     ia_issuer_set_free(set);
     free(jwk);
@@ -156,15 +156,15 @@ START_TEST(bad_keys_are_told_and_good_ones_used)
 }
 END_TEST
 
-START_TEST(keys_that_do_not_parse_are_told)
+START_TEST(keys_that_do_not_parse_are_reported)
 {
     struct ia_issuer_spec spec = fixture_spec();
-    struct ia_token_why why;
+    struct ia_token_refusal refusal;
     spec.jwks = "<html>";
     struct ia_issuer_set *set = fixture_one(spec);
     ck_assert_ptr_nonnull(strstr(fixture_problem(), "JWK set: not one JSON object"));
-    ck_assert_int_eq(verify_good(set, &why), IA_R_TOKEN_KEY_UNKNOWN);
-    ck_assert(why.refresh);
+    ck_assert_int_eq(verify_good(set, &refusal), IA_R_TOKEN_KEY_UNKNOWN);
+    ck_assert(refusal.refresh_keys);
     ia_issuer_set_free(set);
 }
 END_TEST
@@ -172,13 +172,13 @@ END_TEST
 START_TEST(issuer_without_keys_yet_asks_for_them)
 {
     struct ia_issuer_spec spec = fixture_spec();
-    struct ia_token_why why;
+    struct ia_token_refusal refusal;
     spec.jwks = NULL;
     struct ia_issuer_set *set = fixture_one(spec);
     ck_assert_str_eq(fixture_problem(), "");
-    ck_assert_int_eq(verify_good(set, &why), IA_R_TOKEN_KEY_UNKNOWN);
-    ck_assert(why.refresh);
-    ck_assert_str_eq(why.issuer, "idp");
+    ck_assert_int_eq(verify_good(set, &refusal), IA_R_TOKEN_KEY_UNKNOWN);
+    ck_assert(refusal.refresh_keys);
+    ck_assert_str_eq(refusal.issuer, "idp");
     ia_issuer_set_free(set);
 }
 END_TEST
@@ -247,12 +247,12 @@ int main(void)
     tcase_add_test(c, good_row_has_no_problem);
     tcase_add_loop_test(c, principal_is_known_by_its_issuer, 0, ROWS(principals));
     tcase_add_test(c, principal_of_an_inactive_issuer_is_not_admitted);
-    tcase_add_loop_test(c, wrong_row_admits_nobody_and_says_why, 0, ROWS(rows));
+    tcase_add_loop_test(c, invalid_row_admits_no_token_and_says_why, 0, ROWS(rows));
     tcase_add_test(c, wrong_row_does_not_hold_up_the_others);
-    tcase_add_test(c, inactive_issuer_admits_nobody);
-    tcase_add_test(c, second_row_of_an_issuer_admits_nobody);
-    tcase_add_test(c, bad_keys_are_told_and_good_ones_used);
-    tcase_add_test(c, keys_that_do_not_parse_are_told);
+    tcase_add_test(c, inactive_issuer_admits_no_token);
+    tcase_add_test(c, second_row_of_an_issuer_admits_no_token);
+    tcase_add_test(c, bad_keys_are_reported_and_good_keys_used);
+    tcase_add_test(c, keys_that_do_not_parse_are_reported);
     tcase_add_test(c, issuer_without_keys_yet_asks_for_them);
     tcase_add_test(c, many_problems_are_cut_not_overrun);
     tcase_add_test(c, empty_set_knows_no_issuer);

@@ -153,32 +153,6 @@ START_TEST(kid_of_256_bytes_is_the_longest)
 }
 END_TEST
 
-/* Passwords beside a certificate: is it a token? */
-static const struct {
-    const char *label, *text;
-    bool token;
-} passwords[] = {
-    {"a token", H ".e30.AA", true},
-    {"with an algorithm that we refuse", "eyJhbGciOiJub25lIn0.e30.", true},
-    {"alg of a wrong type", "eyJhbGciOjF9.e30.AA", true},
-    {"rubbish after a JOSE header: a bad token", H ".???.???", true},
-    {"empty", "", false},
-    {"a password", "hunter2", false},
-    {"a password with two dots", "a.b.c", false},
-    {"a host name", "device.example.com", false},
-    {"one dot", H ".e30", false},
-    {"three dots", H ".e30.AA.", false},
-    {"an object without alg", "e30.e30.AA", false},
-    {"padded header", H "=.e30.AA", false},
-};
-
-START_TEST(password_rows_decide_as_listed)
-{
-    ck_assert_msg(ia_token_looks_like(passwords[_i].text, strlen(passwords[_i].text)) == passwords[_i].token, "%s",
-                  passwords[_i].label);
-}
-END_TEST
-
 int main(void)
 {
     Suite *s = suite_create("jws");
@@ -188,7 +162,6 @@ int main(void)
     tcase_add_test(c, parsed_jws_holds_what_was_signed);
     tcase_add_test(c, token_of_16_KiB_is_the_longest);
     tcase_add_test(c, kid_of_256_bytes_is_the_longest);
-    tcase_add_loop_test(c, password_rows_decide_as_listed, 0, ROWS(passwords));
     suite_add_tcase(s, c);
     return run_suite(s);
 }

@@ -22,15 +22,7 @@ static void on_done(void *ctx, const struct ia_fetch_result *result)
 {
     struct bench *b = ctx;
     b->taken++;
-    b->changed += ia_refresh_take(b->refresh, result, b->now);
-}
-
-static void settle(struct bench *b)
-{
-    while (ia_fetcher_busy(b->fetcher)) {
-        ia_fetcher_poll(b->fetcher, NULL, 0, 1000);
-        ia_fetcher_run(b->fetcher);
-    }
+    b->changed += ia_refresh_accept(b->refresh, result, b->now);
 }
 
 /* Start what is due and see it through; how many fetches that were. */
@@ -38,7 +30,7 @@ static unsigned step(struct bench *b)
 {
     unsigned before = b->taken;
     ia_refresh_run(b->refresh, b->fetcher, b->now);
-    settle(b);
+    idp_finish_fetches(b->fetcher);
     return b->taken - before;
 }
 
@@ -94,7 +86,7 @@ START_TEST(new_source_is_fetched_at_once_and_by_max_age)
     ck_assert_uint_eq(step(&b), 0);
     b.now += 1;
     ck_assert_uint_eq(step(&b), 1);
-    ck_assert_uint_eq(b.changed, 1); /* the same keys: nothing to build anew */
+    ck_assert_uint_eq(b.changed, 1); /* the same keys: nothing to rebuild */
     end(&b);
 }
 END_TEST
@@ -106,7 +98,7 @@ START_TEST(unknown_kids_cost_one_fetch_in_ten_seconds)
     step(&b);
     for (int ms = 0; ms < 30000; ms += 10) { /* a storm of attackers' tokens for half a minute */
         b.now += 10;
-        ia_refresh_want(b.refresh, "idp", b.now);
+        ia_refresh_request(b.refresh, "idp", b.now);
         step(&b);
     }
     ck_assert_uint_eq(idp_requests(b.idp, "/jwks"), 1 + 3);
@@ -122,7 +114,7 @@ START_TEST(unknown_kid_after_a_while_is_fetched_at_once)
     b.now += IA_REFRESH_GAP_MS;
     serve_keys(&b, IA_KEY_P256); /* the provider changed its keys */
     ck_assert_uint_eq(step(&b), 0);
-    ia_refresh_want(b.refresh, "idp", b.now);
+    ia_refresh_request(b.refresh, "idp", b.now);
     ck_assert_int_eq(ia_refresh_wait_ms(b.refresh, b.now), 0);
     ck_assert_uint_eq(step(&b), 1);
     ck_assert_uint_eq(b.changed, 2);
@@ -139,26 +131,26 @@ START_TEST(one_fetch_at_a_time)
     ck_assert_int_eq(ia_refresh_wait_ms(b.refresh, b.now), -1);
     for (int i = 0; i < 20; i++) {
         b.now += 1000;
-        ia_refresh_want(b.refresh, "idp", b.now);
+        ia_refresh_request(b.refresh, "idp", b.now);
         ia_refresh_run(b.refresh, b.fetcher, b.now);
         ck_assert_uint_eq(ia_fetcher_busy(b.fetcher), 1);
     }
-    settle(&b);
+    idp_finish_fetches(b.fetcher);
     ck_assert_uint_eq(b.taken, 1);
     end(&b);
 }
 END_TEST
 
-/* What a provider may answer when it is broken. */
-static const char *const rubbish[] = {"<html>maintenance</html>", "{}", "{\"keys\":[]}", "",
-                                      "{\"keys\":[{\"kty\":\"oct\",\"kid\":\"k1\",\"k\":\"AA\"}]}"};
+/* Answers of a provider that is out of order. */
+static const char *const no_key_set[] = {"<html>maintenance</html>", "{}", "{\"keys\":[]}", "",
+                                         "{\"keys\":[{\"kty\":\"oct\",\"kid\":\"k1\",\"k\":\"AA\"}]}"};
 
-START_TEST(rubbish_leaves_the_last_good_set)
+START_TEST(other_answers_leave_the_last_good_set)
 {
     struct bench b = begin();
     connect_fetcher(&b);
     step(&b);
-    idp_serve_body(b.idp, "/jwks", "", rubbish[_i]);
+    idp_serve_body(b.idp, "/jwks", "", no_key_set[_i]);
     b.now += 600000;
     ck_assert_uint_eq(step(&b), 1);
     ck_assert_uint_eq(b.changed, 1);
@@ -172,7 +164,7 @@ START_TEST(rubbish_leaves_the_last_good_set)
 }
 END_TEST
 
-START_TEST(failures_are_retried_ever_more_seldom)
+START_TEST(failures_are_retried_less_and_less_often)
 {
     struct bench b = begin();
     connect_fetcher(&b);
@@ -219,7 +211,7 @@ START_TEST(other_url_drops_the_old_keys_and_an_answer_under_way)
     configure(&b, other);
     ck_assert_ptr_null(ia_refresh_jwks(b.refresh, "idp"));
     ia_refresh_run(b.refresh, b.fetcher, b.now); /* the old fetch is still under way */
-    settle(&b);
+    idp_finish_fetches(b.fetcher);
     ck_assert_ptr_null(ia_refresh_jwks(b.refresh, "idp"));
     b.now += ia_refresh_wait_ms(b.refresh, b.now);
     ck_assert_uint_eq(step(&b), 1);
@@ -229,7 +221,7 @@ START_TEST(other_url_drops_the_old_keys_and_an_answer_under_way)
 }
 END_TEST
 
-START_TEST(source_that_is_gone_is_forgotten)
+START_TEST(removed_source_is_forgotten)
 {
     struct bench b = begin();
     connect_fetcher(&b);
@@ -237,7 +229,7 @@ START_TEST(source_that_is_gone_is_forgotten)
     configure(&b, NULL);
     ck_assert_ptr_null(ia_refresh_jwks(b.refresh, "idp"));
     ck_assert_str_eq(ia_refresh_problem(b.refresh, "idp"), "");
-    ia_refresh_want(b.refresh, "idp", b.now);
+    ia_refresh_request(b.refresh, "idp", b.now);
     ck_assert_int_eq(ia_refresh_wait_ms(b.refresh, b.now), -1);
     end(&b);
 }
@@ -275,11 +267,11 @@ int main(void)
     tcase_add_test(c, unknown_kids_cost_one_fetch_in_ten_seconds);
     tcase_add_test(c, unknown_kid_after_a_while_is_fetched_at_once);
     tcase_add_test(c, one_fetch_at_a_time);
-    tcase_add_loop_test(c, rubbish_leaves_the_last_good_set, 0, ROWS(rubbish));
-    tcase_add_test(c, failures_are_retried_ever_more_seldom);
+    tcase_add_loop_test(c, other_answers_leave_the_last_good_set, 0, ROWS(no_key_set));
+    tcase_add_test(c, failures_are_retried_less_and_less_often);
     tcase_add_test(c, url_that_may_not_be_fetched_is_a_problem);
     tcase_add_test(c, other_url_drops_the_old_keys_and_an_answer_under_way);
-    tcase_add_test(c, source_that_is_gone_is_forgotten);
+    tcase_add_test(c, removed_source_is_forgotten);
     tcase_add_test(c, more_sources_than_fit_at_once_are_all_fetched);
     suite_add_tcase(s, c);
     return run_suite(s);

@@ -45,7 +45,7 @@ static struct ia_jwks *jwks_of(const char *key)
     struct ia_jwks *jwks = NULL;
     struct ia_err err = {0};
     char *text = mint_text("{\"keys\":[%s]}", key);
-    ck_assert_msg(ia_jwks_parse(text, strlen(text), NULL, NULL, &jwks, &err) == IA_OK, "%s", err.msg);
+    ck_assert_msg(ia_jwks_parse(text, strlen(text), NULL, &jwks, &err) == IA_OK, "%s", err.msg);
     ck_assert_uint_eq(ia_jwks_count(jwks), 1);
     free(text);
     return jwks;

@@ -204,7 +204,7 @@ START_TEST(unknown_publisher_of_a_retained_message_passes_and_is_looked_up)
     struct mosquitto client = restored("dev-1"), other = restored(NULL), app = restored("app:idp:x");
     ck_assert_int_eq(world_acl(&client, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK); /* exception 2 */
     ck_assert_uint_eq(worker_asked(IA_REQUEST_DEVICE), 1);
-    ck_assert_str_eq(worker_last(IA_REQUEST_DEVICE)->name, "dev-1");
+    ck_assert_str_eq(worker_last(IA_REQUEST_DEVICE)->device_id, "dev-1");
     ck_assert_int_eq(world_acl(&other, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK);
     ck_assert_int_eq(world_acl(&app, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK);
     ck_assert_uint_eq(worker_asked(IA_REQUEST_DEVICE), 1); /* neither is a device */

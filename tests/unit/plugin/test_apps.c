@@ -79,7 +79,7 @@ START_TEST(app_is_refused_with_its_reason)
     ck_assert_msg(rc == MOSQ_ERR_AUTH, "%s", refusals[_i].label);
     ck_assert_msg(world_refused(refusals[_i].reason) == 1, "%s: %s", refusals[_i].label, broker.log);
     const struct ia_request *event = worker_last(IA_REQUEST_EVENT);
-    ck_assert(event && strcmp(event->event, "app/refused") == 0);
+    ck_assert(event && strcmp(event->event.kind, "app/refused") == 0);
     ck_assert_ptr_null(strstr(event->text, "eyJ")); /* no part of the token */
     ck_assert_ptr_null(strstr(broker.log, "eyJ"));
     ck_assert_ptr_null(world_session(&client));
@@ -99,7 +99,7 @@ START_TEST(unknown_key_asks_for_the_issuers_keys_and_is_retryable)
     ck_assert_int_eq(world_basic_auth(&client, token), MOSQ_ERR_UNKNOWN);
     ck_assert_uint_eq(world_refused(IA_R_TOKEN_KEY_UNKNOWN), 1);
     ck_assert_uint_eq(worker_asked(IA_REQUEST_KEYS), 1);
-    ck_assert_str_eq(worker_last(IA_REQUEST_KEYS)->name, "idp");
+    ck_assert_str_eq(worker_last(IA_REQUEST_KEYS)->issuer, "idp");
     free(token);
     world_stop();
 }

@@ -38,18 +38,18 @@ static struct ia_options read_one(const char *pair)
 START_TEST(options_have_the_defaults_of_the_readme)
 {
     struct ia_options o = read_one(NULL);
-    ck_assert_str_eq(o.db_conninfo, "host=db dbname=iot");
-    ck_assert_ptr_nonnull(o.node_name); /* the host's */
+    ck_assert_str_eq(o.worker.db_conninfo, "host=db dbname=iot");
+    ck_assert_ptr_nonnull(o.worker.node_name); /* the host's */
     ck_assert_int_eq(o.startup_wait_ms, 10000);
     ck_assert_int_eq(o.auth_wait_ms, 500);
     ck_assert_int_eq(o.device_cache_size, 1000000);
     ck_assert_int_eq(o.stale_max_s, 86400);
     ck_assert_int_eq(o.gate, IA_GATE_ALL);
-    ck_assert(!o.defer_others && !o.insecure_http_jwks && !o.log_json);
-    ck_assert_ptr_null(o.jwks_ca_file);
+    ck_assert(!o.defer_others && !o.worker.insecure_http_jwks && !o.log_json);
+    ck_assert_ptr_null(o.worker.jwks_ca_file);
     ck_assert_str_eq(o.event_prefix, "$iot-auth/events");
     ia_options_clear(&o);
-    ck_assert_ptr_null(o.db_conninfo);
+    ck_assert_ptr_null(o.worker.db_conninfo);
 }
 END_TEST
 
@@ -66,8 +66,8 @@ START_TEST(options_given_are_taken)
     struct ia_options o = {0};
     struct ia_err err = {0};
     ck_assert_msg(read_options(pairs, 8, &o, &err) == IA_OK, "%s", err.msg);
-    ck_assert_str_eq(o.db_conninfo, "postgresql://u:p@h/d?sslmode=require");
-    ck_assert_str_eq(o.node_name, "eu-1");
+    ck_assert_str_eq(o.worker.db_conninfo, "postgresql://u:p@h/d?sslmode=require");
+    ck_assert_str_eq(o.worker.node_name, "eu-1");
     ck_assert_int_eq(o.startup_wait_ms, 0);
     ck_assert_int_eq(o.auth_wait_ms, 250);
     ck_assert_int_eq(o.stale_max_s, 0);
@@ -108,7 +108,7 @@ START_TEST(option_given_twice_is_the_last)
     const char *const pairs[] = {"db_conninfo=host=a", "db_conninfo=host=b", "tls_gate=1,2", "tls_gate=3"};
     struct ia_options o = {0};
     ck_assert_int_eq(read_options(pairs, 4, &o, NULL), IA_OK);
-    ck_assert_str_eq(o.db_conninfo, "host=b");
+    ck_assert_str_eq(o.worker.db_conninfo, "host=b");
     ck_assert_uint_eq(o.n_gate_ports, 1);
     ck_assert_uint_eq(o.gate_ports[0], 3);
     ia_options_clear(&o);
@@ -168,7 +168,7 @@ START_TEST(bad_option_is_refused_by_name)
     struct ia_err err = {0};
     ck_assert_msg(read_options(pairs, 2, &o, &err) == IA_USAGE, "%s", bad[_i].pair);
     ck_assert_msg(err.rc == IA_USAGE && strstr(err.msg, bad[_i].named) != NULL, "%s: %s", bad[_i].pair, err.msg);
-    ck_assert_msg(o.auth_wait_ms == 77 && !o.db_conninfo, "%s: nothing is set", bad[_i].pair);
+    ck_assert_msg(o.auth_wait_ms == 77 && !o.worker.db_conninfo, "%s: nothing is set", bad[_i].pair);
 }
 END_TEST
 
@@ -198,7 +198,7 @@ END_TEST
 START_TEST(jwks_ca_file_that_can_be_read_is_taken)
 {
     struct ia_options o = read_one("jwks_ca_file=" IA_SOURCE_DIR "/CMakeLists.txt");
-    ck_assert_str_eq(o.jwks_ca_file, IA_SOURCE_DIR "/CMakeLists.txt");
+    ck_assert_str_eq(o.worker.jwks_ca_file, IA_SOURCE_DIR "/CMakeLists.txt");
     ia_options_clear(&o);
 }
 END_TEST

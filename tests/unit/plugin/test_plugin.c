@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 /* The plugin's start and end. */
-#include "plugin/mosq.h"
+#include "plugin/mosquitto_compat.h"
 #include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
 
@@ -96,7 +96,7 @@ START_TEST(options_stay_where_the_worker_cannot_be_stopped)
     world_start();
     worker_stub.hangs = true;
     world_stop();
-    ck_assert_str_eq(world.core->options.db_conninfo, "dbname=none");
+    ck_assert_str_eq(world.core->options.worker.db_conninfo, "dbname=none");
 }
 END_TEST
 

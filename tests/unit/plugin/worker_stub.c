@@ -54,7 +54,7 @@ static struct ia_queue *replies(void)
     return the_worker.replies;
 }
 
-enum ia_rc ia_worker_start(const struct ia_options *options, struct ia_worker **out, struct ia_err *err)
+enum ia_rc ia_worker_start(const struct ia_worker_options *options, struct ia_worker **out, struct ia_err *err)
 {
     ck_assert_ptr_nonnull(options->db_conninfo);
     if (worker_stub.refuses)

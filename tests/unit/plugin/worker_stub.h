@@ -3,7 +3,7 @@
  * replies that the test has put down.  Time is the test's too: waiting moves the clock. */
 #pragma once
 
-#include "plugin/worker.h"
+#include "worker/worker.h"
 
 #include <stddef.h>
 

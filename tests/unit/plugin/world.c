@@ -3,6 +3,7 @@
 
 #include "common/clock.h"
 #include "tests/unit/oauth/mint.h"
+#include "worker/snapshot_builder.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -116,7 +117,7 @@ static void no_note(void *ctx, const char *text)
 static struct ia_reply *snapshot_reply(void)
 {
     static const char *const no_problems[WORLD_ROWS];
-    const struct ia_problem_sink sink = {
+    const struct ia_row_problem_sink sink = {
         .ca = no_ca_problem, .rule = no_rule_problem, .issuer = no_issuer_problem, .note = no_note};
     const struct ia_rows rows = {.cas = world.cas,
                                  .n_cas = world.n_cas,
@@ -151,7 +152,7 @@ void world_snapshot(void)
 static struct ia_reply *state_reply(bool up)
 {
     struct ia_reply *reply = ia_reply_new(IA_REPLY_STATE, NULL);
-    reply->up = up;
+    reply->connected = up;
     return reply;
 }
 
@@ -225,17 +226,17 @@ struct ia_device_row world_device(const char *cert, const char *id)
 
 static void add_devices(struct ia_reply *reply, const struct ia_device_row *rows, size_t n)
 {
-    reply->devices = calloc(n + 1, sizeof(struct ia_device *));
-    ck_assert_ptr_nonnull(reply->devices);
+    reply->records.items = calloc(n + 1, sizeof(struct ia_device *));
+    ck_assert_ptr_nonnull(reply->records.items);
     for (size_t i = 0; i < n; i++)
-        ck_assert_ptr_nonnull(reply->devices[reply->n_devices++] = ia_device_new(&rows[i]));
+        ck_assert_ptr_nonnull(reply->records.items[reply->records.n++] = ia_device_new(&rows[i]));
 }
 
 void world_device_now(const char *id, const struct ia_device_row *rows, size_t n)
 {
     struct ia_reply *reply = ia_reply_new(IA_REPLY_DEVICES, NULL);
-    reply->ids = calloc(1, sizeof(char *));
-    reply->ids[reply->n_ids++] = strdup(id);
+    reply->records.ids = calloc(1, sizeof(char *));
+    reply->records.ids[reply->records.n_ids++] = strdup(id);
     add_devices(reply, rows, n);
     worker_reply(reply);
 }
@@ -244,11 +245,11 @@ void world_answer(const char *cert, bool registering, const struct ia_device_row
 {
     struct ia_reply *reply = ia_reply_new(IA_REPLY_ANSWER, row ? NULL : "as the registry says");
     struct ia_device_row key = world_device(cert, "x");
-    memcpy(reply->fingerprint, key.fingerprint, sizeof reply->fingerprint);
-    reply->registering = registering;
-    reply->registered = registering && row;
-    reply->reason = reason;
-    add_devices(reply, row, row ? 1 : 0);
+    memcpy(reply->answer.fingerprint, key.fingerprint, sizeof reply->answer.fingerprint);
+    reply->answer.registering = registering;
+    reply->answer.registered = registering && row;
+    reply->answer.reason = reason;
+    reply->answer.device = row ? ia_device_new(row) : NULL;
     worker_reply(reply);
 }
 

@@ -116,7 +116,7 @@ pid_t kit_backend(struct ia_db *db)
 
 int64_t kit_now_ms(void)
 {
-    return ia_db_now_ms();
+    return ia_monotonic_ms();
 }
 
 static void *run_later(void *arg)

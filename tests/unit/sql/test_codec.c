@@ -69,19 +69,19 @@ START_TEST(time_of_another_length_is_refused)
 {
     int64_t t;
     ck_assert(!ia_pg_time_s(V("\x00\x00\x00\x00"), &t));
-    ck_assert(!ia_pg_time_us(V(""), &t));
+    ck_assert(!ia_pg_time_s(V(""), &t));
 }
 END_TEST
 
-START_TEST(time_in_microseconds_round_trips)
+START_TEST(microseconds_are_read_as_whole_seconds)
 {
-    static const int64_t values[] = {1, 946684800000000, 1767225600123456, 4102444800000000};
+    static const int64_t values[] = {1000000, 946684800000000, 1767225600123456, 4102444800000000};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         uint8_t wire[8];
         int64_t back;
         ia_pg_put_time_us(wire, values[i]);
-        ck_assert(ia_pg_time_us((struct ia_pg_value){wire, 8}, &back));
-        ck_assert(back == values[i]);
+        ck_assert(ia_pg_time_s((struct ia_pg_value){wire, 8}, &back));
+        ck_assert(back == values[i] / 1000000);
     }
 }
 END_TEST
@@ -219,7 +219,7 @@ int main(void)
     tcase_add_test(c, booleans_are_one_byte_of_0_or_1);
     tcase_add_loop_test(c, time_rows_read_as_listed, 0, (int)(sizeof times / sizeof times[0]));
     tcase_add_test(c, time_of_another_length_is_refused);
-    tcase_add_test(c, time_in_microseconds_round_trips);
+    tcase_add_test(c, microseconds_are_read_as_whole_seconds);
     tcase_add_test(c, text_array_round_trips);
     tcase_add_test(c, empty_array_round_trips);
     tcase_add_test(c, zero_becomes_null_only_where_asked);

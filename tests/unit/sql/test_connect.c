@@ -90,7 +90,7 @@ START_TEST(session_keeps_the_users_timeouts_but_not_his_search_path)
 }
 END_TEST
 
-START_TEST(wrong_password_is_for_a_human_and_not_shown)
+START_TEST(wrong_password_is_reported_and_not_shown)
 {
     struct ia_err err = {0};
     kit_run(&kit, "DO $$ BEGIN CREATE ROLE with_password LOGIN PASSWORD 'right' IN ROLE iot_auth_broker; "
@@ -103,7 +103,7 @@ START_TEST(wrong_password_is_for_a_human_and_not_shown)
 }
 END_TEST
 
-START_TEST(what_a_human_must_mend_is_named)
+START_TEST(what_an_administrator_must_fix_is_named)
 {
     assert_refused("user=no_such_role", IA_USAGE, "authentication failed");
     assert_refused("dbname=no_such_database", IA_USAGE, "no such database");
@@ -114,27 +114,27 @@ START_TEST(what_a_human_must_mend_is_named)
 }
 END_TEST
 
-START_TEST(old_schema_names_versions_and_mend)
+START_TEST(old_schema_names_versions_and_remedy)
 {
     kit_run(&kit, "UPDATE iot_auth.schema_version SET version = version - 1000");
     assert_refused("", IA_USAGE, "apply sql/migrations");
-    assert_refused("", IA_USAGE, "is of version -");
+    assert_refused("", IA_USAGE, "is at version -");
     kit_run(&kit, "DELETE FROM iot_auth.schema_version");
-    assert_refused("", IA_USAGE, "is of version 0");
+    assert_refused("", IA_USAGE, "is at version 0");
 }
 END_TEST
 
-START_TEST(incomplete_schema_names_the_mend)
+START_TEST(incomplete_schema_names_the_remedy)
 {
     kit_run(&kit, "DROP VIEW iot_auth.broker_device CASCADE");
     assert_refused("", IA_USAGE, "apply sql/migrations");
 }
 END_TEST
 
-START_TEST(role_without_rights_names_the_mend)
+START_TEST(role_without_rights_names_the_remedy)
 {
-    kit_run(&kit, "DO $$ BEGIN CREATE ROLE stranger LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$");
-    assert_refused("user=stranger", IA_USAGE, "grant iot_auth_broker");
+    kit_run(&kit, "DO $$ BEGIN CREATE ROLE ungranted LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$");
+    assert_refused("user=ungranted", IA_USAGE, "grant iot_auth_broker");
 }
 END_TEST
 
@@ -207,7 +207,7 @@ START_TEST(next_address_of_a_name_takes_over_from_a_black_hole)
 }
 END_TEST
 
-START_TEST(several_failures_report_the_most_telling)
+START_TEST(several_failures_report_the_most_specific)
 {
     char options[128];
     snprintf(options, sizeof options, "host=%s,/nonexistent dbname=postgres", getenv("PGHOST"));
@@ -240,13 +240,13 @@ static int64_t timed_wait(struct ia_db *db, int timeout_ms, enum ia_rc rc)
 
 START_TEST(wait_ends_with_a_notification)
 {
-    static struct ia_notice n;
+    static struct ia_notification n;
     struct ia_db *db = kit_connected(&kit);
     ck_assert(!ia_db_notification(db, &n));
     kit_run(&kit, "NOTIFY iot_auth, E'ca\\n17\\n18'");
     ck_assert_int_lt(timed_wait(db, 5000, IA_OK), 2000);
     ck_assert(ia_db_notification(db, &n));
-    ck_assert(n.topic == IA_NOTICE_CA && n.n_keys == 2 && !n.all);
+    ck_assert(n.topic == IA_NOTIFICATION_CA && n.n_keys == 2 && !n.all);
     ck_assert_str_eq(n.keys[1], "18");
     ck_assert(!ia_db_notification(db, &n));
     ia_db_free(db);
@@ -255,21 +255,21 @@ END_TEST
 
 START_TEST(notification_during_a_statement_is_kept)
 {
-    static struct ia_notice n;
+    static struct ia_notification n;
     struct ia_db *db = kit_connected(&kit);
     kit_run(&kit, "NOTIFY iot_auth, 'role'");
     ck_assert(kit_ping(db, NULL) == IA_OK);
     ck_assert(kit_ping(db, NULL) == IA_OK);
     ck_assert_int_lt(timed_wait(db, 5000, IA_OK), 2000);
     ck_assert(ia_db_notification(db, &n));
-    ck_assert(n.topic == IA_NOTICE_ROLE && n.all);
+    ck_assert(n.topic == IA_NOTIFICATION_ROLE && n.all);
     ia_db_free(db);
 }
 END_TEST
 
 START_TEST(hostile_notifications_are_hints_only)
 {
-    static struct ia_notice n;
+    static struct ia_notification n;
     struct ia_db *db = kit_connected(&kit);
     kit_run(&kit, "NOTIFY iot_auth");
     kit_run(&kit, "NOTIFY iot_auth, 'drop table'");
@@ -279,19 +279,19 @@ START_TEST(hostile_notifications_are_hints_only)
             timed_wait(db, 5000, IA_OK);
         ck_assert(n.all && n.n_keys == 0);
     }
-    ck_assert(n.topic == IA_NOTICE_DEVICE);
+    ck_assert(n.topic == IA_NOTIFICATION_DEVICE);
     ia_db_free(db);
 }
 END_TEST
 
 START_TEST(change_committed_after_connect_is_notified)
 {
-    static struct ia_notice n;
+    static struct ia_notification n;
     struct ia_db *db = kit_connected(&kit);
     kit_run(&kit, "INSERT INTO iot_auth.role (role) VALUES ('meter')");
     timed_wait(db, 5000, IA_OK);
     ck_assert(ia_db_notification(db, &n));
-    ck_assert(n.topic == IA_NOTICE_ROLE && n.n_keys == 1);
+    ck_assert(n.topic == IA_NOTIFICATION_ROLE && n.n_keys == 1);
     ck_assert_str_eq(n.keys[0], "meter");
     ia_db_free(db);
 }
@@ -443,18 +443,18 @@ int main(void)
     tcase_add_test(c, connection_is_usable_and_named);
     tcase_add_test(c, session_is_pinned_and_bounded);
     tcase_add_test(c, session_keeps_the_users_timeouts_but_not_his_search_path);
-    tcase_add_test(c, wrong_password_is_for_a_human_and_not_shown);
-    tcase_add_test(c, what_a_human_must_mend_is_named);
-    tcase_add_test(c, old_schema_names_versions_and_mend);
-    tcase_add_test(c, incomplete_schema_names_the_mend);
-    tcase_add_test(c, role_without_rights_names_the_mend);
+    tcase_add_test(c, wrong_password_is_reported_and_not_shown);
+    tcase_add_test(c, what_an_administrator_must_fix_is_named);
+    tcase_add_test(c, old_schema_names_versions_and_remedy);
+    tcase_add_test(c, incomplete_schema_names_the_remedy);
+    tcase_add_test(c, role_without_rights_names_the_remedy);
     tcase_add_test(c, read_only_server_is_refused_as_retryable);
     tcase_add_test(c, too_many_connections_is_retryable);
     tcase_add_test(c, nobody_there_is_retryable_at_once);
     tcase_add_loop_test(c, strange_host_is_given_up_in_time, 0, n_strange);
     tcase_add_loop_test(c, next_host_takes_over_from_a_strange_one, 0, n_strange);
     tcase_add_test(c, next_address_of_a_name_takes_over_from_a_black_hole);
-    tcase_add_test(c, several_failures_report_the_most_telling);
+    tcase_add_test(c, several_failures_report_the_most_specific);
     tcase_add_test(c, stop_ends_connecting_at_once);
     tcase_add_test(c, wait_ends_with_a_notification);
     tcase_add_test(c, notification_during_a_statement_is_kept);

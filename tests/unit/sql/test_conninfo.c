@@ -11,6 +11,14 @@ static const char *or_dash(const char *text)
     return text ? text : "-";
 }
 
+static const char *value_of(const struct ia_conninfo *info, const char *keyword)
+{
+    for (size_t i = 0; i < info->n; i++)
+        if (strcmp(info->keywords[i], keyword) == 0)
+            return info->values[i];
+    return NULL;
+}
+
 /* Connection strings and the hosts that come out, as host/hostaddr/port joined by blanks.  5432 is libpq's default. */
 static const struct {
     const char *text;
@@ -70,18 +78,18 @@ START_TEST(defaults_stand_back_behind_what_the_user_gave)
 {
     struct ia_conninfo info;
     ck_assert(ia_conninfo_parse("host=a", "node-1", &info, NULL) == IA_OK);
-    ck_assert_str_eq(ia_conninfo_get(&info, "application_name"), "mosquitto-iot-auth node-1");
-    ck_assert_str_eq(ia_conninfo_get(&info, "target_session_attrs"), "read-write");
-    ck_assert_str_eq(ia_conninfo_get(&info, "keepalives"), "1");
+    ck_assert_str_eq(value_of(&info, "application_name"), "mosquitto-iot-auth node-1");
+    ck_assert_str_eq(value_of(&info, "target_session_attrs"), "read-write");
+    ck_assert_str_eq(value_of(&info, "keepalives"), "1");
     ck_assert_int_eq(info.connect_timeout_s, 0);
     ia_conninfo_clear(&info);
     ck_assert(ia_conninfo_parse("host=a application_name=mine target_session_attrs=primary keepalives=0 "
                                 "client_encoding=LATIN1 connect_timeout=7",
                                 "node-1", &info, NULL) == IA_OK);
-    ck_assert_str_eq(ia_conninfo_get(&info, "application_name"), "mine");
-    ck_assert_str_eq(ia_conninfo_get(&info, "target_session_attrs"), "primary");
-    ck_assert_str_eq(ia_conninfo_get(&info, "keepalives"), "0");
-    ck_assert_str_eq(ia_conninfo_get(&info, "client_encoding"), "UTF8");
+    ck_assert_str_eq(value_of(&info, "application_name"), "mine");
+    ck_assert_str_eq(value_of(&info, "target_session_attrs"), "primary");
+    ck_assert_str_eq(value_of(&info, "keepalives"), "0");
+    ck_assert_str_eq(value_of(&info, "client_encoding"), "UTF8");
     ck_assert_int_eq(info.connect_timeout_s, 7);
     ia_conninfo_clear(&info);
 }
@@ -123,6 +131,9 @@ static const char *const bad[] = {
     "target_session_attrs=s3cret",
     "sslmode=require prefer",
     "keepalives_idle=1s3cret",
+    "channel_binding=s3cret",
+    "gssencmode=s3cret",
+    "ssl_min_protocol_version=s3cret",
 };
 
 START_TEST(bad_strings_are_refused_without_repeating_them)
@@ -132,6 +143,38 @@ START_TEST(bad_strings_are_refused_without_repeating_them)
     ck_assert_msg(ia_conninfo_parse(bad[_i], NULL, &info, &err) == IA_USAGE, "%s", bad[_i]);
     ck_assert_ptr_null(strstr(err.msg, "s3cret"));
     ck_assert_ptr_nonnull(strstr(err.msg, "connection string"));
+}
+END_TEST
+
+/* Each word that libpq takes for an option that it checks when it connects. */
+static const char *const good_words[] = {
+    "sslmode=disable",
+    "sslmode=allow",
+    "sslmode=prefer",
+    "sslmode=verify-ca",
+    "sslmode=verify-full",
+    "target_session_attrs=any",
+    "channel_binding=require",
+    "gssencmode=disable",
+    "target_session_attrs=prefer-standby",
+    "sslmode=require host=db.example port=6432 password='a b'",
+};
+
+START_TEST(words_that_libpq_knows_are_taken)
+{
+    struct ia_conninfo info;
+    struct ia_err err = {0};
+    ck_assert_msg(ia_conninfo_parse(good_words[_i], NULL, &info, &err) == IA_OK, "%s: %s", good_words[_i], err.msg);
+    ia_conninfo_clear(&info);
+}
+END_TEST
+
+START_TEST(refused_word_names_its_keyword)
+{
+    struct ia_conninfo info;
+    struct ia_err err = {0};
+    ck_assert(ia_conninfo_parse("sslmode=s3cret", NULL, &info, &err) == IA_USAGE);
+    ck_assert_msg(strstr(err.msg, "sslmode"), "%s", err.msg);
 }
 END_TEST
 
@@ -158,6 +201,8 @@ int main(void)
     tcase_add_test(c, defaults_stand_back_behind_what_the_user_gave);
     tcase_add_test(c, params_name_one_host);
     tcase_add_loop_test(c, bad_strings_are_refused_without_repeating_them, 0, (int)(sizeof bad / sizeof bad[0]));
+    tcase_add_loop_test(c, words_that_libpq_knows_are_taken, 0, (int)(sizeof good_words / sizeof good_words[0]));
+    tcase_add_test(c, refused_word_names_its_keyword);
     tcase_add_test(c, more_hosts_than_fit_are_refused);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);

@@ -14,23 +14,24 @@ struct row {
     struct ia_texts list;
     uint8_t hash[32];
     int64_t at;
-    int word;
+    enum word { WORD_UNKNOWN, WORD_ON, WORD_OFF } word;
+    bool active;
 };
 
-static const struct ia_word words[] = {{"ON", 1}, {"OFF", 2}, {NULL, 0}};
+static const struct ia_word words[] = {{"ON", WORD_ON}, {"OFF", WORD_OFF}, {NULL, 0}};
 
-#define C(member) offsetof(struct row, member)
 static const struct ia_column list[] = {
-    {"id", IA_COL_INT64, C(id), false, NULL},    {"small", IA_COL_INT, C(small), true, NULL},
-    {"flag", IA_COL_BOOL, C(flag), false, NULL}, {"text", IA_COL_TEXT, C(text), true, NULL},
-    {"list", IA_COL_TEXTS, C(list), true, NULL}, {"hash", IA_COL_SHA256, C(hash), false, NULL},
-    {"at", IA_COL_TIME_S, C(at), true, NULL},    {"word", IA_COL_WORD, C(word), false, words},
+    IA_COLUMN(struct row, id, NOT_NULL),      IA_COLUMN(struct row, small, NULLABLE),
+    IA_COLUMN(struct row, flag, NOT_NULL),    IA_COLUMN(struct row, text, NULLABLE),
+    IA_COLUMN(struct row, list, NULLABLE),    IA_COLUMN(struct row, hash, NOT_NULL),
+    IA_COLUMN_TIME(struct row, at, NULLABLE), IA_COLUMN_WORD(struct row, word, words),
+    IA_COLUMN_ACTIVE(struct row, active),
 };
 #define N (sizeof list / sizeof list[0])
-static const struct ia_columns columns = {N, sizeof(struct row), list};
+static const struct ia_columns columns = IA_COLUMNS(list, struct row);
 
-static const Oid types[N] = {IA_PG_INT8,       IA_PG_INT2,  IA_PG_BOOL,        IA_PG_TEXT,
-                             IA_PG_TEXT_ARRAY, IA_PG_BYTEA, IA_PG_TIMESTAMPTZ, IA_PG_TEXT};
+static const Oid types[N] = {IA_PG_INT8,  IA_PG_INT2,        IA_PG_BOOL, IA_PG_TEXT, IA_PG_TEXT_ARRAY,
+                             IA_PG_BYTEA, IA_PG_TIMESTAMPTZ, IA_PG_TEXT, IA_PG_TEXT};
 
 struct value {
     const char *bytes;
@@ -39,8 +40,8 @@ struct value {
 
 #define HASH "0123456789abcdef0123456789abcdef"
 static const struct value good[N] = {
-    {"\0\0\0\0\0\0\0\7", 8}, {"\0\2", 2}, {"\1", 1}, {"hello", 5}, {"\0\0\0\0\0\0\0\0\0\0\0\x19", 12}, {HASH, 32},
-    {"\0\0\0\0\0\0\0\0", 8}, {"OFF", 3},
+    {"\0\0\0\0\0\0\0\7", 8}, {"\0\2", 2}, {"\1", 1},     {"hello", 5}, {"\0\0\0\0\0\0\0\0\0\0\0\x19", 12}, {HASH, 32},
+    {"\0\0\0\0\0\0\0\0", 8}, {"OFF", 3},  {"ACTIVE", 6},
 };
 
 static PGresult *make(size_t n_columns, const Oid *oids, int format)
@@ -82,7 +83,8 @@ START_TEST(good_rows_fill_their_fields)
     ck_assert(decode(result, &arena, &d, NULL) == IA_OK);
     ck_assert_uint_eq(d.n, 2);
     const struct row *r = (const struct row *)d.rows + 1;
-    ck_assert(r->id == 7 && r->small == 2 && r->flag && r->at == 946684800 && r->word == 2 && r->list.n == 0);
+    ck_assert(r->id == 7 && r->small == 2 && r->flag && r->at == 946684800 && r->word == WORD_OFF && r->list.n == 0);
+    ck_assert(r->active);
     ck_assert_str_eq(r->text, "hello");
     ck_assert(memcmp(r->hash, HASH, 32) == 0);
     ia_arena_clear(&arena);
@@ -129,6 +131,7 @@ static const struct {
     {"time NULL where that is allowed", 6, {"", -1}, IA_OK},
     {"word NULL", 7, {"", -1}, IA_FORMAT},
     {"word that is not known", 7, {"MAYBE", 5}, IA_OK},
+    {"status NULL", 8, {"", -1}, IA_FORMAT},
 };
 
 START_TEST(replaced_values_decode_as_listed)
@@ -162,7 +165,27 @@ START_TEST(unknown_word_reads_as_zero)
         values[7] = (struct value){others[i], (int)strlen(others[i]) + (i == 5)};
         add(result, 0, values);
         ck_assert(decode(result, &arena, &d, NULL) == IA_OK);
-        ck_assert_int_eq(((const struct row *)d.rows)->word, 0);
+        ck_assert(((const struct row *)d.rows)->word == WORD_UNKNOWN);
+        ia_arena_clear(&arena);
+        PQclear(result);
+    }
+}
+END_TEST
+
+/* A status reads as active for that one word alone. */
+START_TEST(only_the_word_active_is_active)
+{
+    static const char *const others[] = {"", "ACTIV", "active", "ACTIVE ", "INACTIVE", "REVOKED"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        struct value values[N];
+        struct ia_arena arena = {0};
+        struct ia_decoded d = {0};
+        PGresult *result = make(N, types, 1);
+        memcpy(values, good, sizeof values);
+        values[8] = (struct value){others[i], (int)strlen(others[i])};
+        add(result, 0, values);
+        ck_assert(decode(result, &arena, &d, NULL) == IA_OK);
+        ck_assert_msg(!((const struct row *)d.rows)->active, "'%s'", others[i]);
         ia_arena_clear(&arena);
         PQclear(result);
     }
@@ -199,6 +222,7 @@ int main(void)
     tcase_add_test(c, no_rows_are_no_error);
     tcase_add_loop_test(c, replaced_values_decode_as_listed, 0, (int)(sizeof replaced / sizeof replaced[0]));
     tcase_add_test(c, unknown_word_reads_as_zero);
+    tcase_add_test(c, only_the_word_active_is_active);
     tcase_add_test(c, columns_of_other_number_type_or_format_are_refused);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);

@@ -216,7 +216,7 @@ START_TEST(load_sees_one_moment)
 }
 END_TEST
 
-START_TEST(failed_load_leaves_nothing_and_mends)
+START_TEST(failed_load_leaves_nothing_and_is_repeated)
 {
     struct ia_rows *rows = NULL;
     struct ia_err err = {0};
@@ -271,7 +271,7 @@ int main(void)
     tcase_add_test(c, issuers_come_with_all_columns);
     tcase_add_test(c, unknown_words_never_allow);
     tcase_add_test(c, load_sees_one_moment);
-    tcase_add_test(c, failed_load_leaves_nothing_and_mends);
+    tcase_add_test(c, failed_load_leaves_nothing_and_is_repeated);
     tcase_add_test(c, load_waits_no_longer_than_the_deadline);
     tcase_add_test(c, many_rows_load_in_one_piece);
     suite_add_tcase(s, c);

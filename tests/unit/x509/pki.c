@@ -58,6 +58,8 @@ static const struct {
     {"rsa1024_leaf", "root", "/CN=dev-1", "rsa1024:leaf", MC_DEVICE, {0}},
     {"expired_leaf", "root", "/CN=dev-1", "p256:leaf", MC_DEVICE, {.to = MC_NOW - 1}},
     {"future_leaf", "root", "/CN=dev-1", "p256:leaf", MC_DEVICE, {.from = MC_NOW + 60}},
+    {"first_second_leaf", "root", "/CN=dev-1", "p256:leaf", MC_DEVICE, {.from = MC_NOW}},
+    {"last_second_leaf", "root", "/CN=dev-1", "p256:leaf", MC_DEVICE, {.to = MC_NOW}},
     {"self_leaf", NULL, "/CN=dev-1", "p256:leaf", MC_DEVICE, {0}},
     {"nameless_leaf", "root", "", "p256:leaf", MC_DEVICE "|subjectAltName=critical,DNS:dev-1", {0}},
     {"forged_leaf", "root", "/CN=dev-1", "p256:leaf", MC_DEVICE, {.issuer_key = "p256:attacker"}},
@@ -66,6 +68,8 @@ static const struct {
     /* CAs that are no good */
     {"old_root", NULL, "/CN=Old Root", "p256:old", MC_ROOT, {.to = MC_NOW - 1}},
     {"leaf_of_old", "old_root", "/CN=dev-1", "p256:leaf", MC_DEVICE, {0}},
+    {"last_second_root", NULL, "/CN=Last Root", "p256:last", MC_ROOT, {.to = MC_NOW}},
+    {"leaf_of_last", "last_second_root", "/CN=dev-1", "p256:leaf", MC_DEVICE, {0}},
     {"next_root", NULL, "/CN=Next Root", "p256:next", MC_ROOT, {.from = MC_NOW + 60}},
     {"leaf_of_next", "next_root", "/CN=dev-1", "p256:leaf", MC_DEVICE, {0}},
     {"expired_inter", "root", "/CN=Expired", "p256:expired", MC_CA, {.to = MC_NOW - 1}},
@@ -328,7 +332,9 @@ struct ia_ca_set *pki_set(const char *list, int64_t now)
     for (size_t i = 0; i < n; i++)
         fill_spec(&specs[i], lists[i], words[i], (int64_t)i + 1);
     problems[0] = '\0';
-    if (ia_ca_set_build(specs, n, now, note_problem, NULL, &set, &err) != IA_OK)
+    const struct ia_problem_callback callback = {.report = note_problem};
+    const struct ia_ca_set_input input = {.cas = specs, .n = n, .now = now, .problems = &callback};
+    if (ia_ca_set_build(&input, &set, &err) != IA_OK)
         unknown(err.msg);
     for (size_t i = 0; i < n; i++) {
         ia_cert_free(specs[i].cert);

@@ -20,9 +20,9 @@ static const struct {
     const char *label, *registered, *problems;
 } problem_rows[] = {
     {"nothing to tell", "root inter+revokes_leaf", ""},
-    {"expired", "old_root root", "1: it expired at 2027-01-15T07:59:59Z\n"},
-    {"no CA", "root leaf", "2: it is not a CA: basicConstraints does not say so\n"},
-    {"disabled ones too", "-old_root", "1: it expired at 2027-01-15T07:59:59Z\n"},
+    {"expired", "old_root root", "1: expired at 2027-01-15T07:59:59Z\n"},
+    {"no CA", "root leaf", "2: not a CA: basicConstraints does not say CA:TRUE\n"},
+    {"disabled ones too", "-old_root", "1: expired at 2027-01-15T07:59:59Z\n"},
     {"stale CRL", "inter+stale", "1: CRL: it is past its nextUpdate; it goes on being used\n"},
     {"stale, but not in force", "inter+stale+newer_empty", ""},
     {"CRL of the future", "inter+early", "1: CRL: its thisUpdate is in the future; it is used nevertheless\n"},
@@ -105,7 +105,7 @@ START_TEST(chain_recheck_rows_decide_as_listed)
     ia_chain_verify(before, pki_cert(recheck_rows[_i].leaf), sent, MC_NOW, &chain);
     ck_assert_msg(chain.reason == IA_R_NONE, "%s: %s", label, chain.detail);
     ck_assert_int_eq(chain.not_after, MC_NOW + 365 * MC_DAY);
-    const char *reason = ia_reason_name(ia_chain_recheck(after, &chain, MC_NOW + recheck_rows[_i].later));
+    const char *reason = ia_reason_name(ia_chain_revalidate(after, &chain, MC_NOW + recheck_rows[_i].later));
     ck_assert_msg(strcmp(reason, recheck_rows[_i].reason) == 0, "%s: '%s'", label, reason);
     cas_text(&chain, cas);
     if (recheck_rows[_i].cas)
@@ -121,9 +121,9 @@ START_TEST(chain_that_was_refused_stays_refused)
     struct ia_ca_set *set = pki_set("root", MC_NOW);
     struct ia_chain chain;
     ia_chain_verify(set, pki_cert("server_leaf"), NULL, MC_NOW, &chain);
-    ck_assert_int_eq(ia_chain_recheck(set, &chain, MC_NOW), IA_R_CERTIFICATE_UNFIT);
+    ck_assert_int_eq(ia_chain_revalidate(set, &chain, MC_NOW), IA_R_CERTIFICATE_UNFIT);
     chain = (struct ia_chain){0};
-    ck_assert_int_eq(ia_chain_recheck(set, &chain, MC_NOW), IA_R_CA_UNKNOWN);
+    ck_assert_int_eq(ia_chain_revalidate(set, &chain, MC_NOW), IA_R_CA_UNKNOWN);
     ia_ca_set_free(set);
 }
 END_TEST
@@ -160,7 +160,8 @@ static struct ia_ca_set *build_namesakes(struct namesakes *them)
         them->specs[i] =
             (struct ia_ca_spec){.ca_id = (int64_t)i + 1, .active = true, .cert = registered(them->x509[i])};
     }
-    ck_assert(ia_ca_set_build(them->specs, them->n, MC_NOW, NULL, NULL, &set, NULL) == IA_OK);
+    const struct ia_ca_set_input input = {.cas = them->specs, .n = them->n, .now = MC_NOW};
+    ck_assert(ia_ca_set_build(&input, &set, NULL) == IA_OK);
     return set;
 }
 
@@ -226,7 +227,7 @@ static void *verify_often(void *set)
     long good = 0;
     for (int i = 0; i < 100; i++) {
         ia_chain_verify(set, pki_cert("leaf"), NULL, MC_NOW, &chain);
-        good += chain.reason == IA_R_NONE && ia_chain_recheck(set, &chain, MC_NOW) == IA_R_NONE;
+        good += chain.reason == IA_R_NONE && ia_chain_revalidate(set, &chain, MC_NOW) == IA_R_NONE;
     }
     return (void *)good;
 }

@@ -46,8 +46,8 @@ START_TEST(cert_pem_with_text_around_is_accepted_before_only)
     ia_cert_free(accepted(pem));
     ia_cert_free(accepted(before));
     ia_cert_free(accepted(spaces));
-    refused(after, "something follows");
-    refused(twice, "something follows");
+    refused(after, "there is text after");
+    refused(twice, "there is text after");
 }
 END_TEST
 
@@ -175,7 +175,7 @@ static const struct {
     {"no_sign_ca", "keyCertSign"},
     {"server_ca", "extended key usage"},
     {"critical_ca", "critical extension"},
-    {"sha1_inter", "signature is too weak"},
+    {"sha1_inter", "signature algorithm is too weak"},
     {"rsa1024_ca", "key is too weak"},
 };
 

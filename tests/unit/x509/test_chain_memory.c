@@ -118,8 +118,9 @@ START_TEST(set_built_without_memory_forgets_no_disabled_parent)
                                      {.ca_id = 2, .active = true, .cert = registered("inter")}};
         struct ia_ca_set *set = NULL;
         struct ia_chain chain;
+        const struct ia_ca_set_input input = {.cas = specs, .n = 2, .now = MC_NOW};
         countdown = n;
-        rc = ia_ca_set_build(specs, 2, MC_NOW, NULL, NULL, &set, NULL);
+        rc = ia_ca_set_build(&input, &set, NULL);
         countdown = -1;
         ck_assert(rc == IA_OK || rc == IA_NOMEM);
         if (rc == IA_OK) {

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: ISC
+#include "access/rights.h"
+
+#include "common/str.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Distinct role names while rights are resolved.  More than fit: the rights are broken, because any role may deny. */
+struct names {
+    const char *list[IA_SUBJECT_ROLES_MAX];
+    size_t n;
+    bool overflow;
+};
+
+static void add_name(struct names *names, const char *name)
+{
+    for (size_t i = 0; i < names->n; i++)
+        if (strcmp(names->list[i], name) == 0)
+            return;
+    if (names->n == IA_SUBJECT_ROLES_MAX)
+        names->overflow = true;
+    else
+        names->list[names->n++] = name;
+}
+
+/* An app has the roles of its scopes alone; a device those of its CA and its own. */
+static void collect_names(const struct ia_snapshot *snapshot, const struct ia_rights_holder *who, struct names *names)
+{
+    if (who->token) {
+        const char *roles[IA_SUBJECT_ROLES_MAX];
+        size_t n = ia_token_roles(snapshot->issuers, who->token, roles, IA_SUBJECT_ROLES_MAX);
+        names->overflow = n > IA_SUBJECT_ROLES_MAX;
+        for (size_t i = 0; i < n && i < IA_SUBJECT_ROLES_MAX; i++)
+            add_name(names, roles[i]);
+        return;
+    }
+    for (size_t i = 0; who->ca && i < who->ca->n_roles; i++)
+        add_name(names, who->ca->roles[i]);
+    for (const char *r = NULL; who->device && !names->overflow && (r = ia_device_role(who->device, r)) != NULL;)
+        add_name(names, r);
+}
+
+/* The value of a variable: topics never hold what is not a valid value, however it got here. */
+static const char *usable(const char *value)
+{
+    return value && ia_value_valid(value, strlen(value), NULL) ? value : NULL;
+}
+
+static const char *device_variable(const struct ia_rights_holder *who, const char *name)
+{
+    if (!who->device)
+        return NULL;
+    if (strcmp(name, "device_id") == 0)
+        return ia_device_id(who->device);
+    if (strcmp(name, "tenant") == 0)
+        return ia_device_tenant(who->device);
+    if (strcmp(name, "ca") == 0)
+        return who->ca ? who->ca->name : NULL;
+    if (strncmp(name, "attr.", 5) == 0)
+        return ia_device_attr(who->device, name + 5);
+    return NULL;
+}
+
+static const char *variable(const struct ia_snapshot *snapshot, const struct ia_rights_holder *who, const char *name)
+{
+    if (strcmp(name, "client_id") == 0)
+        return usable(who->client_id);
+    if (who->token)
+        return usable(ia_token_variable(snapshot->issuers, who->token, name));
+    return usable(device_variable(who, name));
+}
+
+static bool make_room(struct ia_rights *rights, size_t n_roles, size_t n_values)
+{
+    if (n_roles > rights->roles_room) {
+        const struct ia_role **bigger = realloc(rights->roles, n_roles * sizeof *bigger);
+        if (!bigger)
+            return false;
+        rights->roles = bigger;
+        rights->roles_room = n_roles;
+    }
+    if (n_values > rights->values_room) {
+        const char **bigger = realloc(rights->values, n_values * sizeof *bigger);
+        if (!bigger)
+            return false;
+        rights->values = bigger;
+        rights->values_room = n_values;
+    }
+    return true;
+}
+
+/* A role that is missing was dropped a moment ago: it may have held a DENY. */
+static bool find_roles(const struct ia_policy *policy, const struct names *names, struct ia_rights *rights)
+{
+    rights->n_roles = names->n;
+    for (size_t i = 0; i < names->n; i++) {
+        rights->roles[i] = ia_policy_role(policy, names->list[i]);
+        if (!rights->roles[i])
+            return false;
+    }
+    return true;
+}
+
+void ia_rights_resolve(struct ia_rights *rights, const struct ia_snapshot *snapshot, const struct ia_rights_holder *who)
+{
+    struct names names = {0};
+    collect_names(snapshot, who, &names);
+    const char *const *variables = NULL;
+    size_t n = ia_policy_variables(snapshot->policy, &variables);
+    rights->generation = snapshot->generation;
+    rights->broken = names.overflow || (who->device && who->device->too_large) || !make_room(rights, names.n, n) ||
+                     !find_roles(snapshot->policy, &names, rights);
+    for (size_t i = 0; !rights->broken && i < n; i++)
+        rights->values[i] = variable(snapshot, who, variables[i]);
+}
+
+enum ia_verdict ia_rights_check(const struct ia_rights *rights, const struct ia_snapshot *snapshot,
+                                const struct ia_access *access, int64_t *rule_id)
+{
+    if (rule_id)
+        *rule_id = 0;
+    if (rights->broken || rights->generation != snapshot->generation)
+        return IA_DENY;
+    struct ia_subject subject = {.roles = rights->roles, .n_roles = rights->n_roles, .values = rights->values};
+    return ia_policy_check(snapshot->policy, &subject, access, rule_id);
+}
+
+void ia_rights_clear(struct ia_rights *rights)
+{
+    free(rights->roles);
+    free(rights->values);
+    *rights = (struct ia_rights){0};
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: ISC
+#include "jitr/device_check.h"
+
+#include "common/str.h"
+
+#include <string.h>
+
+struct names {
+    const struct ia_ca_settings *settings;
+    const struct ia_identity *identity;
+    const char *device_id;
+};
+
+static const char *registry_name(const struct names *names, const char *variable, const char **why)
+{
+    if (strcmp(variable, "ca") == 0)
+        return names->settings->name;
+    if (strcmp(variable, "tenant") == 0) {
+        *why = "the CA has no tenant";
+        return names->settings->tenant;
+    }
+    *why = "there is no such variable";
+    return NULL;
+}
+
+static const char *certificate_variable(void *ctx, const char *variable, const char **why)
+{
+    const struct names *names = ctx;
+    if (ia_identity_knows(variable))
+        return ia_identity_get(names->identity, variable, why);
+    return registry_name(names, variable, why);
+}
+
+static const char *client_id_variable(void *ctx, const char *variable, const char **why)
+{
+    const struct names *names = ctx;
+    if (strcmp(variable, "device_id") == 0)
+        return names->device_id;
+    return registry_name(names, variable, why);
+}
+
+enum ia_reason ia_decide_device_id(const struct ia_ca_settings *settings, const struct ia_identity *identity,
+                                   char id[IA_VALUE_MAX + 1], struct ia_err *err)
+{
+    struct names names = {.settings = settings, .identity = identity};
+    const char *why = NULL;
+    if (ia_template_fill(settings->device_id, certificate_variable, &names, id, IA_VALUE_MAX + 1, err) != IA_OK)
+        return IA_R_IDENTITY_INVALID;
+    if (!ia_value_valid(id, strlen(id), &why)) {
+        (void)ia_fail(err, IA_FORMAT, "the device id cannot be used: %s", why);
+        return IA_R_IDENTITY_INVALID;
+    }
+    /* The name space of apps: a CA must not be able to mint one. */
+    if (strncmp(id, "app:", 4) == 0) {
+        (void)ia_fail(err, IA_FORMAT, "the device id begins with 'app:'");
+        return IA_R_IDENTITY_INVALID;
+    }
+    return IA_R_NONE;
+}
+
+bool ia_decide_client_id(const struct ia_ca_settings *settings, const char *device_id, const char *client_id)
+{
+    struct names names = {.settings = settings, .device_id = device_id};
+    size_t len = strnlen(client_id, IA_CLIENT_ID_MAX + 1);
+    if (len == 0 || len > IA_CLIENT_ID_MAX || strpbrk(client_id, "+#") || !ia_utf8_valid(client_id, len))
+        return false;
+    for (size_t i = 0; i < settings->n_client_ids; i++)
+        if (ia_template_match(settings->client_ids[i], client_id_variable, &names, client_id))
+            return true;
+    return false;
+}
+
+static enum ia_reason of_certificate(enum ia_cert_status status)
+{
+    switch (status) {
+    case IA_CERT_ACTIVE:
+        return IA_R_NONE;
+    case IA_CERT_INACTIVE:
+        return IA_R_CERTIFICATE_INACTIVE;
+    case IA_CERT_REVOKED:
+        break;
+    }
+    return IA_R_CERTIFICATE_REVOKED;
+}
+
+static enum ia_reason of_device(enum ia_device_status status)
+{
+    switch (status) {
+    case IA_DEVICE_ACTIVE:
+        return IA_R_NONE;
+    case IA_DEVICE_PENDING:
+        return IA_R_DEVICE_PENDING;
+    case IA_DEVICE_INACTIVE:
+        return IA_R_DEVICE_INACTIVE;
+    case IA_DEVICE_REVOKED:
+        break;
+    }
+    return IA_R_DEVICE_REVOKED;
+}
+
+/* The certificate is the very one that was registered, so no CA can pass for another here. */
+static bool fits_one(const struct ia_ca_settings_set *ca_settings, int64_t ca_id, const int64_t *cas, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (ia_ca_settings_in_line(ca_settings, ca_id, cas[i]))
+            return true;
+    return false;
+}
+
+enum ia_reason ia_decide_device(const struct ia_device *device, const struct ia_ca_settings_set *ca_settings,
+                                const int64_t *cas, size_t n, const char *device_id, int64_t now)
+{
+    /* The certificate was registered under another name or CA: rows were edited, or the CA's template changed. */
+    if (strcmp(ia_device_id(device), device_id) != 0 || !fits_one(ca_settings, device->certificate_ca_id, cas, n))
+        return IA_R_DEVICE_CONFLICT;
+    enum ia_reason reason = device->too_large ? IA_R_INTERNAL : of_device(device->status);
+    if (reason == IA_R_NONE)
+        reason = of_certificate(device->certificate_status);
+    if (reason == IA_R_NONE && device->not_after && device->not_after < now)
+        reason = IA_R_CERTIFICATE_EXPIRED;
+    return reason;
+}

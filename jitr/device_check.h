@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: ISC
+/* Decisions about a device from its certificate's chain, its CA's settings and its record alone: no clock, no
+ * database. */
+#pragma once
+
+#include "common/reason.h"
+#include "jitr/ca_settings.h"
+#include "jitr/device.h"
+#include "x509/identity.h"
+
+/* The longest client id that is looked at, in bytes. */
+#define IA_CLIENT_ID_MAX 1024
+
+/* The device id that the CA's template makes of a certificate, into id[IA_VALUE_MAX + 1].  IA_R_NONE, or
+ * IA_R_IDENTITY_INVALID with the cause in err. */
+enum ia_reason ia_decide_device_id(const struct ia_ca_settings *settings, const struct ia_identity *identity,
+                                   char id[IA_VALUE_MAX + 1], struct ia_err *err);
+
+/* Does one of the CA's client id templates admit `client_id` for that device? */
+bool ia_decide_client_id(const struct ia_ca_settings *settings, const char *device_id, const char *client_id);
+
+/* May this device be connected at `now`, having come with a certificate that names `device_id`, with the registered CAs
+ * cas[0..n) on and above its chain?  The record must be of that device, and its certificate have been registered under
+ * one of those, or one in line of succession with it: not always the nearest, for a CA may have been renewed since,
+ * with the same key or above an intermediate that stays, or one further down have been registered too. */
+enum ia_reason ia_decide_device(const struct ia_device *device, const struct ia_ca_settings_set *ca_settings,
+                                const int64_t *cas, size_t n, const char *device_id, int64_t now);

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: ISC
+#include "plugin/mosquitto_compat.h"
+
+#include <dlfcn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Of 2.1's reason codes that BASIC_AUTH may answer at once; 2.0 knows none of them. */
+#define CODE_CLIENT_IDENTIFIER_NOT_VALID 0x85
+#define CODE_SERVER_UNAVAILABLE          0x88
+#define CODE_BANNED                      0x8A
+
+static struct mosquitto *(*find_client)(const char *client_id);
+
+static bool believes_headers; /* where a WebSocket client says that it comes from */
+
+/* 2.0 does not tell which it is.  Debian 12's 2.0.11 is known by exporting its internal functions, among which one of
+ * 2.0.15's is missing; any other 2.0 is taken for one that believes what clients say. */
+static bool is_2011(void)
+{
+    return dlsym(RTLD_DEFAULT, "context__add_to_disused") && !dlsym(RTLD_DEFAULT, "context__add_to_by_id");
+}
+
+void ia_mosq_init(void)
+{
+    void *symbol = dlsym(RTLD_DEFAULT, "mosquitto_client");
+    memcpy(&find_client, &symbol, sizeof find_client);
+    believes_headers = !find_client && !is_2011();
+}
+
+bool ia_mosq_is_21(void)
+{
+    return find_client != NULL;
+}
+
+struct mosquitto *ia_mosq_client(const char *client_id)
+{
+    return find_client ? find_client(client_id) : NULL;
+}
+
+bool ia_mosq_has_address(const struct mosquitto *client)
+{
+    return mosquitto_client_address(client) != NULL;
+}
+
+bool ia_mosq_is_websocket(const struct mosquitto *client)
+{
+    return mosquitto_client_protocol(client) == mp_websockets;
+}
+
+const char *ia_mosq_address(const struct mosquitto *client)
+{
+    return believes_headers && ia_mosq_is_websocket(client) ? NULL : mosquitto_client_address(client);
+}
+
+void ia_mosq_next_tick(struct mosquitto_evt_tick *tick, long ms)
+{
+    if (ia_mosq_is_21())
+        tick->next_ns = ms; /* 2.1 has renamed the field next_ms, and reads it so */
+}
+
+bool ia_reason_is_retryable(enum ia_reason reason)
+{
+    return reason == IA_R_REGISTRY_UNAVAILABLE || reason == IA_R_SNAPSHOT_STALE || reason == IA_R_TOKEN_KEY_UNKNOWN;
+}
+
+int ia_mosq_ext_refusal(enum ia_reason reason)
+{
+    return ia_reason_is_retryable(reason) ? MOSQ_ERR_UNKNOWN : MOSQ_ERR_AUTH;
+}
+
+int ia_mosq_refusal(const struct mosquitto *client, enum ia_reason reason)
+{
+    if (!ia_mosq_is_21() || mosquitto_client_protocol_version(client) < 5)
+        return ia_mosq_ext_refusal(reason);
+    if (ia_reason_is_retryable(reason))
+        return CODE_SERVER_UNAVAILABLE;
+    switch (reason) {
+    case IA_R_ADDRESS_DENIED:
+        return CODE_BANNED;
+    case IA_R_CLIENT_ID_MISMATCH:
+        return CODE_CLIENT_IDENTIFIER_NOT_VALID;
+    default:
+        return MOSQ_ERR_AUTH;
+    }
+}
+
+void ia_log(int level, const char *fmt, ...)
+{
+    char line[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    mosquitto_log_printf(level, "iot-auth: %s", line);
+}

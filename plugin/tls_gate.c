@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: ISC
+#include "plugin/tls_gate.h"
+
+#include "common/clock.h"
+#include "x509/chain_cache.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define CHAINS_REMEMBERED    8192
+#define CERTIFICATE_LIST_MAX (64 << 10) /* bytes: the 16 that x509/ looks at, of 4 KiB (RSA 4096 takes less than 2) */
+
+/* What hangs on a leaf. */
+struct result {
+    uint64_t generation;
+    char address[INET6_ADDRSTRLEN];
+    struct ia_chain chain;
+};
+
+/* Static, because OpenSSL's callbacks outlive the plugin. */
+static struct {
+    bool open;
+    bool has_listeners;
+    const struct ia_options *options;
+    struct ia_gate_hooks hooks;
+    struct ia_chain_cache *remembered;
+    uint64_t remembered_generation;
+    int ctx_index, leaf_index; /* ex_data; made once a process */
+    bool indexed;
+} gate;
+
+static void address_text(int fd, char out[INET6_ADDRSTRLEN])
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof peer;
+    out[0] = '\0';
+    if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0)
+        return;
+    const void *at = peer.ss_family == AF_INET6 ? (const void *)&((struct sockaddr_in6 *)&peer)->sin6_addr
+                                                : (const void *)&((struct sockaddr_in *)&peer)->sin_addr;
+    if (peer.ss_family != AF_INET && peer.ss_family != AF_INET6)
+        return;
+    if (!inet_ntop(peer.ss_family, at, out, INET6_ADDRSTRLEN))
+        out[0] = '\0';
+}
+
+static uint16_t local_port(int fd)
+{
+    struct sockaddr_storage local;
+    socklen_t len = sizeof local;
+    if (getsockname(fd, (struct sockaddr *)&local, &len) != 0)
+        return 0;
+    if (local.ss_family == AF_INET6)
+        return ntohs(((struct sockaddr_in6 *)&local)->sin6_port);
+    return local.ss_family == AF_INET ? ntohs(((struct sockaddr_in *)&local)->sin_port) : 0;
+}
+
+static bool is_gate_port(int fd)
+{
+    if (gate.options->gate != IA_GATE_PORTS)
+        return gate.options->gate == IA_GATE_ALL;
+    uint16_t port = local_port(fd);
+    for (unsigned i = 0; i < gate.options->n_gate_ports; i++)
+        if (gate.options->gate_ports[i] == port)
+            return true;
+    return false;
+}
+
+/* ---- ClientHello */
+
+static bool address_admitted(int fd)
+{
+    const struct ia_snapshot *snapshot = gate.hooks.snapshot(gate.hooks.ctx);
+    if (!snapshot)
+        return true; /* BASIC_AUTH refuses, with its reason */
+    char text[INET6_ADDRSTRLEN];
+    address_text(fd, text);
+    struct ia_ip ip = ia_ip_parse(text);
+    if (ia_ip_check(snapshot->ips, IA_IP_GLOBAL, NULL, &ip, ia_wall_s(), NULL) == IA_ALLOW)
+        return true;
+    gate.hooks.refused(gate.hooks.ctx, text, NULL);
+    return false;
+}
+
+static int on_client_hello(SSL *ssl, int *alert, void *arg)
+{
+    (void)arg;
+    if (!gate.open)
+        return SSL_CLIENT_HELLO_SUCCESS;
+    int fd = SSL_get_fd(ssl);
+    if (!address_admitted(fd)) {
+        *alert = SSL_AD_ACCESS_DENIED;
+        return SSL_CLIENT_HELLO_ERROR;
+    }
+    /* Here, because SSL_CTX_new sets the defaults after its `new` callbacks; and before a session could be resumed. */
+    if ((SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER) && is_gate_port(fd)) {
+        SSL_set_options(ssl, SSL_OP_NO_TICKET);
+        (void)SSL_set_num_tickets(ssl, 0);
+        SSL_CTX_set_session_cache_mode(SSL_get_SSL_CTX(ssl), SSL_SESS_CACHE_OFF);
+        SSL_set_max_cert_list(ssl, CERTIFICATE_LIST_MAX); /* parsed before anything of it is known to be good */
+    }
+    return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+/* ---- verify */
+
+static void verify_anew(const struct ia_snapshot *snapshot, X509 *leaf, STACK_OF(X509) * sent, struct ia_chain *out)
+{
+    if (gate.remembered_generation != snapshot->ca_generation) {
+        ia_gate_flush();
+        gate.remembered_generation = snapshot->ca_generation;
+    }
+    uint8_t fingerprint[IA_FINGERPRINT_LEN];
+    bool hashed = ia_cert_fingerprint(leaf, fingerprint);
+    int64_t now = ia_wall_s();
+    const struct ia_chain *known = hashed ? ia_chain_cache_get(gate.remembered, fingerprint, now) : NULL;
+    if (known) {
+        *out = *known;
+        return;
+    }
+    ia_chain_verify(snapshot->cas, leaf, sent, now, out);
+    if (out->reason == IA_R_NONE)
+        ia_chain_cache_put(gate.remembered, out);
+}
+
+/* Hang the result on the leaf.  Without memory the leaf stays foreign, and BASIC_AUTH refuses it. */
+static void attach(X509 *leaf, const struct ia_chain *chain, uint64_t generation, int fd)
+{
+    struct result *r = X509_get_ex_data(leaf, gate.leaf_index);
+    if (!r) {
+        r = malloc(sizeof *r);
+        if (!r || X509_set_ex_data(leaf, gate.leaf_index, r) != 1) {
+            free(r);
+            return;
+        }
+    }
+    r->generation = generation;
+    r->chain = *chain;
+    address_text(fd, r->address);
+}
+
+static void on_leaf_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
+{
+    (void)parent, (void)ad, (void)idx, (void)argl, (void)argp;
+    free(ptr);
+}
+
+/* A copy (X509_dup) has nothing of it: only the very object that was verified counts. */
+static int on_leaf_dup(CRYPTO_EX_DATA *to, const CRYPTO_EX_DATA *from, void **from_d, int idx, long argl, void *argp)
+{
+    (void)to, (void)from, (void)idx, (void)argl, (void)argp;
+    *from_d = NULL;
+    return 1;
+}
+
+static int refuse(X509_STORE_CTX *ctx, int fd, const struct ia_chain *chain)
+{
+    char text[INET6_ADDRSTRLEN];
+    address_text(fd, text);
+    gate.hooks.refused(gate.hooks.ctx, text, chain);
+    X509_STORE_CTX_set_error(ctx, chain->x509_error != X509_V_OK ? chain->x509_error : X509_V_ERR_UNSPECIFIED);
+    return 0;
+}
+
+static int verify_here(X509_STORE_CTX *ctx, int fd)
+{
+    const struct ia_snapshot *snapshot = gate.hooks.snapshot(gate.hooks.ctx);
+    X509 *leaf = X509_STORE_CTX_get0_cert(ctx);
+    struct ia_chain chain = {.reason = IA_R_REGISTRY_UNAVAILABLE, .x509_error = X509_V_ERR_APPLICATION_VERIFICATION};
+    if (!snapshot || !leaf)
+        return refuse(ctx, fd, &chain);
+    verify_anew(snapshot, leaf, X509_STORE_CTX_get0_untrusted(ctx), &chain);
+    if (chain.reason != IA_R_NONE)
+        return refuse(ctx, fd, &chain);
+    attach(leaf, &chain, snapshot->ca_generation, fd);
+    gate.hooks.verified(gate.hooks.ctx, &chain);
+    X509_STORE_CTX_set_error(ctx, X509_V_OK);
+    return 1;
+}
+
+static int on_verify(X509_STORE_CTX *ctx, void *arg)
+{
+    (void)arg;
+    SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+    int fd = ssl ? SSL_get_fd(ssl) : -1;
+    if (!gate.open) {
+        X509_STORE_CTX_set_error(ctx, X509_V_ERR_APPLICATION_VERIFICATION);
+        return 0;
+    }
+    if (!is_gate_port(fd))
+        return X509_verify_cert(ctx);
+    /* An entry left in the error queue makes Mosquitto 2.0.11 drop the next client. */
+    ERR_set_mark();
+    int ok = verify_here(ctx, fd);
+    ERR_pop_to_mark();
+    return ok;
+}
+
+/* ---- listeners */
+
+static void on_ctx_new(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
+{
+    (void)ptr, (void)ad, (void)idx, (void)argl, (void)argp;
+    SSL_CTX *ctx = parent;
+    /* libpq's and libcurl's are client contexts, made on the worker thread: not ours. */
+    if (!gate.open || SSL_CTX_get_ssl_method(ctx) != TLS_server_method())
+        return;
+    gate.has_listeners = true;
+    SSL_CTX_set_cert_verify_callback(ctx, on_verify, NULL);
+    SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);
+}
+
+/* The indexes are made once and stay: the library is never unmapped. */
+static bool make_indexes(void)
+{
+    if (gate.indexed)
+        return true;
+    gate.leaf_index = X509_get_ex_new_index(0, NULL, NULL, on_leaf_dup, on_leaf_free);
+    gate.ctx_index = SSL_CTX_get_ex_new_index(0, NULL, on_ctx_new, NULL, NULL);
+    gate.indexed = gate.leaf_index >= 0 && gate.ctx_index >= 0;
+    return gate.indexed;
+}
+
+enum ia_rc ia_gate_open(const struct ia_options *options, const struct ia_gate_hooks *hooks, struct ia_err *err)
+{
+    if (gate.open)
+        return ia_fail(err, IA_USAGE, "the TLS gate is open already");
+    gate.remembered = ia_chain_cache_new(CHAINS_REMEMBERED);
+    if (!gate.remembered)
+        return ia_nomem(err);
+    if (!make_indexes()) {
+        ia_chain_cache_free(gate.remembered);
+        gate.remembered = NULL;
+        return ia_fail(err, IA_CRYPTO, "OpenSSL gives no ex_data index");
+    }
+    gate.options = options;
+    gate.hooks = *hooks;
+    gate.has_listeners = false;
+    gate.open = true;
+    return IA_OK;
+}
+
+void ia_gate_close(void)
+{
+    gate.open = false;
+    ia_chain_cache_free(gate.remembered);
+    gate.remembered = NULL;
+}
+
+bool ia_gate_has_listeners(void)
+{
+    return gate.has_listeners;
+}
+
+void ia_gate_flush(void)
+{
+    ia_chain_cache_flush(gate.remembered);
+}
+
+static const struct result *result_of(X509 *leaf)
+{
+    return gate.indexed ? X509_get_ex_data(leaf, gate.leaf_index) : NULL;
+}
+
+const char *ia_gate_address(X509 *leaf)
+{
+    const struct result *r = result_of(leaf);
+    return r ? r->address : NULL;
+}
+
+enum ia_gate_leaf ia_gate_result(X509 *leaf, struct ia_chain *chain, uint64_t *generation)
+{
+    const struct result *r = result_of(leaf);
+    if (!r)
+        return IA_LEAF_FOREIGN;
+    *chain = r->chain;
+    *generation = r->generation;
+    return IA_LEAF_VERIFIED;
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: ISC
+/* The TLS gate: takes the check of client certificate chains over from Mosquitto, which knows files only.
+ *
+ * OpenSSL tells us of each SSL_CTX made after ia_gate_open (ex_data `new` callback); on those of listeners hooks are
+ * set:
+ * - ClientHello: an address that the GLOBAL lists deny is turned away before any key operation; no resumption is
+ * offered, so that every connect is verified as things are now (and saves the cost of tickets).
+ * - verify: leaf and whatever the client sent → chain to a registered CA; the result is hung on the leaf as plain data,
+ *   where BASIC_AUTH finds it.
+ *
+ * On a port that is not the gate's all stays as Mosquitto has it, and a certificate seen there is no credential.
+ *
+ * The callbacks outlive the plugin (OpenSSL keeps the pointers; the library is linked -z nodelete): ia_gate_close makes
+ * them deny.  Broker thread only. */
+#pragma once
+
+#include "access/snapshot.h"
+#include "acl/ip.h"
+#include "plugin/options.h"
+#include "x509/chain.h"
+
+#include <openssl/x509.h>
+
+struct ia_gate_hooks {
+    void *ctx;
+    const struct ia_snapshot *(*snapshot)(void *ctx);          /* the current one, or NULL */
+    void (*verified)(void *ctx, const struct ia_chain *chain); /* the key is not proven yet: look up only */
+    void (*refused)(void *ctx, const char *address, const struct ia_chain *chain); /* chain NULL: by its address */
+};
+
+/* Begin to watch for listeners.  Once a process: IA_USAGE the second time. */
+IA_MUST_USE enum ia_rc ia_gate_open(const struct ia_options *options, const struct ia_gate_hooks *hooks,
+                                    struct ia_err *err);
+void ia_gate_close(void);
+
+/* Has any listener context been seen?  If there are TLS listeners and this is false, Mosquitto uses another OpenSSL. */
+bool ia_gate_has_listeners(void);
+
+/* Forget remembered chains: the registered CAs are other than before. */
+void ia_gate_flush(void);
+
+enum ia_gate_leaf {
+    IA_LEAF_FOREIGN,  /* not verified by the gate: no credential */
+    IA_LEAF_VERIFIED, /* *chain is what was decided, under CA generation *generation */
+};
+
+/* What the gate made of this leaf. */
+enum ia_gate_leaf ia_gate_result(X509 *leaf, struct ia_chain *chain, uint64_t *generation);
+
+/* The address that a leaf verified here came from, which lives as long as the leaf; NULL for a foreign one. */
+const char *ia_gate_address(X509 *leaf);

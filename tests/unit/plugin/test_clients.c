@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: ISC
+#include "plugin/clients.h"
+
+#include "tests/unit/plugin/broker_stub.h"
+#include "tests/unit/plugin/suite.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct ia_sessions *sessions;
+static struct mosquitto clients[8];
+
+static void set_up(void)
+{
+    sessions = ia_sessions_new();
+    ck_assert_ptr_nonnull(sessions);
+}
+
+static void tear_down(void)
+{
+    ia_sessions_free(sessions);
+}
+
+static struct ia_session *open_device(size_t n, const char *client_id, const char *username)
+{
+    struct ia_session *s = ia_session_open(sessions, &clients[n], IA_SESSION_DEVICE, client_id, username);
+    ck_assert_ptr_nonnull(s);
+    return s;
+}
+
+static struct ia_device *record(const char *id, uint8_t fingerprint)
+{
+    struct ia_device_row row = {.device_id = id};
+    row.fingerprint[0] = fingerprint;
+    struct ia_device *device = ia_device_new(&row);
+    ck_assert_ptr_nonnull(device);
+    return device;
+}
+
+/* --- open, find, end
+ * ------------------------------------------------------------------------------------------------ */
+
+START_TEST(session_is_found_by_its_connection)
+{
+    ck_assert_ptr_null(ia_session_find(sessions, &clients[0]));
+    struct ia_session *s = open_device(0, "id", "dev-1");
+    ck_assert_ptr_eq(ia_session_find(sessions, &clients[0]), s);
+    ck_assert_ptr_null(ia_session_find(sessions, &clients[1]));
+    ck_assert(s->live && s->ends == INT64_MAX && s->condemned == IA_R_NONE);
+    ck_assert_str_eq(s->client_id, "id");
+    ck_assert_str_eq(ia_session_username(s), "dev-1");
+    ck_assert_uint_eq(ia_sessions_live(sessions), 1);
+}
+END_TEST
+
+/* Contexts lie close together: thousands of pointers, each its own session. */
+START_TEST(sessions_of_many_connections_do_not_mix)
+{
+    enum { MANY = 5000 };
+    static struct mosquitto many[MANY];
+    char id[24];
+    for (int i = 0; i < MANY; i++) {
+        (void)snprintf(id, sizeof id, "c%d", i);
+        ck_assert_ptr_nonnull(ia_session_open(sessions, &many[i], IA_SESSION_DEVICE, id, id));
+    }
+    for (int round = 0; round < 2; round++) {
+        for (int i = MANY - 1; i >= 0; i--) {
+            (void)snprintf(id, sizeof id, "c%d", i);
+            struct ia_session *s = ia_session_find(sessions, &many[i]);
+            ck_assert(s && strcmp(s->client_id, id) == 0);
+            ck_assert_ptr_eq(ia_session_owner(sessions, id), s);
+        }
+    }
+    for (int i = 0; i < MANY; i += 2)
+        ia_session_end(sessions, ia_session_find(sessions, &many[i]));
+    ia_sessions_tidy(sessions);
+    for (int i = 0; i < MANY; i++)
+        ck_assert_int_eq(ia_session_find(sessions, &many[i]) != NULL, i % 2);
+    ck_assert_uint_eq(ia_sessions_live(sessions), MANY / 2);
+}
+END_TEST
+
+/* Mosquitto allocates contexts again. */
+START_TEST(session_of_a_reused_pointer_replaces_the_old_one)
+{
+    (void)open_device(0, "old", "dev-1");
+    struct ia_session *s = open_device(0, "new", "dev-2");
+    ck_assert_ptr_eq(ia_session_find(sessions, &clients[0]), s);
+    ck_assert_ptr_null(ia_session_owner(sessions, "old"));
+    ck_assert_uint_eq(ia_sessions_live(sessions), 1);
+}
+END_TEST
+
+START_TEST(ended_session_stays_until_tidy_unless_it_may_persist)
+{
+    struct ia_session *s = open_device(0, "clean", "dev-1"), *kept = open_device(1, "kept", "dev-2");
+    kept->may_persist = true;
+    ia_session_end(sessions, s);
+    ia_session_end(sessions, s); /* DISCONNECT may come twice */
+    ia_session_end(sessions, kept);
+    ck_assert_uint_eq(ia_sessions_live(sessions), 0);
+    ck_assert_ptr_eq(ia_session_find(sessions, &clients[0]), s); /* its will is yet to be checked */
+    ia_sessions_tidy(sessions);
+    ck_assert_ptr_null(ia_session_find(sessions, &clients[0]));
+    ck_assert_ptr_null(ia_session_owner(sessions, "clean"));
+    ck_assert_ptr_eq(ia_session_find(sessions, &clients[1]), kept);
+    ck_assert_ptr_eq(ia_session_owner(sessions, "kept"), kept);
+}
+END_TEST
+
+START_TEST(dropped_session_leaves_no_trace)
+{
+    struct ia_session *s = open_device(0, "id", "dev-1");
+    ck_assert(ia_session_set_device(sessions, s, record("dev-1", 1)));
+    ia_session_condemn(sessions, s, IA_R_DEVICE_INACTIVE);
+    ia_session_drop(sessions, s);
+    ck_assert_ptr_null(ia_session_find(sessions, &clients[0]));
+    ck_assert_ptr_null(ia_session_owner(sessions, "id"));
+    ck_assert_ptr_null(ia_sessions_next_condemned(sessions));
+    ck_assert_uint_eq(ia_sessions_live(sessions), 0);
+}
+END_TEST
+
+/* --- client ids
+ * ----------------------------------------------------------------------------------------------------- */
+
+START_TEST(owner_is_the_live_session_whatever_came_and_went)
+{
+    struct ia_session *first = open_device(0, "id", "dev-1"), *second = open_device(1, "id", "dev-1");
+    ck_assert_ptr_eq(ia_session_owner(sessions, "id"), second);
+    ia_session_end(sessions, first); /* taken over */
+    ck_assert_ptr_eq(ia_session_owner(sessions, "id"), second);
+    struct ia_session *third = open_device(2, "id", "dev-1");
+    ia_session_end(sessions, third); /* the newest goes first */
+    ck_assert_ptr_eq(ia_session_owner(sessions, "id"), second);
+    ia_sessions_tidy(sessions);
+    ck_assert_ptr_eq(ia_session_owner(sessions, "id"), second);
+    struct ia_session *fourth = open_device(3, "id", "dev-1");
+    ia_session_drop(sessions, fourth);
+    ck_assert_ptr_eq(ia_session_owner(sessions, "id"), second);
+}
+END_TEST
+
+START_TEST(owner_is_the_newest_ended_session_where_none_lives)
+{
+    struct ia_session *first = open_device(0, "id", "dev-1"), *second = open_device(1, "id", "dev-1");
+    first->may_persist = second->may_persist = true;
+    ia_session_end(sessions, second);
+    ia_session_end(sessions, first);
+    ia_sessions_tidy(sessions);
+    ck_assert_ptr_eq(ia_session_owner(sessions, "id"), second);
+    ck_assert_ptr_null(ia_session_owner(sessions, "other"));
+}
+END_TEST
+
+START_TEST(stranger_owns_neither_client_id_nor_name)
+{
+    struct ia_session *s = ia_session_open(sessions, &clients[0], IA_SESSION_STRANGER, "id", NULL);
+    ck_assert_str_eq(ia_session_username(s), "");
+    ck_assert_ptr_null(ia_session_owner(sessions, "id"));
+    struct ia_session *owner = open_device(1, "id", "dev-1");
+    ck_assert_ptr_eq(ia_session_owner(sessions, "id"), owner);
+    ia_session_end(sessions, s);
+    ia_sessions_tidy(sessions); /* its username must go on meaning nothing */
+    ck_assert_ptr_eq(ia_session_find(sessions, &clients[0]), s);
+    ck_assert_ptr_eq(ia_session_owner(sessions, "id"), owner);
+}
+END_TEST
+
+/* --- is it the same client?
+ * ----------------------------------------------------------------------------------------- */
+
+START_TEST(ended_session_is_its_clients_by_id)
+{
+    struct ia_session *s = open_device(0, "id", "dev-1");
+    struct mosquitto same = {.id = "id"}, other = {.id = "id2"}, nameless = {.id = NULL};
+    ck_assert(ia_session_is_of(s, &same));
+    ck_assert(!ia_session_is_of(s, &other));
+    ck_assert(!ia_session_is_of(s, &nameless));
+    ck_assert(!ia_session_has_certificate(s, NULL));
+}
+END_TEST
+
+/* --- devices
+ * -------------------------------------------------------------------------------------------------------- */
+
+static char seen[64];
+
+static void note(void *ctx, struct ia_session *s)
+{
+    ck_assert_ptr_eq(ctx, sessions);
+    strncat(seen, s->client_id, sizeof seen - strlen(seen) - 1);
+}
+
+static const char *of_device(const char *id)
+{
+    seen[0] = '\0';
+    ia_sessions_of_device(sessions, id, note, sessions);
+    return seen;
+}
+
+START_TEST(sessions_of_a_device_are_those_that_came_with_it)
+{
+    struct ia_session *a = open_device(0, "a", "dev-1"), *b = open_device(1, "b", "app:idp:x"),
+                      *c = open_device(2, "c", "dev-2");
+    ck_assert(ia_session_set_device(sessions, a, record("dev-1", 1)));
+    ck_assert(ia_session_set_device(sessions, b, record("dev-1", 2))); /* an app, bound to it */
+    ck_assert(ia_session_set_device(sessions, c, record("dev-2", 3)));
+    ck_assert_str_eq(of_device("dev-1"), "ab");
+    ck_assert_str_eq(of_device("dev-2"), "c");
+    ck_assert_str_eq(of_device("app:idp:x"), "");
+    ia_session_end(sessions, a);
+    ck_assert_str_eq(of_device("dev-1"), "ab"); /* its will may be yet to come */
+    ia_session_drop(sessions, b);
+    ck_assert_str_eq(of_device("dev-1"), "a");
+    ia_sessions_tidy(sessions);
+    ck_assert_str_eq(of_device("dev-1"), "");
+}
+END_TEST
+
+START_TEST(each_session_is_each_one)
+{
+    (void)open_device(0, "a", "dev-1");
+    ia_session_end(sessions, open_device(1, "b", "dev-2"));
+    (void)open_device(2, "c", "dev-3");
+    seen[0] = '\0';
+    ia_sessions_each(sessions, note, sessions);
+    ck_assert_str_eq(seen, "abc");
+}
+END_TEST
+
+/* --- walking
+ * -------------------------------------------------------------------------------------------------------- */
+
+START_TEST(walk_survives_whatever_ends_meanwhile)
+{
+    for (size_t i = 0; i < 6; i++)
+        (void)open_device(i, (const char *[]){"a", "b", "c", "d", "e", "f"}[i], "dev-1");
+    ia_sessions_walk_begin(sessions);
+    ck_assert_str_eq(ia_sessions_walk(sessions)->client_id, "a");
+    ia_session_end(sessions, ia_session_find(sessions, &clients[0]));  /* the one just returned */
+    ia_session_drop(sessions, ia_session_find(sessions, &clients[1])); /* the next one */
+    ia_session_end(sessions, ia_session_find(sessions, &clients[2]));
+    ia_sessions_tidy(sessions);
+    ck_assert_str_eq(ia_sessions_walk(sessions)->client_id, "d");
+    (void)open_device(4, "e2", "dev-2"); /* replaced: walked at its new place */
+    ck_assert_str_eq(ia_sessions_walk(sessions)->client_id, "f");
+    ck_assert_str_eq(ia_sessions_walk(sessions)->client_id, "e2");
+    ck_assert_ptr_null(ia_sessions_walk(sessions));
+    ia_sessions_walk_begin(sessions);
+    ck_assert_str_eq(ia_sessions_walk(sessions)->client_id, "d");
+}
+END_TEST
+
+START_TEST(walk_of_nothing_ends_at_once)
+{
+    ck_assert_ptr_null(ia_sessions_walk(sessions));
+    ia_sessions_walk_begin(sessions);
+    ck_assert_ptr_null(ia_sessions_walk(sessions));
+    ia_sessions_free(NULL);
+}
+END_TEST
+
+/* --- condemned
+ * ------------------------------------------------------------------------------------------------------ */
+
+START_TEST(condemned_sessions_wait_in_their_order_and_once)
+{
+    struct ia_session *a = open_device(0, "a", "dev-1"), *b = open_device(1, "b", "dev-2"),
+                      *c = open_device(2, "c", "dev-3"), *d = open_device(3, "d", "dev-4");
+    ia_session_condemn(sessions, b, IA_R_DEVICE_REVOKED);
+    ia_session_condemn(sessions, a, IA_R_TOKEN_EXPIRED);
+    ia_session_condemn(sessions, c, IA_R_CA_INACTIVE);
+    ia_session_condemn(sessions, b, IA_R_ADDRESS_DENIED); /* the first reason stands */
+    ck_assert_int_eq(b->condemned, IA_R_DEVICE_REVOKED);
+    ia_session_end(sessions, a); /* it left by itself: never kick one that is not connected */
+    ia_session_condemn(sessions, a, IA_R_DEVICE_REVOKED);
+    ia_session_end(sessions, d);
+    ia_session_condemn(sessions, d, IA_R_DEVICE_REVOKED);
+    ck_assert_int_eq(d->condemned, IA_R_NONE);
+    ck_assert_ptr_eq(ia_sessions_next_condemned(sessions), b);
+    ck_assert_ptr_eq(ia_sessions_next_condemned(sessions), c);
+    ck_assert_ptr_null(ia_sessions_next_condemned(sessions));
+    ia_session_condemn(sessions, b, IA_R_DEVICE_REVOKED); /* its websocket closes a little later */
+    ck_assert_ptr_null(ia_sessions_next_condemned(sessions));
+}
+END_TEST
+
+/* --- memory
+ * --------------------------------------------------------------------------------------------------------- */
+
+static long countdown = -1; /* allocations of session.c that still succeed; below 0: all do */
+
+void *__real_calloc(size_t n, size_t size);
+char *__real_strdup(const char *text);
+void *__wrap_calloc(size_t n, size_t size);
+char *__wrap_strdup(const char *text);
+
+static bool runs_out(void)
+{
+    if (countdown <= 0)
+        return countdown == 0;
+    countdown--;
+    return false;
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return runs_out() ? NULL : __real_calloc(n, size);
+}
+
+char *__wrap_strdup(const char *text)
+{
+    return runs_out() ? NULL : __real_strdup(text);
+}
+
+START_TEST(session_without_memory_is_not_opened_and_leaves_nothing)
+{
+    struct ia_session *s = NULL;
+    long n = 0;
+    for (; n < 20 && !s; n++) {
+        countdown = n;
+        s = ia_session_open(sessions, &clients[0], IA_SESSION_DEVICE, "id", "dev-1");
+        countdown = -1;
+        ck_assert_uint_eq(ia_sessions_live(sessions), s != NULL);
+        ck_assert_int_eq(ia_session_owner(sessions, "id") != NULL, s != NULL);
+    }
+    ck_assert_int_gt(n, 3);
+    struct ia_device *device = record("dev-1", 1);
+    countdown = 0;
+    ck_assert(!ia_session_set_device(sessions, s, device));
+    countdown = -1;
+    ck_assert_ptr_null(s->device);
+}
+END_TEST
+
+static void cases(TCase *c)
+{
+    tcase_add_checked_fixture(c, set_up, tear_down);
+    tcase_add_test(c, session_is_found_by_its_connection);
+    tcase_add_test(c, sessions_of_many_connections_do_not_mix);
+    tcase_add_test(c, session_of_a_reused_pointer_replaces_the_old_one);
+    tcase_add_test(c, ended_session_stays_until_tidy_unless_it_may_persist);
+    tcase_add_test(c, dropped_session_leaves_no_trace);
+    tcase_add_test(c, owner_is_the_live_session_whatever_came_and_went);
+    tcase_add_test(c, owner_is_the_newest_ended_session_where_none_lives);
+    tcase_add_test(c, stranger_owns_neither_client_id_nor_name);
+    tcase_add_test(c, ended_session_is_its_clients_by_id);
+    tcase_add_test(c, sessions_of_a_device_are_those_that_came_with_it);
+    tcase_add_test(c, each_session_is_each_one);
+    tcase_add_test(c, walk_survives_whatever_ends_meanwhile);
+    tcase_add_test(c, walk_of_nothing_ends_at_once);
+    tcase_add_test(c, condemned_sessions_wait_in_their_order_and_once);
+    tcase_add_test(c, session_without_memory_is_not_opened_and_leaves_nothing);
+}
+
+int main(void)
+{
+    return run_suite("session", cases);
+}

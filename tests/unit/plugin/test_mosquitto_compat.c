@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: ISC
+/* What is answered to the broker.  Built three times: as on Mosquitto 2.0, and with the functions by which 2.1 and
+ * Debian 12's 2.0.11 are known. */
+#include "plugin/mosquitto_compat.h"
+#include "tests/unit/plugin/broker_stub.h"
+#include "tests/unit/plugin/suite.h"
+
+#include <string.h>
+
+#ifdef AS_ON_21
+#define IS_21 true
+__attribute__((visibility("default"))) struct mosquitto *mosquitto_client(const char *client_id);
+
+static struct mosquitto known = {.id = "known"};
+
+struct mosquitto *mosquitto_client(const char *client_id)
+{
+    return strcmp(client_id, known.id) == 0 ? &known : NULL;
+}
+#else
+#define IS_21 false
+#endif
+
+#ifdef AS_ON_2011
+#define TELLS_WEBSOCKETS_ADDRESS true
+__attribute__((visibility("default"))) void context__add_to_disused(void);
+
+void context__add_to_disused(void)
+{
+}
+#else
+#define TELLS_WEBSOCKETS_ADDRESS IS_21
+#endif
+
+START_TEST(version_is_known_by_its_function)
+{
+    ck_assert(!ia_mosq_is_21()); /* not asked yet: what both can */
+    ck_assert_ptr_null(ia_mosq_client("known"));
+    ia_mosq_init();
+    ck_assert_int_eq(ia_mosq_is_21(), IS_21);
+#ifdef AS_ON_21
+    ck_assert_ptr_eq(ia_mosq_client("known"), &known);
+#endif
+    ck_assert_ptr_null(ia_mosq_client("unknown"));
+}
+END_TEST
+
+/* 2.0 answers only MOSQ_ERR_AUTH with a CONNACK.  0x85, 0x88, 0x8A: MQTT 5's codes, which 2.1 passes on. */
+static const struct {
+    enum ia_reason reason;
+    int on_20;       /* and to MQTT 3.1.1 on 2.1, and by extended authentication anywhere */
+    int on_21_mqtt5; /* at once, by BASIC_AUTH */
+} answers[] = {
+    {IA_R_ADDRESS_DENIED, MOSQ_ERR_AUTH, 0x8A},          {IA_R_CLIENT_ID_MISMATCH, MOSQ_ERR_AUTH, 0x85},
+    {IA_R_REGISTRY_UNAVAILABLE, MOSQ_ERR_UNKNOWN, 0x88}, {IA_R_SNAPSHOT_STALE, MOSQ_ERR_UNKNOWN, 0x88},
+    {IA_R_TOKEN_KEY_UNKNOWN, MOSQ_ERR_UNKNOWN, 0x88},    {IA_R_DEVICE_REVOKED, MOSQ_ERR_AUTH, MOSQ_ERR_AUTH},
+    {IA_R_DEVICE_PENDING, MOSQ_ERR_AUTH, MOSQ_ERR_AUTH}, {IA_R_NO_CREDENTIAL, MOSQ_ERR_AUTH, MOSQ_ERR_AUTH},
+    {IA_R_TOKEN_EXPIRED, MOSQ_ERR_AUTH, MOSQ_ERR_AUTH},  {IA_R_QUOTA_EXCEEDED, MOSQ_ERR_AUTH, MOSQ_ERR_AUTH},
+    {IA_R_INTERNAL, MOSQ_ERR_AUTH, MOSQ_ERR_AUTH},
+};
+
+START_TEST(refusals_are_answered_as_the_version_can)
+{
+    const struct mosquitto old = {.version = 4}, new = {.version = 5};
+    enum ia_reason reason = answers[_i].reason;
+    ia_mosq_init();
+    ck_assert_msg(ia_mosq_refusal(&old, reason) == answers[_i].on_20, "%s", ia_reason_name(reason));
+    ck_assert_msg(ia_mosq_refusal(&new, reason) == (IS_21 ? answers[_i].on_21_mqtt5 : answers[_i].on_20), "%s",
+                  ia_reason_name(reason));
+    ck_assert_msg(ia_mosq_ext_refusal(reason) == answers[_i].on_20, "%s", ia_reason_name(reason));
+    ck_assert_int_eq(ia_reason_is_retryable(reason), answers[_i].on_20 == MOSQ_ERR_UNKNOWN);
+}
+END_TEST
+
+/* Never SUCCESS or DEFER: those can let a client in. */
+START_TEST(no_reason_is_answered_with_anything_that_lets_in)
+{
+    const struct mosquitto clients[] = {{.version = 3}, {.version = 4}, {.version = 5}};
+    ia_mosq_init();
+    for (int reason = 1; reason < IA_REASON_COUNT; reason++) {
+        for (size_t i = 0; i < sizeof clients / sizeof clients[0]; i++) {
+            int rc = ia_mosq_refusal(&clients[i], (enum ia_reason)reason);
+            ck_assert_msg(rc > 0 && rc != MOSQ_ERR_PLUGIN_DEFER, "%s: %d", ia_reason_name((enum ia_reason)reason), rc);
+        }
+        int rc = ia_mosq_ext_refusal((enum ia_reason)reason);
+        ck_assert(rc > 0 && rc != MOSQ_ERR_PLUGIN_DEFER);
+        ck_assert_int_ne(rc, MOSQ_ERR_AUTH_CONTINUE);
+    }
+}
+END_TEST
+
+START_TEST(next_tick_is_asked_for_where_it_can_be)
+{
+    struct mosquitto_evt_tick tick = {.next_ns = -1};
+    ia_mosq_init();
+    ia_mosq_next_tick(&tick, 50);
+    ck_assert_int_eq(tick.next_ns, IS_21 ? 50 : -1);
+}
+END_TEST
+
+START_TEST(address_tells_a_connection)
+{
+    const struct mosquitto there = {.address = "192.0.2.1"}, gone = {.address = NULL};
+    ck_assert(ia_mosq_has_address(&there));
+    ck_assert(!ia_mosq_has_address(&gone));
+}
+END_TEST
+
+/* 2.0.15 to 2.0.22 take it from a header that the client sends. */
+START_TEST(address_of_a_websocket_counts_where_it_is_the_sockets)
+{
+    const struct mosquitto mqtt = {.address = "192.0.2.1", .protocol = mp_mqtt};
+    const struct mosquitto websocket = {.address = "192.0.2.1", .protocol = mp_websockets};
+    ia_mosq_init();
+    ck_assert_str_eq(ia_mosq_address(&mqtt), "192.0.2.1");
+    ck_assert_int_eq(ia_mosq_address(&websocket) != NULL, TELLS_WEBSOCKETS_ADDRESS);
+    ck_assert(ia_mosq_has_address(&websocket)); /* it is connected all the same */
+}
+END_TEST
+
+START_TEST(log_line_has_its_prefix_and_is_cut_not_overrun)
+{
+    char longer[2000];
+    memset(longer, 'x', sizeof longer - 1);
+    longer[sizeof longer - 1] = '\0';
+    ia_log(MOSQ_LOG_ERR, "%d%%s", 7);
+    ck_assert_str_eq(broker.log, "8 iot-auth: 7%s\n");
+    broker_forget();
+    ia_log(MOSQ_LOG_ERR, "%s", longer);
+    ck_assert_uint_eq(strlen(broker.log), strlen("8 iot-auth: \n") + 1023);
+}
+END_TEST
+
+static void cases(TCase *c)
+{
+    tcase_add_test(c, version_is_known_by_its_function);
+    tcase_add_loop_test(c, refusals_are_answered_as_the_version_can, 0, (int)(sizeof answers / sizeof answers[0]));
+    tcase_add_test(c, no_reason_is_answered_with_anything_that_lets_in);
+    tcase_add_test(c, next_tick_is_asked_for_where_it_can_be);
+    tcase_add_test(c, address_tells_a_connection);
+    tcase_add_test(c, address_of_a_websocket_counts_where_it_is_the_sockets);
+    tcase_add_test(c, log_line_has_its_prefix_and_is_cut_not_overrun);
+}
+
+int main(void)
+{
+    return run_suite("mosq", cases);
+}

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: ISC
+/* What the worker sends, in its order: records, the walk through all devices, snapshots, and what is passed on. */
+#include "tests/unit/plugin/suite.h"
+#include "tests/unit/plugin/world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct mosquitto device;
+
+static uint64_t ended(enum ia_reason reason)
+{
+    return world.core->counters.ended[reason];
+}
+
+/* --- order
+ * ---------------------------------------------------------------------------------------------------------- */
+
+/* What was read before the revocation is applied before it, so nothing can bring the device back. */
+START_TEST(replies_are_applied_in_their_order)
+{
+    struct ia_device_row row = world_device("plain_leaf", "dev-1");
+    world_start();
+    world_answer("plain_leaf", true, &row, IA_R_NONE);
+    world_dev1_is(IA_DEVICE_REVOKED);
+    device = world_client("dev-1", "plain_leaf");
+    ck_assert_int_eq(world_connect(&device), MOSQ_ERR_AUTH);
+    ck_assert_uint_eq(world_refused(IA_R_DEVICE_REVOKED), 1);
+    world_stop();
+}
+END_TEST
+
+static bool cache_has_no_memory;
+
+bool __real_ia_device_cache_put(struct ia_device_cache *cache, struct ia_device *record);
+bool __wrap_ia_device_cache_put(struct ia_device_cache *cache, struct ia_device *record);
+
+bool __wrap_ia_device_cache_put(struct ia_device_cache *cache, struct ia_device *record)
+{
+    if (!cache_has_no_memory)
+        return __real_ia_device_cache_put(cache, record);
+    ia_device_cache_remove(cache, record->fingerprint);
+    ia_device_free(record);
+    return false;
+}
+
+/* A record that could not be kept was not given to its sessions either: a revoked device stayed when memory ran out. */
+START_TEST(session_is_judged_also_when_its_record_cannot_be_kept)
+{
+    world_start_connected(&device, false);
+    cache_has_no_memory = true;
+    world_dev1_is(IA_DEVICE_REVOKED);
+    world_tick();
+    ck_assert_uint_eq(ended(IA_R_DEVICE_REVOKED), 1);
+    world_stop();
+}
+END_TEST
+
+/* --- the walk through all devices
+ * ----------------------------------------------------------------------------------- */
+
+static void page(const struct ia_device_row *rows, size_t n)
+{
+    struct ia_reply *reply = ia_reply_new(IA_REPLY_PAGE, NULL);
+    reply->records.items = calloc(n + 1, sizeof(struct ia_device *));
+    for (size_t i = 0; i < n; i++)
+        reply->records.items[reply->records.n++] = ia_device_new(&rows[i]);
+    worker_reply(reply);
+}
+
+static void begin(void)
+{
+    worker_reply(ia_reply_new(IA_REPLY_RESYNC_BEGIN, NULL));
+}
+
+static void end(void)
+{
+    worker_reply(ia_reply_new(IA_REPLY_RESYNC_END, NULL));
+}
+
+static void sweep(void)
+{
+    for (int i = 0; i < 1000 && (world_tick(), world.core->sweeping); i++)
+        ;
+    ck_assert(!world.core->sweeping);
+}
+
+START_TEST(walk_makes_good_what_was_missed)
+{
+    struct ia_device_row rows[] = {world_device("leaf_of_root", "dev-2"), world_device("ed_leaf", "dev-3")};
+    world_start_connected(&device, false);
+    world_device_now("dev-2", &rows[0], 1);
+    ia_apply(world.core);
+    begin();
+    page(rows, 2); /* dev-1 was deleted, dev-3 made while we were away */
+    end();
+    sweep();
+    ck_assert_uint_eq(ended(IA_R_DEVICE_UNKNOWN), 1);
+    ck_assert_uint_eq(ia_device_cache_count(world.core->devices), 2);
+    world_stop();
+}
+END_TEST
+
+/* The sweep takes a hundred TICKs where a million devices are in memory; a kicked device is back in milliseconds. */
+START_TEST(deleted_device_is_unknown_before_the_sweep_has_come_by)
+{
+    world_start_connected(&device, false);
+    begin();
+    end();
+    ia_apply(world.core);
+    ck_assert(world.core->sweeping);
+    size_t asked = worker_asked(IA_REQUEST_REGISTER);
+    struct mosquitto again = world_client("dev-1", "plain_leaf");
+    ck_assert_int_ne(world_connect(&again), MOSQ_ERR_SUCCESS);
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_REGISTER), asked + 1);
+    sweep();
+    ck_assert_uint_eq(ia_sessions_live(world.core->sessions), 0);
+    world_stop();
+}
+END_TEST
+
+/* The next walk begins before the sweep has come by, and calls it off. */
+START_TEST(deleted_device_stays_unknown_while_the_next_walk_is_under_way)
+{
+    world_start_connected(&device, false);
+    begin();
+    end();
+    begin();
+    ia_apply(world.core);
+    size_t asked = worker_asked(IA_REQUEST_REGISTER);
+    struct mosquitto again = world_client("dev-1", "plain_leaf");
+    ck_assert_int_ne(world_connect(&again), MOSQ_ERR_SUCCESS);
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_REGISTER), asked + 1);
+    world_stop();
+}
+END_TEST
+
+/* The connection is lost again and again, each time in the middle of the walk. */
+START_TEST(walks_that_come_to_no_end_make_nobody_unknown)
+{
+    world_start_connected(&device, false);
+    begin();
+    world_dev1_is(IA_DEVICE_ACTIVE); /* found by the first of them */
+    for (int i = 0; i < 600; i++) {  /* the mark is one byte */
+        begin();
+        ia_apply(world.core);
+        struct mosquitto again = world_client("dev-1", "plain_leaf");
+        ck_assert_int_eq(world_connect(&again), MOSQ_ERR_SUCCESS);
+        world_disconnect(&again);
+    }
+    world_stop();
+}
+END_TEST
+
+START_TEST(walk_that_finds_all_as_it_was_changes_nothing)
+{
+    struct ia_device_row row = world_device("plain_leaf", "dev-1");
+    world_start_connected(&device, false);
+    const struct ia_device *before = world_session(&device)->device;
+    for (int i = 0; i < 300; i++) { /* the mark is one byte */
+        begin();
+        page(&row, 1);
+        end();
+        sweep();
+    }
+    ck_assert_ptr_eq(world_session(&device)->device, before);
+    ck_assert_uint_eq(broker.n_kicked, 0);
+    ck_assert_uint_eq(ia_device_cache_count(world.core->devices), 1);
+    world_stop();
+}
+END_TEST
+
+START_TEST(walk_brings_a_changed_record_to_its_session)
+{
+    struct ia_device_row row = world_device("plain_leaf", "dev-1");
+    world_start_connected(&device, false);
+    row.device_status = IA_DEVICE_INACTIVE;
+    begin();
+    page(&row, 1);
+    end();
+    sweep();
+    ck_assert_uint_eq(ended(IA_R_DEVICE_INACTIVE), 1);
+    world_stop();
+}
+END_TEST
+
+/* A cache that is too small for all: who is connected is found, and judged, all the same. */
+START_TEST(walk_with_a_full_cache_still_judges_who_is_connected)
+{
+    struct ia_device_row row = world_device("plain_leaf", "dev-1"), fill = world_device("leaf_of_root", "dev-2");
+    world_start_with("device_cache_size", "1");
+    world_dev1_is(IA_DEVICE_ACTIVE);
+    device = world_client("dev-1", "plain_leaf");
+    ck_assert_int_eq(world_connect(&device), MOSQ_ERR_SUCCESS);
+    world_kicks(&device);
+    world_device_now("dev-2", &fill, 1); /* dev-1's record makes room */
+    begin();
+    page(&fill, 1);
+    page(&row, 1);
+    end();
+    sweep();
+    ck_assert_uint_eq(broker.n_kicked, 0);
+    row.device_status = IA_DEVICE_REVOKED;
+    world_device_now("dev-2", &fill, 1);
+    begin();
+    page(&fill, 1);
+    page(&row, 1);
+    end();
+    sweep();
+    ck_assert_uint_eq(ended(IA_R_DEVICE_REVOKED), 1);
+    world_stop();
+}
+END_TEST
+
+/* --- the rest of what the worker sends
+ * ------------------------------------------------------------------------------ */
+
+START_TEST(log_lines_and_events_of_the_worker_are_passed_on)
+{
+    world_start();
+    struct ia_reply *log = ia_reply_new(IA_REPLY_LOG, "the database is slow: 100%s"),
+                    *event = ia_reply_new(IA_REPLY_EVENT, "{\"ca\":\"acme\"}");
+    log->level = IA_LOG_WARNING;
+    (void)snprintf(event->event, sizeof event->event, "ca/status");
+    worker_reply(log);
+    worker_reply(event);
+    world_tick();
+    ck_assert_ptr_nonnull(strstr(broker.log, "4 iot-auth: the database is slow: 100%s\n"));
+    ck_assert_str_eq(broker_payload("$iot-auth/events/ca/status"), "{\"ca\":\"acme\"}");
+    world_stop();
+}
+END_TEST
+
+START_TEST(counters_are_published_and_kept)
+{
+    world_start_connected(&device, false);
+    clock_advance_ms(6000);
+    world_tick();
+    ck_assert_str_eq(broker_payload("$SYS/broker/iot-auth/connects/accepted/devices"), "1");
+    ck_assert_str_eq(broker_payload("$SYS/broker/iot-auth/sessions"), "1");
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_COUNTERS), 1);
+    ck_assert_ptr_nonnull(strstr(worker_last(IA_REQUEST_COUNTERS)->text, "\"connects/accepted/devices\":1"));
+    world_tick(); /* every five seconds */
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_COUNTERS), 1);
+    world_stop();
+}
+END_TEST
+
+/* A large snapshot takes milliseconds to free: the worker does it, unless it cannot. */
+START_TEST(old_snapshot_goes_to_the_worker_or_is_freed_here)
+{
+    world_start();
+    world_snapshot();
+    world_tick();
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_RETIRE), 1);
+    ck_assert_ptr_nonnull(worker_last(IA_REQUEST_RETIRE)->snapshot);
+    worker_stub.full = true;
+    world_snapshot();
+    world_tick();
+    worker_stub.full = false;
+    world_stop(); /* leaks are the sanitizer's to find */
+}
+END_TEST
+
+static void cases(TCase *c)
+{
+    tcase_add_test(c, replies_are_applied_in_their_order);
+    tcase_add_test(c, session_is_judged_also_when_its_record_cannot_be_kept);
+    tcase_add_test(c, walk_makes_good_what_was_missed);
+    tcase_add_test(c, deleted_device_is_unknown_before_the_sweep_has_come_by);
+    tcase_add_test(c, deleted_device_stays_unknown_while_the_next_walk_is_under_way);
+    tcase_add_test(c, walks_that_come_to_no_end_make_nobody_unknown);
+    tcase_add_test(c, walk_that_finds_all_as_it_was_changes_nothing);
+    tcase_add_test(c, walk_brings_a_changed_record_to_its_session);
+    tcase_add_test(c, walk_with_a_full_cache_still_judges_who_is_connected);
+    tcase_add_test(c, log_lines_and_events_of_the_worker_are_passed_on);
+    tcase_add_test(c, counters_are_published_and_kept);
+    tcase_add_test(c, old_snapshot_goes_to_the_worker_or_is_freed_here);
+}
+
+int main(void)
+{
+    return run_suite("apply", cases);
+}

@@ -1,0 +1,559 @@
+// SPDX-License-Identifier: ISC
+/* The TLS gate in real handshakes over loopback: what it hangs on a leaf, what it refuses and with which alert, and
+ * what it leaves alone. */
+#include "plugin/tls_gate.h"
+
+#include "tests/unit/plugin/suite.h"
+#include "tests/unit/x509/make_cert.h"
+#include "tests/unit/x509/pki.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* --- the clock, and verifications counted
+ * --------------------------------------------------------------------------- */
+
+int64_t __wrap_ia_wall_s(void);
+void __real_ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, int64_t now,
+                            struct ia_chain *out);
+void __wrap_ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, int64_t now,
+                            struct ia_chain *out);
+
+int64_t __wrap_ia_wall_s(void)
+{
+    return MC_NOW;
+}
+
+static unsigned n_verified_anew;
+
+void __wrap_ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, int64_t now,
+                            struct ia_chain *out)
+{
+    n_verified_anew++;
+    __real_ia_chain_verify(set, leaf, sent, now, out);
+}
+
+/* --- the gate's questions
+ * ------------------------------------------------------------------------------------------- */
+
+static struct ia_snapshot *snapshot;
+static struct ia_options options;
+static unsigned n_verified, n_refused;
+static enum ia_reason refused_for; /* IA_R_NONE: by its address */
+static char refused_address[64];
+
+static const struct ia_snapshot *give_snapshot(void *ctx)
+{
+    (void)ctx;
+    return snapshot;
+}
+
+static void note_verified(void *ctx, const struct ia_chain *chain)
+{
+    (void)ctx;
+    ck_assert_int_eq(chain->reason, IA_R_NONE);
+    n_verified++;
+}
+
+static void note_refused(void *ctx, const char *address, const struct ia_chain *chain)
+{
+    (void)ctx;
+    n_refused++;
+    refused_for = chain ? chain->reason : IA_R_NONE;
+    strncpy(refused_address, address, sizeof refused_address - 1);
+}
+
+static const struct ia_gate_hooks hooks = {
+    .snapshot = give_snapshot, .verified = note_verified, .refused = note_refused};
+
+/* `cas` as pki_set has them, and an address rule or NULL. */
+static void configure(const char *cas, const char *denied_network)
+{
+    const struct ia_ip_rule rule = {.rule_id = 1, .network = denied_network, .scope = IA_IP_GLOBAL};
+    static uint64_t generation;
+    ia_snapshot_free(snapshot);
+    snapshot = calloc(1, sizeof *snapshot);
+    ck_assert_ptr_nonnull(snapshot);
+    snapshot->generation = snapshot->ca_generation = ++generation;
+    snapshot->cas = pki_set(cas, MC_NOW);
+    ck_assert_int_eq(ia_ip_set_build(&rule, denied_network ? 1 : 0, NULL, &snapshot->ips, NULL), IA_OK);
+}
+
+static void open_gate(enum ia_gate_mode mode)
+{
+    struct ia_err err = {0};
+    options.gate = mode;
+    ck_assert_msg(ia_gate_open(&options, &hooks, &err) == IA_OK, "%s", err.msg);
+}
+
+static void tear_down(void)
+{
+    ia_gate_close();
+    ia_snapshot_free(snapshot);
+    snapshot = NULL;
+}
+
+/* --- handshakes
+ * ----------------------------------------------------------------------------------------------------- */
+
+/* A listener's context as Mosquitto makes it. */
+static SSL_CTX *listener(int verify_mode)
+{
+    const struct mc_cert spec = {
+        .subject = "/CN=localhost", .key = "p256:broker", .ext = "subjectAltName=DNS:localhost"};
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    X509 *cert = mc_cert(&spec);
+    ck_assert(ctx && SSL_CTX_use_certificate(ctx, cert) == 1);
+    ck_assert_int_eq(SSL_CTX_use_PrivateKey(ctx, mc_key("p256:broker")), 1);
+    ck_assert_int_eq(SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"test", 4), 1);
+    SSL_CTX_set_verify(ctx, verify_mode, NULL);
+    X509_free(cert);
+    return ctx;
+}
+
+#define REQUIRED (SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT)
+
+static unsigned n_tickets;
+static int alert; /* that the client got, 0: none */
+static SSL_SESSION *kept;
+
+static int count_ticket(SSL *ssl, SSL_SESSION *session)
+{
+    (void)ssl;
+    n_tickets++;
+    SSL_SESSION_free(kept);
+    kept = session;
+    return 1;
+}
+
+static void note_alert(const SSL *ssl, int where, int value)
+{
+    (void)ssl;
+    if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT)
+        alert = value & 0xFF;
+}
+
+static SSL_CTX *device(const char *leaf, const char *key, const char *inter)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    ck_assert_ptr_nonnull(ctx);
+    if (leaf) {
+        ck_assert_int_eq(SSL_CTX_use_certificate(ctx, pki_cert(leaf)), 1);
+        ck_assert_int_eq(SSL_CTX_use_PrivateKey(ctx, mc_key(key)), 1);
+    }
+    if (inter)
+        ck_assert_int_eq(SSL_CTX_add1_chain_cert(ctx, pki_cert(inter)), 1);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT);
+    SSL_CTX_sess_set_new_cb(ctx, count_ticket);
+    SSL_CTX_set_info_callback(ctx, note_alert);
+    return ctx;
+}
+
+/* Both ends of a loopback connection; the port is the server's. */
+static uint16_t connected_pair(int *server, int *client)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert(fd >= 0 && bind(fd, (struct sockaddr *)&at, len) == 0 && listen(fd, 1) == 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    *client = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(connect(*client, (struct sockaddr *)&at, sizeof at), 0);
+    *server = accept(fd, NULL, NULL);
+    ck_assert_int_ge(*server, 0);
+    close(fd);
+    ck_assert(fcntl(*server, F_SETFL, O_NONBLOCK) == 0 && fcntl(*client, F_SETFL, O_NONBLOCK) == 0);
+    return ntohs(at.sin_port);
+}
+
+static bool wants_more(const SSL *ssl, int rc)
+{
+    int error = SSL_get_error(ssl, rc);
+    return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE;
+}
+
+/* One connection.  True: the server took it; its SSL then is in *out (the caller frees it). */
+static bool handshake(SSL_CTX *listening, SSL_CTX *from, SSL_SESSION *offered, SSL **out)
+{
+    int server_fd, client_fd, server_rc = -1, client_rc = -1;
+    uint16_t port = connected_pair(&server_fd, &client_fd);
+    if (options.gate == IA_GATE_PORTS && options.n_gate_ports == 1 && options.gate_ports[0] == 0)
+        options.gate_ports[0] = port; /* 'this one' */
+    SSL *server = SSL_new(listening), *client = SSL_new(from);
+    ck_assert(SSL_set_fd(server, server_fd) == 1 && SSL_set_fd(client, client_fd) == 1);
+    ck_assert(!offered || SSL_set_session(client, offered) == 1);
+    alert = 0;
+    bool server_goes_on = true, client_goes_on = true;
+    while (server_goes_on || client_goes_on) {
+        ERR_clear_error();
+        if (client_goes_on) {
+            client_rc = SSL_connect(client);
+            client_goes_on = client_rc != 1 && wants_more(client, client_rc);
+        }
+        ERR_clear_error();
+        if (server_goes_on) {
+            server_rc = SSL_accept(server);
+            server_goes_on = server_rc != 1 && wants_more(server, server_rc);
+            ck_assert_msg(server_rc != 1 || ERR_peek_error() == 0, "an error is left behind");
+        }
+        if (client_rc == 1 && !server_goes_on)
+            break;
+    }
+    char byte; /* TLS 1.3: tickets and alerts come after the client has finished */
+    (void)SSL_read(client, &byte, 1);
+    ERR_clear_error();
+    SSL_set_shutdown(client, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN); /* else OpenSSL spoils its session */
+    SSL_free(client);
+    close(client_fd);
+    close(server_fd);
+    if (server_rc == 1 && out)
+        *out = server;
+    else
+        SSL_free(server);
+    return server_rc == 1;
+}
+
+/* Handshake of that device with a listener that requires certificates; the gate's result for its leaf. */
+static bool connects(const char *leaf, const char *key, const char *inter, enum ia_gate_leaf *result,
+                     struct ia_chain *chain)
+{
+    SSL_CTX *server = listener(REQUIRED), *client = device(leaf, key, inter);
+    SSL *ssl = NULL;
+    bool done = handshake(server, client, NULL, &ssl);
+    if (done && result) {
+        uint64_t generation = 0;
+        X509 *peer = SSL_get1_peer_certificate(ssl);
+        *result = ia_gate_result(peer, chain, &generation);
+        ck_assert(*result == IA_LEAF_FOREIGN || generation == snapshot->ca_generation);
+        X509_free(peer);
+    }
+    SSL_free(ssl);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+    return done;
+}
+
+/* --- the gate
+ * ------------------------------------------------------------------------------------------------------- */
+
+START_TEST(good_chain_is_hung_on_the_leaf)
+{
+    enum ia_gate_leaf result;
+    struct ia_chain chain;
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    ck_assert(!ia_gate_has_listeners());
+    ck_assert(connects("leaf", "p256:leaf", "inter", &result, &chain)); /* its intermediate is not registered */
+    ck_assert(ia_gate_has_listeners());
+    ck_assert_int_eq(result, IA_LEAF_VERIFIED);
+    ck_assert_int_eq(chain.ca_id, 1);
+    ck_assert_uint_eq(chain.n_links, 3);
+    ck_assert_uint_eq(n_verified, 1);
+    ck_assert_uint_eq(n_refused, 0);
+}
+END_TEST
+
+/* TLS alerts: RFC 8446 6.2. */
+static const struct {
+    const char *label, *cas, *leaf, *key, *inter;
+    enum ia_reason reason;
+    int alert;
+} refusals[] = {
+    {"nobody registered its CA", "root2", "leaf", "p256:leaf", "inter", IA_R_CA_UNKNOWN, SSL_AD_UNKNOWN_CA},
+    {"intermediate is missing", "root", "leaf", "p256:leaf", NULL, IA_R_CA_UNKNOWN, SSL_AD_UNKNOWN_CA},
+    {"expired", "root", "expired_leaf", "p256:leaf", NULL, IA_R_CERTIFICATE_EXPIRED, SSL_AD_CERTIFICATE_EXPIRED},
+    {"revoked", "inter+revokes_leaf", "leaf", "p256:leaf", NULL, IA_R_CERTIFICATE_REVOKED, SSL_AD_CERTIFICATE_REVOKED},
+    {"CA disabled", "-root", "leaf_of_root", "p256:leaf", NULL, IA_R_CA_INACTIVE, 0},
+    {"forged", "root", "forged_leaf", "p256:leaf", NULL, IA_R_CHAIN_INVALID, 0},
+    {"not for clients", "root", "server_leaf", "p256:leaf", NULL, IA_R_CERTIFICATE_UNFIT, 0},
+};
+
+START_TEST(bad_chain_is_refused_with_its_alert)
+{
+    configure(refusals[_i].cas, NULL);
+    open_gate(IA_GATE_ALL);
+    ck_assert_msg(!connects(refusals[_i].leaf, refusals[_i].key, refusals[_i].inter, NULL, NULL), "%s",
+                  refusals[_i].label);
+    ck_assert_msg(n_refused == 1 && refused_for == refusals[_i].reason, "%s: %s", refusals[_i].label,
+                  ia_reason_name(refused_for));
+    ck_assert_str_eq(refused_address, "127.0.0.1");
+    ck_assert_msg(alert != 0, "%s: the client is told nothing", refusals[_i].label);
+    if (refusals[_i].alert)
+        ck_assert_msg(alert == refusals[_i].alert, "%s: alert %d", refusals[_i].label, alert);
+    ck_assert_uint_eq(n_verified, 0);
+}
+END_TEST
+
+START_TEST(no_certificate_is_refused_where_one_is_required)
+{
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    ck_assert(!connects(NULL, NULL, NULL, NULL, NULL));
+    ck_assert_uint_eq(n_verified, 0);
+}
+END_TEST
+
+/* OpenSSL would take 100 KiB. */
+static const struct {
+    const char *label;
+    int bytes;
+    bool taken;
+} lists[] = {
+    {"what 16 large certificates need", 62 << 10, true},
+    {"more than 64 KiB", 66 << 10, false},
+};
+
+START_TEST(certificate_list_is_bounded)
+{
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    SSL_CTX *server = listener(REQUIRED), *client = device("leaf", "p256:leaf", "inter");
+    for (int left = lists[_i].bytes; left > 0; left -= i2d_X509(pki_cert("inter"), NULL))
+        ck_assert_int_eq(SSL_CTX_add1_chain_cert(client, pki_cert("inter")), 1);
+    ck_assert_msg(handshake(server, client, NULL, NULL) == lists[_i].taken, "%s", lists[_i].label);
+    ck_assert_uint_eq(n_verified, lists[_i].taken);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+END_TEST
+
+START_TEST(no_snapshot_refuses)
+{
+    open_gate(IA_GATE_ALL);
+    ck_assert(!connects("leaf_of_root", "p256:leaf", NULL, NULL, NULL));
+    ck_assert_int_eq(refused_for, IA_R_REGISTRY_UNAVAILABLE);
+}
+END_TEST
+
+START_TEST(denied_address_is_turned_away_before_any_cryptography)
+{
+    configure("root", "127.0.0.0/8");
+    open_gate(IA_GATE_ALL);
+    ck_assert(!connects("leaf_of_root", "p256:leaf", NULL, NULL, NULL));
+    ck_assert_uint_eq(n_refused, 1);
+    ck_assert_int_eq(refused_for, IA_R_NONE);
+    ck_assert_str_eq(refused_address, "127.0.0.1");
+    ck_assert_int_eq(alert, SSL_AD_ACCESS_DENIED);
+    ck_assert_uint_eq(n_verified_anew, 0);
+}
+END_TEST
+
+/* --- ports
+ * ---------------------------------------------------------------------------------------------------------- */
+
+START_TEST(port_that_is_named_is_the_gates)
+{
+    enum ia_gate_leaf result;
+    struct ia_chain chain;
+    configure("root", NULL);
+    options.n_gate_ports = 1; /* gate_ports[0] becomes the server's */
+    open_gate(IA_GATE_PORTS);
+    ck_assert(connects("leaf_of_root", "p256:leaf", NULL, &result, &chain));
+    ck_assert_int_eq(result, IA_LEAF_VERIFIED);
+}
+END_TEST
+
+/* An internal listener with a cafile of its own: it admits whom that names, no device of the registry, and what it has
+ * admitted is no credential of ours. */
+START_TEST(port_that_is_not_named_is_left_to_its_cafile)
+{
+    configure("root", NULL);
+    options.gate_ports[0] = 1;
+    options.n_gate_ports = 1;
+    open_gate(IA_GATE_PORTS);
+    SSL_CTX *server = listener(REQUIRED), *registered = device("leaf_of_root", "p256:leaf", NULL),
+            *internal = device("leaf_of_root2", "p256:leaf", NULL);
+    X509_STORE *store = SSL_CTX_get_cert_store(server);
+    ck_assert_int_eq(X509_STORE_add_cert(store, pki_cert("root2")), 1);
+    X509_VERIFY_PARAM_set_time(SSL_CTX_get0_param(server), MC_NOW);
+    ck_assert(!handshake(server, registered, NULL, NULL));
+    SSL *ssl = NULL;
+    ck_assert(handshake(server, internal, NULL, &ssl));
+    X509 *peer = SSL_get1_peer_certificate(ssl);
+    struct ia_chain chain;
+    uint64_t generation;
+    ck_assert_int_eq(ia_gate_result(peer, &chain, &generation), IA_LEAF_FOREIGN);
+    ck_assert_uint_eq(n_verified + n_refused, 0);
+    X509_free(peer);
+    SSL_free(ssl);
+    SSL_CTX_free(server);
+    SSL_CTX_free(registered);
+    SSL_CTX_free(internal);
+}
+END_TEST
+
+/* --- resumption
+ * ----------------------------------------------------------------------------------------------------- */
+
+/* Every connect is to be verified as things are now. */
+START_TEST(nothing_is_given_to_resume_with)
+{
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    SSL_CTX *server = listener(REQUIRED), *client = device("leaf_of_root", "p256:leaf", NULL);
+    ck_assert_int_eq(SSL_CTX_set_max_proto_version(client, _i ? TLS1_3_VERSION : TLS1_2_VERSION), 1);
+    SSL *ssl = NULL;
+    ck_assert(handshake(server, client, NULL, &ssl));
+    SSL_free(ssl);
+    ck_assert_msg(n_tickets == 0 || !SSL_SESSION_is_resumable(kept), "%u tickets", n_tickets);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+    SSL_SESSION_free(kept);
+}
+END_TEST
+
+/* A session from before (another port of the same listener context, or before the plugin) is not taken up. */
+START_TEST(old_session_gets_a_full_handshake)
+{
+    configure("root", NULL);
+    open_gate(IA_GATE_OFF); /* nobody's port yet: the server gives tickets */
+    SSL_CTX *server = listener(REQUIRED), *client = device("leaf_of_root", "p256:leaf", NULL);
+    ck_assert_int_eq(SSL_CTX_set_max_proto_version(client, _i ? TLS1_3_VERSION : TLS1_2_VERSION), 1);
+    ck_assert_int_eq(X509_STORE_add_cert(SSL_CTX_get_cert_store(server), pki_cert("root")), 1);
+    X509_VERIFY_PARAM_set_time(SSL_CTX_get0_param(server), MC_NOW);
+    ck_assert(handshake(server, client, NULL, NULL));
+    ck_assert(kept && SSL_SESSION_is_resumable(kept));
+    SSL_SESSION *old = kept;
+    kept = NULL;
+    options.gate = IA_GATE_ALL;
+    SSL *ssl = NULL;
+    ck_assert(handshake(server, client, old, &ssl));
+    ck_assert(!SSL_session_reused(ssl));
+    ck_assert_uint_eq(n_verified, 1);
+    SSL_free(ssl);
+    SSL_SESSION_free(old);
+    SSL_SESSION_free(kept);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+END_TEST
+
+/* --- memory of chains
+ * ----------------------------------------------------------------------------------------------- */
+
+START_TEST(leaf_is_verified_once_under_a_set_of_cas)
+{
+    enum ia_gate_leaf result;
+    struct ia_chain chain;
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    for (int i = 0; i < 3; i++) {
+        ck_assert(connects("leaf_of_root", "p256:leaf", NULL, &result, &chain));
+        ck_assert_int_eq(result, IA_LEAF_VERIFIED);
+    }
+    ck_assert_uint_eq(n_verified_anew, 1);
+    ck_assert_uint_eq(n_verified, 3);
+    configure("-root", NULL); /* what was good is not remembered as good */
+    ck_assert(!connects("leaf_of_root", "p256:leaf", NULL, NULL, NULL));
+    ck_assert_uint_eq(n_verified_anew, 2);
+    ck_assert(!connects("leaf_of_root", "p256:leaf", NULL, NULL, NULL)); /* nor a refusal as one */
+    ck_assert_uint_eq(n_verified_anew, 3);
+}
+END_TEST
+
+/* Only the very object that was verified counts. */
+START_TEST(copy_of_a_leaf_has_no_result)
+{
+    struct ia_chain chain;
+    uint64_t generation;
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    SSL_CTX *server = listener(REQUIRED), *client = device("leaf_of_root", "p256:leaf", NULL);
+    SSL *ssl = NULL;
+    ck_assert(handshake(server, client, NULL, &ssl));
+    X509 *peer = SSL_get1_peer_certificate(ssl), *copy = X509_dup(peer);
+    ck_assert_int_eq(ia_gate_result(peer, &chain, &generation), IA_LEAF_VERIFIED);
+    ck_assert_int_eq(ia_gate_result(copy, &chain, &generation), IA_LEAF_FOREIGN);
+    ck_assert_int_eq(ia_gate_result(pki_cert("leaf_of_root"), &chain, &generation), IA_LEAF_FOREIGN);
+    X509_free(peer);
+    X509_free(copy);
+    SSL_free(ssl);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+END_TEST
+
+/* --- what is left alone
+ * --------------------------------------------------------------------------------------------- */
+
+START_TEST(client_contexts_are_not_listeners)
+{
+    open_gate(IA_GATE_ALL);
+    SSL_CTX *client = SSL_CTX_new(TLS_client_method());
+    ck_assert(!ia_gate_has_listeners());
+    SSL_CTX_free(client);
+}
+END_TEST
+
+START_TEST(listener_that_asks_for_no_certificate_works_as_before)
+{
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    SSL_CTX *server = listener(SSL_VERIFY_NONE), *client = device(NULL, NULL, NULL);
+    ck_assert(handshake(server, client, NULL, NULL));
+    ck_assert_uint_gt(n_tickets, 0);
+    ck_assert_uint_eq(n_verified + n_refused, 0);
+    SSL_SESSION_free(kept);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+END_TEST
+
+/* OpenSSL keeps the callbacks after the plugin has gone. */
+START_TEST(closed_gate_lets_nobody_in)
+{
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    SSL_CTX *server = listener(REQUIRED), *client = device("leaf_of_root", "p256:leaf", NULL);
+    ia_gate_close();
+    ck_assert(!handshake(server, client, NULL, NULL));
+    ck_assert_uint_eq(n_verified + n_refused, 0); /* its hooks are gone */
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+END_TEST
+
+START_TEST(gate_opens_once_and_again_after_it_was_closed)
+{
+    struct ia_err err = {0};
+    open_gate(IA_GATE_ALL);
+    ck_assert_int_eq(ia_gate_open(&options, &hooks, &err), IA_USAGE);
+    ia_gate_close();
+    ia_gate_close();
+    open_gate(IA_GATE_ALL);
+    configure("root", NULL);
+    ck_assert(connects("leaf_of_root", "p256:leaf", NULL, NULL, NULL));
+}
+END_TEST
+
+static void cases(TCase *c)
+{
+    tcase_add_checked_fixture(c, NULL, tear_down);
+    tcase_add_test(c, good_chain_is_hung_on_the_leaf);
+    tcase_add_loop_test(c, bad_chain_is_refused_with_its_alert, 0, (int)(sizeof refusals / sizeof refusals[0]));
+    tcase_add_test(c, no_certificate_is_refused_where_one_is_required);
+    tcase_add_loop_test(c, certificate_list_is_bounded, 0, (int)(sizeof lists / sizeof lists[0]));
+    tcase_add_test(c, no_snapshot_refuses);
+    tcase_add_test(c, denied_address_is_turned_away_before_any_cryptography);
+    tcase_add_test(c, port_that_is_named_is_the_gates);
+    tcase_add_test(c, port_that_is_not_named_is_left_to_its_cafile);
+    tcase_add_loop_test(c, nothing_is_given_to_resume_with, 0, 2);
+    tcase_add_loop_test(c, old_session_gets_a_full_handshake, 0, 2);
+    tcase_add_test(c, leaf_is_verified_once_under_a_set_of_cas);
+    tcase_add_test(c, copy_of_a_leaf_has_no_result);
+    tcase_add_test(c, client_contexts_are_not_listeners);
+    tcase_add_test(c, listener_that_asks_for_no_certificate_works_as_before);
+    tcase_add_test(c, closed_gate_lets_nobody_in);
+    tcase_add_test(c, gate_opens_once_and_again_after_it_was_closed);
+}
+
+int main(void)
+{
+    return run_suite("gate", cases);
+}

@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: ISC
+/* The worker's thread and the broker's, between them a real PostgreSQL (under with_postgres.sh), or none. */
+#include "worker/worker.h"
+
+#include "common/clock.h"
+#include "sql/rows.h"
+#include "tests/unit/plugin/suite.h"
+#include "tests/unit/sql/pg_kit.h"
+#include "tests/unit/x509/make_cert.h"
+
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PATIENCE_US 30000000 /* for what must come: a busy machine is no failure */
+
+static struct ia_worker *worker;
+static struct ia_worker_options options;
+static char conninfo[128];
+
+static void start(const char *database)
+{
+    struct ia_err err = {0};
+    (void)snprintf(conninfo, sizeof conninfo, "%s", database);
+    options = (struct ia_worker_options){.db_conninfo = conninfo, .node_name = (char *)"node-1"};
+    ck_assert_msg(ia_worker_start(&options, &worker, &err) == IA_OK, "%s", err.msg);
+}
+
+static void stop_in_time(void)
+{
+    int64_t begun = ia_monotonic_us();
+    ck_assert(ia_worker_stop(worker));
+    ck_assert_int_lt(ia_monotonic_us() - begun, 2500000);
+}
+
+/* The next reply of that kind; others are dropped.  NULL: none came in time. */
+static struct ia_reply *next(enum ia_reply_kind kind)
+{
+    int64_t until = ia_monotonic_us() + PATIENCE_US;
+    for (int64_t left; (left = until - ia_monotonic_us()) > 0;) {
+        struct ia_reply *reply = ia_worker_reply(worker, left);
+        if (reply && reply->kind == kind)
+            return reply;
+        ia_reply_free(reply);
+    }
+    return NULL;
+}
+
+static void await(enum ia_reply_kind kind)
+{
+    struct ia_reply *reply = next(kind);
+    ck_assert_msg(reply != NULL, "no reply of kind %d", kind);
+    ia_reply_free(reply);
+}
+
+static void fill_request(struct ia_request *request, const struct ia_cert_info *info, int64_t ca_id, const char *name)
+{
+    switch (request->kind) {
+    case IA_REQUEST_LOOKUP:
+        memcpy(request->fingerprint, info->fingerprint, sizeof request->fingerprint);
+        break;
+    case IA_REQUEST_REGISTER:
+        request->registration.info = *info;
+        request->registration.ca_id = ca_id;
+        (void)snprintf(request->registration.device_id, sizeof request->registration.device_id, "%s", name);
+        break;
+    case IA_REQUEST_EVENT:
+        request->event.at_us = ia_wall_us();
+        request->event.kind = "device/refused";
+        request->event.reason = IA_R_DEVICE_PENDING;
+        (void)snprintf(request->event.principal, sizeof request->event.principal, "%s", name);
+        break;
+    default:
+        break;
+    }
+}
+
+static void ask(enum ia_request_kind kind, const struct ia_cert_info *info, int64_t ca_id, const char *name)
+{
+    struct ia_request *request = ia_request_new(kind, "{\"detail\":\"x\"}");
+    ck_assert_ptr_nonnull(request);
+    fill_request(request, info, ca_id, name);
+    ck_assert(ia_worker_ask(worker, request));
+}
+
+/* --- no database
+ * ---------------------------------------------------------------------------------------------------- */
+
+static const char *const nowhere[] = {
+    "host=/nonexistent dbname=x",
+    "host=127.0.0.1 port=1 dbname=x",
+    "host=two.invalid dbname=x",
+};
+
+START_TEST(worker_without_database_says_so_refuses_and_stops)
+{
+    struct ia_cert_info info = {.serial = "01"};
+    start(nowhere[_i]);
+    struct ia_reply *state = next(IA_REPLY_STATE), *log = next(IA_REPLY_LOG);
+    ck_assert(state && !state->connected);
+    ck_assert_msg(log && strstr(log->text, "no database"), "%s", log ? log->text : "");
+    ask(IA_REQUEST_REGISTER, &info, 1, "dev-1");
+    struct ia_reply *answer = next(IA_REPLY_ANSWER);
+    ck_assert(answer && answer->answer.registering && answer->answer.reason == IA_R_REGISTRY_UNAVAILABLE);
+    ask(IA_REQUEST_EVENT, NULL, 0, "dev-1"); /* is queued, and given up at the end */
+    ia_reply_free(state);
+    ia_reply_free(log);
+    ia_reply_free(answer);
+    stop_in_time();
+}
+END_TEST
+
+START_TEST(worker_stops_at_once_whatever_it_is_doing)
+{
+    for (int i = 0; i < 20; i++) {
+        start(_i ? "host=127.0.0.1 port=1 dbname=x" : "dbname=iot_auth user=iot_auth_broker");
+        for (int k = 0; k < i; k++)
+            ask(IA_REQUEST_EVENT, NULL, 0, "dev-1");
+        stop_in_time();
+    }
+}
+END_TEST
+
+/* --- a database
+ * ----------------------------------------------------------------------------------------------------- */
+
+enum ia_rc __real_ia_db_load(struct ia_db *db, unsigned what, struct ia_rows **out, struct ia_err *err);
+enum ia_rc __wrap_ia_db_load(struct ia_db *db, unsigned what, struct ia_rows **out, struct ia_err *err);
+
+static atomic_bool locked; /* as if somebody held a lock on a table of the configuration */
+
+enum ia_rc __wrap_ia_db_load(struct ia_db *db, unsigned what, struct ia_rows **out, struct ia_err *err)
+{
+    return locked ? ia_fail(err, IA_UNAVAILABLE, "locked") : __real_ia_db_load(db, what, out, err);
+}
+
+struct ia_reply *__real_ia_reply_new(enum ia_reply_kind kind, const char *text);
+struct ia_reply *__wrap_ia_reply_new(enum ia_reply_kind kind, const char *text);
+
+static _Atomic(enum ia_reply_kind) scarce =
+    IA_REPLY_LOG; /* for the next of this kind there is no memory; LOG: for all */
+
+struct ia_reply *__wrap_ia_reply_new(enum ia_reply_kind kind, const char *text)
+{
+    enum ia_reply_kind fails = kind;
+    if (kind != IA_REPLY_LOG && atomic_compare_exchange_strong(&scarce, &fails, IA_REPLY_LOG))
+        return NULL;
+    return __real_ia_reply_new(kind, text);
+}
+
+static struct kit kit;
+static X509 *ca, *leaf;
+static struct ia_cert_info info;
+
+static int64_t register_ca(void)
+{
+    char *pem = mc_pem(ca), sql[8192];
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT iot_auth.register_ca(pem => $pem$%s$pem$, name => 'acme', auto_registration => true)", pem);
+    free(pem);
+    return strtoll(kit_value(&kit, sql), NULL, 10);
+}
+
+static void set_up(void)
+{
+    int64_t now = (int64_t)time(NULL);
+    const struct mc_cert root = {
+        .subject = "/CN=Root", .key = "p256:root", .ext = MC_ROOT, .from = now - MC_DAY, .to = now + MC_DAY};
+    ca = mc_cert(&root);
+    const struct mc_cert device = {.subject = "/CN=dev-1",
+                                   .key = "p256:leaf",
+                                   .issuer = ca,
+                                   .issuer_key = "p256:root",
+                                   .ext = MC_DEVICE,
+                                   .from = now - MC_DAY,
+                                   .to = now + MC_DAY};
+    leaf = mc_cert(&device);
+    ck_assert_int_eq(ia_cert_info_read(leaf, &info, NULL), IA_OK);
+    kit_init(&kit);
+}
+
+static void tear_down(void)
+{
+    kit_clear(&kit);
+    X509_free(leaf);
+    X509_free(ca);
+}
+
+static void start_on_kit(void)
+{
+    char database[128];
+    (void)snprintf(database, sizeof database, "dbname=%s user=iot_auth_broker", kit.database);
+    start(database);
+}
+
+/* In this order: nobody is asked to register under a configuration that is not there yet. */
+START_TEST(worker_begins_with_snapshot_state_and_all_devices)
+{
+    start_on_kit();
+    struct ia_reply *snapshot = next(IA_REPLY_SNAPSHOT), *state = next(IA_REPLY_STATE);
+    ck_assert(snapshot && snapshot->snapshot && snapshot->snapshot->policy);
+    ck_assert(state && state->connected);
+    ia_reply_free(snapshot);
+    ia_reply_free(state);
+    await(IA_REPLY_RESYNC_BEGIN);
+    await(IA_REPLY_RESYNC_END);
+    stop_in_time();
+}
+END_TEST
+
+START_TEST(device_is_registered_found_and_followed)
+{
+    int64_t ca_id = register_ca();
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    ask(IA_REQUEST_LOOKUP, &info, 0, "");
+    struct ia_reply *reply = next(IA_REPLY_ANSWER);
+    ck_assert(reply && !reply->answer.registering && reply->answer.reason == IA_R_DEVICE_UNKNOWN &&
+              !reply->answer.device);
+    ia_reply_free(reply);
+    for (int i = 0; i < 2; i++) { /* the second time it is known */
+        ask(IA_REQUEST_REGISTER, &info, ca_id, "dev-1");
+        reply = next(IA_REPLY_ANSWER);
+        ck_assert(reply && reply->answer.registering && reply->answer.registered == (i == 0) && reply->answer.device);
+        ck_assert_str_eq(ia_device_id(reply->answer.device), "dev-1");
+        ck_assert_mem_eq(reply->answer.fingerprint, info.fingerprint, IA_FINGERPRINT_LEN);
+        ia_reply_free(reply);
+    }
+    kit_run(&kit, "SELECT iot_auth.set_device_status('dev-1', 'REVOKED')");
+    reply = next(IA_REPLY_DEVICES);
+    ck_assert(reply && reply->records.n_ids == 1 && reply->records.n == 1);
+    ck_assert_int_eq(reply->records.items[0]->status, IA_DEVICE_REVOKED);
+    ia_reply_free(reply);
+    kit_run(&kit, "DELETE FROM iot_auth.device WHERE device_id = 'dev-1'");
+    reply = next(IA_REPLY_DEVICES);
+    ck_assert(reply && reply->records.n_ids == 1 && reply->records.n == 0);
+    ck_assert_str_eq(reply->records.ids[0], "dev-1");
+    ia_reply_free(reply);
+    stop_in_time();
+}
+END_TEST
+
+/* However it came to be there, here without a notification: the snapshot that has it comes before its holder's
+ * record. */
+START_TEST(new_role_comes_before_those_who_hold_it)
+{
+    int64_t ca_id = register_ca();
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    ask(IA_REQUEST_REGISTER, &info, ca_id, "dev-1");
+    await(IA_REPLY_ANSWER);
+    kit_run(&kit, "ALTER TABLE iot_auth.role DISABLE TRIGGER USER");
+    kit_run(&kit, "INSERT INTO iot_auth.role (role) VALUES ('fresh')");
+    kit_run(&kit, "SELECT iot_auth.grant_device_role('dev-1', 'fresh')");
+    bool has_role = false;
+    for (struct ia_reply *reply; (reply = ia_worker_reply(worker, PATIENCE_US)) != NULL; ia_reply_free(reply)) {
+        if (reply->kind == IA_REPLY_SNAPSHOT)
+            has_role = ia_policy_role(reply->snapshot->policy, "fresh") != NULL;
+        if (reply->kind == IA_REPLY_DEVICES && ia_device_role(reply->records.items[0], NULL)) {
+            ck_assert(has_role);
+            ia_reply_free(reply);
+            break;
+        }
+    }
+    ck_assert(has_role);
+    stop_in_time();
+}
+END_TEST
+
+START_TEST(refused_registration_has_the_registrys_reason)
+{
+    int64_t ca_id = register_ca();
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    kit_run(&kit, "SELECT iot_auth.set_ca_status('acme', 'INACTIVE')");
+    ask(IA_REQUEST_REGISTER, &info, ca_id, "dev-1");
+    struct ia_reply *reply = next(IA_REPLY_ANSWER);
+    ck_assert(reply && reply->answer.registering && reply->answer.reason == IA_R_CA_INACTIVE && !reply->answer.device);
+    ia_reply_free(reply);
+    stop_in_time();
+}
+END_TEST
+
+START_TEST(change_of_configuration_brings_a_snapshot)
+{
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    int64_t ca_id = register_ca();
+    struct ia_reply *reply = next(IA_REPLY_SNAPSHOT);
+    ck_assert(reply && ia_ca_settings_find(reply->snapshot->ca_settings, ca_id));
+    ck_assert_str_eq(ia_ca_settings_find(reply->snapshot->ca_settings, ca_id)->name, "acme");
+    ask(IA_REQUEST_RETIRE, NULL, 0, "");
+    ia_reply_free(reply);
+    stop_in_time();
+}
+END_TEST
+
+START_TEST(events_are_written_also_those_of_the_last_moment)
+{
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    for (int i = 0; i < 500; i++)
+        ask(IA_REQUEST_EVENT, NULL, 0, "dev-1");
+    stop_in_time();
+    ck_assert_str_eq(kit_value(&kit, "SELECT count(*) FROM iot_auth.event WHERE kind = 'device/refused'"), "500");
+}
+END_TEST
+
+/* A queue that nobody reads must not keep the thread from its end. */
+START_TEST(worker_stops_while_nobody_takes_its_replies)
+{
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    for (int i = 0; i < 2000; i++)
+        ask(IA_REQUEST_LOOKUP, &info, 0, "");
+    int64_t until = ia_monotonic_us() + PATIENCE_US;
+    while (!ia_worker_has_reply(worker) && ia_monotonic_us() < until)
+        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    ck_assert(ia_worker_has_reply(worker));
+    stop_in_time();
+}
+END_TEST
+
+static void cut(void)
+{
+    kit_run(&kit, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                  "WHERE usename = 'iot_auth_broker' AND datname = current_database()");
+}
+
+START_TEST(connection_that_is_cut_is_told_and_made_anew)
+{
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    cut();
+    struct ia_reply *down = next(IA_REPLY_STATE);
+    ck_assert(down && !down->connected);
+    await(IA_REPLY_SNAPSHOT); /* whatever was missed meanwhile … */
+    struct ia_reply *up = next(IA_REPLY_STATE);
+    ck_assert(up && up->connected);
+    await(IA_REPLY_RESYNC_END); /* … and all devices */
+    ia_reply_free(down);
+    ia_reply_free(up);
+    stop_in_time();
+}
+END_TEST
+
+static void await_state(bool up)
+{
+    struct ia_reply *state = next(IA_REPLY_STATE);
+    ck_assert(state && state->connected == up);
+    ia_reply_free(state);
+}
+
+/* Revocations and new devices do not stand still behind a lock on a rule. */
+START_TEST(connection_goes_on_under_the_last_configuration_while_that_is_locked)
+{
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    locked = true;
+    cut();
+    await_state(false);
+    await_state(true);
+    await(IA_REPLY_RESYNC_END);
+    locked = false;
+    await(IA_REPLY_SNAPSHOT);
+    stop_in_time();
+}
+END_TEST
+
+START_TEST(first_configuration_that_is_locked_is_told_and_waited_for)
+{
+    locked = true;
+    start_on_kit();
+    await_state(false);
+    struct ia_reply *log = next(IA_REPLY_LOG);
+    ck_assert_msg(log && strstr(log->text, "no database: locked"), "%s", log ? log->text : "");
+    ia_reply_free(log);
+    locked = false;
+    await(IA_REPLY_SNAPSHOT);
+    await_state(true);
+    stop_in_time();
+}
+END_TEST
+
+static const enum ia_reply_kind needed[] = {IA_REPLY_RESYNC_BEGIN, IA_REPLY_RESYNC_END, IA_REPLY_STATE};
+
+/* Without them devices that are gone would stay, and new ones be refused until the next outage. */
+START_TEST(reply_that_finds_no_memory_is_made_good_by_a_new_connection)
+{
+    scarce = needed[_i];
+    start_on_kit();
+    await_state(_i < 2);
+    if (_i < 2)
+        await_state(false);
+    await_state(true);
+    await(IA_REPLY_RESYNC_BEGIN);
+    await(IA_REPLY_RESYNC_END);
+    stop_in_time();
+}
+END_TEST
+
+/* The worker's descriptors are numbers in a table of its own; in the broker's they may be its clients'. */
+START_TEST(worker_closes_no_file_of_the_brokers)
+{
+    int files[16];
+    kit_run(&kit, "SELECT iot_auth.register_issuer(name => 'corp', issuer => 'https://127.0.0.1:1', "
+                  "audience => '{mqtt}')");
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+        ck_assert_int_ge(files[i] = open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    while (kit_value(&kit, "SELECT problem FROM iot_auth.oauth_issuer")[0] == '\0') /* it has tried to fetch */
+        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    stop_in_time();
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+        ck_assert_msg(close(files[i]) == 0, "descriptor %d has been closed", files[i]);
+    ck_assert_str_eq(kit_value(&kit, "SELECT 'still connected'"), "still connected");
+}
+END_TEST
+
+static void add_cases(Suite *s)
+{
+    TCase *without = tcase_create("without database"), *with = tcase_create("with database");
+    tcase_set_timeout(without, 60);
+    tcase_set_timeout(with, 60);
+    tcase_add_loop_test(without, worker_without_database_says_so_refuses_and_stops, 0,
+                        (int)(sizeof nowhere / sizeof nowhere[0]));
+    tcase_add_loop_test(without, worker_stops_at_once_whatever_it_is_doing, 0, 2);
+    tcase_add_checked_fixture(with, set_up, tear_down);
+    tcase_add_test(with, worker_begins_with_snapshot_state_and_all_devices);
+    tcase_add_test(with, device_is_registered_found_and_followed);
+    tcase_add_test(with, new_role_comes_before_those_who_hold_it);
+    tcase_add_test(with, refused_registration_has_the_registrys_reason);
+    tcase_add_test(with, change_of_configuration_brings_a_snapshot);
+    tcase_add_test(with, events_are_written_also_those_of_the_last_moment);
+    tcase_add_test(with, worker_stops_while_nobody_takes_its_replies);
+    tcase_add_test(with, connection_that_is_cut_is_told_and_made_anew);
+    tcase_add_test(with, connection_goes_on_under_the_last_configuration_while_that_is_locked);
+    tcase_add_test(with, first_configuration_that_is_locked_is_told_and_waited_for);
+    tcase_add_loop_test(with, reply_that_finds_no_memory_is_made_good_by_a_new_connection, 0,
+                        (int)(sizeof needed / sizeof needed[0]));
+    tcase_add_test(with, worker_closes_no_file_of_the_brokers);
+    suite_add_tcase(s, without);
+    suite_add_tcase(s, with);
+}
+
+int main(void)
+{
+    Suite *s = suite_create("worker");
+    add_cases(s);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: ISC
+#include "worker/channel.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct ia_request *ia_request_new(enum ia_request_kind kind, const char *text)
+{
+    size_t len = text ? strlen(text) : 0;
+    struct ia_request *r = calloc(1, sizeof *r + len + 1);
+    if (!r)
+        return NULL;
+    r->kind = kind;
+    if (text)
+        memcpy(r->text, text, len);
+    return r;
+}
+
+void ia_request_free(struct ia_request *request)
+{
+    if (request && request->kind == IA_REQUEST_RETIRE)
+        ia_snapshot_free(request->snapshot);
+    free(request);
+}
+
+struct ia_reply *ia_reply_new(enum ia_reply_kind kind, const char *text)
+{
+    size_t len = text ? strlen(text) : 0;
+    struct ia_reply *r = calloc(1, sizeof *r + len + 1);
+    if (!r)
+        return NULL;
+    r->kind = kind;
+    if (text)
+        memcpy(r->text, text, len);
+    return r;
+}
+
+static void clear_records(struct ia_device_records *records)
+{
+    for (size_t i = 0; i < records->n; i++)
+        ia_device_free(records->items[i]);
+    for (size_t i = 0; i < records->n_ids; i++)
+        free(records->ids[i]);
+    free(records->items);
+    free(records->ids);
+}
+
+static void clear_reply(struct ia_reply *reply)
+{
+    switch (reply->kind) {
+    case IA_REPLY_SNAPSHOT:
+        ia_snapshot_free(reply->snapshot);
+        break;
+    case IA_REPLY_ANSWER:
+        ia_device_free(reply->answer.device);
+        break;
+    case IA_REPLY_DEVICES:
+    case IA_REPLY_PAGE:
+        clear_records(&reply->records);
+        break;
+    default:
+        break; /* the other kinds own nothing */
+    }
+}
+
+void ia_reply_free(struct ia_reply *reply)
+{
+    if (reply)
+        clear_reply(reply);
+    free(reply);
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: ISC
+/* The messages between the broker thread and the worker.  A request copies everything that it needs, because the client
+ * may have disconnected by the time it is answered.  All replies come back through one queue, so that snapshots,
+ * answers and changed devices are applied in the order in which the worker read them: a look-up that was read before a
+ * revocation can never be cached after it. */
+#pragma once
+
+#include "access/snapshot.h"
+#include "common/principal.h"
+#include "common/queue.h"
+#include "common/reason.h"
+#include "common/str.h"
+#include "jitr/device.h"
+#include "x509/cert.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define IA_ADDRESS_MAX 64
+
+/* ---- requests: broker thread to worker */
+
+enum ia_request_kind {
+    IA_REQUEST_LOOKUP,    /* read the record of `fingerprint` */
+    IA_REQUEST_REGISTER,  /* read the record, and register the device where its CA allows that: `registration` */
+    IA_REQUEST_DEVICE,    /* read all records of `device_id` */
+    IA_REQUEST_CONNECTED, /* a device has connected: `connected` */
+    IA_REQUEST_KEYS,      /* a token of `issuer` names a key that is not known: fetch the issuer's keys */
+    IA_REQUEST_EVENT,     /* write an event: `event`, with its detail as JSON in `text` */
+    IA_REQUEST_COUNTERS,  /* write this node's counters, JSON in `text` */
+    IA_REQUEST_RETIRE,    /* free `snapshot` outside the broker thread: a large one takes milliseconds */
+};
+
+struct ia_register_request {
+    struct ia_cert_info info;
+    int64_t ca_id; /* the registered CA in which the chain ends */
+    char device_id[IA_VALUE_MAX + 1];
+    char address[IA_ADDRESS_MAX]; /* "": unknown */
+};
+
+struct ia_connected_request {
+    int64_t at_us;
+    char device_id[IA_VALUE_MAX + 1];
+};
+
+struct ia_event_request {
+    int64_t at_us;
+    int64_t ca_id;    /* 0: none */
+    const char *kind; /* static */
+    enum ia_reason reason;
+    char principal[IA_PRINCIPAL_MAX + 1]; /* "": none */
+    char address[IA_ADDRESS_MAX];         /* "": unknown */
+};
+
+struct ia_request {
+    struct ia_link link;
+    enum ia_request_kind kind; /* says which member of the union is valid */
+    union {
+        uint8_t fingerprint[IA_FINGERPRINT_LEN];
+        struct ia_register_request registration;
+        char device_id[IA_VALUE_MAX + 1];
+        struct ia_connected_request connected;
+        char issuer[IA_VALUE_MAX + 1];
+        struct ia_event_request event;
+        struct ia_snapshot *snapshot; /* owned */
+    };
+    char text[];
+};
+
+/* ---- replies: worker to broker thread */
+
+/* The level of a log line that the broker thread writes for the worker: Mosquitto's log functions belong to that
+ * thread. */
+enum ia_log_level { IA_LOG_NOTICE, IA_LOG_WARNING, IA_LOG_ERROR };
+
+enum ia_reply_kind {
+    IA_REPLY_SNAPSHOT, /* adopt `snapshot` */
+    IA_REPLY_ANSWER,   /* to a look-up or a registration: `answer`; `text` is the detail of a refusal */
+    IA_REPLY_DEVICES,  /* `records`: all records of the devices `records.ids`; any other record of these is deleted */
+    IA_REPLY_PAGE,     /* `records`: part of a resync */
+    IA_REPLY_RESYNC_BEGIN, /* pages of all records follow … */
+    IA_REPLY_RESYNC_END,   /* … and are complete: a record that was in no page is deleted */
+    IA_REPLY_STATE,        /* `connected`: is the database reachable? */
+    IA_REPLY_CONTACT,      /* the database has answered just now */
+    IA_REPLY_LOG,          /* write `text` to the log at `level` */
+    IA_REPLY_EVENT,        /* publish `text` as an event of kind `event` */
+};
+
+struct ia_device_answer {
+    uint8_t fingerprint[IA_FINGERPRINT_LEN];
+    struct ia_device *device; /* owned; NULL: there is no record, and `reason` says why */
+    enum ia_reason reason;
+    bool registering; /* answers IA_REQUEST_REGISTER, not IA_REQUEST_LOOKUP */
+    bool registered;  /* this request has registered the device */
+};
+
+struct ia_device_records {
+    struct ia_device **items; /* owned, with one reference each */
+    size_t n;
+    char **ids; /* owned; of IA_REPLY_DEVICES alone */
+    size_t n_ids;
+};
+
+struct ia_reply {
+    struct ia_link link;
+    enum ia_reply_kind kind; /* says which member of the union is valid */
+    union {
+        struct ia_snapshot *snapshot; /* owned */
+        struct ia_device_answer answer;
+        struct ia_device_records records;
+        bool connected;
+        enum ia_log_level level;
+        char event[IA_VALUE_MAX + 1];
+    };
+    char text[];
+};
+
+/* A zeroed message of that kind with a copy of `text`, which may be NULL.  NULL when out of memory. */
+struct ia_request *ia_request_new(enum ia_request_kind kind, const char *text);
+struct ia_reply *ia_reply_new(enum ia_reply_kind kind, const char *text);
+
+/* Free a message with everything that it owns.  NULL is fine. */
+void ia_request_free(struct ia_request *request);
+void ia_reply_free(struct ia_reply *reply);

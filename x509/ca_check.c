@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: ISC
+/* May a certificate act as a registered CA?  The texts are for `ca.problem`. */
+#include "common/rfc3339.h"
+#include "x509/private.h"
+#include "x509/validity.h"
+
+#include <openssl/evp.h>
+#include <openssl/x509v3.h>
+
+#define SECURITY_BITS 112 /* OpenSSL's security level 2 */
+
+/* RFC 5280 4.2.1.9 and 4.2.1.3. */
+static const char *ca_extension_problem(X509 *x509)
+{
+    uint32_t flags = X509_get_extension_flags(x509);
+    if (flags & EXFLAG_INVALID)
+        return "an extension is malformed";
+    if (X509_get_version(x509) != X509_VERSION_3)
+        return "not an X.509 version 3 certificate, so it has no basicConstraints";
+    if (!(flags & EXFLAG_BCONS) || !(flags & EXFLAG_CA))
+        return "not a CA: basicConstraints does not say CA:TRUE";
+    if (!(X509_get_key_usage(x509) & KU_KEY_CERT_SIGN))
+        return "the key usage does not include keyCertSign";
+    if (flags & EXFLAG_CRITICAL)
+        return "unknown critical extension";
+    if (X509_check_purpose(x509, X509_PURPOSE_SSL_CLIENT, 1) != 1)
+        return "the extended key usage does not include clientAuth, so it cannot issue device certificates";
+    return NULL;
+}
+
+/* OpenSSL's security level 2: what the same certificate would be refused for in a chain. */
+static const char *ca_strength_problem(X509 *x509)
+{
+    EVP_PKEY *key = X509_get0_pubkey(x509);
+    int signature_bits = -1;
+    if (!key)
+        return "the public key cannot be read";
+    if (EVP_PKEY_get_security_bits(key) < SECURITY_BITS)
+        return "the key is too weak (RSA and DSA need 2048 bits, EC 224)";
+    if (!X509_get_signature_info(x509, NULL, NULL, &signature_bits, NULL) || signature_bits < SECURITY_BITS)
+        return "the signature algorithm is too weak (SHA-1, MD5) or unknown";
+    return NULL;
+}
+
+enum ia_rc ia_cert_check_ca_form(const struct ia_cert *cert, struct ia_err *err)
+{
+    struct ia_openssl_scope scope;
+    ia_openssl_enter(&scope);
+    const char *problem = ca_extension_problem(cert->x509);
+    if (!problem)
+        problem = ca_strength_problem(cert->x509);
+    if (ia_openssl_leave(&scope) != IA_OK)
+        return ia_nomem(err);
+    return problem ? ia_fail(err, IA_FORMAT, "%s", problem) : IA_OK;
+}
+
+enum ia_rc ia_cert_check_ca(const struct ia_cert *cert, int64_t now, struct ia_err *err)
+{
+    char date[IA_RFC3339_SIZE];
+    const struct ia_cert_info *info = &cert->info;
+    enum ia_rc rc = ia_cert_check_ca_form(cert, err);
+    if (rc != IA_OK)
+        return rc;
+    if (ia_x509_not_yet_valid(info->not_before, now))
+        return ia_fail(err, IA_FORMAT, "not valid before %s", ia_rfc3339_seconds(info->not_before, date));
+    if (ia_x509_expired(info->not_after, now))
+        return ia_fail(err, IA_FORMAT, "expired at %s", ia_rfc3339_seconds(info->not_after, date));
+    return IA_OK;
+}
