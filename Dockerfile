@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
-# One image for the whole stack of docker-compose.yml: the broker with the plugin, and the scripts that set it up.
-# Built by way of the Debian package.  No keys, no passwords: they are made in volumes at the first start.
+# One image for all services of docker-compose.yml but PostgreSQL: the broker with the plugin, and the scripts that set it up.
+# The plugin is installed from its Debian package.  The image contains no keys and no passwords: these are made in volumes
+# at the first start.
 
 FROM debian:bookworm-slim AS build
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
@@ -18,13 +19,13 @@ FROM debian:bookworm-slim
 RUN useradd --system --uid 1883 --user-group --no-create-home --shell /usr/sbin/nologin mosquitto \
     && apt-get update -q \
     && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
-        mosquitto mosquitto-clients libcurl4 libjansson4 openssl postgresql-client-15 \
+        mosquitto mosquitto-clients libcurl4 libjansson4 openssl postgresql-client \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /build/*.deb /tmp/
 RUN dpkg -i /tmp/*.deb && rm /tmp/*.deb
 COPY docker/mosquitto.conf /etc/mosquitto-iot-auth/mosquitto.conf
 COPY docker/bin/ /usr/local/bin/
-# A new volume takes over the owner of the folder that it is mounted on.
+# A new volume inherits the owner of the folder that it is mounted on.
 RUN install -d -o mosquitto -g mosquitto -m 0700 /authority /server /device /app /secrets /var/lib/mosquitto \
     && install -d -o mosquitto -g mosquitto -m 0755 /public
 USER 1883:1883

@@ -6,6 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool ia_rights_is_event_topic(const char *event_prefix, const char *topic)
+{
+    if (topic[0] != event_prefix[0])
+        return false; /* nearly always */
+    size_t n = strlen(event_prefix);
+    return strncmp(topic, event_prefix, n) == 0 && (topic[n] == '/' || topic[n] == '\0');
+}
+
 /* Distinct role names while rights are resolved.  More than fit: the rights are broken, because any role may deny. */
 struct names {
     const char *list[IA_SUBJECT_ROLES_MAX];

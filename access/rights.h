@@ -7,6 +7,12 @@
 #include "jitr/device.h"
 #include "oauth/token.h"
 
+/* Where a broker publishes events unless its option event_prefix says otherwise; a test compares it with the option. */
+#define IA_EVENT_PREFIX_DEFAULT "$iot-auth/events"
+
+/* Is this a topic of events?  Only the broker publishes those, whatever the rules say. */
+bool ia_rights_is_event_topic(const char *event_prefix, const char *topic);
+
 /* Zeroed memory is valid: rights of no snapshot, which deny everything. */
 struct ia_rights {
     uint64_t generation; /* of the snapshot, 0: not resolved */

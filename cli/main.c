@@ -20,8 +20,8 @@ static const struct command commands[] = {
      "topic --rules FILE [--var NAME=VALUE…] [--qos N] [--retain] publish|subscribe|receive TOPIC\n"
      "      # lines of FILE: ALLOW|DENY ACTION[,ACTION…] FILTER [max_qos=N] [retain=yes|no]"},
     {"device", ia_cli_device,
-     "device [--client-id ID] [--qos N] [--retain] DEVICE_ID publish|subscribe|receive TOPIC   # from the database in "
-     "PGHOST…"},
+     "device [--client-id ID] [--event-prefix TOPIC] [--qos N] [--retain] DEVICE_ID publish|subscribe|receive TOPIC\n"
+     "      # from the database in PGHOST…"},
 };
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])

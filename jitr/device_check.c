@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: ISC
 #include "jitr/device_check.h"
 
+#include "common/principal.h"
 #include "common/str.h"
+#include "x509/validity.h"
 
 #include <string.h>
 
@@ -51,7 +53,7 @@ enum ia_reason ia_decide_device_id(const struct ia_ca_settings *settings, const 
         return IA_R_IDENTITY_INVALID;
     }
     /* The name space of apps: a CA must not be able to mint one. */
-    if (strncmp(id, "app:", 4) == 0) {
+    if (ia_principal_is_app(id)) {
         (void)ia_fail(err, IA_FORMAT, "the device id begins with 'app:'");
         return IA_R_IDENTITY_INVALID;
     }
@@ -116,7 +118,7 @@ enum ia_reason ia_decide_device(const struct ia_device *device, const struct ia_
     enum ia_reason reason = device->too_large ? IA_R_INTERNAL : of_device(device->status);
     if (reason == IA_R_NONE)
         reason = of_certificate(device->certificate_status);
-    if (reason == IA_R_NONE && device->not_after && device->not_after < now)
+    if (reason == IA_R_NONE && device->not_after && ia_x509_expired(device->not_after, now))
         reason = IA_R_CERTIFICATE_EXPIRED;
     return reason;
 }

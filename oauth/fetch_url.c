@@ -10,6 +10,9 @@
 #include <string.h>
 #include <strings.h>
 
+/* RFC 3986 section 3.1 */
+#define SCHEME_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-."
+
 bool ia_fetch_url_is_http(const char *url)
 {
     return strncasecmp(url, "http://", 7) == 0;
@@ -54,8 +57,9 @@ enum ia_rc ia_fetch_url_check(const char *text, bool insecure_http, struct ia_er
 {
     if (strlen(text) >= IA_FETCH_URL_MAX)
         return ia_fail(err, IA_USAGE, "URL: longer than %d bytes", IA_FETCH_URL_MAX - 1);
-    const char *host = strstr(text, "://");
-    if (!host || host[3] == '/') /* libcurl would take `https:///name` for a host */
+    /* libcurl takes `https:///host` and `https:/host` for `https://host`; every other reader of the URL does not. */
+    const char *host = text + strspn(text, SCHEME_CHARACTERS);
+    if (host == text || strncmp(host, "://", 3) != 0 || host[3] == '/')
         return ia_fail(err, IA_USAGE, "URL: it has no scheme or no host");
     CURLU *url = curl_url();
     if (!url)

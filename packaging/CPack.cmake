@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: ISC
-# The Debian package: `cpack -G DEB` in a build folder.  dpkg-shlibdeps reads the libraries' versions off the binaries.
+# The Debian package: `cpack -G DEB` in a build folder.  dpkg-shlibdeps finds the versions of the libraries in the binaries.
 
 set(IA_SHARE ${CMAKE_INSTALL_DATADIR}/mosquitto-iot-auth)
 set(IA_DOC ${CMAKE_INSTALL_DATADIR}/doc/mosquitto-iot-auth)
 install(DIRECTORY sql/migrations sql/admin DESTINATION ${IA_SHARE}/sql FILES_MATCHING PATTERN "*.sql")
 install(FILES examples/mosquitto.conf DESTINATION ${IA_SHARE}/examples)
 install(DIRECTORY docs DESTINATION ${IA_DOC} FILES_MATCHING PATTERN "*.md")
-install(FILES README.md CHANGELOG.md DESTINATION ${IA_DOC})
+install(FILES README.md CHANGELOG.md SECURITY.md DESTINATION ${IA_DOC})
 install(FILES LICENSE DESTINATION ${IA_DOC} RENAME copyright)
 
 set(CPACK_GENERATOR DEB)

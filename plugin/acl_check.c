@@ -19,17 +19,7 @@ static int answer(struct ia_core *core, bool allowed)
     return allowed ? MOSQ_ERR_SUCCESS : MOSQ_ERR_ACL_DENIED;
 }
 
-/* Events are ours alone, whatever the rules say. */
-static bool is_event_topic(const struct ia_core *core, const char *topic)
-{
-    const char *prefix = core->options.event_prefix;
-    if (topic[0] != prefix[0])
-        return false; /* nearly always */
-    size_t n = strlen(prefix);
-    return strncmp(topic, prefix, n) == 0 && (topic[n] == '/' || topic[n] == '\0');
-}
-
-static struct ia_rights_holder who_is(const struct ia_core *core, const struct ia_session *s)
+static struct ia_rights_holder who_is(const struct ia_core *core, const struct ia_client *s)
 {
     return (struct ia_rights_holder){
         .ca = s->ca_id ? ia_ca_settings_find(core->snapshot->ca_settings, s->ca_id) : NULL,
@@ -39,7 +29,7 @@ static struct ia_rights_holder who_is(const struct ia_core *core, const struct i
     };
 }
 
-static void bind_session(const struct ia_core *core, struct ia_session *s)
+static void bind_session(const struct ia_core *core, struct ia_client *s)
 {
     if (s->rights.generation == core->snapshot->generation)
         return;
@@ -48,24 +38,24 @@ static void bind_session(const struct ia_core *core, struct ia_session *s)
     s->published.known = s->received.known = false; /* decided by the roles of before */
 }
 
-static struct ia_memo *memo_of(struct ia_session *s, enum ia_action action)
+static struct ia_last_topic *memo_of(struct ia_client *s, enum ia_action action)
 {
     return action == IA_PUBLISH ? &s->published : action == IA_RECEIVE ? &s->received : NULL;
 }
 
-static bool is_remembered(const struct ia_memo *memo, const struct ia_access *access)
+static bool is_remembered(const struct ia_last_topic *memo, const struct ia_access *access)
 {
     return memo && memo->known && memo->qos == access->qos && memo->retain == access->retain &&
            strcmp(memo->topic, access->topic) == 0;
 }
 
 /* A client that goes from topic to topic is not worth the copying each time. */
-static void remember(struct ia_memo *memo, const struct ia_access *access)
+static void remember(struct ia_last_topic *memo, const struct ia_access *access)
 {
-    if (!memo || memo->missed++ % IA_MEMO_MISSES != 0)
+    if (!memo || memo->missed++ % IA_LAST_TOPIC_MISSES != 0)
         return;
-    size_t len = strnlen(access->topic, IA_MEMO_TOPIC_MAX + 1);
-    if (len == 0 || len > IA_MEMO_TOPIC_MAX)
+    size_t len = strnlen(access->topic, IA_LAST_TOPIC_TOPIC_MAX + 1);
+    if (len == 0 || len > IA_LAST_TOPIC_TOPIC_MAX)
         return;
     memo->known = true;
     memo->qos = access->qos;
@@ -81,18 +71,17 @@ static const char *verb(enum ia_action action)
 }
 
 /* One event per session and action says which rule decided; a client that keeps trying is only counted. */
-static void tell_denial(struct ia_core *core, struct ia_session *s, const struct ia_access *access)
+static void tell_denial(struct ia_core *core, struct ia_client *s, const struct ia_access *access)
 {
-    if (access->action == IA_RECEIVE || (s->denials_told & access->action))
+    if (access->action == IA_RECEIVE || (s->denials_reported & access->action))
         return;
-    s->denials_told |= access->action;
+    s->denials_reported |= access->action;
     int64_t rule_id = 0;
     (void)ia_rights_check(&s->rights, core->snapshot, access, &rule_id);
-    struct ia_attempt a = {.client = s->client,
-                           .client_id = s->client_id,
-                           .address = s->address,
-                           .principal = ia_session_username(s),
-                           .app = s->kind == IA_SESSION_APP};
+    struct ia_audit_entry a = {.client_id = s->client_id,
+                               .address = s->address,
+                               .principal = ia_client_username(s),
+                               .app = s->kind == IA_CLIENT_APP};
     if (s->ca_id)
         a.ca = ia_ca_settings_find(core->snapshot->ca_settings, s->ca_id);
     int n = snprintf(a.detail, sizeof a.detail, "%s %.100s: ", verb(access->action), access->topic);
@@ -110,37 +99,37 @@ static void tell_denial(struct ia_core *core, struct ia_session *s, const struct
 
 /* Is its right to be here gone for good?  Then nothing is kept for it.  A certificate that was revoked or removed is
  * not its device's end, which may come back with another (rotation). */
-static bool is_final(const struct ia_session *s)
+static bool is_final(const struct ia_client *s)
 {
-    return s->gone || s->condemned == IA_R_DEVICE_REVOKED;
+    return s->device_deleted || s->disconnect_reason == IA_R_DEVICE_REVOKED;
 }
 
 /* Between being condemned and being kicked it publishes nothing more.  What it receives it may go on receiving, so that
  * nothing that is queued for it is lost, unless its end is final.  The kick itself asks for each subscription again,
  * and deletes what is denied: then all that it has is kept. */
-static bool check_condemned(const struct ia_core *core, const struct ia_session *s, const struct ia_access *access)
+static bool check_condemned(const struct ia_core *core, const struct ia_client *s, const struct ia_access *access)
 {
-    if (access->action == IA_PUBLISH || s->stranded || is_final(s))
+    if (access->action == IA_PUBLISH || s->cannot_disconnect || is_final(s))
         return false;
     if (access->action == IA_SUBSCRIBE && core->kicking == s)
         return true;
     return ia_rights_check(&s->rights, core->snapshot, access, NULL) == IA_ALLOW;
 }
 
-static bool check_rights(const struct ia_core *core, struct ia_session *s, const struct ia_access *access)
+static bool check_rights(const struct ia_core *core, struct ia_client *s, const struct ia_access *access)
 {
     bind_session(core, s);
     return ia_rights_check(&s->rights, core->snapshot, access, NULL) == IA_ALLOW;
 }
 
-static bool check_live(struct ia_core *core, struct ia_session *s, const struct ia_access *access)
+static bool check_live(struct ia_core *core, struct ia_client *s, const struct ia_access *access)
 {
-    if (s->kind == IA_SESSION_STRANGER)
+    if (s->kind == IA_CLIENT_UNAUTHENTICATED)
         return false;
     bind_session(core, s);
-    if (s->condemned != IA_R_NONE)
+    if (s->disconnect_reason != IA_R_NONE)
         return check_condemned(core, s, access);
-    struct ia_memo *memo = memo_of(s, access->action);
+    struct ia_last_topic *memo = memo_of(s, access->action);
     if (is_remembered(memo, access))
         return true;
     if (ia_rights_check(&s->rights, core->snapshot, access, NULL) == IA_ALLOW) {
@@ -157,11 +146,11 @@ static bool check_live(struct ia_core *core, struct ia_session *s, const struct 
  * proves nothing. */
 static bool meet_stranger(struct ia_core *core, const struct mosquitto *client)
 {
-    struct ia_session *s =
-        ia_session_open(core->sessions, client, IA_SESSION_STRANGER, mosquitto_client_id(client), NULL);
+    struct ia_client *s =
+        ia_client_open(core->clients, client, IA_CLIENT_UNAUTHENTICATED, mosquitto_client_id(client), NULL);
     X509 *certificate = mosquitto_client_certificate(client);
     if (s && certificate)
-        ia_condemn(core, s, IA_R_NO_CREDENTIAL);
+        ia_disconnect_mark(core, s, IA_R_NO_CREDENTIAL);
     X509_free(certificate);
     return false;
 }
@@ -200,17 +189,17 @@ static bool check_record(void *ctx, struct ia_device *device)
 
 /* An ended session: a device by what memory says now, or (evicted since) said then; an app by the scopes that it
  * had. */
-static bool check_ended(struct ia_core *core, struct ia_session *s, const struct ia_access *access)
+static bool check_ended(struct ia_core *core, struct ia_client *s, const struct ia_access *access)
 {
-    if (s->kind == IA_SESSION_STRANGER || is_final(s))
+    if (s->kind == IA_CLIENT_UNAUTHENTICATED || is_final(s))
         return false;
     /* Its will, perhaps an hour later: could it still be here?  One that was kicked has none. */
     if (access->action == IA_PUBLISH &&
-        (s->unlisted || s->condemned != IA_R_NONE || ia_judge_ended(core, s) != IA_R_NONE))
+        (s->certificate_deleted || s->disconnect_reason != IA_R_NONE || ia_revalidate_ended(core, s) != IA_R_NONE))
         return false;
-    if (s->kind == IA_SESSION_DEVICE) {
+    if (s->kind == IA_CLIENT_DEVICE) {
         struct offline o = {.core = core, .access = access, .client_id = s->client_id};
-        ia_device_cache_each(core->devices, ia_session_username(s), check_record, &o);
+        ia_device_cache_each(core->devices, ia_client_username(s), check_record, &o);
         if (!o.known)
             (void)check_record(&o, s->device);
         return o.allowed;
@@ -220,20 +209,21 @@ static bool check_ended(struct ia_core *core, struct ia_session *s, const struct
 
 /* The session of that client id, if it is that principal's.  A retained message's publisher has no more than both
  * names, and is not the context that it once was. */
-static struct ia_session *owner_named(struct ia_core *core, const struct mosquitto *client, const char *username)
+static struct ia_client *owner_named(struct ia_core *core, const struct mosquitto *client, const char *username)
 {
     const char *id = mosquitto_client_id(client);
-    struct ia_session *s = id ? ia_session_owner(core->sessions, id) : NULL;
-    return s && strcmp(ia_session_username(s), username) == 0 ? s : NULL;
+    struct ia_client *s = id ? ia_client_owner(core->clients, id) : NULL;
+    return s && strcmp(ia_client_username(s), username) == 0 ? s : NULL;
 }
 
 /* An app's retained message: is it known that it may not be said any more? */
 static bool is_withheld(struct ia_core *core, const struct mosquitto *client, const char *username,
                         const struct ia_access *access)
 {
-    struct ia_session *s = owner_named(core, client, username);
+    struct ia_client *s = owner_named(core, client, username);
     if (s)
-        return s->condemned != IA_R_NONE || !(s->live ? check_rights(core, s, access) : check_ended(core, s, access));
+        return s->disconnect_reason != IA_R_NONE ||
+               !(s->live ? check_rights(core, s, access) : check_ended(core, s, access));
     return !ia_issuer_set_admits(core->snapshot->issuers, username);
 }
 
@@ -255,20 +245,20 @@ static bool check_by_name(struct ia_core *core, const struct mosquitto *client, 
     if (o.known)
         return o.allowed;
     if (retained)
-        ia_registry_ask_by_name(core, username);
+        ia_registration_ask_by_name(core, username);
     return benign;
 }
 
 /* ---- Mosquitto's questions */
 
-static bool decide(struct ia_core *core, const struct mosquitto *client, struct ia_session *s,
+static bool decide(struct ia_core *core, const struct mosquitto *client, struct ia_client *s,
                    const struct ia_access *access)
 {
-    if (access->action == IA_PUBLISH && is_event_topic(core, access->topic))
+    if (access->action == IA_PUBLISH && ia_rights_is_event_topic(core->options.event_prefix, access->topic))
         return false;
     if (s && s->live)
         return core->snapshot && check_live(core, s, access);
-    if (s && ia_session_is_of(s, client))
+    if (s && ia_client_is_of(s, client))
         return core->snapshot ? check_ended(core, s, access) : access->action == IA_RECEIVE;
     if (ia_mosq_has_address(client))
         return meet_stranger(core, client);
@@ -276,13 +266,13 @@ static bool decide(struct ia_core *core, const struct mosquitto *client, struct 
 }
 
 /* Is it for others to say?  Also of what such a client has left as a retained message. */
-static bool is_handed_on(struct ia_core *core, const struct mosquitto *client, const struct ia_session *s)
+static bool is_handed_on(struct ia_core *core, const struct mosquitto *client, const struct ia_client *s)
 {
-    if (s && (s->live || ia_session_is_of(s, client)))
-        return s->kind == IA_SESSION_HANDED_ON;
+    if (s && (s->live || ia_client_is_of(s, client)))
+        return s->kind == IA_CLIENT_DEFERRED;
     const char *username = mosquitto_client_username(client);
     s = username && !ia_mosq_has_address(client) ? owner_named(core, client, username) : NULL;
-    return s && s->kind == IA_SESSION_HANDED_ON;
+    return s && s->kind == IA_CLIENT_DEFERRED;
 }
 
 int ia_on_acl_check(int event, void *event_data, void *userdata)
@@ -305,8 +295,9 @@ int ia_on_acl_check(int event, void *event_data, void *userdata)
     };
     if (!ia_has_ticks(core))
         return answer(core, false);
-    struct ia_session *s = ia_session_find(core->sessions, ev->client);
-    if (is_handed_on(core, ev->client, s) && !(access.action == IA_PUBLISH && is_event_topic(core, ev->topic)))
+    struct ia_client *s = ia_client_find(core->clients, ev->client);
+    if (is_handed_on(core, ev->client, s) &&
+        !(access.action == IA_PUBLISH && ia_rights_is_event_topic(core->options.event_prefix, ev->topic)))
         return MOSQ_ERR_PLUGIN_DEFER;
     return answer(core, decide(core, ev->client, s, &access));
 }

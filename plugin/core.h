@@ -32,7 +32,7 @@ struct ia_core {
     struct ia_snapshot *snapshot; /* NULL until the first */
     struct ia_device_cache *devices;
     struct ia_token_cache *tokens;
-    struct ia_sessions *sessions;
+    struct ia_clients *clients;
     struct ia_pending *pending;
     struct ia_rights scratch;           /* of clients that are not connected */
     struct ia_topic_split *topic_split; /* the topic that was asked about last */
@@ -51,7 +51,7 @@ struct ia_core {
     int64_t waited_us;                   /* beyond 20 ms each, and not yet paid off … */
     int64_t waited_since_us;             /* … as of here */
     int64_t waited_turn_us;              /* since the last TICK */
-    const struct ia_session *kicking;    /* inside mosquitto_kick_client_by_clientid */
+    const struct ia_client *kicking;     /* inside mosquitto_kick_client_by_clientid */
     bool reloading;                      /* between RELOAD and TICK */
     int64_t first_call_us, last_tick_us; /* 0: not yet */
     bool tickless_told, fallback_told;
@@ -69,13 +69,13 @@ struct ia_core {
 /* ---- replies.c: what the worker sends */
 
 /* Apply what is there, for a few milliseconds at most. */
-void ia_apply(struct ia_core *core);
+void ia_replies_apply(struct ia_core *core);
 
 /* Wait at most wait_us for one reply, and apply it.  False: none came. */
-bool ia_apply_wait(struct ia_core *core, int64_t wait_us);
+bool ia_replies_wait(struct ia_core *core, int64_t wait_us);
 
 /* Remove records that the last walk did not find; at most `slots` of the cache.  True: done. */
-bool ia_sweep(struct ia_core *core, size_t slots);
+bool ia_resync_sweep(struct ia_core *core, size_t slots);
 
 /* ---- login.c */
 
@@ -90,19 +90,22 @@ int ia_on_acl_check(int event, void *event_data, void *userdata);
 /* ---- revalidate.c: live sessions */
 
 /* May this session go on, as things are now?  Condemns it where not. */
-void ia_judge(struct ia_core *core, struct ia_session *session);
+void ia_revalidate(struct ia_core *core, struct ia_client *session);
 
 /* May the client of an ended session still speak (its will)? */
-enum ia_reason ia_judge_ended(struct ia_core *core, const struct ia_session *session);
+enum ia_reason ia_revalidate_ended(struct ia_core *core, const struct ia_client *session);
+
+/* The first second at which this session is over: its token's, or that after the notAfter of its chain. */
+int64_t ia_revalidate_expiry(const struct ia_client *client, int64_t token_expires_at);
 
 /* A session's end is known, or another than before. */
-void ia_note_end(struct ia_core *core, const struct ia_session *session);
+void ia_revalidate_note_expiry(struct ia_core *core, const struct ia_client *session);
 
 /* To be kicked from the next TICK, for `reason`.  Broker thread, from any callback. */
-void ia_condemn(struct ia_core *core, struct ia_session *session, enum ia_reason reason);
+void ia_disconnect_mark(struct ia_core *core, struct ia_client *session, enum ia_reason reason);
 
 /* Kick what is condemned, judge what is to be judged, for at most budget_us.  True: there is more to do. */
-bool ia_judge_slice(struct ia_core *core, int64_t budget_us);
+bool ia_revalidate_slice(struct ia_core *core, int64_t budget_us);
 
 /* Does Mosquitto send TICK?  Without it nobody would ever be kicked (2.0.11 sends none under per_listener_settings), so
  * two seconds after the first question everything is denied. */

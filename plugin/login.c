@@ -13,11 +13,11 @@
 
 /* ---- sessions */
 
-static void tell_connected(struct ia_core *core, const struct ia_session *s)
+static void report_connected(struct ia_core *core, const struct ia_client *s)
 {
     struct ia_request *request = ia_request_new(IA_REQUEST_CONNECTED, NULL);
     if (request) {
-        (void)snprintf(request->connected.device_id, sizeof request->connected.device_id, "%s", ia_session_username(s));
+        (void)snprintf(request->connected.device_id, sizeof request->connected.device_id, "%s", ia_client_username(s));
         request->connected.at_us = ia_wall_us();
     }
     (void)ia_worker_ask(core->worker, request);
@@ -26,11 +26,12 @@ static void tell_connected(struct ia_core *core, const struct ia_session *s)
         kept->refusal = kept->refusal_unproven = IA_R_NONE;
 }
 
-static void hash_token(const struct ia_connect *c, uint8_t out[32])
+static void hash_token(const struct ia_login *login, uint8_t out[32])
 {
+    const struct ia_admission *a = &login->admission;
     memset(out, 0, 32);
-    if (c->has_token)
-        SHA256((const unsigned char *)c->presented.text, c->presented.len, out);
+    if (a->presented)
+        SHA256((const unsigned char *)a->presented->text, a->presented->len, out);
 }
 
 /* May Mosquitto keep something under this client's id when it is gone?  How long an MQTT 5 session lasts a plugin
@@ -40,98 +41,114 @@ static bool may_persist(const struct mosquitto *client)
     return mosquitto_client_protocol_version(client) >= 5 || !mosquitto_client_clean_session(client);
 }
 
-static void take_address(const struct ia_connect *c, struct ia_session *s)
+static void take_address(const struct ia_login *login, struct ia_client *s)
 {
-    s->ip = c->ip;
-    (void)snprintf(s->address, sizeof s->address, "%s", c->attempt.address ? c->attempt.address : "");
+    const struct ia_admission *a = &login->admission;
+    s->ip = a->ip;
+    (void)snprintf(s->address, sizeof s->address, "%s", a->address ? a->address : "");
 }
 
 /* Give what was decided to the session. */
-static bool fill_session(struct ia_connect *c, struct ia_session *s)
+static bool fill_session(struct ia_login *login, struct ia_client *s)
 {
-    s->token = c->token;
-    c->token = NULL;
-    take_address(c, s);
-    s->may_persist = may_persist(c->client);
-    s->ends = s->token ? s->token->expires_at : INT64_MAX;
-    if (s->chain && s->chain->not_after < s->ends)
-        s->ends = s->chain->not_after;
-    s->judged = c->core->snapshot->generation;
-    s->by_ext_auth = c->by_ext_auth;
-    hash_token(c, s->token_hash);
-    struct ia_device *device = c->device;
-    c->device = NULL;
-    return !device || ia_session_set_device(c->core->sessions, s, device);
+    struct ia_admission *a = &login->admission;
+    s->token = a->token;
+    a->token = NULL;
+    take_address(login, s);
+    s->may_persist = may_persist(login->client);
+    s->expires_at = ia_revalidate_expiry(s, a->token_expires_at);
+    s->validated_generation = login->core->snapshot->generation;
+    s->by_ext_auth = login->by_ext_auth;
+    hash_token(login, s->token_hash);
+    struct ia_device *device = a->device;
+    a->device = NULL;
+    return !device || ia_client_set_device(login->core->clients, s, device);
 }
 
-static struct ia_chain *copy_chain(const struct ia_connect *c)
+static struct ia_chain *copy_chain(const struct ia_chain *chain)
 {
-    size_t size = offsetof(struct ia_chain, links) + c->chain.n_links * sizeof c->chain.links[0];
+    size_t size = offsetof(struct ia_chain, links) + chain->n_links * sizeof chain->links[0];
     struct ia_chain *copy = malloc(size); /* a quarter of the whole, for most */
     if (copy)
-        memcpy(copy, &c->chain, size);
+        memcpy(copy, chain, size);
     return copy;
 }
 
-static enum ia_reason open_session(struct ia_connect *c)
+/* A session of who was decided, not filled yet; NULL: out of memory. */
+static struct ia_client *new_session(struct ia_login *login)
 {
-    struct ia_chain *chain = c->leaf ? copy_chain(c) : NULL;
-    if (c->leaf && !chain)
-        return ia_connect_refuse(c, IA_R_INTERNAL, IA_NOMEM_TEXT);
-    const char *username = c->token ? c->token->principal : c->device_id;
-    struct ia_session *s = ia_session_open(c->core->sessions, c->client, c->token ? IA_SESSION_APP : IA_SESSION_DEVICE,
-                                           c->attempt.client_id, username);
+    const struct ia_admission *a = &login->admission;
+    struct ia_chain *chain = a->chain ? copy_chain(a->chain) : NULL;
+    if (a->chain && !chain)
+        return NULL;
+    struct ia_client *s =
+        ia_client_open(login->core->clients, login->client, a->token ? IA_CLIENT_APP : IA_CLIENT_DEVICE, a->client_id,
+                       a->token ? a->token->principal : a->device_id);
     if (!s) {
         free(chain);
-        return ia_connect_refuse(c, IA_R_INTERNAL, IA_NOMEM_TEXT);
+        return NULL;
     }
     s->chain = chain;
     s->ca_id = chain ? chain->ca_id : 0;
-    enum ia_reason reason = fill_session(c, s) ? IA_R_NONE : ia_connect_refuse(c, IA_R_INTERNAL, IA_NOMEM_TEXT);
-    if (reason == IA_R_NONE && mosquitto_set_username(c->client, ia_session_username(s)) != MOSQ_ERR_SUCCESS)
-        reason = ia_connect_refuse(c, IA_R_INTERNAL, "Mosquitto refused the username");
-    if (reason == IA_R_NONE) {
-        ia_judge(c->core, s); /* waiting for the registry may have let things change that were judged before it */
-        reason = s->condemned;
-    }
+    return s;
+}
+
+/* Waiting for the registry may have let things change that were checked before it: the steps of a live session are run
+ * at once. */
+static enum ia_reason begin_session(struct ia_login *login, struct ia_client *s)
+{
+    if (!fill_session(login, s))
+        return ia_login_refuse(login, IA_R_INTERNAL, IA_NOMEM_TEXT);
+    if (mosquitto_set_username(login->client, ia_client_username(s)) != MOSQ_ERR_SUCCESS)
+        return ia_login_refuse(login, IA_R_INTERNAL, "Mosquitto refused the username");
+    ia_revalidate(login->core, s);
+    return s->disconnect_reason;
+}
+
+static enum ia_reason open_session(struct ia_login *login)
+{
+    struct ia_client *s = new_session(login);
+    if (!s)
+        return ia_login_refuse(login, IA_R_INTERNAL, IA_NOMEM_TEXT);
+    enum ia_reason reason = begin_session(login, s);
     if (reason != IA_R_NONE) {
-        c->attempt.device = NULL;
-        c->attempt.principal = c->attempt.app ? NULL : c->device_id;
-        ia_session_drop(c->core->sessions, s); /* it never was: nothing may be derived from it later */
+        /* The texts may be those of the token that the session owns.  Nothing may be derived from it later. */
+        login->audit.principal = login->audit.app ? NULL : login->admission.device_id;
+        memcpy(login->audit.detail, login->admission.detail, sizeof login->audit.detail);
+        ia_client_drop(login->core->clients, s);
         return reason;
     }
-    ia_note_end(c->core, s);
-    c->attempt.principal = ia_session_username(s);
-    if (s->kind == IA_SESSION_DEVICE)
-        tell_connected(c->core, s);
+    ia_revalidate_note_expiry(login->core, s);
+    login->audit.principal = ia_client_username(s);
+    if (s->kind == IA_CLIENT_DEVICE)
+        report_connected(login->core, s);
     return IA_R_NONE;
 }
 
-/* Decide, open the session, tell. */
-static enum ia_reason finish(struct ia_connect *c)
+/* Decide, open the session, report. */
+static enum ia_reason finish_login(struct ia_login *login)
 {
-    enum ia_reason reason =
-        c->attempt.client_id ? ia_connect_decide(c) : ia_connect_refuse(c, IA_R_CLIENT_ID_MISMATCH, "no client id");
+    enum ia_reason reason = ia_login_decide(login);
     if (reason == IA_R_NONE)
-        reason = open_session(c);
+        reason = open_session(login);
     if (reason == IA_R_NONE)
-        ia_report_accepted(c->core, &c->attempt);
+        ia_report_accepted(login->core, &login->audit);
     else
-        ia_report_refused(c->core, &c->attempt, reason);
+        ia_report_refused(login->core, &login->audit, reason);
     return reason;
 }
 
 /* ---- SIGHUP: authentication once more */
 
-static bool same_certificate(const struct ia_session *s, struct mosquitto *client)
+static bool same_certificate(const struct ia_client *s, struct mosquitto *client)
 {
     X509 *leaf = mosquitto_client_certificate(client);
-    bool same = ia_session_has_certificate(s, leaf);
+    bool same = ia_client_has_certificate(s, leaf);
     X509_free(leaf);
     return same;
 }
 
-static bool same_token(const struct ia_session *s, const char *password)
+static bool same_token(const struct ia_client *s, const char *password)
 {
     uint8_t hash[32];
     if (s->by_ext_auth)
@@ -157,13 +174,13 @@ static bool is_brokers_own(const struct ia_core *core, const struct mosquitto *c
 static bool is_reauthentication(struct ia_core *core, struct mosquitto *client, const char *password)
 {
     const char *id = mosquitto_client_id(client);
-    const struct ia_session *s = ia_session_find(core->sessions, client);
-    if (s && s->live && (s->kind == IA_SESSION_DEVICE || s->kind == IA_SESSION_APP)) {
+    const struct ia_client *s = ia_client_find(core->clients, client);
+    if (s && s->live && (s->kind == IA_CLIENT_DEVICE || s->kind == IA_CLIENT_APP)) {
         if (!id || strcmp(id, s->client_id) != 0)
             return false;
-        return s->kind == IA_SESSION_APP ? same_token(s, password) : same_certificate(s, client);
+        return s->kind == IA_CLIENT_APP ? same_token(s, password) : same_certificate(s, client);
     }
-    if (s && s->kind == IA_SESSION_HANDED_ON)
+    if (s && s->kind == IA_CLIENT_DEFERRED)
         return false; /* those who were asked first are asked again */
     return is_brokers_own(core, client);
 }
@@ -172,77 +189,85 @@ static bool is_reauthentication(struct ia_core *core, struct mosquitto *client, 
 
 /* Leave the client to the next plugin or the password file, unless it would take over what belongs to a device or
  * app. */
-static int hand_on(struct ia_connect *c)
+static int defer_client(struct ia_login *login)
 {
-    const struct ia_session *ended = ia_session_find(c->core->sessions, c->client);
-    bool is_its = ended && !ended->live && ended->kind == IA_SESSION_HANDED_ON && ia_session_is_of(ended, c->client);
-    if (is_its && is_brokers_own(c->core, c->client))
+    struct ia_core *core = login->core;
+    const struct ia_client *ended = ia_client_find(core->clients, login->client);
+    bool is_its = ended && !ended->live && ended->kind == IA_CLIENT_DEFERRED && ia_client_is_of(ended, login->client);
+    if (is_its && is_brokers_own(core, login->client))
         return MOSQ_ERR_PLUGIN_DEFER; /* SIGHUP, for a client that is not connected: no session of it begins */
-    const char *username = mosquitto_client_username(c->client);
+    const char *username = mosquitto_client_username(login->client);
     username = username ? username : "";
-    enum ia_reason reason = ia_connect_decide_other(c, username);
-    struct ia_session *s = reason == IA_R_NONE ? ia_session_open(c->core->sessions, c->client, IA_SESSION_HANDED_ON,
-                                                                 c->attempt.client_id, username)
-                                               : NULL;
+    enum ia_reason reason = ia_login_decide_deferred(login, username);
+    struct ia_client *s = reason == IA_R_NONE ? ia_client_open(core->clients, login->client, IA_CLIENT_DEFERRED,
+                                                               login->admission.client_id, username)
+                                              : NULL;
     if (s) {
-        s->may_persist = may_persist(c->client);
-        take_address(c, s);
+        s->may_persist = may_persist(login->client);
+        take_address(login, s);
         return MOSQ_ERR_PLUGIN_DEFER;
     }
     if (reason == IA_R_NONE)
         reason = IA_R_INTERNAL;
-    ia_report_refused(c->core, &c->attempt, reason);
-    return ia_mosq_refusal(c->client, reason);
+    ia_report_refused(core, &login->audit, reason);
+    return ia_mosq_refusal(login->client, reason);
 }
 
 /* ---- Mosquitto's questions */
+
+static bool is_deferred_login(struct ia_login *login)
+{
+    const struct ia_admission *a = &login->admission;
+    return login->core->options.defer_others && !a->presented && a->snapshot && a->client_id &&
+           !ia_login_take_leaf(login);
+}
 
 int ia_on_basic_auth(int event, void *event_data, void *userdata)
 {
     (void)event;
     const struct mosquitto_evt_basic_auth *ev = event_data;
     struct ia_core *core = userdata;
-    struct ia_connect c;
-    ia_apply(core);
+    struct ia_login login;
+    ia_replies_apply(core);
     if (is_reauthentication(core, ev->client, ev->password))
         return MOSQ_ERR_SUCCESS;
-    ia_connect_init(&c, core, ev->client);
+    ia_login_init(&login, core, ev->client);
     if (ev->password)
-        ia_token_cache_classify(core->tokens, ev->password, strlen(ev->password), &c.presented);
-    c.has_token = c.presented.kind == IA_PRESENTED_TOKEN;
-    if (core->options.defer_others && !c.has_token && core->snapshot && c.attempt.client_id) {
-        ia_connect_take_leaf(&c);
-        if (!c.leaf) {
-            ia_presented_clear(&c.presented);
-            return hand_on(&c);
-        }
-        X509_free(c.leaf);
-        c.leaf = NULL;
+        ia_login_present(&login, ev->password, strlen(ev->password), false);
+    if (is_deferred_login(&login)) {
+        int rc = defer_client(&login);
+        ia_login_clear(&login);
+        return rc;
     }
-    enum ia_reason reason = finish(&c);
-    ia_connect_clear(&c);
+    enum ia_reason reason = finish_login(&login);
+    ia_login_clear(&login);
     return reason == IA_R_NONE ? MOSQ_ERR_SUCCESS : ia_mosq_refusal(ev->client, reason);
 }
 
 /* Re-authentication of a live session: the same issuer and app, or it ends.  Answered with SUCCESS in any case,
- * because 2.0 would send a second CONNACK; TICK kicks. */
-static int reauthenticate(struct ia_connect *c, struct ia_session *s)
+ * because 2.0 would send a second CONNACK; TICK disconnects. */
+static int reauthenticate(struct ia_login *login, struct ia_client *s)
 {
-    enum ia_reason reason = ia_connect_decide_again(c, s->token->principal);
+    enum ia_reason reason = ia_login_decide_again(login, s->token->principal);
     if (reason != IA_R_NONE) {
-        c->attempt.principal = ia_session_username(s);
-        ia_report_refused(c->core, &c->attempt, reason);
-        ia_condemn(c->core, s, reason);
+        login->audit.principal = ia_client_username(s);
+        ia_report_refused(login->core, &login->audit, reason);
+        ia_disconnect_mark(login->core, s, reason);
         return MOSQ_ERR_SUCCESS;
     }
     ia_token_free(s->token);
-    s->token = c->token;
-    c->token = NULL;
+    s->token = login->admission.token;
+    login->admission.token = NULL;
     s->rights.generation = 0;
-    hash_token(c, s->token_hash);
-    ia_judge(c->core, s); /* sets its new end */
-    ia_note_end(c->core, s);
+    hash_token(login, s->token_hash);
+    ia_revalidate(login->core, s); /* sets its new end */
+    ia_revalidate_note_expiry(login->core, s);
     return MOSQ_ERR_SUCCESS;
+}
+
+static bool is_live_app(const struct ia_client *s, const char *client_id)
+{
+    return s && s->live && s->kind == IA_CLIENT_APP && client_id && strcmp(s->client_id, client_id) == 0;
 }
 
 int ia_on_ext_auth_start(int event, void *event_data, void *userdata)
@@ -250,28 +275,25 @@ int ia_on_ext_auth_start(int event, void *event_data, void *userdata)
     (void)event;
     const struct mosquitto_evt_extended_auth *ev = event_data;
     struct ia_core *core = userdata;
-    struct ia_connect c;
+    struct ia_login login;
+    const char *token = "";
+    size_t len = 0;
     if (!ev->auth_method || strcmp(ev->auth_method, "OAUTHBEARER") != 0)
         return MOSQ_ERR_PLUGIN_DEFER;
-    ia_apply(core);
-    ia_connect_init(&c, core, ev->client);
-    c.by_ext_auth = true;
-    c.attempt.app = true;
-    struct ia_session *s = ia_session_find(core->sessions, ev->client);
-    const char *token = "";
-    size_t token_len = 0; /* stays empty for data that is not in form: refused as a malformed token */
-    (void)ia_bearer_token(ev->data_in, ev->data_in_len, &token, &token_len);
-    ia_token_cache_classify(core->tokens, token, token_len, &c.presented);
-    c.has_token = true;
+    ia_replies_apply(core);
+    ia_login_init(&login, core, ev->client);
+    login.by_ext_auth = true;
+    (void)ia_bearer_token(ev->data_in, ev->data_in_len, &token, &len); /* stays empty: refused as a malformed token */
+    ia_login_present(&login, token, len, true);
     int rc = MOSQ_ERR_SUCCESS;
-    if (s && s->live && s->kind == IA_SESSION_APP && c.attempt.client_id &&
-        strcmp(s->client_id, c.attempt.client_id) == 0) {
-        rc = reauthenticate(&c, s);
+    struct ia_client *s = ia_client_find(core->clients, ev->client);
+    if (is_live_app(s, login.admission.client_id)) {
+        rc = reauthenticate(&login, s);
     } else {
-        enum ia_reason reason = finish(&c);
+        enum ia_reason reason = finish_login(&login);
         rc = reason == IA_R_NONE ? MOSQ_ERR_SUCCESS : ia_mosq_ext_refusal(reason);
     }
-    ia_connect_clear(&c);
+    ia_login_clear(&login);
     return rc;
 }
 
@@ -283,9 +305,9 @@ int ia_on_ext_auth_continue(int event, void *event_data, void *userdata)
     (void)event;
     const struct mosquitto_evt_extended_auth *ev = event_data;
     struct ia_core *core = userdata;
-    struct ia_session *s = ia_session_find(core->sessions, ev->client);
+    struct ia_client *s = ia_client_find(core->clients, ev->client);
     if (s && s->live) {
-        ia_condemn(core, s, IA_R_TOKEN_MALFORMED);
+        ia_disconnect_mark(core, s, IA_R_TOKEN_MALFORMED);
         return MOSQ_ERR_AUTH_CONTINUE;
     }
     bool ours = ev->auth_method && strcmp(ev->auth_method, "OAUTHBEARER") == 0;

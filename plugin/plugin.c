@@ -26,19 +26,19 @@ static struct ia_core *the_core; /* one instance a process */
 static const struct ia_snapshot *gate_snapshot(void *ctx)
 {
     struct ia_core *core = ctx;
-    ia_apply(core);
+    ia_replies_apply(core);
     return core->snapshot;
 }
 
 static void gate_verified(void *ctx, const struct ia_chain *chain)
 {
-    ia_registry_prefetch(ctx, chain->links[0].fingerprint);
+    ia_registration_prefetch(ctx, chain->links[0].fingerprint);
 }
 
 static void gate_refused(void *ctx, const char *address, const struct ia_chain *chain)
 {
     struct ia_core *core = ctx;
-    struct ia_attempt a = {.address = address};
+    struct ia_audit_entry a = {.address = address};
     if (chain && core->snapshot)
         a.ca = ia_ca_settings_find(core->snapshot->ca_settings, chain->ca_id);
     a.ca_id = chain ? chain->ca_id : 0;
@@ -58,14 +58,14 @@ static int on_tick(int event, void *event_data, void *userdata)
     core->last_tick_us = ia_monotonic_us();
     core->waited_turn_us = 0;
     core->reloading = false;
-    ia_apply(core);
-    ia_sessions_tidy(core->sessions);
-    bool more = ia_judge_slice(core, JUDGE_US);
+    ia_replies_apply(core);
+    ia_clients_tidy(core->clients);
+    bool more = ia_revalidate_slice(core, JUDGE_US);
     if (core->sweeping)
-        core->sweeping = !ia_sweep(core, SWEEP_SLOTS);
+        core->sweeping = !ia_resync_sweep(core, SWEEP_SLOTS);
     if (core->last_tick_us >= core->next_publish_us) {
         core->next_publish_us = core->last_tick_us + PUBLISH_EVERY_US;
-        ia_registry_tidy(core);
+        ia_registration_tidy(core);
         ia_report_counters(core);
     }
     bool busy = more || core->sweeping || ia_worker_has_reply(core->worker);
@@ -83,12 +83,12 @@ static int on_disconnect(int event, void *event_data, void *userdata)
     const struct mosquitto_evt_disconnect *ev = event_data;
     struct ia_core *core = userdata;
     const char *id = mosquitto_client_id(ev->client);
-    struct ia_session *s = ia_session_find(core->sessions, ev->client);
+    struct ia_client *s = ia_client_find(core->clients, ev->client);
     /* Also where an ended session's pointer has a new owner, of whom we have heard nothing until now. */
-    if (id && (!s || (!s->live && !ia_session_is_of(s, ev->client))))
-        s = ia_session_open(core->sessions, ev->client, IA_SESSION_STRANGER, id, NULL);
+    if (id && (!s || (!s->live && !ia_client_is_of(s, ev->client))))
+        s = ia_client_open(core->clients, ev->client, IA_CLIENT_UNAUTHENTICATED, id, NULL);
     if (s)
-        ia_session_end(core->sessions, s);
+        ia_client_end(core->clients, s);
     return MOSQ_ERR_SUCCESS;
 }
 
@@ -136,7 +136,7 @@ static void wait_for_registry(struct ia_core *core)
     int64_t until = ia_monotonic_us() + core->options.startup_wait_ms * 1000;
     while (!core->resynced) {
         int64_t left = until - ia_monotonic_us();
-        if (left <= 0 || !ia_apply_wait(core, left))
+        if (left <= 0 || !ia_replies_wait(core, left))
             break;
     }
     if (!core->snapshot)
@@ -148,9 +148,9 @@ static void wait_for_registry(struct ia_core *core)
 static enum ia_rc make_parts(struct ia_core *core, struct ia_err *err)
 {
     core->devices = ia_device_cache_new((size_t)core->options.device_cache_size);
-    core->sessions = ia_sessions_new();
+    core->clients = ia_clients_new();
     core->topic_split = ia_topic_split_new();
-    if (!core->devices || !core->sessions || !core->topic_split)
+    if (!core->devices || !core->clients || !core->topic_split)
         return ia_nomem(err);
     return ia_token_cache_new(TOKENS_REMEMBERED, &core->tokens, err);
 }
@@ -176,12 +176,12 @@ static void core_free(struct ia_core *core)
     ia_gate_close();
     ia_waker_close();
     bool stopped = ia_worker_stop(core->worker);
-    ia_sessions_free(core->sessions);
+    ia_clients_free(core->clients);
     ia_topic_split_free(core->topic_split);
     ia_device_cache_free(core->devices);
     ia_token_cache_free(core->tokens);
     ia_snapshot_free(core->snapshot);
-    ia_registry_clear(core);
+    ia_registration_clear(core);
     ia_rights_clear(&core->scratch);
     if (!stopped)
         return; /* the worker may still read the options: they end with the process */

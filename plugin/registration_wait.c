@@ -56,7 +56,7 @@ static struct ia_device *recall(struct ia_core *core, const uint8_t *fingerprint
     return NULL;
 }
 
-void ia_registry_prefetch(struct ia_core *core, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
+void ia_registration_prefetch(struct ia_core *core, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
 {
     if (!core->db_up || recall(core, fingerprint) || pending_find(core, fingerprint))
         return;
@@ -72,7 +72,7 @@ void ia_registry_prefetch(struct ia_core *core, const uint8_t fingerprint[IA_FIN
 }
 
 /* Send the registration, unless it is on its way already. */
-static bool ask(struct ia_core *core, struct ia_pending *p, const struct ia_newcomer *who)
+static bool ask(struct ia_core *core, struct ia_pending *p, const struct ia_unregistered_device *who)
 {
     if (!p->answered && p->registering)
         return true;
@@ -124,7 +124,7 @@ static struct ia_device *await(struct ia_core *core, const uint8_t *fingerprint,
         int64_t left = until - ia_monotonic_us();
         if (device || left <= 0 || !core->db_up || !p || (p->answered && p->registering))
             break;
-        if (!ia_apply_wait(core, left))
+        if (!ia_replies_wait(core, left))
             break;
     }
     account(core, ia_monotonic_us() - begun);
@@ -144,8 +144,8 @@ static bool is_refused_lately(const struct ia_pending *p)
            ia_monotonic_us() - p->at_us < NEGATIVE_US;
 }
 
-enum ia_reason ia_registry_find(struct ia_core *core, const struct ia_newcomer *who, struct ia_device **device,
-                                char *detail, size_t detail_size)
+enum ia_reason ia_registration_find(struct ia_core *core, const struct ia_unregistered_device *who,
+                                    struct ia_device **device, char *detail, size_t detail_size)
 {
     const uint8_t *fingerprint = who->info->fingerprint;
     *device = recall(core, fingerprint);
@@ -178,7 +178,7 @@ enum ia_reason ia_registry_find(struct ia_core *core, const struct ia_newcomer *
     return p->reason == IA_R_NONE ? IA_R_INTERNAL : p->reason; /* a record that could not be kept */
 }
 
-void ia_registry_ask_by_name(struct ia_core *core, const char *device_id)
+void ia_registration_ask_by_name(struct ia_core *core, const char *device_id)
 {
     int64_t now_s = ia_wall_s();
     if (core->named_asked_s != now_s) {
@@ -194,7 +194,7 @@ void ia_registry_ask_by_name(struct ia_core *core, const char *device_id)
     (void)ia_worker_ask(core->worker, request);
 }
 
-void ia_registry_clear(struct ia_core *core)
+void ia_registration_clear(struct ia_core *core)
 {
     struct ia_pending *p, *next;
     HASH_ITER(hh, core->pending, p, next) {
@@ -203,7 +203,7 @@ void ia_registry_clear(struct ia_core *core)
     }
 }
 
-void ia_registry_tidy(struct ia_core *core)
+void ia_registration_tidy(struct ia_core *core)
 {
     struct ia_pending *p, *next;
     int64_t now = ia_monotonic_us();

@@ -9,13 +9,13 @@
 
 #define APPLY_US 5000 /* of one callback: the live sessions wait meanwhile */
 
-static void judge_one(void *ctx, struct ia_session *session)
+static void judge_one(void *ctx, struct ia_client *session)
 {
-    ia_judge(ctx, session);
+    ia_revalidate(ctx, session);
 }
 
 /* Swap the record under each session that came with this certificate. */
-static void take_record(void *ctx, struct ia_session *session)
+static void take_record(void *ctx, struct ia_client *session)
 {
     struct ia_device *device = ctx;
     if (!session->device || memcmp(session->device->fingerprint, device->fingerprint, IA_FINGERPRINT_LEN) != 0)
@@ -24,7 +24,7 @@ static void take_record(void *ctx, struct ia_session *session)
         ia_device_free(session->device);
         session->device = ia_device_ref(device);
     }
-    session->gone = session->unlisted = false;
+    session->device_deleted = session->certificate_deleted = false;
     session->rights.generation = 0; /* roles and attributes may be others */
 }
 
@@ -40,8 +40,8 @@ static void device_arrived(struct ia_core *core, struct ia_device *device)
     }
     ia_device_ref(device);
     (void)ia_device_cache_put(core->devices, device);
-    ia_sessions_of_device(core->sessions, ia_device_id(device), take_record, device);
-    ia_sessions_of_device(core->sessions, ia_device_id(device), judge_one, core);
+    ia_clients_of_device(core->clients, ia_device_id(device), take_record, device);
+    ia_clients_of_device(core->clients, ia_device_id(device), judge_one, core);
     ia_device_free(device);
 }
 
@@ -69,15 +69,15 @@ static void apply_answer(struct ia_core *core, struct ia_reply *reply)
 
 /* ---- changed devices */
 
-static void condemn_gone(void *ctx, struct ia_session *session)
+static void condemn_gone(void *ctx, struct ia_client *session)
 {
     if (!session->device)
         return;
-    session->gone = session->unlisted = true;
-    ia_condemn(ctx, session, IA_R_DEVICE_UNKNOWN);
+    session->device_deleted = session->certificate_deleted = true;
+    ia_disconnect_mark(ctx, session, IA_R_DEVICE_UNKNOWN);
 }
 
-static void condemn_unseen(void *ctx, struct ia_session *session)
+static void condemn_unseen(void *ctx, struct ia_client *session)
 {
     const struct ia_core *core = ctx;
     if (session->device && session->device->seen != core->seen)
@@ -132,14 +132,14 @@ static bool has_device(const struct ia_reply *reply, const char *id)
 }
 
 /* Of a device that is there with other certificates, this one is gone. */
-static void condemn_if_gone(void *ctx, struct ia_session *session)
+static void condemn_if_gone(void *ctx, struct ia_client *session)
 {
     const struct gone *gone = ctx;
     if (!session->device || in_reply(gone->reply, session->device->fingerprint))
         return;
-    session->unlisted = true; /* of an ended one: its will stays unsaid */
-    session->gone = !has_device(gone->reply, ia_device_id(session->device));
-    ia_condemn(gone->core, session, IA_R_DEVICE_UNKNOWN);
+    session->certificate_deleted = true; /* of an ended one: its will stays unsaid */
+    session->device_deleted = !has_device(gone->reply, ia_device_id(session->device));
+    ia_disconnect_mark(gone->core, session, IA_R_DEVICE_UNKNOWN);
 }
 
 static void apply_devices(struct ia_core *core, struct ia_reply *reply)
@@ -147,7 +147,7 @@ static void apply_devices(struct ia_core *core, struct ia_reply *reply)
     struct gone gone = {.core = core, .reply = reply};
     for (size_t i = 0; i < reply->records.n_ids; i++) {
         remove_stale(core, reply, reply->records.ids[i]);
-        ia_sessions_of_device(core->sessions, reply->records.ids[i], condemn_if_gone, &gone);
+        ia_clients_of_device(core->clients, reply->records.ids[i], condemn_if_gone, &gone);
     }
     size_t n = reply->records.n;
     reply->records.n = 0;
@@ -157,7 +157,7 @@ static void apply_devices(struct ia_core *core, struct ia_reply *reply)
 
 /* ---- the walk through all devices */
 
-static void count_session(void *ctx, struct ia_session *session)
+static void count_session(void *ctx, struct ia_client *session)
 {
     (void)session;
     ++*(size_t *)ctx;
@@ -169,7 +169,7 @@ static bool worth_keeping(struct ia_core *core, const struct ia_device *device)
     size_t sessions = 0;
     if (!ia_device_cache_is_full(core->devices) || ia_device_cache_find(core->devices, device->fingerprint))
         return true;
-    ia_sessions_of_device(core->sessions, ia_device_id(device), count_session, &sessions);
+    ia_clients_of_device(core->clients, ia_device_id(device), count_session, &sessions);
     return sessions > 0;
 }
 
@@ -204,7 +204,7 @@ static void end_resync(struct ia_core *core)
 {
     core->resynced = true;
     core->walked_seen = core->seen;
-    ia_sessions_each(core->sessions, condemn_unseen, core);
+    ia_clients_each(core->clients, condemn_unseen, core);
     core->sweeping = true; /* in slices, from TICK */
     ia_device_cache_sweep_begin(core->devices);
 }
@@ -289,7 +289,7 @@ static void apply(struct ia_core *core, struct ia_reply *reply)
     ia_reply_free(reply);
 }
 
-void ia_apply(struct ia_core *core)
+void ia_replies_apply(struct ia_core *core)
 {
     if (!ia_worker_has_reply(core->worker))
         return;
@@ -302,7 +302,7 @@ void ia_apply(struct ia_core *core)
     }
 }
 
-bool ia_apply_wait(struct ia_core *core, int64_t wait_us)
+bool ia_replies_wait(struct ia_core *core, int64_t wait_us)
 {
     struct ia_reply *reply = ia_worker_reply(core->worker, wait_us);
     if (!reply)
@@ -311,7 +311,7 @@ bool ia_apply_wait(struct ia_core *core, int64_t wait_us)
     return true;
 }
 
-bool ia_sweep(struct ia_core *core, size_t slots)
+bool ia_resync_sweep(struct ia_core *core, size_t slots)
 {
     return ia_device_cache_sweep(core->devices, core->seen, slots, NULL, NULL);
 }

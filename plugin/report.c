@@ -31,12 +31,12 @@ static const char *word(const char *text, char out[IA_VALUE_MAX + 1])
     return text && *text ? harmless(text, ' ', out, IA_VALUE_MAX + 1) : "-";
 }
 
-static const char *ca_name(const struct ia_attempt *attempt)
+static const char *ca_name(const struct ia_audit_entry *attempt)
 {
     return attempt->ca ? attempt->ca->name : NULL;
 }
 
-static void log_text(const struct ia_attempt *a, const char *verdict, enum ia_reason reason)
+static void log_text(const struct ia_audit_entry *a, const char *verdict, enum ia_reason reason)
 {
     char who[IA_VALUE_MAX + 1], cid[IA_VALUE_MAX + 1], ca[IA_VALUE_MAX + 1], from[IA_VALUE_MAX + 1];
     char detail[sizeof a->detail];
@@ -49,7 +49,7 @@ static void log_text(const struct ia_attempt *a, const char *verdict, enum ia_re
 }
 
 /* The members that log line and event share. */
-static void describe(struct ia_json_out *j, const struct ia_core *core, const struct ia_attempt *a,
+static void describe(struct ia_json_out *j, const struct ia_core *core, const struct ia_audit_entry *a,
                      enum ia_reason reason, int64_t at_us)
 {
     char at[IA_RFC3339_SIZE], hex[2 * IA_FINGERPRINT_LEN + 1];
@@ -73,7 +73,8 @@ static void describe(struct ia_json_out *j, const struct ia_core *core, const st
     ia_json_out_text(j, "at", ia_rfc3339(at_us, at));
 }
 
-static void log_json(const struct ia_core *core, const struct ia_attempt *a, const char *verdict, enum ia_reason reason)
+static void log_json(const struct ia_core *core, const struct ia_audit_entry *a, const char *verdict,
+                     enum ia_reason reason)
 {
     char text[EVENT_JSON_MAX];
     struct ia_json_out j;
@@ -85,7 +86,7 @@ static void log_json(const struct ia_core *core, const struct ia_attempt *a, con
         mosquitto_log_printf(reason == IA_R_NONE ? MOSQ_LOG_INFO : MOSQ_LOG_NOTICE, "%s", line);
 }
 
-static void log_decision(const struct ia_core *core, const struct ia_attempt *a, const char *verdict,
+static void log_decision(const struct ia_core *core, const struct ia_audit_entry *a, const char *verdict,
                          enum ia_reason reason)
 {
     if (core->options.log_json)
@@ -103,7 +104,7 @@ void ia_report_publish(const struct ia_core *core, const char *kind, const char 
 }
 
 /* Write and publish one event. */
-static void event(struct ia_core *core, const char *kind, const struct ia_attempt *a, enum ia_reason reason)
+static void event(struct ia_core *core, const char *kind, const struct ia_audit_entry *a, enum ia_reason reason)
 {
     char text[EVENT_JSON_MAX];
     struct ia_json_out j;
@@ -127,7 +128,7 @@ static void event(struct ia_core *core, const char *kind, const struct ia_attemp
     ia_report_publish(core, kind, json);
 }
 
-void ia_report_accepted(struct ia_core *core, const struct ia_attempt *attempt)
+void ia_report_accepted(struct ia_core *core, const struct ia_audit_entry *attempt)
 {
     if (attempt->app)
         core->counters.accepted_apps++;
@@ -151,7 +152,7 @@ static bool sample(struct ia_core *core)
 }
 
 /* The record of the device that was refused; NULL for a stranger. */
-static struct ia_device *known_device(struct ia_core *core, const struct ia_attempt *attempt)
+static struct ia_device *known_device(struct ia_core *core, const struct ia_audit_entry *attempt)
 {
     return attempt->proven && attempt->fingerprint ? ia_device_cache_find(core->devices, attempt->fingerprint) : NULL;
 }
@@ -159,7 +160,7 @@ static struct ia_device *known_device(struct ia_core *core, const struct ia_atte
 /* A device that is known tells once that it is refused for something new, however often it retries.  In the handshake
  * the key is not proven yet, and a certificate is public: whoever shows another's is sampled like any stranger, and
  * does not silence what is told of the device itself. */
-static bool is_transition(struct ia_core *core, const struct ia_attempt *attempt, enum ia_reason reason)
+static bool is_transition(struct ia_core *core, const struct ia_audit_entry *attempt, enum ia_reason reason)
 {
     struct ia_device *kept = attempt->fingerprint ? ia_device_cache_find(core->devices, attempt->fingerprint) : NULL;
     if (!kept)
@@ -174,7 +175,7 @@ static bool is_transition(struct ia_core *core, const struct ia_attempt *attempt
     return true;
 }
 
-void ia_report_refused(struct ia_core *core, struct ia_attempt *attempt, enum ia_reason reason)
+void ia_report_refused(struct ia_core *core, struct ia_audit_entry *attempt, enum ia_reason reason)
 {
     const struct ia_device *known = known_device(core, attempt);
     if (known && !attempt->app && !attempt->principal)
@@ -185,13 +186,12 @@ void ia_report_refused(struct ia_core *core, struct ia_attempt *attempt, enum ia
         event(core, attempt->app ? "app/refused" : "device/refused", attempt, reason);
 }
 
-void ia_report_ended(struct ia_core *core, const struct ia_session *session, enum ia_reason reason)
+void ia_report_ended(struct ia_core *core, const struct ia_client *session, enum ia_reason reason)
 {
-    struct ia_attempt a = {.client = session->client,
-                           .client_id = session->client_id,
-                           .address = session->address,
-                           .principal = ia_session_username(session),
-                           .app = session->kind == IA_SESSION_APP};
+    struct ia_audit_entry a = {.client_id = session->client_id,
+                               .address = session->address,
+                               .principal = ia_client_username(session),
+                               .app = session->kind == IA_CLIENT_APP};
     if (session->device && !a.app)
         a.fingerprint = session->device->fingerprint;
     if (session->ca_id && core->snapshot)
@@ -202,7 +202,7 @@ void ia_report_ended(struct ia_core *core, const struct ia_session *session, enu
         event(core, "session/ended", &a, reason);
 }
 
-void ia_report_denied(struct ia_core *core, const struct ia_attempt *attempt)
+void ia_report_denied(struct ia_core *core, const struct ia_audit_entry *attempt)
 {
     log_decision(core, attempt, "denied", IA_R_TOPIC_DENIED);
     if (sample(core))
@@ -253,7 +253,7 @@ static void write_counter(void *ctx, const char *name, int64_t value)
 /* Figures that are not counted but are as they are. */
 static void each_gauge(const struct ia_core *core, ia_counter_fn *fn, void *ctx)
 {
-    fn(ctx, "sessions", (int64_t)ia_sessions_live(core->sessions));
+    fn(ctx, "sessions", (int64_t)ia_clients_live(core->clients));
     fn(ctx, "cache/devices", (int64_t)ia_device_cache_count(core->devices));
     struct ia_token_cache_stats tokens = ia_token_cache_stats(core->tokens);
     fn(ctx, "cache/tokens", (int64_t)tokens.entries);

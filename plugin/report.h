@@ -5,27 +5,25 @@
 #include "plugin/core.h"
 
 /* A connection under decision, or decided.  Texts are borrowed; NULL where not known. */
-struct ia_attempt {
-    const struct mosquitto *client;
+struct ia_audit_entry {
     const char *client_id;
     const char *address;
     const char *principal;           /* device id or app principal, as far as it was established */
     int64_t ca_id;                   /* the registered CA that the chain ended in, 0: none */
     const struct ia_ca_settings *ca; /* the registered CA that the chain ended in */
-    const struct ia_device *device;  /* a known device */
     bool proven;                     /* the client has the certificate's key: what is told of it concerns its device */
     const uint8_t *fingerprint;      /* of the leaf */
     bool app;
     char detail[192]; /* why, for people */
 };
 
-void ia_report_accepted(struct ia_core *core, const struct ia_attempt *attempt);
+void ia_report_accepted(struct ia_core *core, const struct ia_audit_entry *attempt);
 
 /* A refusal: counted and logged each time; an event once per transition for a known device, sampled for strangers. */
-void ia_report_refused(struct ia_core *core, struct ia_attempt *attempt, enum ia_reason reason);
+void ia_report_refused(struct ia_core *core, struct ia_audit_entry *attempt, enum ia_reason reason);
 
 /* A live session was ended by us. */
-void ia_report_ended(struct ia_core *core, const struct ia_session *session, enum ia_reason reason);
+void ia_report_ended(struct ia_core *core, const struct ia_client *session, enum ia_reason reason);
 
 /* A device was registered just now. */
 void ia_report_registered(struct ia_core *core, const struct ia_device *device);
@@ -37,4 +35,4 @@ void ia_report_publish(const struct ia_core *core, const char *kind, const char 
 void ia_report_counters(struct ia_core *core);
 
 /* A live session was denied a topic: attempt->detail says which, and by which rule. */
-void ia_report_denied(struct ia_core *core, const struct ia_attempt *attempt);
+void ia_report_denied(struct ia_core *core, const struct ia_audit_entry *attempt);

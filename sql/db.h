@@ -47,10 +47,11 @@ IA_MUST_USE enum ia_rc ia_db_connect(struct ia_db *db, struct ia_err *err);
 void ia_db_disconnect(struct ia_db *db);
 bool ia_db_connected(const struct ia_db *db);
 
-/* Wait for a notification, the wake fd or `timeout_ms` (0: look only), whichever is first.  A wake-up that came during
- * an earlier call counts.  Without a connection it waits for the wake fd alone.  IA_UNAVAILABLE: the connection is
+/* Wait for a notification, the wake fd, `also_fd` (-1: none; the caller reads it) or `timeout_ms` (0: look only),
+ * whichever is first.  A wake-up that came during an earlier call counts.  Without a connection it waits for the two
+ * descriptors alone.  IA_UNAVAILABLE: the connection is
  * lost, or `stop` is set; IA_OK otherwise, also on time-out: look at ia_db_notification and your own queues. */
-IA_MUST_USE enum ia_rc ia_db_wait(struct ia_db *db, int timeout_ms, struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_db_wait(struct ia_db *db, int also_fd, int timeout_ms, struct ia_err *err);
 
 /* Take the next notification that has arrived; false: none.  Does not wait. */
 bool ia_db_notification(struct ia_db *db, struct ia_notification *out);

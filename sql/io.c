@@ -35,39 +35,41 @@ static enum ia_rc fail_stopped(struct ia_err *err)
     return ia_fail(err, IA_UNAVAILABLE, "PostgreSQL: stopped");
 }
 
-/* One poll(): IA_OK with *revents of the socket, 0 when it was the wake fd or the time. */
-static enum ia_rc poll_once(struct ia_db *db, int fd, short events, int timeout, short *revents, struct ia_err *err)
+/* One poll() on fds[0], the socket, beside the wake fd and also_fd (-1: none), which both count as a wake-up.  IA_OK
+ * with fds[0].revents, 0 when it was one of those or the time. */
+static enum ia_rc poll_once(struct ia_db *db, struct pollfd *socket, int also_fd, int timeout, struct ia_err *err)
 {
-    struct pollfd fds[2] = {{.fd = fd, .events = events}, {.fd = db->wake_fd, .events = POLLIN}};
-    *revents = 0;
+    struct pollfd fds[3] = {*socket, {.fd = db->wake_fd, .events = POLLIN}, {.fd = also_fd, .events = POLLIN}};
+    socket->revents = 0;
     if (ia_db_stopped(db))
         return fail_stopped(err);
-    int n = poll(fds, 2, timeout);
+    int n = poll(fds, 3, timeout);
     if (n < 0 && errno != EINTR)
         return ia_fail(err, IA_UNAVAILABLE, "PostgreSQL: poll: %s", strerror(errno));
     if (n <= 0)
         return IA_OK;
     if (fds[1].revents)
         take_wake_up(db);
+    db->woken |= fds[2].revents != 0;
     if (ia_db_stopped(db))
         return fail_stopped(err);
-    *revents = fds[0].revents;
+    socket->revents = fds[0].revents;
     return IA_OK;
 }
 
 enum ia_rc ia_db_poll(struct ia_db *db, int fd, short events, int64_t deadline_ms, bool *ready, struct ia_err *err)
 {
-    short revents = 0;
+    struct pollfd socket = {.fd = fd, .events = events};
     for (;;) {
         int timeout = left_ms(deadline_ms);
-        enum ia_rc rc = poll_once(db, fd, events, timeout, &revents, err);
+        enum ia_rc rc = poll_once(db, &socket, -1, timeout, err);
         if (rc != IA_OK)
             return rc;
-        if (revents || timeout == 0)
+        if (socket.revents || timeout == 0)
             break;
     }
     if (ready)
-        *ready = revents != 0;
+        *ready = socket.revents != 0;
     return IA_OK;
 }
 
@@ -97,24 +99,24 @@ static bool has_notification(struct ia_db *db)
     return db->notification != NULL;
 }
 
-/* Wait for the socket or the wake fd, whichever is first. */
-static enum ia_rc wait_any(struct ia_db *db, int fd, int64_t deadline_ms, bool *readable, struct ia_err *err)
+/* Wait for the server's socket, the wake fd or also_fd, whichever is first. */
+static enum ia_rc wait_any(struct ia_db *db, int also_fd, int64_t deadline_ms, bool *readable, struct ia_err *err)
 {
+    struct pollfd socket = {.fd = db->conn ? PQsocket(db->conn) : -1, .events = POLLIN};
     *readable = false;
     while (!db->woken && !*readable) {
         int timeout = left_ms(deadline_ms);
-        short revents;
-        enum ia_rc rc = poll_once(db, fd, POLLIN, timeout, &revents, err);
+        enum ia_rc rc = poll_once(db, &socket, also_fd, timeout, err);
         if (rc != IA_OK)
             return rc;
-        *readable = revents != 0;
+        *readable = socket.revents != 0;
         if (timeout == 0)
             break;
     }
     return IA_OK;
 }
 
-enum ia_rc ia_db_wait(struct ia_db *db, int timeout_ms, struct ia_err *err)
+enum ia_rc ia_db_wait(struct ia_db *db, int also_fd, int timeout_ms, struct ia_err *err)
 {
     int64_t deadline = ia_monotonic_ms() + timeout_ms;
     bool readable = false;
@@ -123,7 +125,7 @@ enum ia_rc ia_db_wait(struct ia_db *db, int timeout_ms, struct ia_err *err)
             return fail_stopped(err);
         if (db->conn && has_notification(db))
             return IA_OK;
-        enum ia_rc rc = wait_any(db, db->conn ? PQsocket(db->conn) : -1, deadline, &readable, err);
+        enum ia_rc rc = wait_any(db, also_fd, deadline, &readable, err);
         if (rc != IA_OK)
             return rc;
         if (readable && !PQconsumeInput(db->conn))

@@ -1,54 +1,85 @@
 // SPDX-License-Identifier: ISC
-/* Configuration: read again what changed, build a snapshot, say what is wrong with which row. */
-#include "worker/private.h"
+#include "worker/config_sync.h"
 
+#include "common/clock.h"
+#include "oauth/refresh.h"
+#include "worker/snapshot_builder.h"
+
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- configuration */
+struct ia_config_sync {
+    struct ia_db *db;
+    struct ia_outbox *outbox;
+    const struct ia_sink *sink;
+    struct ia_builder *builder;
+    struct ia_refresh *refresh;
+    struct ia_fetcher *fetcher;
+    unsigned changed_parts;      /* set of enum ia_load: to be read again */
+    bool keys_changed;           /* fetched keys changed since the issuers were built */
+    bool complete;               /* a snapshot has been sent */
+    struct ia_rows *issuer_rows; /* as last read: for keys that change while the database is away */
+};
 
-static void ca_problem(void *ctx, const struct ia_ca_row *row, const struct ia_cert_info *info, const char *problem)
+/* ---- problems of rows */
+
+struct problem_context {
+    struct ia_config_sync *sync;
+    const struct ia_rows *rows;
+};
+
+static void warn_of_row(const struct problem_context *c, const char *row, const char *problem, const char *rest)
 {
-    struct ia_worker *w = ctx;
-    ia_outbox_ca(w->outbox, row->ca_id, info, problem);
-    if (!problem)
-        return;
-    char line[512];
-    (void)snprintf(line, sizeof line, "CA %s: %s (see iot_auth.ca.problem)", row->name, problem);
-    ia_worker_say(w, IA_LOG_WARNING, line);
+    char line[IA_ISSUER_TEXT_MAX + 512];
+    (void)snprintf(line, sizeof line, "%s: %s%s", row, problem, rest);
+    ia_sink_log(c->sync->sink, IA_LOG_WARNING, line);
 }
 
-static void rule_problem(void *ctx, int64_t rule_id, const char *problem)
+static void report_ca(void *ctx, const struct ia_ca_row *row, const struct ia_cert_info *info, const char *problem)
 {
-    struct ia_worker *w = ctx;
-    ia_outbox_rule(w->outbox, rule_id, problem);
-    if (!problem)
-        return;
-    char line[320];
-    (void)snprintf(line, sizeof line, "rule %lld: %s: its role denies everything (see iot_auth.role_rule.problem)",
-                   (long long)rule_id, problem);
-    ia_worker_say(w, IA_LOG_WARNING, line);
+    const struct problem_context *c = ctx;
+    ia_outbox_ca(c->sync->outbox, row->ca_id, info, problem);
+    char name[IA_VALUE_MAX + 8];
+    (void)snprintf(name, sizeof name, "CA %s", row->name);
+    if (problem)
+        warn_of_row(c, name, problem, " (see iot_auth.ca.problem)");
 }
 
-static void issuer_problem(void *ctx, const char *name, const char *problem)
+static void report_rule(void *ctx, int64_t rule_id, const char *problem)
 {
-    struct ia_worker *w = ctx;
-    ia_outbox_issuer(w->outbox, name, problem);
-    if (!problem)
-        return;
-    char line[IA_ISSUER_TEXT_MAX + 256];
-    (void)snprintf(line, sizeof line, "issuer %s: %s (see iot_auth.oauth_issuer.problem)", name, problem);
-    ia_worker_say(w, IA_LOG_WARNING, line);
+    const struct problem_context *c = ctx;
+    ia_outbox_rule(c->sync->outbox, rule_id, problem);
+    char name[32];
+    (void)snprintf(name, sizeof name, "rule %" PRId64, rule_id);
+    if (problem)
+        warn_of_row(c, name, problem, ": its role denies everything (see iot_auth.role_rule.problem)");
 }
 
-static void note(void *ctx, const char *text)
+static void report_issuer(void *ctx, int64_t index, const char *problem)
 {
-    ia_worker_say(ctx, IA_LOG_WARNING, text);
+    const struct problem_context *c = ctx;
+    const char *issuer = c->rows->issuers[index].name;
+    ia_outbox_issuer(c->sync->outbox, issuer, problem);
+    char name[IA_VALUE_MAX + 8];
+    (void)snprintf(name, sizeof name, "issuer %s", issuer);
+    if (problem)
+        warn_of_row(c, name, problem, " (see iot_auth.oauth_issuer.problem)");
 }
 
-/* Tell the fetcher which issuers have their keys elsewhere. */
-static enum ia_rc configure_refresh(struct ia_worker *w, const struct ia_rows *rows, struct ia_err *err)
+/* iot_auth.ip_rule has no column `problem`. */
+static void report_ip_rule(void *ctx, int64_t rule_id, const char *problem)
+{
+    char name[32];
+    (void)snprintf(name, sizeof name, "ip_rule %" PRId64, rule_id);
+    warn_of_row(ctx, name, problem, "");
+}
+
+/* ---- snapshots */
+
+/* Give the list of issuers whose keys come by URL to the refresh schedule. */
+static enum ia_rc configure_refresh(struct ia_config_sync *sync, const struct ia_rows *rows, struct ia_err *err)
 {
     struct ia_refresh_source *sources = calloc(rows->n_issuers + 1, sizeof *sources);
     if (!sources)
@@ -60,117 +91,179 @@ static enum ia_rc configure_refresh(struct ia_worker *w, const struct ia_rows *r
             sources[n++] =
                 (struct ia_refresh_source){.name = row->name, .issuer = row->issuer, .jwks_url = row->jwks_url};
     }
-    enum ia_rc rc = ia_refresh_configure(w->refresh, sources, n, ia_worker_now_ms(), err);
+    enum ia_rc rc = ia_refresh_configure(sync->refresh, sources, n, ia_monotonic_ms(), err);
     free(sources);
     return rc;
 }
 
-static void send_snapshot(struct ia_worker *w, struct ia_snapshot *snapshot)
+static void send_snapshot(struct ia_config_sync *sync, struct ia_snapshot *snapshot)
 {
     struct ia_reply *reply = ia_reply_new(IA_REPLY_SNAPSHOT, NULL);
     if (!reply) {
         ia_snapshot_free(snapshot);
-        w->dirty = IA_LOAD_ALL; /* try again */
+        sync->changed_parts = IA_LOAD_ALL; /* try again */
         return;
     }
     reply->snapshot = snapshot;
-    ia_worker_send(w, reply);
-    w->configured = true;
+    ia_sink_send(sync->sink, reply);
+    sync->complete = true;
 }
 
-static void ignore_issuer(void *ctx, const char *name, const char *problem)
+static enum ia_rc build_snapshot(struct ia_config_sync *sync, unsigned parts, const struct ia_rows *rows,
+                                 struct ia_snapshot **out, struct ia_err *err)
 {
-    (void)ctx, (void)name, (void)problem;
+    struct problem_context context = {.sync = sync, .rows = rows};
+    const struct ia_row_problems problems = {
+        .ca = {report_ca, &context},
+        .rule = {report_rule, &context},
+        .issuer = {report_issuer, &context},
+        .ip_rule = {report_ip_rule, &context},
+    };
+    enum ia_rc rc = parts & IA_LOAD_ISSUERS ? configure_refresh(sync, rows, err) : IA_OK;
+    return rc == IA_OK ? ia_builder_build(sync->builder, parts, rows, sync->refresh, ia_wall_s(), &problems, out, err)
+                       : rc;
 }
 
-enum ia_rc ia_worker_reload(struct ia_worker *w, struct ia_err *err)
+/* Take the rows over: those of the issuers are kept. */
+static void keep_issuer_rows(struct ia_config_sync *sync, unsigned parts, struct ia_rows *rows)
 {
-    const struct ia_row_problem_sink sink = {
-        .ctx = w, .ca = ca_problem, .rule = rule_problem, .issuer = issuer_problem, .note = note};
-    unsigned what = w->dirty | (w->issuers_stale ? IA_LOAD_ISSUERS : 0u);
-    if (what & (IA_LOAD_CAS | IA_LOAD_CRLS))
-        what |= IA_LOAD_CAS | IA_LOAD_CRLS;
+    struct ia_rows *unused = rows;
+    if (parts & IA_LOAD_ISSUERS) {
+        unused = sync->issuer_rows;
+        sync->issuer_rows = rows;
+    }
+    ia_rows_free(unused);
+}
+
+void ia_config_sync_invalidate(struct ia_config_sync *sync, unsigned parts)
+{
+    sync->changed_parts |= parts;
+}
+
+bool ia_config_sync_due(const struct ia_config_sync *sync)
+{
+    return sync->changed_parts || sync->keys_changed;
+}
+
+enum ia_rc ia_config_sync_reload(struct ia_config_sync *sync, struct ia_err *err)
+{
+    unsigned parts = sync->changed_parts | (sync->keys_changed ? IA_LOAD_ISSUERS : 0u);
+    if (parts & (IA_LOAD_CAS | IA_LOAD_CRLS))
+        parts |= IA_LOAD_CAS | IA_LOAD_CRLS; /* they are built together */
     struct ia_rows *rows = NULL;
-    enum ia_rc rc = ia_db_load(w->db, what, &rows, err);
+    enum ia_rc rc = ia_db_load(sync->db, parts, &rows, err);
     if (rc != IA_OK)
         return rc;
-    if (what & IA_LOAD_ISSUERS)
-        rc = configure_refresh(w, rows, err);
     struct ia_snapshot *snapshot = NULL;
+    rc = build_snapshot(sync, parts, rows, &snapshot, err);
+    keep_issuer_rows(sync, parts, rows);
+    sync->changed_parts = rc == IA_OK ? 0 : IA_LOAD_ALL;
+    sync->keys_changed = false;
     if (rc == IA_OK)
-        rc = ia_builder_build(w->builder, what, rows, w->refresh, ia_wall_s(), &sink, &snapshot, err);
-    if (what & IA_LOAD_ISSUERS) {
-        ia_rows_free(w->issuer_rows);
-        w->issuer_rows = rows;
-    } else {
-        ia_rows_free(rows);
-    }
-    w->dirty = rc == IA_OK ? 0 : IA_LOAD_ALL;
-    w->issuers_stale = false;
-    if (rc == IA_OK)
-        send_snapshot(w, snapshot);
+        send_snapshot(sync, snapshot);
     return rc;
 }
 
-void ia_worker_adopt_keys(struct ia_worker *w)
+bool ia_config_sync_complete(const struct ia_config_sync *sync)
 {
-    const struct ia_row_problem_sink silent = {.issuer = ignore_issuer};
-    struct ia_snapshot *snapshot = NULL;
-    struct ia_err err = {0};
-    if (!w->issuers_stale || !w->issuer_rows)
-        return;
-    if (ia_builder_build(w->builder, IA_LOAD_ISSUERS, w->issuer_rows, w->refresh, ia_wall_s(), &silent, &snapshot,
-                         &err) != IA_OK)
-        return;
-    w->issuers_stale = false; /* what is wrong with them is told when all is read again */
-    send_snapshot(w, snapshot);
+    return sync->complete;
 }
 
-/* ---- notifications */
-
-static void notice(struct ia_worker *w, const struct ia_notification *n)
+bool ia_config_sync_has_role(const struct ia_config_sync *sync, const char *role)
 {
-    static const unsigned parts[] = {
-        [IA_NOTIFICATION_UNKNOWN] = IA_LOAD_ALL,
-        [IA_NOTIFICATION_CA] = IA_LOAD_CAS | IA_LOAD_CRLS,
-        [IA_NOTIFICATION_ROLE] = IA_LOAD_POLICY,
-        [IA_NOTIFICATION_DEVICE] = 0,
-        [IA_NOTIFICATION_ISSUER] = IA_LOAD_ISSUERS,
-        [IA_NOTIFICATION_IP] = IA_LOAD_IPS,
-        [IA_NOTIFICATION_EVENT] = 0,
-    };
-    w->dirty |= parts[n->topic];
-    if (n->topic == IA_NOTIFICATION_EVENT)
-        ia_worker_events_noted(w, n);
-    bool devices = n->topic == IA_NOTIFICATION_DEVICE || n->topic == IA_NOTIFICATION_UNKNOWN;
-    if (devices && n->all)
-        w->walk_again = true;
-    for (size_t i = 0; devices && i < n->n_keys; i++)
-        ia_worker_device_changed(w, n->keys[i]);
-}
-
-void ia_worker_take_notifications(struct ia_worker *w)
-{
-    struct ia_notification n;
-    while (ia_db_notification(w->db, &n))
-        notice(w, &n);
+    return ia_builder_has_role(sync->builder, role);
 }
 
 /* ---- keys */
 
-void ia_worker_fetched(void *ctx, const struct ia_fetch_result *result)
+static void take_fetched_keys(void *ctx, const struct ia_fetch_result *result)
 {
-    struct ia_worker *w = ctx;
+    struct ia_config_sync *sync = ctx;
     char before[IA_ISSUER_TEXT_MAX];
-    (void)snprintf(before, sizeof before, "%s", ia_refresh_problem(w->refresh, result->name));
-    bool changed = ia_refresh_accept(w->refresh, result, ia_worker_now_ms());
-    if (changed || strcmp(before, ia_refresh_problem(w->refresh, result->name)) != 0)
-        w->issuers_stale = true;
+    (void)snprintf(before, sizeof before, "%s", ia_refresh_problem(sync->refresh, result->name));
+    bool changed = ia_refresh_accept(sync->refresh, result, ia_monotonic_ms());
+    if (changed || strcmp(before, ia_refresh_problem(sync->refresh, result->name)) != 0)
+        sync->keys_changed = true;
 }
 
-void ia_worker_fetch_keys(struct ia_worker *w)
+void ia_config_sync_request_keys(struct ia_config_sync *sync, const char *issuer)
 {
-    ia_refresh_run(w->refresh, w->fetcher, ia_worker_now_ms());
-    if (ia_fetcher_busy(w->fetcher))
-        ia_fetcher_run(w->fetcher);
+    ia_refresh_request(sync->refresh, issuer, ia_monotonic_ms());
+}
+
+void ia_config_sync_run_fetches(struct ia_config_sync *sync)
+{
+    ia_refresh_run(sync->refresh, sync->fetcher, ia_monotonic_ms());
+    if (ia_fetcher_busy(sync->fetcher))
+        ia_fetcher_run(sync->fetcher);
+}
+
+/* Problems are not reported: that is done when the rows are read again. */
+void ia_config_sync_adopt_keys(struct ia_config_sync *sync)
+{
+    static const struct ia_row_problems unreported;
+    struct ia_snapshot *snapshot = NULL;
+    struct ia_err err = {0};
+    if (!sync->keys_changed || !sync->issuer_rows)
+        return;
+    if (ia_builder_build(sync->builder, IA_LOAD_ISSUERS, sync->issuer_rows, sync->refresh, ia_wall_s(), &unreported,
+                         &snapshot, &err) != IA_OK)
+        return;
+    sync->keys_changed = false;
+    send_snapshot(sync, snapshot);
+}
+
+int64_t ia_config_sync_fetch_wait_ms(const struct ia_config_sync *sync)
+{
+    return ia_refresh_wait_ms(sync->refresh, ia_monotonic_ms());
+}
+
+int ia_config_sync_fetch_fd(const struct ia_config_sync *sync)
+{
+    return ia_fetcher_fd(sync->fetcher);
+}
+
+void ia_config_sync_stop_fetches(struct ia_config_sync *sync)
+{
+    ia_fetcher_free(sync->fetcher);
+    sync->fetcher = NULL;
+}
+
+/* ---- life */
+
+static enum ia_rc create_parts(struct ia_config_sync *sync, const struct ia_fetch_options *fetch, struct ia_err *err)
+{
+    sync->builder = ia_builder_new();
+    sync->refresh = ia_refresh_new();
+    if (!sync->builder || !sync->refresh)
+        return ia_nomem(err);
+    return ia_fetcher_new(fetch, take_fetched_keys, sync, &sync->fetcher, err);
+}
+
+enum ia_rc ia_config_sync_new(const struct ia_fetch_options *fetch, struct ia_db *db, struct ia_outbox *outbox,
+                              const struct ia_sink *sink, struct ia_config_sync **out, struct ia_err *err)
+{
+    struct ia_config_sync *sync = calloc(1, sizeof *sync);
+    if (!sync)
+        return ia_nomem(err);
+    sync->db = db;
+    sync->outbox = outbox;
+    sync->sink = sink;
+    enum ia_rc rc = create_parts(sync, fetch, err);
+    if (rc == IA_OK)
+        *out = sync;
+    else
+        ia_config_sync_free(sync);
+    return rc;
+}
+
+void ia_config_sync_free(struct ia_config_sync *sync)
+{
+    if (!sync)
+        return;
+    ia_fetcher_free(sync->fetcher);
+    ia_refresh_free(sync->refresh);
+    ia_builder_free(sync->builder);
+    ia_rows_free(sync->issuer_rows);
+    free(sync);
 }

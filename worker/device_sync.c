@@ -1,139 +1,202 @@
 // SPDX-License-Identifier: ISC
-/* Device records: those that a notification names, and the walk through all of them.  The walk is a stream in a few
- * parts: each holds the connection for as long as it lasts, and everything else has its turn in between. */
-#include "worker/private.h"
+#include "worker/device_sync.h"
+
+#include "sql/devices.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* The records of rows as a reply; NULL when out of memory: a record that is missing would count as gone. */
-static struct ia_reply *records(enum ia_reply_kind kind, const struct ia_device_rows *rows)
+#define CHANGED_MAX 1000 /* changed devices that are read one by one */
+
+struct ia_device_sync {
+    struct ia_db *db;
+    struct ia_config_sync *config;
+    const struct ia_sink *sink;
+    bool resyncing;
+    int part;                   /* the part of the resync to read next */
+    bool restart;               /* begin a resync, also while one is under way */
+    char *changed[CHANGED_MAX]; /* ids of the devices to read again */
+    size_t n_changed;
+    bool policy_reread; /* the policy was already read again because a changed device holds an unknown role */
+};
+
+struct ia_device_sync *ia_device_sync_new(struct ia_db *db, struct ia_config_sync *config, const struct ia_sink *sink)
+{
+    struct ia_device_sync *sync = calloc(1, sizeof *sync);
+    if (!sync)
+        return NULL;
+    sync->db = db;
+    sync->config = config;
+    sync->sink = sink;
+    return sync;
+}
+
+static void forget_changes(struct ia_device_sync *sync)
+{
+    while (sync->n_changed > 0)
+        free(sync->changed[--sync->n_changed]);
+}
+
+void ia_device_sync_free(struct ia_device_sync *sync)
+{
+    if (sync)
+        forget_changes(sync);
+    free(sync);
+}
+
+/* ---- changed devices */
+
+void ia_device_sync_changed(struct ia_device_sync *sync, const char *device_id)
+{
+    for (size_t i = 0; i < sync->n_changed; i++)
+        if (strcmp(sync->changed[i], device_id) == 0)
+            return;
+    char *copy = sync->n_changed < CHANGED_MAX ? strdup(device_id) : NULL;
+    if (copy)
+        sync->changed[sync->n_changed++] = copy;
+    else
+        sync->restart = true;
+}
+
+void ia_device_sync_ask(struct ia_device_sync *sync, const char *device_id)
+{
+    if (sync->n_changed < CHANGED_MAX)
+        ia_device_sync_changed(sync, device_id);
+}
+
+bool ia_device_sync_changes_due(const struct ia_device_sync *sync)
+{
+    return sync->n_changed > 0;
+}
+
+/* The records of `rows` as a reply.  NULL when out of memory: a missing record would count as deleted. */
+static struct ia_reply *new_records(enum ia_reply_kind kind, const struct ia_device_rows *rows)
 {
     struct ia_reply *reply = ia_reply_new(kind, NULL);
     if (!reply)
         return NULL;
-    reply->records.items = calloc(rows->n + 1, sizeof(*reply->records.items));
-    for (size_t i = 0; reply->records.items && i < rows->n; i++) {
-        reply->records.items[i] = ia_device_new(&rows->rows[i]);
-        if (!reply->records.items[i])
+    struct ia_device_records *records = &reply->records;
+    records->items = calloc(rows->n + 1, sizeof *records->items);
+    for (size_t i = 0; records->items && i < rows->n; i++) {
+        records->items[i] = ia_device_new(&rows->rows[i]);
+        if (!records->items[i])
             break;
-        reply->records.n++;
+        records->n++;
     }
-    if (reply->records.items && reply->records.n == rows->n)
+    if (records->items && records->n == rows->n)
         return reply;
     ia_reply_free(reply);
     return NULL;
 }
 
-/* ---- changed devices */
-
-void ia_worker_device_changed(struct ia_worker *w, const char *id)
+/* Move the changed ids into the reply, which thereby says for which devices its records are complete. */
+static bool move_ids(struct ia_device_sync *sync, struct ia_reply *reply)
 {
-    for (size_t i = 0; i < w->n_changed; i++)
-        if (strcmp(w->changed[i], id) == 0)
-            return;
-    char *copy = w->n_changed < IA_CHANGED_IDS_MAX ? strdup(id) : NULL;
-    if (copy)
-        w->changed[w->n_changed++] = copy;
-    else
-        w->walk_again = true;
-}
-
-void ia_worker_forget_changed(struct ia_worker *w)
-{
-    while (w->n_changed > 0)
-        free(w->changed[--w->n_changed]);
-}
-
-/* The reply says which devices were asked for: what it does not hold of them is gone. */
-static bool take_ids(struct ia_worker *w, struct ia_reply *reply)
-{
-    reply->records.ids = calloc(w->n_changed + 1, sizeof *reply->records.ids);
+    reply->records.ids = calloc(sync->n_changed + 1, sizeof *reply->records.ids);
     if (!reply->records.ids)
         return false;
-    memcpy(reply->records.ids, w->changed, w->n_changed * sizeof *reply->records.ids);
-    reply->records.n_ids = w->n_changed;
-    w->n_changed = 0;
+    memcpy(reply->records.ids, sync->changed, sync->n_changed * sizeof *reply->records.ids);
+    reply->records.n_ids = sync->n_changed;
+    sync->n_changed = 0;
     return true;
 }
 
-static bool has_unknown_role(const struct ia_worker *w, const struct ia_device_rows *rows)
+static bool has_unknown_role(const struct ia_device_sync *sync, const struct ia_device_rows *rows)
 {
     for (size_t i = 0; i < rows->n; i++)
         for (size_t k = 0; k < rows->rows[i].roles.n; k++)
-            if (!ia_builder_knows_role(w->builder, rows->rows[i].roles.items[k]))
+            if (!ia_config_sync_has_role(sync->config, rows->rows[i].roles.items[k]))
                 return true;
     return false;
 }
 
-/* A role was made and granted since the policy was read.  A device is not told of it before the snapshot that has it:
- * until then it would be denied everything.  Tried once, so that nothing can hold a revocation back. */
-static bool roles_first(struct ia_worker *w, const struct ia_device_rows *rows)
+/* Does a device hold a role that was created after the policy was read?  The device's record must not be sent before the
+ * snapshot with that role: an unknown role denies everything.  The policy is read again once only, so that nothing can
+ * hold a revocation back. */
+static bool needs_policy(struct ia_device_sync *sync, const struct ia_device_rows *rows)
 {
-    w->roles_read = !w->roles_read && has_unknown_role(w, rows);
-    if (w->roles_read)
-        w->dirty |= IA_LOAD_POLICY;
-    return w->roles_read;
+    sync->policy_reread = !sync->policy_reread && has_unknown_role(sync, rows);
+    if (sync->policy_reread)
+        ia_config_sync_invalidate(sync->config, IA_LOAD_POLICY);
+    return sync->policy_reread;
 }
 
-enum ia_rc ia_worker_read_changed(struct ia_worker *w, struct ia_err *err)
+static enum ia_rc send_changes(struct ia_device_sync *sync, const struct ia_device_rows *rows, struct ia_err *err)
+{
+    struct ia_reply *reply = new_records(IA_REPLY_DEVICES, rows);
+    if (!reply || !move_ids(sync, reply)) {
+        ia_reply_free(reply);
+        return ia_nomem(err);
+    }
+    ia_sink_send(sync->sink, reply);
+    return IA_OK;
+}
+
+/* The ids stay until their records were sent: after a failure they are read again. */
+enum ia_rc ia_device_sync_read_changes(struct ia_device_sync *sync, struct ia_err *err)
 {
     struct ia_device_rows *rows = NULL;
-    enum ia_rc rc = ia_db_devices_by_id(w->db, (const char *const *)w->changed, w->n_changed, &rows, err);
-    if (rc != IA_OK)
-        return rc;
-    if (roles_first(w, rows)) {
-        ia_device_rows_free(rows);
-        return IA_OK; /* the ids stay: they are read again */
-    }
-    struct ia_reply *reply = records(IA_REPLY_DEVICES, rows);
+    enum ia_rc rc = ia_db_devices_by_id(sync->db, (const char *const *)sync->changed, sync->n_changed, &rows, err);
+    if (rc == IA_OK && !needs_policy(sync, rows))
+        rc = send_changes(sync, rows, err);
     ia_device_rows_free(rows);
-    if (!reply || !take_ids(w, reply)) {
-        ia_reply_free(reply);
-        return ia_nomem(err); /* the ids stay: they are read again */
-    }
-    ia_worker_send(w, reply);
-    return IA_OK;
+    return rc;
 }
 
 /* ---- all devices */
 
+void ia_device_sync_restart(struct ia_device_sync *sync)
+{
+    sync->restart = true;
+}
+
+void ia_device_sync_abort(struct ia_device_sync *sync)
+{
+    sync->resyncing = false;
+}
+
+bool ia_device_sync_resync_due(const struct ia_device_sync *sync)
+{
+    return sync->resyncing || sync->restart;
+}
+
 static enum ia_rc send_batch(void *ctx, const struct ia_device_rows *batch, struct ia_err *err)
 {
-    struct ia_worker *w = ctx;
-    struct ia_reply *reply = records(IA_REPLY_PAGE, batch);
+    const struct ia_device_sync *sync = ctx;
+    struct ia_reply *reply = new_records(IA_REPLY_PAGE, batch);
     if (!reply)
         return ia_fail(err, IA_NOMEM, "out of memory while reading devices");
-    ia_worker_send(w, reply);
+    ia_sink_send(sync->sink, reply);
     return IA_OK;
 }
 
-/* Without its begin or its end a walk leaves in what was deleted: the new connection makes another. */
-static enum ia_rc mark(struct ia_worker *w, enum ia_reply_kind kind, struct ia_err *err)
+/* A resync without its begin or its end would leave deleted devices in memory: the failure drops the connection, and
+ * the next connection begins another resync. */
+static enum ia_rc send_mark(struct ia_device_sync *sync, enum ia_reply_kind kind, struct ia_err *err)
 {
     struct ia_reply *reply = ia_reply_new(kind, NULL);
     if (!reply)
         return ia_fail(err, IA_NOMEM, "out of memory while reading devices");
-    ia_worker_send(w, reply);
+    ia_sink_send(sync->sink, reply);
     return IA_OK;
 }
 
-static enum ia_rc walk_begin(struct ia_worker *w, struct ia_err *err)
+static enum ia_rc begin_resync(struct ia_device_sync *sync, struct ia_err *err)
 {
-    w->walk_again = false;
-    w->walking = true;
-    w->part = 0;
-    ia_worker_forget_changed(w); /* they are among the others */
-    return mark(w, IA_REPLY_RESYNC_BEGIN, err);
+    sync->restart = false;
+    sync->resyncing = true;
+    sync->part = 0;
+    forget_changes(sync); /* the resync includes them */
+    return send_mark(sync, IA_REPLY_RESYNC_BEGIN, err);
 }
 
-enum ia_rc ia_worker_walk(struct ia_worker *w, struct ia_err *err)
+enum ia_rc ia_device_sync_read_part(struct ia_device_sync *sync, struct ia_err *err)
 {
-    enum ia_rc rc = w->walking ? IA_OK : walk_begin(w, err);
+    enum ia_rc rc = sync->resyncing ? IA_OK : begin_resync(sync, err);
     if (rc == IA_OK)
-        rc = ia_db_device_part(w->db, w->part, send_batch, w, err);
-    if (rc != IA_OK || ++w->part < IA_DEVICE_PARTS)
+        rc = ia_db_device_part(sync->db, sync->part, send_batch, sync, err);
+    if (rc != IA_OK || ++sync->part < IA_DEVICE_PARTS)
         return rc;
-    w->walking = false;
-    return mark(w, IA_REPLY_RESYNC_END, err);
+    sync->resyncing = false;
+    return send_mark(sync, IA_REPLY_RESYNC_END, err);
 }

@@ -3,12 +3,13 @@
 
 #include "common/clock.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define COLUMNS_MAX   20000
 #define EVENTS_MAX    10000
-#define SEEN_MAX      100000
+#define CONNECTS_MAX  100000
 #define BATCH         500
 #define COLUMNS_BATCH 32
 #define PRUNE_EVERY_S 3600
@@ -16,8 +17,9 @@
 
 enum column_kind { COLUMN_CA, COLUMN_RULE, COLUMN_ISSUER };
 
+/* Columns of one configuration row. */
 struct column {
-    struct column *next;
+    struct ia_link link;
     enum column_kind kind;
     int64_t id;
     bool parsed;
@@ -26,29 +28,22 @@ struct column {
     char *problem; /* NULL: none */
 };
 
-struct list {
-    struct ia_request *head, *tail;
-    size_t n;
-};
-
-/* A device that has connected.  There may be many during an outage, so not a whole request for each. */
-struct seen {
-    struct seen *next;
+/* The last connect of a device.  There may be many during an outage, so it is not a whole request. */
+struct connect {
+    struct ia_link link;
     int64_t at_us;
     char device_id[];
 };
 
 struct ia_outbox {
     const char *node_name;
-    struct column *columns, *columns_tail;
-    size_t n_columns;
-    struct list events;
-    struct seen *seen, *seen_tail;
-    size_t n_seen;
-    size_t batch; /* events and connects written at once: 1 after a refusal, so that one bad row costs no other */
+    struct ia_fifo columns;  /* struct column */
+    struct ia_fifo events;   /* struct ia_request */
+    struct ia_fifo connects; /* struct connect */
+    size_t batch; /* events and connects written at once: 1 after a refusal, so that one bad row costs no other row */
     struct ia_request *counters; /* newest */
     int64_t next_prune_s;
-    uint8_t parsed_to[IA_FINGERPRINT_LEN]; /* certificates registered by hand have been looked at up to this one */
+    uint8_t parsed_to[IA_FINGERPRINT_LEN]; /* certificates registered by hand were read up to this fingerprint */
 };
 
 struct ia_outbox *ia_outbox_new(const char *node_name)
@@ -61,6 +56,12 @@ struct ia_outbox *ia_outbox_new(const char *node_name)
     return o;
 }
 
+static struct column *take_column(struct ia_outbox *o)
+{
+    struct ia_link *link = ia_fifo_take(&o->columns);
+    return link ? ia_container_of(link, struct column, link) : NULL;
+}
+
 static void column_free(struct column *c)
 {
     if (c)
@@ -68,99 +69,50 @@ static void column_free(struct column *c)
     free(c);
 }
 
-static struct column *column_take(struct ia_outbox *o)
+static void drop_events(struct ia_outbox *o, size_t n)
 {
-    struct column *c = o->columns;
-    if (!c)
-        return NULL;
-    o->columns = c->next;
-    if (!o->columns)
-        o->columns_tail = NULL;
-    o->n_columns--;
-    return c;
+    for (; n > 0; n--)
+        ia_request_free(ia_container_of(ia_fifo_take(&o->events), struct ia_request, link));
 }
 
-static struct ia_request *list_take(struct list *list)
+static void drop_connects(struct ia_outbox *o, size_t n)
 {
-    struct ia_request *r = list->head;
-    if (!r)
-        return NULL;
-    list->head = (struct ia_request *)(void *)r->link.next;
-    if (!list->head)
-        list->tail = NULL;
-    list->n--;
-    return r;
-}
-
-static void list_add(struct list *list, struct ia_request *r, size_t most)
-{
-    if (list->n >= most)
-        ia_request_free(list_take(list));
-    r->link.next = NULL;
-    if (list->tail)
-        list->tail->link.next = &r->link;
-    else
-        list->head = r;
-    list->tail = r;
-    list->n++;
-}
-
-static void list_drop(struct list *list, size_t n)
-{
-    while (n-- > 0)
-        ia_request_free(list_take(list));
-}
-
-static void seen_drop(struct ia_outbox *o, size_t n)
-{
-    for (; n > 0; n--) {
-        struct seen *s = o->seen;
-        o->seen = s->next;
-        o->n_seen--;
-        free(s);
-    }
-    if (!o->seen)
-        o->seen_tail = NULL;
+    for (; n > 0; n--)
+        free(ia_container_of(ia_fifo_take(&o->connects), struct connect, link));
 }
 
 void ia_outbox_free(struct ia_outbox *outbox)
 {
     if (!outbox)
         return;
-    struct column *c;
-    while ((c = column_take(outbox)) != NULL)
-        column_free(c);
-    list_drop(&outbox->events, outbox->events.n);
-    seen_drop(outbox, outbox->n_seen);
+    while (outbox->columns.n > 0)
+        column_free(take_column(outbox));
+    drop_events(outbox, outbox->events.n);
+    drop_connects(outbox, outbox->connects.n);
     ia_request_free(outbox->counters);
     free(outbox);
 }
 
-static void column_append(struct ia_outbox *o, struct column *c)
-{
-    c->next = NULL;
-    if (o->columns_tail)
-        o->columns_tail->next = c;
-    else
-        o->columns = c;
-    o->columns_tail = c;
-    o->n_columns++;
-}
+/* ---- queueing */
 
-static struct column *column_add(struct ia_outbox *o, enum column_kind kind, const char *problem)
+static struct column *add_column(struct ia_outbox *o, enum column_kind kind, const char *problem)
 {
-    struct column *c = o->n_columns < COLUMNS_MAX ? calloc(1, sizeof *c) : NULL;
+    struct column *c = o->columns.n < COLUMNS_MAX ? calloc(1, sizeof *c) : NULL;
     if (!c)
         return NULL;
     c->kind = kind;
     c->problem = problem ? strdup(problem) : NULL;
-    column_append(o, c);
+    if (problem && !c->problem) { /* written as NULL, it would say that the row is fine */
+        free(c);
+        return NULL;
+    }
+    ia_fifo_append(&o->columns, &c->link);
     return c;
 }
 
 void ia_outbox_ca(struct ia_outbox *outbox, int64_t ca_id, const struct ia_cert_info *info, const char *problem)
 {
-    struct column *c = column_add(outbox, COLUMN_CA, problem);
+    struct column *c = add_column(outbox, COLUMN_CA, problem);
     if (!c)
         return;
     c->id = ca_id;
@@ -171,39 +123,35 @@ void ia_outbox_ca(struct ia_outbox *outbox, int64_t ca_id, const struct ia_cert_
 
 void ia_outbox_rule(struct ia_outbox *outbox, int64_t rule_id, const char *problem)
 {
-    struct column *c = column_add(outbox, COLUMN_RULE, problem);
+    struct column *c = add_column(outbox, COLUMN_RULE, problem);
     if (c)
         c->id = rule_id;
 }
 
 void ia_outbox_issuer(struct ia_outbox *outbox, const char *name, const char *problem)
 {
-    struct column *c = column_add(outbox, COLUMN_ISSUER, problem);
+    struct column *c = add_column(outbox, COLUMN_ISSUER, problem);
     if (c)
-        strncpy(c->name, name, sizeof c->name - 1);
+        (void)snprintf(c->name, sizeof c->name, "%s", name);
 }
 
 void ia_outbox_event(struct ia_outbox *outbox, struct ia_request *request)
 {
-    list_add(&outbox->events, request, EVENTS_MAX);
+    if (outbox->events.n >= EVENTS_MAX)
+        drop_events(outbox, 1);
+    ia_fifo_append(&outbox->events, &request->link);
 }
 
 void ia_outbox_connected(struct ia_outbox *outbox, struct ia_request *request)
 {
-    size_t len = strlen(request->connected.device_id);
-    struct seen *s = malloc(sizeof *s + len + 1);
-    if (s) {
-        s->next = NULL;
-        s->at_us = request->connected.at_us;
-        memcpy(s->device_id, request->connected.device_id, len + 1);
-        if (outbox->n_seen >= SEEN_MAX)
-            seen_drop(outbox, 1);
-        if (outbox->seen_tail)
-            outbox->seen_tail->next = s;
-        else
-            outbox->seen = s;
-        outbox->seen_tail = s;
-        outbox->n_seen++;
+    size_t size = strlen(request->connected.device_id) + 1;
+    struct connect *c = malloc(sizeof *c + size);
+    if (c) {
+        c->at_us = request->connected.at_us;
+        memcpy(c->device_id, request->connected.device_id, size);
+        if (outbox->connects.n >= CONNECTS_MAX)
+            drop_connects(outbox, 1);
+        ia_fifo_append(&outbox->connects, &c->link);
     }
     ia_request_free(request);
 }
@@ -216,8 +164,10 @@ void ia_outbox_counters(struct ia_outbox *outbox, struct ia_request *request)
 
 bool ia_outbox_due(const struct ia_outbox *outbox)
 {
-    return outbox->columns || outbox->events.n || outbox->seen;
+    return outbox->columns.n || outbox->events.n || outbox->connects.n;
 }
+
+/* ---- writing */
 
 static enum ia_rc write_column(struct ia_db *db, const struct column *c, struct ia_err *err)
 {
@@ -232,77 +182,85 @@ static enum ia_rc write_column(struct ia_db *db, const struct column *c, struct 
     return IA_OK;
 }
 
-/* Did the database refuse the statement itself, for good, with the connection sound?  No row may hold up what comes
- * after it. */
+/* Did the database refuse the statement itself, permanently, with the connection sound?  Such a row is dropped: it must
+ * not hold up the rows after it. */
 static bool is_refused(struct ia_db *db, enum ia_rc rc)
 {
     return rc != IA_OK && rc != IA_UNAVAILABLE && ia_db_connected(db);
 }
 
-/* An administrator may hold a lock on the row: the next try begins with another. */
-static void column_postpone(struct ia_outbox *o)
+/* An administrator may hold a lock on the row: the next try begins with another row. */
+static void postpone_column(struct ia_outbox *o)
 {
-    column_append(o, column_take(o));
+    struct column *c = take_column(o);
+    ia_fifo_append(&o->columns, &c->link);
 }
 
 static enum ia_rc write_columns(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
 {
-    for (int i = 0; i < COLUMNS_BATCH && o->columns; i++) {
-        enum ia_rc rc = write_column(db, o->columns, err);
+    for (int i = 0; i < COLUMNS_BATCH && o->columns.n > 0; i++) {
+        enum ia_rc rc = write_column(db, ia_container_of(o->columns.head, struct column, link), err);
         if (rc == IA_UNAVAILABLE && ia_db_connected(db))
-            column_postpone(o);
+            postpone_column(o);
         if (rc != IA_OK && !is_refused(db, rc))
             return rc;
-        column_free(column_take(o));
+        column_free(take_column(o));
     }
     return IA_OK;
 }
 
-/* How many of a batch of n are done with: those that were written, and a single row that was refused. */
-static size_t settle(struct ia_outbox *o, size_t n, struct ia_db *db, enum ia_rc *rc)
+/* How many rows of a batch of n are finished: all when they were written, and a single row that was refused. */
+static size_t finished_rows(struct ia_outbox *o, size_t n, struct ia_db *db, enum ia_rc *rc)
 {
     bool refused = is_refused(db, *rc);
     o->batch = refused ? 1 : BATCH;
-    size_t done = *rc == IA_OK || (refused && n == 1) ? n : 0;
+    size_t finished = *rc == IA_OK || (refused && n == 1) ? n : 0;
     if (refused)
         *rc = IA_OK;
-    return done;
+    return finished;
+}
+
+static struct ia_event_row event_row(const struct ia_request *request)
+{
+    const struct ia_event_request *e = &request->event;
+    return (struct ia_event_row){
+        .at_us = e->at_us,
+        .kind = e->kind,
+        .principal = e->principal[0] ? e->principal : NULL,
+        .ca_id = e->ca_id,
+        .address = e->address[0] ? e->address : NULL,
+        .reason = e->reason == IA_R_NONE ? NULL : ia_reason_name(e->reason),
+        .detail = request->text[0] ? request->text : NULL,
+    };
 }
 
 static enum ia_rc write_events(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
 {
     struct ia_event_row rows[BATCH];
     size_t n = 0;
-    for (struct ia_request *r = o->events.head; r && n < o->batch; r = (struct ia_request *)(void *)r->link.next)
-        rows[n++] = (struct ia_event_row){
-            .at_us = r->event.at_us,
-            .kind = r->event.kind,
-            .principal = r->event.principal[0] ? r->event.principal : NULL,
-            .ca_id = r->event.ca_id,
-            .address = r->event.address[0] ? r->event.address : NULL,
-            .reason = r->event.reason == IA_R_NONE ? NULL : ia_reason_name(r->event.reason),
-            .detail = r->text[0] ? r->text : NULL,
-        };
+    for (struct ia_link *link = o->events.head; link && n < o->batch; link = link->next)
+        rows[n++] = event_row(ia_container_of(link, struct ia_request, link));
     if (n == 0)
         return IA_OK;
     enum ia_rc rc = ia_db_write_events(db, o->node_name, rows, n, err);
-    list_drop(&o->events, settle(o, n, db, &rc));
+    drop_events(o, finished_rows(o, n, db, &rc));
     return rc;
 }
 
-static enum ia_rc write_seen(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
+static enum ia_rc write_connects(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
 {
     const char *ids[BATCH];
     int64_t at[BATCH];
     size_t n = 0;
-    for (const struct seen *s = o->seen; s && n < o->batch; s = s->next) {
-        ids[n] = s->device_id;
-        at[n++] = s->at_us;
+    for (struct ia_link *link = o->connects.head; link && n < o->batch; link = link->next) {
+        const struct connect *c = ia_container_of(link, struct connect, link);
+        ids[n] = c->device_id;
+        at[n++] = c->at_us;
     }
     if (n == 0)
         return IA_OK;
     enum ia_rc rc = ia_db_connected_devices(db, ids, at, n, err);
-    seen_drop(o, settle(o, n, db, &rc));
+    drop_connects(o, finished_rows(o, n, db, &rc));
     return rc;
 }
 
@@ -310,11 +268,11 @@ enum ia_rc ia_outbox_write(struct ia_outbox *outbox, struct ia_db *db, struct ia
 {
     enum ia_rc rc = write_events(outbox, db, err);
     if (rc == IA_OK)
-        rc = write_seen(outbox, db, err);
+        rc = write_connects(outbox, db, err);
     return rc == IA_OK ? write_columns(outbox, db, err) : rc;
 }
 
-static enum ia_rc parse_one(struct ia_db *db, const struct ia_unparsed_row *row, struct ia_err *err)
+static enum ia_rc parse_certificate(struct ia_db *db, const struct ia_unparsed_row *row, struct ia_err *err)
 {
     struct ia_cert *cert = NULL;
     if (ia_cert_parse_pem(row->pem, &cert, NULL) != IA_OK)
@@ -324,8 +282,8 @@ static enum ia_rc parse_one(struct ia_db *db, const struct ia_unparsed_row *row,
     return is_refused(db, rc) ? IA_OK : rc;
 }
 
-/* An administrator's register_device has no parsed columns: SQL cannot read X.509.  Page by page and then from the
- * beginning, so that those that never parse stand in nobody's way. */
+/* A certificate that an administrator registered has no parsed columns: SQL cannot read X.509.  Page by page and then
+ * from the beginning again, so that certificates that never parse do not hold up the others. */
 static enum ia_rc parse_registered(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
 {
     struct ia_unparsed_rows *rows = NULL;
@@ -333,12 +291,12 @@ static enum ia_rc parse_registered(struct ia_outbox *o, struct ia_db *db, struct
     enum ia_rc rc = ia_db_unparsed(db, o->parsed_to, &rows, err);
     for (; rc == IA_OK && i < rows->n; i++) {
         memcpy(o->parsed_to, rows->rows[i].fingerprint, sizeof o->parsed_to);
-        rc = parse_one(db, &rows->rows[i], err);
+        rc = parse_certificate(db, &rows->rows[i], err);
     }
     if (rc == IA_OK && i < IA_UNPARSED_PAGE)
         memset(o->parsed_to, 0, sizeof o->parsed_to);
     ia_unparsed_rows_free(rows);
-    return ia_db_connected(db) ? IA_OK : rc; /* what is locked now has its turn another time */
+    return ia_db_connected(db) ? IA_OK : rc; /* a row that is locked now gets another turn */
 }
 
 enum ia_rc ia_outbox_heartbeat(struct ia_outbox *outbox, struct ia_db *db, struct ia_err *err)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* What the worker has yet to write to the database: parsed columns, problems, events, last connects, counters. Survives
- * a lost connection; bounded, the oldest goes first.  Worker thread. */
+/* The rows that the worker has yet to write to the database: parsed columns, problems, events, last connects, counters.
+ * It survives a lost connection.  It is bounded: where there is no room, the oldest row is dropped.  Worker thread. */
 #pragma once
 
 #include "sql/records.h"
@@ -11,8 +11,7 @@ struct ia_outbox;
 struct ia_outbox *ia_outbox_new(const char *node_name); /* borrows the name; NULL: out of memory */
 void ia_outbox_free(struct ia_outbox *outbox);
 
-/* Queue one row.  When memory or room lacks, it is dropped and counted: nothing depends on these rows for a
- * decision. */
+/* Queue one row.  Without memory or room it is dropped: no decision depends on these rows. */
 void ia_outbox_ca(struct ia_outbox *outbox, int64_t ca_id, const struct ia_cert_info *info, const char *problem);
 void ia_outbox_rule(struct ia_outbox *outbox, int64_t rule_id, const char *problem);
 void ia_outbox_issuer(struct ia_outbox *outbox, const char *name, const char *problem);
@@ -25,8 +24,8 @@ void ia_outbox_counters(struct ia_outbox *outbox, struct ia_request *request);
 /* Is there anything to write? */
 bool ia_outbox_due(const struct ia_outbox *outbox);
 
-/* Write some of it: a bounded piece of work, so that requests get their turn in between.  What could not be written
- * stays. */
+/* Write some of the rows: a bounded piece of work, so that requests get their turn in between.  Rows that could not be
+ * written stay. */
 IA_MUST_USE enum ia_rc ia_outbox_write(struct ia_outbox *outbox, struct ia_db *db, struct ia_err *err);
 
 /* Refresh this node's row, prune old events now and then, and fill the columns of certificates registered by hand. */

@@ -16,9 +16,9 @@ static struct {
     timer_t timer;
 } waker;
 
-static void on_signal(int signal)
+static void ignore_signal(int signal)
 {
-    (void)signal; /* being interrupted is all that it is for */
+    (void)signal; /* the signal has interrupted the wait, which is its only purpose */
 }
 
 static bool signal_is_free(void)
@@ -29,7 +29,7 @@ static bool signal_is_free(void)
 
 void ia_waker_open(void)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = ignore_signal, .sa_flags = SA_RESTART};
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGURG};
     event._sigev_un._tid = gettid(); /* sigev_notify_thread_id, which older C libraries do not name */
     if (atomic_load(&waker.open) || !signal_is_free() || timer_create(CLOCK_MONOTONIC, &event, &waker.timer) != 0)
@@ -47,7 +47,7 @@ void ia_waker_close(void)
     if (!atomic_exchange(&waker.open, false))
         return;
     timer_delete(waker.timer);
-    signal(SIGURG, SIG_DFL); /* ignored, also one that is on its way */
+    signal(SIGURG, SIG_DFL); /* ignored, also a signal that is pending */
 }
 
 void ia_waker_wake(void)

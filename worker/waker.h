@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: ISC
-/* Wakes the broker's loop.  Mosquitto 2.0 comes to TICK after network events or 100 ms, whichever is first: too slow
- * for ending ten thousand sessions in slices, or for a change that should be felt at once.  SIGURG, which is ignored by
- * default and which nothing here uses, interrupts epoll_wait; every other system call is restarted (SA_RESTART).  2.1
- * sleeps as TICK asks it to and needs none of this. */
+/* Wakes the broker's loop.  Mosquitto 2.0 runs TICK after network events or after 100 ms, whichever is first: too slow
+ * for disconnecting ten thousand clients in slices, or for a change that has to take effect at once.  SIGURG, which is
+ * ignored by default and which neither Mosquitto nor the plugin uses otherwise, interrupts epoll_wait; every other system
+ * call is restarted (SA_RESTART).  Mosquitto 2.1 sleeps for as long as TICK asks it to and needs none of this. */
 #pragma once
 
 #include <stdbool.h>
 
-/* Take SIGURG for the calling thread, which is the broker's.  Does nothing where somebody else handles the signal
- * already. */
+/* Handle SIGURG for the calling thread, which is the broker's.  Does nothing if the signal already has a handler. */
 void ia_waker_open(void);
 void ia_waker_close(void);
 

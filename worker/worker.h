@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* The worker: the one thread that owns the connection to PostgreSQL and the fetching of keys.  It takes requests from
- * the broker thread and answers in order; it listens for changes, reads again what changed and sends whole
- * snapshots. */
+/* The worker: the one thread that owns the connection to PostgreSQL and the fetching of keys.  It answers the broker
+ * thread's requests in order, listens for changes, reads again what has changed and sends whole snapshots. */
 #pragma once
 
 #include "common/error.h"
@@ -16,11 +15,12 @@ struct ia_worker_options {
     bool insecure_http_jwks;
 };
 
-/* Start the thread.  It connects, loads and goes on trying for ever.  `options` must outlive it. */
+/* Start the thread.  It connects and loads, and retries for as long as it runs.  `options` must outlive it. */
 IA_MUST_USE enum ia_rc ia_worker_start(const struct ia_worker_options *options, struct ia_worker **out,
                                        struct ia_err *err);
 
-/* Give a request over.  False when too many are waiting: the request has been freed.  Broker thread. */
+/* Queue a request, which is taken over.  False when too many are waiting, or `request` is NULL (out of memory): the
+ * request has been freed.  Broker thread. */
 bool ia_worker_ask(struct ia_worker *worker, struct ia_request *request);
 
 /* The next reply, or NULL: at once, or after at most wait_us.  Owned by the caller.  Broker thread. */
@@ -28,6 +28,6 @@ struct ia_reply *ia_worker_reply(struct ia_worker *worker, int64_t wait_us);
 bool ia_worker_has_reply(const struct ia_worker *worker);
 
 /* Stop within two seconds, in whatever state the database is, and free.  Events that are still queued are written where
- * the database answers in that time.  False: the thread hangs in a resolver; it goes on using its options until the
- * process ends. */
+ * the database answers in that time.  False: the thread waits in the resolver of the C library; it goes on using
+ * `options` until the process ends. */
 bool ia_worker_stop(struct ia_worker *worker);

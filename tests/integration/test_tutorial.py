@@ -26,6 +26,7 @@ SUDO = """#!/bin/bash
 for package in "${@:3}"; do
     case "$package" in
     ./mosquitto-iot-auth_*.deb) ;;
+    postgresql) ls /usr/lib/postgresql/*/bin/initdb >/dev/null || exit 1 ;; # of any version, with or without the metapackage
     *) dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' ||
         { echo "not installed: $package"; exit 1; } ;;
     esac

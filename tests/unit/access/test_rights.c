@@ -160,7 +160,7 @@ START_TEST(rights_of_another_snapshot_deny)
     ck_assert_uint_eq(rights.generation, world.core->snapshot->generation);
     ck_assert_int_eq(ia_rights_check(&rights, world.core->snapshot, &access, NULL), IA_ALLOW);
     world_snapshot();
-    ia_apply(world.core);
+    ia_replies_apply(world.core);
     ck_assert_int_eq(ia_rights_check(&rights, world.core->snapshot, &access, NULL), IA_DENY);
     who.ca = ia_ca_settings_find(world.core->snapshot->ca_settings, 1);
     ia_rights_resolve(&rights, world.core->snapshot, &who);
@@ -182,5 +182,5 @@ static void cases(TCase *c)
 
 int main(void)
 {
-    return run_suite("bind", cases);
+    return run_suite("rights", cases);
 }

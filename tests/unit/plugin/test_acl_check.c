@@ -89,7 +89,7 @@ START_TEST(rule_change_takes_effect_on_the_next_check)
     world_tick();
     ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/x"), DENIED);
     ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "elsewhere/dev-1/x"), OK);
-    ck_assert_uint_eq(ia_sessions_live(world.core->sessions), 1);
+    ck_assert_uint_eq(ia_clients_live(world.core->clients), 1);
     world_stop();
 }
 END_TEST
@@ -245,7 +245,7 @@ START_TEST(condemned_session_keeps_what_waits_for_it_unless_revoked)
 {
     world_start_connected(&device, true);
     world_dev1_is(condemned[_i].status);
-    ia_apply(world.core);
+    ia_replies_apply(world.core);
     ck_assert_msg(world_acl(&device, condemned[_i].access, condemned[_i].topic) == condemned[_i].answer, "%d %s", _i,
                   condemned[_i].topic);
     world_stop();
@@ -290,7 +290,7 @@ START_TEST(kicked_session_has_no_will)
     ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/status"), DENIED);
     ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-1/cmd"), OK); /* its queue is kept */
     world_dev1_is(IA_DEVICE_REVOKED);
-    ia_apply(world.core);
+    ia_replies_apply(world.core);
     ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-1/cmd"), DENIED);
     world_stop();
 }

@@ -21,10 +21,10 @@ START_TEST(known_device_is_in_without_a_query)
     client.username = "root"; /* whatever it says of itself */
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_SUCCESS);
     ck_assert_str_eq(client.username, "dev-1");
-    const struct ia_session *s = world_session(&client);
-    ck_assert(s && s->live && s->kind == IA_SESSION_DEVICE);
+    const struct ia_client *s = world_session(&client);
+    ck_assert(s && s->live && s->kind == IA_CLIENT_DEVICE);
     ck_assert_str_eq(s->client_id, "dev-1");
-    ck_assert_int_eq(s->ends, s->chain->not_after);
+    ck_assert_int_eq(s->expires_at, s->chain->not_after + 1); /* notAfter itself still counts */
     ck_assert_uint_eq(worker_asked(IA_REQUEST_LOOKUP) + worker_asked(IA_REQUEST_REGISTER), 0);
     ck_assert_uint_eq(worker_asked(IA_REQUEST_CONNECTED), 1);
     ck_assert_str_eq(worker_last(IA_REQUEST_CONNECTED)->connected.device_id, "dev-1");
@@ -100,7 +100,7 @@ START_TEST(ca_disabled_while_waiting_refuses)
     struct mosquitto client = world_client("dev-1", "plain_leaf");
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_AUTH);
     ck_assert_uint_eq(world_refused(IA_R_CA_INACTIVE), 1);
-    ck_assert_uint_eq(ia_sessions_live(world.core->sessions), 0);
+    ck_assert_uint_eq(ia_clients_live(world.core->clients), 0);
     world_stop();
 }
 END_TEST
@@ -122,7 +122,7 @@ START_TEST(address_denied_while_waiting_refuses)
     struct mosquitto client = world_client("dev-1", "plain_leaf");
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_AUTH);
     ck_assert_uint_eq(world_refused(IA_R_ADDRESS_DENIED), 1);
-    ck_assert_uint_eq(ia_sessions_live(world.core->sessions), 0);
+    ck_assert_uint_eq(ia_clients_live(world.core->clients), 0);
     ck_assert_uint_eq(worker_asked(IA_REQUEST_CONNECTED), 0);
     world_stop();
 }
@@ -452,7 +452,7 @@ START_TEST(username_that_the_broker_refuses_refuses_the_device)
     client.refuses_username = true;
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_AUTH);
     ck_assert_uint_eq(world_refused(IA_R_INTERNAL), 1);
-    ck_assert_uint_eq(ia_sessions_live(world.core->sessions), 0);
+    ck_assert_uint_eq(ia_clients_live(world.core->clients), 0);
     world_stop();
 }
 END_TEST

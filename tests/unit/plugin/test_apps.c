@@ -15,9 +15,9 @@ START_TEST(app_with_a_good_token_is_in_with_its_scopes_rights)
     client.username = "dev-1"; /* ignored */
     ck_assert_int_eq(world_basic_auth(&client, world_token("board", "read other", 300)), MOSQ_ERR_SUCCESS);
     ck_assert_str_eq(client.username, "app:idp:board");
-    const struct ia_session *s = world_session(&client);
-    ck_assert(s && s->kind == IA_SESSION_APP && !s->device && !s->chain);
-    ck_assert_int_eq(s->ends, ia_wall_s() + 330); /* with the issuer's leeway */
+    const struct ia_client *s = world_session(&client);
+    ck_assert(s && s->kind == IA_CLIENT_APP && !s->device && !s->chain);
+    ck_assert_int_eq(s->expires_at, ia_wall_s() + 330); /* with the issuer's leeway */
     ck_assert_int_eq(world_acl(&client, MOSQ_ACL_SUBSCRIBE, "devices/+/data"), MOSQ_ERR_SUCCESS);
     ck_assert_int_eq(world_acl(&client, MOSQ_ACL_WRITE, "devices/dev-1/cmd"), MOSQ_ERR_ACL_DENIED);
     ck_assert_uint_eq(world.core->counters.accepted_apps, 1);
@@ -154,7 +154,7 @@ START_TEST(password_beside_a_certificate_is_ignored_unless_it_is_a_token)
     start_with_device(IA_DEVICE_ACTIVE);
     struct mosquitto client = world_client("dev-1", "plain_leaf");
     ck_assert_int_eq(connect_with(&client, "old.firm.ware"), MOSQ_ERR_SUCCESS);
-    ck_assert_int_eq(world_session(&client)->kind, IA_SESSION_DEVICE);
+    ck_assert_int_eq(world_session(&client)->kind, IA_CLIENT_DEVICE);
     world_stop();
 }
 END_TEST
@@ -165,8 +165,8 @@ START_TEST(bound_token_with_its_certificate_makes_an_app)
     struct mosquitto client = world_client("app:idp:board", "plain_leaf");
     char *token = bound_token("plain_leaf");
     ck_assert_int_eq(connect_with(&client, token), MOSQ_ERR_SUCCESS);
-    struct ia_session *s = world_session(&client);
-    ck_assert(s->kind == IA_SESSION_APP && s->device && s->chain);
+    struct ia_client *s = world_session(&client);
+    ck_assert(s->kind == IA_CLIENT_APP && s->device && s->chain);
     ck_assert_int_eq(world_acl(&client, MOSQ_ACL_WRITE, "devices/dev-1/x"), MOSQ_ERR_ACL_DENIED); /* not the device */
     free(token);
     world_stop();
@@ -290,12 +290,12 @@ START_TEST(re_authentication_extends_the_session_and_replaces_its_rights)
     ck_assert_int_eq(world_ext_auth(&client, world_token("board", "read", 60)), MOSQ_ERR_SUCCESS);
     ck_assert_int_eq(world_acl(&client, MOSQ_ACL_READ, "devices/d/x"), MOSQ_ERR_SUCCESS);
     ck_assert_int_eq(world_ext_auth(&client, world_token("board", "none", 600)), MOSQ_ERR_SUCCESS);
-    ck_assert_int_eq(world_session(&client)->ends, ia_wall_s() + 630);
+    ck_assert_int_eq(world_session(&client)->expires_at, ia_wall_s() + 630);
     ck_assert_int_eq(world_acl(&client, MOSQ_ACL_READ, "devices/d/x"), MOSQ_ERR_ACL_DENIED);
     clock_advance_ms(300000); /* the first token is long over */
     world_tick();
-    ck_assert_int_eq(world_session(&client)->condemned, IA_R_NONE);
-    ck_assert_uint_eq(ia_sessions_live(world.core->sessions), 1);
+    ck_assert_int_eq(world_session(&client)->disconnect_reason, IA_R_NONE);
+    ck_assert_uint_eq(ia_clients_live(world.core->clients), 1);
     world_stop();
 }
 END_TEST

@@ -28,7 +28,7 @@ START_TEST(take_over_by_the_same_device_is_harmless)
     ck_assert_int_eq(world_connect(&new), MOSQ_ERR_SUCCESS);
     world_disconnect(&old);
     world_tick();
-    ck_assert_ptr_eq(ia_session_owner(world.core->sessions, "shared"), world_session(&new));
+    ck_assert_ptr_eq(ia_client_owner(world.core->clients, "shared"), world_session(&new));
     ck_assert_int_eq(world_acl(&new, MOSQ_ACL_WRITE, "devices/dev-1/x"), MOSQ_ERR_SUCCESS);
     world_stop();
 }
@@ -77,7 +77,7 @@ START_TEST(client_id_stays_its_owners_when_a_newer_connection_fails)
     ck_assert_int_eq(world_connect(&failing), MOSQ_ERR_AUTH);
     world_disconnect(&failing);
     world_tick();
-    ck_assert_ptr_eq(ia_session_owner(world.core->sessions, "shared"), world_session(&owner));
+    ck_assert_ptr_eq(ia_client_owner(world.core->clients, "shared"), world_session(&owner));
     ck_assert_int_eq(world_connect(&thief), MOSQ_ERR_AUTH);
     ck_assert_uint_eq(world_refused(IA_R_CLIENT_ID_MISMATCH), 1);
     world_stop();

@@ -7,23 +7,23 @@
 #include <stdio.h>
 #include <string.h>
 
-static struct ia_sessions *sessions;
+static struct ia_clients *sessions;
 static struct mosquitto clients[8];
 
 static void set_up(void)
 {
-    sessions = ia_sessions_new();
+    sessions = ia_clients_new();
     ck_assert_ptr_nonnull(sessions);
 }
 
 static void tear_down(void)
 {
-    ia_sessions_free(sessions);
+    ia_clients_free(sessions);
 }
 
-static struct ia_session *open_device(size_t n, const char *client_id, const char *username)
+static struct ia_client *open_device(size_t n, const char *client_id, const char *username)
 {
-    struct ia_session *s = ia_session_open(sessions, &clients[n], IA_SESSION_DEVICE, client_id, username);
+    struct ia_client *s = ia_client_open(sessions, &clients[n], IA_CLIENT_DEVICE, client_id, username);
     ck_assert_ptr_nonnull(s);
     return s;
 }
@@ -42,14 +42,14 @@ static struct ia_device *record(const char *id, uint8_t fingerprint)
 
 START_TEST(session_is_found_by_its_connection)
 {
-    ck_assert_ptr_null(ia_session_find(sessions, &clients[0]));
-    struct ia_session *s = open_device(0, "id", "dev-1");
-    ck_assert_ptr_eq(ia_session_find(sessions, &clients[0]), s);
-    ck_assert_ptr_null(ia_session_find(sessions, &clients[1]));
-    ck_assert(s->live && s->ends == INT64_MAX && s->condemned == IA_R_NONE);
+    ck_assert_ptr_null(ia_client_find(sessions, &clients[0]));
+    struct ia_client *s = open_device(0, "id", "dev-1");
+    ck_assert_ptr_eq(ia_client_find(sessions, &clients[0]), s);
+    ck_assert_ptr_null(ia_client_find(sessions, &clients[1]));
+    ck_assert(s->live && s->expires_at == INT64_MAX && s->disconnect_reason == IA_R_NONE);
     ck_assert_str_eq(s->client_id, "id");
-    ck_assert_str_eq(ia_session_username(s), "dev-1");
-    ck_assert_uint_eq(ia_sessions_live(sessions), 1);
+    ck_assert_str_eq(ia_client_username(s), "dev-1");
+    ck_assert_uint_eq(ia_clients_live(sessions), 1);
 }
 END_TEST
 
@@ -61,22 +61,22 @@ START_TEST(sessions_of_many_connections_do_not_mix)
     char id[24];
     for (int i = 0; i < MANY; i++) {
         (void)snprintf(id, sizeof id, "c%d", i);
-        ck_assert_ptr_nonnull(ia_session_open(sessions, &many[i], IA_SESSION_DEVICE, id, id));
+        ck_assert_ptr_nonnull(ia_client_open(sessions, &many[i], IA_CLIENT_DEVICE, id, id));
     }
     for (int round = 0; round < 2; round++) {
         for (int i = MANY - 1; i >= 0; i--) {
             (void)snprintf(id, sizeof id, "c%d", i);
-            struct ia_session *s = ia_session_find(sessions, &many[i]);
+            struct ia_client *s = ia_client_find(sessions, &many[i]);
             ck_assert(s && strcmp(s->client_id, id) == 0);
-            ck_assert_ptr_eq(ia_session_owner(sessions, id), s);
+            ck_assert_ptr_eq(ia_client_owner(sessions, id), s);
         }
     }
     for (int i = 0; i < MANY; i += 2)
-        ia_session_end(sessions, ia_session_find(sessions, &many[i]));
-    ia_sessions_tidy(sessions);
+        ia_client_end(sessions, ia_client_find(sessions, &many[i]));
+    ia_clients_tidy(sessions);
     for (int i = 0; i < MANY; i++)
-        ck_assert_int_eq(ia_session_find(sessions, &many[i]) != NULL, i % 2);
-    ck_assert_uint_eq(ia_sessions_live(sessions), MANY / 2);
+        ck_assert_int_eq(ia_client_find(sessions, &many[i]) != NULL, i % 2);
+    ck_assert_uint_eq(ia_clients_live(sessions), MANY / 2);
 }
 END_TEST
 
@@ -84,40 +84,40 @@ END_TEST
 START_TEST(session_of_a_reused_pointer_replaces_the_old_one)
 {
     (void)open_device(0, "old", "dev-1");
-    struct ia_session *s = open_device(0, "new", "dev-2");
-    ck_assert_ptr_eq(ia_session_find(sessions, &clients[0]), s);
-    ck_assert_ptr_null(ia_session_owner(sessions, "old"));
-    ck_assert_uint_eq(ia_sessions_live(sessions), 1);
+    struct ia_client *s = open_device(0, "new", "dev-2");
+    ck_assert_ptr_eq(ia_client_find(sessions, &clients[0]), s);
+    ck_assert_ptr_null(ia_client_owner(sessions, "old"));
+    ck_assert_uint_eq(ia_clients_live(sessions), 1);
 }
 END_TEST
 
 START_TEST(ended_session_stays_until_tidy_unless_it_may_persist)
 {
-    struct ia_session *s = open_device(0, "clean", "dev-1"), *kept = open_device(1, "kept", "dev-2");
+    struct ia_client *s = open_device(0, "clean", "dev-1"), *kept = open_device(1, "kept", "dev-2");
     kept->may_persist = true;
-    ia_session_end(sessions, s);
-    ia_session_end(sessions, s); /* DISCONNECT may come twice */
-    ia_session_end(sessions, kept);
-    ck_assert_uint_eq(ia_sessions_live(sessions), 0);
-    ck_assert_ptr_eq(ia_session_find(sessions, &clients[0]), s); /* its will is yet to be checked */
-    ia_sessions_tidy(sessions);
-    ck_assert_ptr_null(ia_session_find(sessions, &clients[0]));
-    ck_assert_ptr_null(ia_session_owner(sessions, "clean"));
-    ck_assert_ptr_eq(ia_session_find(sessions, &clients[1]), kept);
-    ck_assert_ptr_eq(ia_session_owner(sessions, "kept"), kept);
+    ia_client_end(sessions, s);
+    ia_client_end(sessions, s); /* DISCONNECT may come twice */
+    ia_client_end(sessions, kept);
+    ck_assert_uint_eq(ia_clients_live(sessions), 0);
+    ck_assert_ptr_eq(ia_client_find(sessions, &clients[0]), s); /* its will is yet to be checked */
+    ia_clients_tidy(sessions);
+    ck_assert_ptr_null(ia_client_find(sessions, &clients[0]));
+    ck_assert_ptr_null(ia_client_owner(sessions, "clean"));
+    ck_assert_ptr_eq(ia_client_find(sessions, &clients[1]), kept);
+    ck_assert_ptr_eq(ia_client_owner(sessions, "kept"), kept);
 }
 END_TEST
 
 START_TEST(dropped_session_leaves_no_trace)
 {
-    struct ia_session *s = open_device(0, "id", "dev-1");
-    ck_assert(ia_session_set_device(sessions, s, record("dev-1", 1)));
-    ia_session_condemn(sessions, s, IA_R_DEVICE_INACTIVE);
-    ia_session_drop(sessions, s);
-    ck_assert_ptr_null(ia_session_find(sessions, &clients[0]));
-    ck_assert_ptr_null(ia_session_owner(sessions, "id"));
-    ck_assert_ptr_null(ia_sessions_next_condemned(sessions));
-    ck_assert_uint_eq(ia_sessions_live(sessions), 0);
+    struct ia_client *s = open_device(0, "id", "dev-1");
+    ck_assert(ia_client_set_device(sessions, s, record("dev-1", 1)));
+    ia_client_mark_disconnect(sessions, s, IA_R_DEVICE_INACTIVE);
+    ia_client_drop(sessions, s);
+    ck_assert_ptr_null(ia_client_find(sessions, &clients[0]));
+    ck_assert_ptr_null(ia_client_owner(sessions, "id"));
+    ck_assert_ptr_null(ia_clients_next_disconnect(sessions));
+    ck_assert_uint_eq(ia_clients_live(sessions), 0);
 }
 END_TEST
 
@@ -126,44 +126,44 @@ END_TEST
 
 START_TEST(owner_is_the_live_session_whatever_came_and_went)
 {
-    struct ia_session *first = open_device(0, "id", "dev-1"), *second = open_device(1, "id", "dev-1");
-    ck_assert_ptr_eq(ia_session_owner(sessions, "id"), second);
-    ia_session_end(sessions, first); /* taken over */
-    ck_assert_ptr_eq(ia_session_owner(sessions, "id"), second);
-    struct ia_session *third = open_device(2, "id", "dev-1");
-    ia_session_end(sessions, third); /* the newest goes first */
-    ck_assert_ptr_eq(ia_session_owner(sessions, "id"), second);
-    ia_sessions_tidy(sessions);
-    ck_assert_ptr_eq(ia_session_owner(sessions, "id"), second);
-    struct ia_session *fourth = open_device(3, "id", "dev-1");
-    ia_session_drop(sessions, fourth);
-    ck_assert_ptr_eq(ia_session_owner(sessions, "id"), second);
+    struct ia_client *first = open_device(0, "id", "dev-1"), *second = open_device(1, "id", "dev-1");
+    ck_assert_ptr_eq(ia_client_owner(sessions, "id"), second);
+    ia_client_end(sessions, first); /* taken over */
+    ck_assert_ptr_eq(ia_client_owner(sessions, "id"), second);
+    struct ia_client *third = open_device(2, "id", "dev-1");
+    ia_client_end(sessions, third); /* the newest goes first */
+    ck_assert_ptr_eq(ia_client_owner(sessions, "id"), second);
+    ia_clients_tidy(sessions);
+    ck_assert_ptr_eq(ia_client_owner(sessions, "id"), second);
+    struct ia_client *fourth = open_device(3, "id", "dev-1");
+    ia_client_drop(sessions, fourth);
+    ck_assert_ptr_eq(ia_client_owner(sessions, "id"), second);
 }
 END_TEST
 
 START_TEST(owner_is_the_newest_ended_session_where_none_lives)
 {
-    struct ia_session *first = open_device(0, "id", "dev-1"), *second = open_device(1, "id", "dev-1");
+    struct ia_client *first = open_device(0, "id", "dev-1"), *second = open_device(1, "id", "dev-1");
     first->may_persist = second->may_persist = true;
-    ia_session_end(sessions, second);
-    ia_session_end(sessions, first);
-    ia_sessions_tidy(sessions);
-    ck_assert_ptr_eq(ia_session_owner(sessions, "id"), second);
-    ck_assert_ptr_null(ia_session_owner(sessions, "other"));
+    ia_client_end(sessions, second);
+    ia_client_end(sessions, first);
+    ia_clients_tidy(sessions);
+    ck_assert_ptr_eq(ia_client_owner(sessions, "id"), second);
+    ck_assert_ptr_null(ia_client_owner(sessions, "other"));
 }
 END_TEST
 
 START_TEST(stranger_owns_neither_client_id_nor_name)
 {
-    struct ia_session *s = ia_session_open(sessions, &clients[0], IA_SESSION_STRANGER, "id", NULL);
-    ck_assert_str_eq(ia_session_username(s), "");
-    ck_assert_ptr_null(ia_session_owner(sessions, "id"));
-    struct ia_session *owner = open_device(1, "id", "dev-1");
-    ck_assert_ptr_eq(ia_session_owner(sessions, "id"), owner);
-    ia_session_end(sessions, s);
-    ia_sessions_tidy(sessions); /* its username must go on meaning nothing */
-    ck_assert_ptr_eq(ia_session_find(sessions, &clients[0]), s);
-    ck_assert_ptr_eq(ia_session_owner(sessions, "id"), owner);
+    struct ia_client *s = ia_client_open(sessions, &clients[0], IA_CLIENT_UNAUTHENTICATED, "id", NULL);
+    ck_assert_str_eq(ia_client_username(s), "");
+    ck_assert_ptr_null(ia_client_owner(sessions, "id"));
+    struct ia_client *owner = open_device(1, "id", "dev-1");
+    ck_assert_ptr_eq(ia_client_owner(sessions, "id"), owner);
+    ia_client_end(sessions, s);
+    ia_clients_tidy(sessions); /* its username must go on meaning nothing */
+    ck_assert_ptr_eq(ia_client_find(sessions, &clients[0]), s);
+    ck_assert_ptr_eq(ia_client_owner(sessions, "id"), owner);
 }
 END_TEST
 
@@ -172,12 +172,12 @@ END_TEST
 
 START_TEST(ended_session_is_its_clients_by_id)
 {
-    struct ia_session *s = open_device(0, "id", "dev-1");
+    struct ia_client *s = open_device(0, "id", "dev-1");
     struct mosquitto same = {.id = "id"}, other = {.id = "id2"}, nameless = {.id = NULL};
-    ck_assert(ia_session_is_of(s, &same));
-    ck_assert(!ia_session_is_of(s, &other));
-    ck_assert(!ia_session_is_of(s, &nameless));
-    ck_assert(!ia_session_has_certificate(s, NULL));
+    ck_assert(ia_client_is_of(s, &same));
+    ck_assert(!ia_client_is_of(s, &other));
+    ck_assert(!ia_client_is_of(s, &nameless));
+    ck_assert(!ia_client_has_certificate(s, NULL));
 }
 END_TEST
 
@@ -186,7 +186,7 @@ END_TEST
 
 static char seen[64];
 
-static void note(void *ctx, struct ia_session *s)
+static void note(void *ctx, struct ia_client *s)
 {
     ck_assert_ptr_eq(ctx, sessions);
     strncat(seen, s->client_id, sizeof seen - strlen(seen) - 1);
@@ -195,25 +195,25 @@ static void note(void *ctx, struct ia_session *s)
 static const char *of_device(const char *id)
 {
     seen[0] = '\0';
-    ia_sessions_of_device(sessions, id, note, sessions);
+    ia_clients_of_device(sessions, id, note, sessions);
     return seen;
 }
 
 START_TEST(sessions_of_a_device_are_those_that_came_with_it)
 {
-    struct ia_session *a = open_device(0, "a", "dev-1"), *b = open_device(1, "b", "app:idp:x"),
-                      *c = open_device(2, "c", "dev-2");
-    ck_assert(ia_session_set_device(sessions, a, record("dev-1", 1)));
-    ck_assert(ia_session_set_device(sessions, b, record("dev-1", 2))); /* an app, bound to it */
-    ck_assert(ia_session_set_device(sessions, c, record("dev-2", 3)));
+    struct ia_client *a = open_device(0, "a", "dev-1"), *b = open_device(1, "b", "app:idp:x"),
+                     *c = open_device(2, "c", "dev-2");
+    ck_assert(ia_client_set_device(sessions, a, record("dev-1", 1)));
+    ck_assert(ia_client_set_device(sessions, b, record("dev-1", 2))); /* an app, bound to it */
+    ck_assert(ia_client_set_device(sessions, c, record("dev-2", 3)));
     ck_assert_str_eq(of_device("dev-1"), "ab");
     ck_assert_str_eq(of_device("dev-2"), "c");
     ck_assert_str_eq(of_device("app:idp:x"), "");
-    ia_session_end(sessions, a);
+    ia_client_end(sessions, a);
     ck_assert_str_eq(of_device("dev-1"), "ab"); /* its will may be yet to come */
-    ia_session_drop(sessions, b);
+    ia_client_drop(sessions, b);
     ck_assert_str_eq(of_device("dev-1"), "a");
-    ia_sessions_tidy(sessions);
+    ia_clients_tidy(sessions);
     ck_assert_str_eq(of_device("dev-1"), "");
 }
 END_TEST
@@ -221,10 +221,10 @@ END_TEST
 START_TEST(each_session_is_each_one)
 {
     (void)open_device(0, "a", "dev-1");
-    ia_session_end(sessions, open_device(1, "b", "dev-2"));
+    ia_client_end(sessions, open_device(1, "b", "dev-2"));
     (void)open_device(2, "c", "dev-3");
     seen[0] = '\0';
-    ia_sessions_each(sessions, note, sessions);
+    ia_clients_each(sessions, note, sessions);
     ck_assert_str_eq(seen, "abc");
 }
 END_TEST
@@ -236,28 +236,28 @@ START_TEST(walk_survives_whatever_ends_meanwhile)
 {
     for (size_t i = 0; i < 6; i++)
         (void)open_device(i, (const char *[]){"a", "b", "c", "d", "e", "f"}[i], "dev-1");
-    ia_sessions_walk_begin(sessions);
-    ck_assert_str_eq(ia_sessions_walk(sessions)->client_id, "a");
-    ia_session_end(sessions, ia_session_find(sessions, &clients[0]));  /* the one just returned */
-    ia_session_drop(sessions, ia_session_find(sessions, &clients[1])); /* the next one */
-    ia_session_end(sessions, ia_session_find(sessions, &clients[2]));
-    ia_sessions_tidy(sessions);
-    ck_assert_str_eq(ia_sessions_walk(sessions)->client_id, "d");
+    ia_clients_scan_begin(sessions);
+    ck_assert_str_eq(ia_clients_scan(sessions)->client_id, "a");
+    ia_client_end(sessions, ia_client_find(sessions, &clients[0]));  /* the one just returned */
+    ia_client_drop(sessions, ia_client_find(sessions, &clients[1])); /* the next one */
+    ia_client_end(sessions, ia_client_find(sessions, &clients[2]));
+    ia_clients_tidy(sessions);
+    ck_assert_str_eq(ia_clients_scan(sessions)->client_id, "d");
     (void)open_device(4, "e2", "dev-2"); /* replaced: walked at its new place */
-    ck_assert_str_eq(ia_sessions_walk(sessions)->client_id, "f");
-    ck_assert_str_eq(ia_sessions_walk(sessions)->client_id, "e2");
-    ck_assert_ptr_null(ia_sessions_walk(sessions));
-    ia_sessions_walk_begin(sessions);
-    ck_assert_str_eq(ia_sessions_walk(sessions)->client_id, "d");
+    ck_assert_str_eq(ia_clients_scan(sessions)->client_id, "f");
+    ck_assert_str_eq(ia_clients_scan(sessions)->client_id, "e2");
+    ck_assert_ptr_null(ia_clients_scan(sessions));
+    ia_clients_scan_begin(sessions);
+    ck_assert_str_eq(ia_clients_scan(sessions)->client_id, "d");
 }
 END_TEST
 
 START_TEST(walk_of_nothing_ends_at_once)
 {
-    ck_assert_ptr_null(ia_sessions_walk(sessions));
-    ia_sessions_walk_begin(sessions);
-    ck_assert_ptr_null(ia_sessions_walk(sessions));
-    ia_sessions_free(NULL);
+    ck_assert_ptr_null(ia_clients_scan(sessions));
+    ia_clients_scan_begin(sessions);
+    ck_assert_ptr_null(ia_clients_scan(sessions));
+    ia_clients_free(NULL);
 }
 END_TEST
 
@@ -266,23 +266,23 @@ END_TEST
 
 START_TEST(condemned_sessions_wait_in_their_order_and_once)
 {
-    struct ia_session *a = open_device(0, "a", "dev-1"), *b = open_device(1, "b", "dev-2"),
-                      *c = open_device(2, "c", "dev-3"), *d = open_device(3, "d", "dev-4");
-    ia_session_condemn(sessions, b, IA_R_DEVICE_REVOKED);
-    ia_session_condemn(sessions, a, IA_R_TOKEN_EXPIRED);
-    ia_session_condemn(sessions, c, IA_R_CA_INACTIVE);
-    ia_session_condemn(sessions, b, IA_R_ADDRESS_DENIED); /* the first reason stands */
-    ck_assert_int_eq(b->condemned, IA_R_DEVICE_REVOKED);
-    ia_session_end(sessions, a); /* it left by itself: never kick one that is not connected */
-    ia_session_condemn(sessions, a, IA_R_DEVICE_REVOKED);
-    ia_session_end(sessions, d);
-    ia_session_condemn(sessions, d, IA_R_DEVICE_REVOKED);
-    ck_assert_int_eq(d->condemned, IA_R_NONE);
-    ck_assert_ptr_eq(ia_sessions_next_condemned(sessions), b);
-    ck_assert_ptr_eq(ia_sessions_next_condemned(sessions), c);
-    ck_assert_ptr_null(ia_sessions_next_condemned(sessions));
-    ia_session_condemn(sessions, b, IA_R_DEVICE_REVOKED); /* its websocket closes a little later */
-    ck_assert_ptr_null(ia_sessions_next_condemned(sessions));
+    struct ia_client *a = open_device(0, "a", "dev-1"), *b = open_device(1, "b", "dev-2"),
+                     *c = open_device(2, "c", "dev-3"), *d = open_device(3, "d", "dev-4");
+    ia_client_mark_disconnect(sessions, b, IA_R_DEVICE_REVOKED);
+    ia_client_mark_disconnect(sessions, a, IA_R_TOKEN_EXPIRED);
+    ia_client_mark_disconnect(sessions, c, IA_R_CA_INACTIVE);
+    ia_client_mark_disconnect(sessions, b, IA_R_ADDRESS_DENIED); /* the first reason stands */
+    ck_assert_int_eq(b->disconnect_reason, IA_R_DEVICE_REVOKED);
+    ia_client_end(sessions, a); /* it left by itself: never kick one that is not connected */
+    ia_client_mark_disconnect(sessions, a, IA_R_DEVICE_REVOKED);
+    ia_client_end(sessions, d);
+    ia_client_mark_disconnect(sessions, d, IA_R_DEVICE_REVOKED);
+    ck_assert_int_eq(d->disconnect_reason, IA_R_NONE);
+    ck_assert_ptr_eq(ia_clients_next_disconnect(sessions), b);
+    ck_assert_ptr_eq(ia_clients_next_disconnect(sessions), c);
+    ck_assert_ptr_null(ia_clients_next_disconnect(sessions));
+    ia_client_mark_disconnect(sessions, b, IA_R_DEVICE_REVOKED); /* its websocket closes a little later */
+    ck_assert_ptr_null(ia_clients_next_disconnect(sessions));
 }
 END_TEST
 
@@ -316,19 +316,19 @@ char *__wrap_strdup(const char *text)
 
 START_TEST(session_without_memory_is_not_opened_and_leaves_nothing)
 {
-    struct ia_session *s = NULL;
+    struct ia_client *s = NULL;
     long n = 0;
     for (; n < 20 && !s; n++) {
         countdown = n;
-        s = ia_session_open(sessions, &clients[0], IA_SESSION_DEVICE, "id", "dev-1");
+        s = ia_client_open(sessions, &clients[0], IA_CLIENT_DEVICE, "id", "dev-1");
         countdown = -1;
-        ck_assert_uint_eq(ia_sessions_live(sessions), s != NULL);
-        ck_assert_int_eq(ia_session_owner(sessions, "id") != NULL, s != NULL);
+        ck_assert_uint_eq(ia_clients_live(sessions), s != NULL);
+        ck_assert_int_eq(ia_client_owner(sessions, "id") != NULL, s != NULL);
     }
     ck_assert_int_gt(n, 3);
     struct ia_device *device = record("dev-1", 1);
     countdown = 0;
-    ck_assert(!ia_session_set_device(sessions, s, device));
+    ck_assert(!ia_client_set_device(sessions, s, device));
     countdown = -1;
     ck_assert_ptr_null(s->device);
 }

@@ -16,8 +16,8 @@ enum state { FREE, CONNECTED, STRANGER, OFFLINE };
 static struct {
     struct mosquitto client;
     enum state state;
-    int device;     /* who it is */
-    bool condemned; /* has lost its right since it came */
+    int device;         /* who it is */
+    bool to_disconnect; /* has lost its right since it came */
 } contexts[CONTEXTS];
 
 static const struct {
@@ -57,7 +57,7 @@ static void close_connection(int i, bool will)
     world_disconnect(&contexts[i].client);
     if (will && any(2)) {
         int rc = world_acl(&contexts[i].client, MOSQ_ACL_WRITE, own_topic(contexts[i].device));
-        bool may = contexts[i].state == CONNECTED && !contexts[i].condemned && ca_active;
+        bool may = contexts[i].state == CONNECTED && !contexts[i].to_disconnect && ca_active;
         ck_assert_msg(rc == MOSQ_ERR_ACL_DENIED || may, "a will of %s", contexts[i].client.id);
     }
     contexts[i].client.address = NULL;
@@ -70,7 +70,7 @@ static void on_kick(const char *client_id)
 {
     int i = connected_with(client_id);
     ck_assert_msg(i >= 0, "kicked %s, who is not connected", client_id);
-    ck_assert_msg(contexts[i].state == STRANGER || contexts[i].condemned || !ca_active, "kicked %s for nothing",
+    ck_assert_msg(contexts[i].state == STRANGER || contexts[i].to_disconnect || !ca_active, "kicked %s for nothing",
                   client_id);
     broker.n_kicked = 0;
     close_connection(i, false);
@@ -111,7 +111,7 @@ static void somebody_connects(void)
     contexts[i].client.persistent = any(2);
     contexts[i].client.version = any(2) ? 5 : 4;
     contexts[i].device = device;
-    contexts[i].condemned = false;
+    contexts[i].to_disconnect = false;
     if (world_connect(&contexts[i].client) == MOSQ_ERR_SUCCESS) {
         ck_assert_int_eq(status[device], IA_DEVICE_ACTIVE);
         ck_assert(ca_active);
@@ -151,7 +151,7 @@ static void somebody_asks(void)
         return;
     int write = world_acl(client, MOSQ_ACL_WRITE, own_topic(contexts[i].device));
     if (contexts[i].state == CONNECTED) {
-        bool lost = contexts[i].condemned;
+        bool lost = contexts[i].to_disconnect;
         ck_assert_msg(lost ? write == MOSQ_ERR_ACL_DENIED : write == MOSQ_ERR_SUCCESS || !ca_active, "%s as %s",
                       client->id, devices[contexts[i].device].id);
         ck_assert_int_eq(world_acl(client, MOSQ_ACL_WRITE, own_topic(other)), MOSQ_ERR_ACL_DENIED);
@@ -172,10 +172,10 @@ static void device_changes(void)
     status[device] = row.device_status = all[any(5)];
     row.certificate_ca_id = strcmp(devices[device].cert, "ed_leaf") == 0 ? 2 : 1;
     world_device_now(devices[device].id, &row, 1);
-    ia_apply(world.core);
+    ia_replies_apply(world.core);
     for (int i = 0; i < CONTEXTS; i++)
         if (contexts[i].device == device && status[device] != IA_DEVICE_ACTIVE)
-            contexts[i].condemned = true;
+            contexts[i].to_disconnect = true;
 }
 
 static void ca_changes(void)
@@ -194,7 +194,7 @@ static void tick(void)
     clock_advance_ms(100);
     world_tick();
     for (int i = 0; i < CONTEXTS; i++)
-        ck_assert_msg(contexts[i].state != CONNECTED || !contexts[i].condemned, "%s stays", contexts[i].client.id);
+        ck_assert_msg(contexts[i].state != CONNECTED || !contexts[i].to_disconnect, "%s stays", contexts[i].client.id);
     if (worker_stub.n_requests > 1000)
         worker_forget();
     if (strlen(broker.log) > 30000)

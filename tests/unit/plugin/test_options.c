@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: ISC
 #include "plugin/options.h"
 
+#include "access/rights.h"
+
 #include "tests/unit/plugin/suite.h"
 
 #include <string.h>
@@ -47,7 +49,7 @@ START_TEST(options_have_the_defaults_of_the_readme)
     ck_assert_int_eq(o.gate, IA_GATE_ALL);
     ck_assert(!o.defer_others && !o.worker.insecure_http_jwks && !o.log_json);
     ck_assert_ptr_null(o.worker.jwks_ca_file);
-    ck_assert_str_eq(o.event_prefix, "$iot-auth/events");
+    ck_assert_str_eq(o.event_prefix, IA_EVENT_PREFIX_DEFAULT);
     ia_options_clear(&o);
     ck_assert_ptr_null(o.worker.db_conninfo);
 }

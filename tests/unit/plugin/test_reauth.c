@@ -23,7 +23,7 @@ static void start_connected(void)
 START_TEST(connected_device_is_answered_from_memory)
 {
     start_connected();
-    const struct ia_session *before = world_session(&device);
+    const struct ia_client *before = world_session(&device);
     for (int i = 0; i < 20; i++) {
         world_reload();
         ck_assert_int_eq(world_basic_auth(&device, NULL), MOSQ_ERR_SUCCESS);

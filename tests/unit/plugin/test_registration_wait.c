@@ -20,16 +20,16 @@ static struct ia_cert_info info_of(unsigned n)
 static enum ia_reason find(unsigned n)
 {
     struct ia_cert_info info = info_of(n);
-    struct ia_newcomer who = {.info = &info, .device_id = "dev", .ca_id = 1, .address = "192.0.2.1"};
+    struct ia_unregistered_device who = {.info = &info, .device_id = "dev", .ca_id = 1, .address = "192.0.2.1"};
     found = NULL;
     detail[0] = '\0';
-    return ia_registry_find(world.core, &who, &found, detail, sizeof detail);
+    return ia_registration_find(world.core, &who, &found, detail, sizeof detail);
 }
 
 static void prefetch(unsigned n)
 {
     struct ia_cert_info info = info_of(n);
-    ia_registry_prefetch(world.core, info.fingerprint);
+    ia_registration_prefetch(world.core, info.fingerprint);
 }
 
 static struct ia_reply *answer(unsigned n, bool registering, enum ia_reason reason)
@@ -58,7 +58,7 @@ START_TEST(record_in_memory_needs_no_question)
 {
     world_start();
     worker_reply(answer_record(1, false));
-    ia_apply(world.core);
+    ia_replies_apply(world.core);
     ck_assert_int_eq(find(1), IA_R_NONE);
     ck_assert(found && strcmp(ia_device_id(found), "dev") == 0);
     ck_assert_uint_eq(ASKED, 0);
@@ -71,7 +71,7 @@ START_TEST(no_connection_is_told_at_once)
 {
     world_start();
     world_database(false);
-    ia_apply(world.core);
+    ia_replies_apply(world.core);
     ck_assert_int_eq(find(1), IA_R_REGISTRY_UNAVAILABLE);
     ck_assert_str_eq(detail, "the database is not connected");
     prefetch(2);
@@ -172,7 +172,7 @@ START_TEST(prefetch_brings_the_record_before_connect)
     prefetch(1); /* on its way already */
     ck_assert_uint_eq(worker_asked(IA_REQUEST_LOOKUP), 1);
     worker_reply(answer_record(1, false));
-    ia_apply(world.core);
+    ia_replies_apply(world.core);
     ck_assert_int_eq(find(1), IA_R_NONE);
     ck_assert_uint_eq(ASKED, 0);
     prefetch(1); /* known */
@@ -212,7 +212,7 @@ START_TEST(negative_lookup_still_registers)
     world_start();
     prefetch(1);
     worker_reply(answer(1, false, IA_R_DEVICE_UNKNOWN));
-    ia_apply(world.core);
+    ia_replies_apply(world.core);
     worker_stub.on_wait = answers_lookup_then_registration;
     step = 1;
     ck_assert_int_eq(find(1), IA_R_NONE);
@@ -249,7 +249,7 @@ START_TEST(questions_are_bounded)
     ck_assert_str_eq(detail, "too many devices are waiting for the registry");
     ck_assert_uint_eq(HASH_COUNT(world.core->pending), 20000);
     clock_advance_ms(61000); /* nobody answers any more */
-    ia_registry_tidy(world.core);
+    ia_registration_tidy(world.core);
     ck_assert_uint_eq(HASH_COUNT(world.core->pending), 0);
     world_stop();
 }
@@ -260,12 +260,12 @@ START_TEST(answered_questions_are_forgotten_after_a_second)
     world_start_with("auth_wait_ms", "0");
     (void)find(1);
     worker_reply(answer(1, true, IA_R_DEVICE_CONFLICT));
-    ia_apply(world.core);
+    ia_replies_apply(world.core);
     clock_advance_ms(999);
-    ia_registry_tidy(world.core);
+    ia_registration_tidy(world.core);
     ck_assert_uint_eq(HASH_COUNT(world.core->pending), 1);
     clock_advance_ms(1);
-    ia_registry_tidy(world.core);
+    ia_registration_tidy(world.core);
     ck_assert_uint_eq(HASH_COUNT(world.core->pending), 0);
     world_stop();
 }

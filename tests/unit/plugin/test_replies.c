@@ -90,7 +90,7 @@ START_TEST(walk_makes_good_what_was_missed)
     struct ia_device_row rows[] = {world_device("leaf_of_root", "dev-2"), world_device("ed_leaf", "dev-3")};
     world_start_connected(&device, false);
     world_device_now("dev-2", &rows[0], 1);
-    ia_apply(world.core);
+    ia_replies_apply(world.core);
     begin();
     page(rows, 2); /* dev-1 was deleted, dev-3 made while we were away */
     end();
@@ -107,14 +107,14 @@ START_TEST(deleted_device_is_unknown_before_the_sweep_has_come_by)
     world_start_connected(&device, false);
     begin();
     end();
-    ia_apply(world.core);
+    ia_replies_apply(world.core);
     ck_assert(world.core->sweeping);
     size_t asked = worker_asked(IA_REQUEST_REGISTER);
     struct mosquitto again = world_client("dev-1", "plain_leaf");
     ck_assert_int_ne(world_connect(&again), MOSQ_ERR_SUCCESS);
     ck_assert_uint_eq(worker_asked(IA_REQUEST_REGISTER), asked + 1);
     sweep();
-    ck_assert_uint_eq(ia_sessions_live(world.core->sessions), 0);
+    ck_assert_uint_eq(ia_clients_live(world.core->clients), 0);
     world_stop();
 }
 END_TEST
@@ -126,7 +126,7 @@ START_TEST(deleted_device_stays_unknown_while_the_next_walk_is_under_way)
     begin();
     end();
     begin();
-    ia_apply(world.core);
+    ia_replies_apply(world.core);
     size_t asked = worker_asked(IA_REQUEST_REGISTER);
     struct mosquitto again = world_client("dev-1", "plain_leaf");
     ck_assert_int_ne(world_connect(&again), MOSQ_ERR_SUCCESS);
@@ -143,7 +143,7 @@ START_TEST(walks_that_come_to_no_end_make_nobody_unknown)
     world_dev1_is(IA_DEVICE_ACTIVE); /* found by the first of them */
     for (int i = 0; i < 600; i++) {  /* the mark is one byte */
         begin();
-        ia_apply(world.core);
+        ia_replies_apply(world.core);
         struct mosquitto again = world_client("dev-1", "plain_leaf");
         ck_assert_int_eq(world_connect(&again), MOSQ_ERR_SUCCESS);
         world_disconnect(&again);

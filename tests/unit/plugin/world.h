@@ -80,7 +80,7 @@ int world_reload(void);
 int world_connect(struct mosquitto *client);
 
 /* The session behind that context, and the kick of its id, as the broker does it: DISCONNECT from within. */
-struct ia_session *world_session(struct mosquitto *client);
+struct ia_client *world_session(struct mosquitto *client);
 void world_kicks(struct mosquitto *client);
 
 /* How often a connection was refused for that reason. */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 static struct kit kit;
@@ -234,7 +235,7 @@ static int64_t timed_wait(struct ia_db *db, int timeout_ms, enum ia_rc rc)
 {
     int64_t start = kit_now_ms();
     struct ia_err err = {0};
-    ck_assert_msg(ia_db_wait(db, timeout_ms, &err) == rc, "%s", err.msg);
+    ck_assert_msg(ia_db_wait(db, -1, timeout_ms, &err) == rc, "%s", err.msg);
     return kit_now_ms() - start;
 }
 
@@ -250,6 +251,28 @@ START_TEST(wait_ends_with_a_notification)
     ck_assert_str_eq(n.keys[1], "18");
     ck_assert(!ia_db_notification(db, &n));
     ia_db_free(db);
+}
+END_TEST
+
+/* libcurl's sockets, say: the wait ends, with or without a connection, and does not read them. */
+START_TEST(another_descriptor_ends_the_wait)
+{
+    struct ia_err err = {0};
+    uint64_t one = 1;
+    int other = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    struct ia_db *db = kit_connected(&kit);
+    ck_assert_int_eq(write(other, &one, sizeof one), sizeof one);
+    for (int connected = 1; connected >= 0; connected--) {
+        int64_t start = kit_now_ms();
+        if (!connected)
+            ia_db_disconnect(db);
+        ck_assert_msg(ia_db_wait(db, other, 5000, &err) == IA_OK, "%s", err.msg);
+        ck_assert_int_lt(kit_now_ms() - start, 2000);
+    }
+    ck_assert_int_eq(read(other, &one, sizeof one), sizeof one);
+    ck_assert_int_ge(timed_wait(db, 50, IA_OK), 40);
+    ia_db_free(db);
+    close(other);
 }
 END_TEST
 
@@ -425,7 +448,7 @@ START_TEST(killed_server_process_is_noticed_and_the_server_found_again)
     ck_assert_int_lt(timed_wait(db, 5000, IA_UNAVAILABLE), 3000);
     for (int64_t end = kit_now_ms() + 10000; ia_db_connect(db, &err) != IA_OK;) {
         ck_assert_msg(kit_now_ms() < end && err.rc == IA_UNAVAILABLE, "%s", err.msg);
-        ck_assert(ia_db_wait(db, 50, NULL) == IA_OK);
+        ck_assert(ia_db_wait(db, -1, 50, NULL) == IA_OK);
     }
     ck_assert(kit_ping(db, NULL) == IA_OK);
     ia_db_free(db);
@@ -457,6 +480,7 @@ int main(void)
     tcase_add_test(c, several_failures_report_the_most_specific);
     tcase_add_test(c, stop_ends_connecting_at_once);
     tcase_add_test(c, wait_ends_with_a_notification);
+    tcase_add_test(c, another_descriptor_ends_the_wait);
     tcase_add_test(c, notification_during_a_statement_is_kept);
     tcase_add_test(c, hostile_notifications_are_hints_only);
     tcase_add_test(c, change_committed_after_connect_is_notified);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* What waits to be written: in order, bounded, and no row in the way of another.  The database is a double that does
- * what a test tells it to. */
+/* The rows that wait to be written: in order, bounded, and no row holds up another.  The database is a double that
+ * answers as a test sets it. */
 #include "worker/outbox.h"
 
 #include "tests/unit/plugin/suite.h"
@@ -110,7 +110,7 @@ enum ia_rc ia_db_connected_devices(struct ia_db *db, const char *const *ids, con
         return ia_fail(err, base.answer, "as the test wants it");
     for (size_t i = 0; i < n; i++) {
         ck_assert_int_gt(at_us[i], 0);
-        note("seen", ids[i]);
+        note("connected", ids[i]);
     }
     return IA_OK;
 }
@@ -214,8 +214,9 @@ START_TEST(rows_are_written_in_order_and_once)
     ia_outbox_rule(outbox, 9, NULL);
     ia_outbox_issuer(outbox, "corp", "no keys");
     write_all(10);
-    ck_assert_str_eq(base.written, "event a\nevent b\nevent c\nseen sensor-1\nseen sensor-2\nca 7 unparsed bad\nrule 9 "
-                                   "-\nissuer corp\n");
+    ck_assert_str_eq(base.written,
+                     "event a\nevent b\nevent c\nconnected sensor-1\nconnected sensor-2\nca 7 unparsed bad\nrule 9 "
+                     "-\nissuer corp\n");
     ck_assert(!ia_outbox_due(outbox));
 }
 END_TEST
@@ -249,7 +250,7 @@ START_TEST(what_cannot_be_written_now_stays)
     }
     base.answer = IA_OK;
     write_all(10);
-    ck_assert_str_eq(base.written, "event a\nevent b\nseen sensor-1\nrule 9 bad\n");
+    ck_assert_str_eq(base.written, "event a\nevent b\nconnected sensor-1\nrule 9 bad\n");
 }
 END_TEST
 
@@ -321,7 +322,7 @@ START_TEST(oldest_connects_go_first)
         ia_outbox_connected(outbox, request(IA_REQUEST_CONNECTED, name));
     }
     ck_assert(ia_outbox_write(outbox, NULL, &err) == IA_OK);
-    ck_assert_int_eq(strncmp(base.written, "seen 7\n", 7), 0);
+    ck_assert_int_eq(strncmp(base.written, "connected 7\n", 12), 0);
 }
 END_TEST
 
@@ -338,7 +339,7 @@ START_TEST(heartbeat_has_the_newest_counters_and_prunes_now_and_then)
 }
 END_TEST
 
-START_TEST(certificates_that_never_parse_stand_in_nobodys_way)
+START_TEST(certificates_that_never_parse_do_not_hold_up_the_others)
 {
     static const size_t from[] = {0, 1000, 2000, 0, 1000};
     base.unparsed = 2500;
@@ -362,7 +363,7 @@ static void cases(TCase *c)
     tcase_add_test(c, oldest_events_go_first);
     tcase_add_test(c, oldest_connects_go_first);
     tcase_add_test(c, heartbeat_has_the_newest_counters_and_prunes_now_and_then);
-    tcase_add_test(c, certificates_that_never_parse_stand_in_nobodys_way);
+    tcase_add_test(c, certificates_that_never_parse_do_not_hold_up_the_others);
 }
 
 int main(void)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* Snapshots from rows: a bad row is told and leaves the others alone; what did not change is neither built nor parsed
+/* Snapshots from rows: a bad row is reported and leaves the others alone; what did not change is neither built nor parsed
  * again. */
 #include "worker/snapshot_builder.h"
 
@@ -81,48 +81,43 @@ static struct ia_issuer_row *add_issuer(const char *name, const char *url)
     return row;
 }
 
-/* --- what is told
- * --------------------------------------------------------------------------------------------------- */
+/* ---- reported problems */
 
-static char told[4096]; /* "ca 1: text\n" …, '-' for no problem (any longer) */
+static char reported[4096]; /* "ca 1: text\n" …, '-' for no problem (any longer) */
 
-static void tell(const char *kind, const char *which, const char *problem)
+static void note_report(const char *kind, const char *row, const char *problem)
 {
-    size_t n = strlen(told);
-    (void)snprintf(told + n, sizeof told - n, "%s %s: %s\n", kind, which, problem ? problem : "-");
+    size_t n = strlen(reported);
+    (void)snprintf(reported + n, sizeof reported - n, "%s %s: %s\n", kind, row, problem ? problem : "-");
 }
-
-static char number[24];
 
 static const char *as_text(int64_t id)
 {
+    static char number[24];
     (void)snprintf(number, sizeof number, "%lld", (long long)id);
     return number;
 }
 
-static void tell_ca(void *ctx, const struct ia_ca_row *row, const struct ia_cert_info *info, const char *problem)
+static void report_ca(void *ctx, const struct ia_ca_row *row, const struct ia_cert_info *info, const char *problem)
 {
     (void)ctx;
-    tell(info ? "ca" : "ca without columns", as_text(row->ca_id), problem);
+    note_report(info ? "ca" : "ca without columns", as_text(row->ca_id), problem);
 }
 
-static void tell_rule(void *ctx, int64_t rule_id, const char *problem)
+static void report_by_id(void *ctx, int64_t id, const char *problem)
 {
-    (void)ctx;
-    tell("rule", as_text(rule_id), problem);
+    note_report(ctx, as_text(id), problem);
 }
 
-static void tell_issuer(void *ctx, const char *name, const char *problem)
+static void report_issuer(void *ctx, int64_t index, const char *problem)
 {
-    (void)ctx;
-    tell("issuer", name, problem);
+    note_report(ctx, issuers[index].name, problem);
 }
 
-static void tell_note(void *ctx, const char *text)
-{
-    (void)ctx;
-    tell("note", "-", text);
-}
+static const struct ia_row_problems problems = {.ca = {report_ca, NULL},
+                                                .rule = {report_by_id, "rule"},
+                                                .issuer = {report_issuer, "issuer"},
+                                                .ip_rule = {report_by_id, "ip_rule"}};
 
 /* --- parsing is counted
  * --------------------------------------------------------------------------------------------- */
@@ -172,13 +167,12 @@ static void tear_down(void)
 
 static struct ia_snapshot *build_part(unsigned what)
 {
-    const struct ia_row_problem_sink sink = {
-        .ca = tell_ca, .rule = tell_rule, .issuer = tell_issuer, .note = tell_note};
     struct ia_snapshot *snapshot = NULL;
     struct ia_err err = {0};
-    told[0] = '\0';
+    reported[0] = '\0';
     n_parsed = 0;
-    ck_assert_msg(ia_builder_build(builder, what, &rows, NULL, MC_NOW, &sink, &snapshot, &err) == IA_OK, "%s", err.msg);
+    ck_assert_msg(ia_builder_build(builder, what, &rows, NULL, MC_NOW, &problems, &snapshot, &err) == IA_OK, "%s",
+                  err.msg);
     return snapshot;
 }
 
@@ -195,29 +189,29 @@ static enum ia_reason verdict(const struct ia_snapshot *snapshot, const char *le
     return chain.reason;
 }
 
-START_TEST(snapshot_of_no_rows_is_whole_and_admits_nobody)
+START_TEST(snapshot_of_no_rows_is_complete_and_admits_no_device)
 {
     struct ia_snapshot *s = build();
     ck_assert(s->cas && s->ca_settings && s->policy && s->ips && s->issuers);
     ck_assert_uint_eq(s->generation, 1);
     ck_assert_int_eq(verdict(s, "plain_leaf"), IA_R_CA_UNKNOWN);
-    ck_assert_str_eq(told, "");
+    ck_assert_str_eq(reported, "");
     ia_snapshot_free(s);
     ia_snapshot_free(NULL);
 }
 END_TEST
 
-START_TEST(good_rows_are_told_once_for_their_columns)
+START_TEST(good_rows_are_reported_once_for_their_columns)
 {
     add_ca(1, "root");
     add_rule(1, "device", "devices/${device_id}/#");
     struct ia_snapshot *s = build();
-    ck_assert_str_eq(told, "ca 1: -\n"); /* its parsed columns are to be written */
+    ck_assert_str_eq(reported, "ca 1: -\n"); /* its parsed columns are to be written */
     ck_assert_int_eq(verdict(s, "plain_leaf"), IA_R_NONE);
     ck_assert_uint_eq(strlen(ia_ca_settings_find(s->ca_settings, 1)->fingerprint_hex), 64);
     ia_snapshot_free(s);
     s = build();
-    ck_assert_str_eq(told, "");
+    ck_assert_str_eq(reported, "");
     ia_snapshot_free(s);
 }
 END_TEST
@@ -250,7 +244,7 @@ static void bad_template(struct ia_ca_row *row)
 static const struct {
     const char *label;
     void (*spoil)(struct ia_ca_row *row);
-    const char *told;
+    const char *reported;
 } bad_cas[] = {
     {"not PEM", no_certificate, "ca without columns 2: "},
     {"empty", no_text, "ca without columns 2: "},
@@ -259,40 +253,40 @@ static const struct {
     {"bad template", bad_template, "ca 2: "},
 };
 
-START_TEST(bad_ca_is_told_until_its_row_says_so_and_spares_the_others)
+START_TEST(bad_ca_is_reported_until_its_row_says_so_and_spares_the_others)
 {
     add_ca(1, "root");
     struct ia_ca_row *bad = add_ca(2, "root2");
     add_ca(3, "ed_root");
     bad_cas[_i].spoil(bad);
     struct ia_snapshot *s = build();
-    ck_assert_msg(strstr(told, bad_cas[_i].told) != NULL, "%s: %s", bad_cas[_i].label, told);
-    ck_assert_msg(strstr(told, "2: -\n") == NULL, "%s: %s", bad_cas[_i].label, told);
+    ck_assert_msg(strstr(reported, bad_cas[_i].reported) != NULL, "%s: %s", bad_cas[_i].label, reported);
+    ck_assert_msg(strstr(reported, "2: -\n") == NULL, "%s: %s", bad_cas[_i].label, reported);
     ck_assert_int_eq(verdict(s, "plain_leaf"), IA_R_NONE);
     ck_assert_int_eq(verdict(s, "ed_leaf"), IA_R_NONE);
     bool admits = verdict(s, "leaf_of_root2") == IA_R_NONE && ia_ca_settings_find(s->ca_settings, 2);
     ck_assert_msg(!admits, "%s", bad_cas[_i].label);
     ia_snapshot_free(s);
     char problem[256];
-    const char *text = strstr(told, " 2: ") + 4;
+    const char *text = strstr(reported, " 2: ") + 4;
     (void)snprintf(problem, sizeof problem, "%.*s", (int)strcspn(text, "\n"), text);
     bad->problem = problem; /* written meanwhile */
     s = build();
-    ck_assert_str_eq(told, "");
+    ck_assert_str_eq(reported, "");
     ia_snapshot_free(s);
     bad->problem = "something else"; /* somebody wrote to it */
     s = build();
-    ck_assert_msg(strstr(told, bad_cas[_i].told) != NULL, "%s: %s", bad_cas[_i].label, told);
+    ck_assert_msg(strstr(reported, bad_cas[_i].reported) != NULL, "%s: %s", bad_cas[_i].label, reported);
     ia_snapshot_free(s);
 }
 END_TEST
 
-START_TEST(mended_ca_has_its_problem_taken_back)
+START_TEST(corrected_ca_has_its_problem_cleared)
 {
     struct ia_ca_row *row = add_ca(1, "root");
     row->problem = "it was not a certificate";
     struct ia_snapshot *s = build();
-    ck_assert_str_eq(told, "ca 1: -\n");
+    ck_assert_str_eq(reported, "ca 1: -\n");
     ia_snapshot_free(s);
 }
 END_TEST
@@ -317,14 +311,14 @@ START_TEST(crls_belong_to_their_ca_whatever_the_order_of_rows)
 }
 END_TEST
 
-START_TEST(bad_crl_is_told_and_loses_neither_its_ca_nor_the_good_one)
+START_TEST(bad_crl_is_reported_and_loses_neither_its_ca_nor_the_good_one)
 {
     add_ca(1, "inter");
     add_crl(1, 1, "revokes_leaf");
     crls[rows.n_crls++] = (struct ia_crl_row){.crl_id = 2, .ca_id = 1, .pem = "rubbish"};
     crls[rows.n_crls++] = (struct ia_crl_row){.crl_id = 3, .ca_id = 77, .pem = "of no CA"};
     struct ia_snapshot *s = build();
-    ck_assert_msg(strncmp(told, "ca 1: ", 6) == 0 && told[6] != '-', "%s", told);
+    ck_assert_msg(strncmp(reported, "ca 1: ", 6) == 0 && reported[6] != '-', "%s", reported);
     ck_assert_int_eq(verdict(s, "leaf"), IA_R_CERTIFICATE_REVOKED);
     ia_snapshot_free(s);
 }
@@ -342,25 +336,25 @@ static enum ia_verdict may_publish(const struct ia_snapshot *s, const char *role
     return ia_policy_check(s->policy, &who, &access, NULL);
 }
 
-START_TEST(bad_rule_silences_its_role_alone_and_is_told_once)
+START_TEST(bad_rule_silences_its_role_alone_and_is_reported_once)
 {
     add_rule(1, "device", "a/#");
     add_rule(2, "device", "a/#/b");
     add_rule(3, "reader", "a/#");
     struct ia_snapshot *s = build();
-    ck_assert_msg(strncmp(told, "rule 2: ", 8) == 0 && strchr(told, '\n')[1] == '\0', "%s", told);
+    ck_assert_msg(strncmp(reported, "rule 2: ", 8) == 0 && strchr(reported, '\n')[1] == '\0', "%s", reported);
     ck_assert_int_eq(may_publish(s, "device", "a/b"), IA_DENY);
     ck_assert_int_eq(may_publish(s, "reader", "a/b"), IA_ALLOW);
     ia_snapshot_free(s);
     char problem[256];
-    (void)snprintf(problem, sizeof problem, "%.*s", (int)strcspn(told + 8, "\n"), told + 8);
+    (void)snprintf(problem, sizeof problem, "%.*s", (int)strcspn(reported + 8, "\n"), reported + 8);
     rule_problems[1] = problem;
     s = build();
-    ck_assert_str_eq(told, "");
+    ck_assert_str_eq(reported, "");
     ia_snapshot_free(s);
     rules[1].topic_filter = "b/#";
     s = build();
-    ck_assert_str_eq(told, "rule 2: -\n");
+    ck_assert_str_eq(reported, "rule 2: -\n");
     ck_assert_int_eq(may_publish(s, "device", "a/b"), IA_ALLOW);
     ia_snapshot_free(s);
     rule_problems[1] = NULL;
@@ -371,7 +365,7 @@ START_TEST(bad_network_denies_its_scope_and_is_noted)
 {
     ips[rows.n_ips++] = (struct ia_ip_rule){.rule_id = 5, .network = "", .scope = IA_IP_CA, .scope_key = "acme"};
     struct ia_snapshot *s = build();
-    ck_assert_msg(strncmp(told, "note -: ip_rule 5: ", 19) == 0, "%s", told);
+    ck_assert_msg(strncmp(reported, "ip_rule 5: ", 11) == 0, "%s", reported);
     struct ia_ip ip = ia_ip_parse("192.0.2.1");
     ck_assert_int_eq(ia_ip_check(s->ips, IA_IP_CA, "acme", &ip, MC_NOW, NULL), IA_DENY);
     ck_assert_int_eq(ia_ip_check(s->ips, IA_IP_CA, "other", &ip, MC_NOW, NULL), IA_ALLOW);
@@ -379,16 +373,16 @@ START_TEST(bad_network_denies_its_scope_and_is_noted)
 }
 END_TEST
 
-START_TEST(bad_issuer_is_told_and_spares_the_others)
+START_TEST(bad_issuer_is_reported_and_spares_the_others)
 {
     static const char *const unknown[] = {"HS256"};
     add_issuer("good", "https://a.example/")->problem = "it had one";
     add_issuer("bad", "https://b.example/")->algorithms.items = unknown;
     struct ia_snapshot *s = build();
-    const char *of_bad = strstr(told, "issuer bad: ");
-    ck_assert_msg(of_bad && strstr(of_bad, "algorithms"), "%s", told);
-    ck_assert_msg(strstr(told, "it had one") == NULL, "%s", told);
-    ck_assert_msg(strstr(told, "issuer good: ") != NULL, "%s", told);
+    const char *of_bad = strstr(reported, "issuer bad: ");
+    ck_assert_msg(of_bad && strstr(of_bad, "algorithms"), "%s", reported);
+    ck_assert_msg(strstr(reported, "it had one") == NULL, "%s", reported);
+    ck_assert_msg(strstr(reported, "issuer good: ") != NULL, "%s", reported);
     ia_snapshot_free(s);
 }
 END_TEST
@@ -412,7 +406,7 @@ START_TEST(part_that_was_not_read_is_the_one_before)
     ck_assert_uint_eq(two->generation, one->generation + 1);
     ck_assert_uint_eq(two->ca_generation, one->ca_generation); /* remembered chains stay good */
     ia_snapshot_free(one);
-    ck_assert_int_eq(verdict(two, "plain_leaf"), IA_R_NONE); /* also when the first is gone */
+    ck_assert_int_eq(verdict(two, "plain_leaf"), IA_R_NONE); /* also when the first was freed */
     ck_assert_int_eq(may_publish(two, "device", "a/b"), IA_NO_MATCH);
     rows = whole;
     struct ia_snapshot *three = build_part(IA_LOAD_CAS | IA_LOAD_CRLS);
@@ -429,14 +423,14 @@ START_TEST(dropped_role_is_there_without_rules)
     add_rule(1, "device", "a/#");
     size_t n = rows.n_roles;
     ia_snapshot_free(build());
-    for (int i = 0; i < 2; i++) { /* gone, and still gone */
+    for (int i = 0; i < 2; i++) { /* dropped, and still dropped */
         rows.n_roles = 0;
         rows.n_rules = 0;
-        struct ia_snapshot *gone = build();
-        ck_assert_ptr_nonnull(ia_policy_role(gone->policy, "device"));
-        ck_assert_int_eq(may_publish(gone, "device", "a/b"), IA_NO_MATCH);
-        ck_assert_ptr_null(ia_policy_role(gone->policy, "never known before"));
-        ia_snapshot_free(gone);
+        struct ia_snapshot *dropped = build();
+        ck_assert_ptr_nonnull(ia_policy_role(dropped->policy, "device"));
+        ck_assert_int_eq(may_publish(dropped, "device", "a/b"), IA_NO_MATCH);
+        ck_assert_ptr_null(ia_policy_role(dropped->policy, "never known before"));
+        ia_snapshot_free(dropped);
     }
     rows.n_roles = n;
     rows.n_rules = 1;
@@ -460,10 +454,10 @@ START_TEST(dropped_roles_are_bounded)
     rows.n_roles = ROLES;
     ia_snapshot_free(build());
     rows.n_roles = 0;
-    struct ia_snapshot *gone = build();
-    ck_assert_ptr_null(ia_policy_role(gone->policy, names[0]));
-    ck_assert_ptr_nonnull(ia_policy_role(gone->policy, names[ROLES - 1]));
-    ia_snapshot_free(gone);
+    struct ia_snapshot *dropped = build();
+    ck_assert_ptr_null(ia_policy_role(dropped->policy, names[0]));
+    ck_assert_ptr_nonnull(ia_policy_role(dropped->policy, names[ROLES - 1]));
+    ia_snapshot_free(dropped);
 }
 END_TEST
 
@@ -484,7 +478,7 @@ START_TEST(certificates_and_lists_are_parsed_once)
     ck_assert_uint_eq(n_parsed, 1);
     rows.n_cas = 1; /* deleted … */
     ia_snapshot_free(build());
-    rows.n_cas = 3; /* … and there again: what nobody used was forgotten */
+    rows.n_cas = 3; /* … and there again: an unused entry was forgotten */
     ia_snapshot_free(build());
     ck_assert_uint_eq(n_parsed, 2);
 }
@@ -497,7 +491,7 @@ START_TEST(bad_certificate_is_not_parsed_again_either)
     ck_assert_uint_eq(n_parsed, 1);
     ia_snapshot_free(build());
     ck_assert_uint_eq(n_parsed, 0);
-    ck_assert_msg(strstr(told, "1: ") && !strstr(told, ": -"), "%s", told);
+    ck_assert_msg(strstr(reported, "1: ") && !strstr(reported, ": -"), "%s", reported);
 }
 END_TEST
 
@@ -534,10 +528,8 @@ char *__wrap_strdup(const char *text)
 }
 
 /* Whole or not at all: a CRL, a rule or an address rule lost for want of memory would open what it closed. */
-START_TEST(snapshot_without_memory_is_not_built_or_lacks_nothing)
+START_TEST(snapshot_without_memory_is_complete_or_not_built)
 {
-    const struct ia_row_problem_sink sink = {
-        .ca = tell_ca, .rule = tell_rule, .issuer = tell_issuer, .note = tell_note};
     add_ca(1, "inter");
     add_crl(1, 1, "revokes_leaf");
     add_rule(1, "device", "a/#");
@@ -552,10 +544,10 @@ START_TEST(snapshot_without_memory_is_not_built_or_lacks_nothing)
         struct ia_snapshot *s = NULL;
         struct ia_err err = {0};
         countdown = n;
-        enum ia_rc rc = ia_builder_build(fresh, IA_LOAD_ALL, &rows, NULL, MC_NOW, &sink, &s, &err);
+        enum ia_rc rc = ia_builder_build(fresh, IA_LOAD_ALL, &rows, NULL, MC_NOW, &problems, &s, &err);
         done = countdown >= 0; /* it did not ask so often */
         countdown = -1;
-        told[0] = '\0';
+        reported[0] = '\0';
         ck_assert_msg(rc == IA_OK || (rc == IA_NOMEM && !s), "after %ld allocations: %d %s", n, rc, err.msg);
         if (s) {
             ck_assert_msg(verdict(s, "leaf") != IA_R_NONE, "after %ld allocations: the CRL is lost", n);
@@ -581,11 +573,10 @@ static const char *keep_second(long n)
     return texts[n % 2];
 }
 
-/* What was not parsed for lack of memory was remembered as a bad certificate, and its CA admitted nobody for ever. */
-START_TEST(builder_goes_on_after_a_lack_of_memory)
+/* A certificate that was not parsed because an allocation failed was remembered as a bad certificate, and its CA
+ * admitted no device from then on. */
+START_TEST(builder_recovers_from_an_allocation_failure)
 {
-    const struct ia_row_problem_sink sink = {
-        .ca = tell_ca, .rule = tell_rule, .issuer = tell_issuer, .note = tell_note};
     add_ca(1, "root");
     add_rule(1, "device", "a/#");
     struct ia_snapshot *good = build(), *s = NULL;
@@ -593,17 +584,17 @@ START_TEST(builder_goes_on_after_a_lack_of_memory)
     for (long n = 0; n < 40; n++) {
         struct ia_err err = {0};
         countdown = n;
-        enum ia_rc rc = ia_builder_build(builder, IA_LOAD_ALL, &rows, NULL, MC_NOW, &sink, &s, &err);
+        enum ia_rc rc = ia_builder_build(builder, IA_LOAD_ALL, &rows, NULL, MC_NOW, &problems, &s, &err);
         countdown = -1;
         ck_assert(rc == IA_OK || !s);
         ia_snapshot_free(s);
         s = build();
         ck_assert_msg(verdict(s, "plain_leaf") == IA_R_NONE && verdict(s, "leaf") == IA_R_NONE, "after %ld: %s", n,
-                      told);
+                      reported);
         ck_assert_uint_gt(s->ca_generation, good->ca_generation);
         ia_snapshot_free(s);
         s = NULL;
-        cas[1].pem = keep_second(n); /* parsed anew in the next round */
+        cas[1].pem = keep_second(n); /* parsed again in the next round */
     }
     ia_snapshot_free(good);
 }
@@ -612,23 +603,23 @@ END_TEST
 static void cases(TCase *c)
 {
     tcase_add_checked_fixture(c, set_up, tear_down);
-    tcase_add_test(c, snapshot_of_no_rows_is_whole_and_admits_nobody);
-    tcase_add_test(c, good_rows_are_told_once_for_their_columns);
-    tcase_add_loop_test(c, bad_ca_is_told_until_its_row_says_so_and_spares_the_others, 0,
+    tcase_add_test(c, snapshot_of_no_rows_is_complete_and_admits_no_device);
+    tcase_add_test(c, good_rows_are_reported_once_for_their_columns);
+    tcase_add_loop_test(c, bad_ca_is_reported_until_its_row_says_so_and_spares_the_others, 0,
                         (int)(sizeof bad_cas / sizeof bad_cas[0]));
-    tcase_add_test(c, mended_ca_has_its_problem_taken_back);
+    tcase_add_test(c, corrected_ca_has_its_problem_cleared);
     tcase_add_test(c, crls_belong_to_their_ca_whatever_the_order_of_rows);
-    tcase_add_test(c, bad_crl_is_told_and_loses_neither_its_ca_nor_the_good_one);
-    tcase_add_test(c, bad_rule_silences_its_role_alone_and_is_told_once);
+    tcase_add_test(c, bad_crl_is_reported_and_loses_neither_its_ca_nor_the_good_one);
+    tcase_add_test(c, bad_rule_silences_its_role_alone_and_is_reported_once);
     tcase_add_test(c, bad_network_denies_its_scope_and_is_noted);
-    tcase_add_test(c, bad_issuer_is_told_and_spares_the_others);
+    tcase_add_test(c, bad_issuer_is_reported_and_spares_the_others);
     tcase_add_test(c, part_that_was_not_read_is_the_one_before);
     tcase_add_test(c, dropped_role_is_there_without_rules);
     tcase_add_test(c, dropped_roles_are_bounded);
     tcase_add_test(c, certificates_and_lists_are_parsed_once);
     tcase_add_test(c, bad_certificate_is_not_parsed_again_either);
-    tcase_add_test(c, snapshot_without_memory_is_not_built_or_lacks_nothing);
-    tcase_add_test(c, builder_goes_on_after_a_lack_of_memory);
+    tcase_add_test(c, snapshot_without_memory_is_complete_or_not_built);
+    tcase_add_test(c, builder_recovers_from_an_allocation_failure);
 }
 
 int main(void)

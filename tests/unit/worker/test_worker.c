@@ -151,6 +151,17 @@ struct ia_reply *__wrap_ia_reply_new(enum ia_reply_kind kind, const char *text)
     return __real_ia_reply_new(kind, text);
 }
 
+enum ia_rc __real_ia_db_wait(struct ia_db *db, int also_fd, int timeout_ms, struct ia_err *err);
+enum ia_rc __wrap_ia_db_wait(struct ia_db *db, int also_fd, int timeout_ms, struct ia_err *err);
+
+static atomic_int n_waits;
+
+enum ia_rc __wrap_ia_db_wait(struct ia_db *db, int also_fd, int timeout_ms, struct ia_err *err)
+{
+    n_waits++;
+    return __real_ia_db_wait(db, also_fd, timeout_ms, err);
+}
+
 static struct kit kit;
 static X509 *ca, *leaf;
 static struct ia_cert_info info;
@@ -196,7 +207,7 @@ static void start_on_kit(void)
     start(database);
 }
 
-/* In this order: nobody is asked to register under a configuration that is not there yet. */
+/* In this order: no device is registered under a configuration that the broker does not have yet. */
 START_TEST(worker_begins_with_snapshot_state_and_all_devices)
 {
     start_on_kit();
@@ -309,8 +320,8 @@ START_TEST(events_are_written_also_those_of_the_last_moment)
 }
 END_TEST
 
-/* A queue that nobody reads must not keep the thread from its end. */
-START_TEST(worker_stops_while_nobody_takes_its_replies)
+/* A full queue must not prevent the end of the thread. */
+START_TEST(worker_stops_while_its_replies_are_not_taken)
 {
     start_on_kit();
     await(IA_REPLY_RESYNC_END);
@@ -330,7 +341,7 @@ static void cut(void)
                   "WHERE usename = 'iot_auth_broker' AND datname = current_database()");
 }
 
-START_TEST(connection_that_is_cut_is_told_and_made_anew)
+START_TEST(connection_that_is_cut_is_reported_and_made_again)
 {
     start_on_kit();
     await(IA_REPLY_RESYNC_END);
@@ -370,7 +381,7 @@ START_TEST(connection_goes_on_under_the_last_configuration_while_that_is_locked)
 }
 END_TEST
 
-START_TEST(first_configuration_that_is_locked_is_told_and_waited_for)
+START_TEST(first_configuration_that_is_locked_is_reported_and_waited_for)
 {
     locked = true;
     start_on_kit();
@@ -387,7 +398,7 @@ END_TEST
 
 static const enum ia_reply_kind needed[] = {IA_REPLY_RESYNC_BEGIN, IA_REPLY_RESYNC_END, IA_REPLY_STATE};
 
-/* Without them devices that are gone would stay, and new ones be refused until the next outage. */
+/* Without these replies deleted devices would stay in memory, and new ones be refused until the next outage. */
 START_TEST(reply_that_finds_no_memory_is_made_good_by_a_new_connection)
 {
     scarce = needed[_i];
@@ -421,6 +432,29 @@ START_TEST(worker_closes_no_file_of_the_brokers)
 }
 END_TEST
 
+/* The worker polls the transfers' descriptor together with the database's: it used to wake up 50 times a second for as
+ * long as a provider kept it waiting. */
+START_TEST(fetch_from_a_silent_provider_ends_in_time_and_costs_no_wake_ups)
+{
+    char sql[256];
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT iot_auth.register_issuer(name => 'corp', issuer => 'https://idp.example/', "
+                   "audience => '{mqtt}', jwks_url => 'http://127.0.0.1:%d/jwks')",
+                   kit_strange_host(KIT_SILENT));
+    kit_run(&kit, sql);
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    int64_t begun = ia_monotonic_ms();
+    int before = n_waits;
+    struct ia_reply *log = next(IA_REPLY_LOG);
+    ck_assert_msg(log && strncmp(log->text, "issuer corp: ", 13) == 0, "%s", log ? log->text : "");
+    ck_assert_int_ge(ia_monotonic_ms() - begun, 1000); /* else nothing has been measured */
+    ck_assert_int_lt(n_waits - before, 50);
+    ia_reply_free(log);
+    stop_in_time();
+}
+END_TEST
+
 static void add_cases(Suite *s)
 {
     TCase *without = tcase_create("without database"), *with = tcase_create("with database");
@@ -436,13 +470,14 @@ static void add_cases(Suite *s)
     tcase_add_test(with, refused_registration_has_the_registrys_reason);
     tcase_add_test(with, change_of_configuration_brings_a_snapshot);
     tcase_add_test(with, events_are_written_also_those_of_the_last_moment);
-    tcase_add_test(with, worker_stops_while_nobody_takes_its_replies);
-    tcase_add_test(with, connection_that_is_cut_is_told_and_made_anew);
+    tcase_add_test(with, worker_stops_while_its_replies_are_not_taken);
+    tcase_add_test(with, connection_that_is_cut_is_reported_and_made_again);
     tcase_add_test(with, connection_goes_on_under_the_last_configuration_while_that_is_locked);
-    tcase_add_test(with, first_configuration_that_is_locked_is_told_and_waited_for);
+    tcase_add_test(with, first_configuration_that_is_locked_is_reported_and_waited_for);
     tcase_add_loop_test(with, reply_that_finds_no_memory_is_made_good_by_a_new_connection, 0,
                         (int)(sizeof needed / sizeof needed[0]));
     tcase_add_test(with, worker_closes_no_file_of_the_brokers);
+    tcase_add_test(with, fetch_from_a_silent_provider_ends_in_time_and_costs_no_wake_ups);
     suite_add_tcase(s, without);
     suite_add_tcase(s, with);
 }

@@ -134,5 +134,5 @@ static void cases(TCase *c)
 
 int main(void)
 {
-    return run_suite("others", cases);
+    return run_suite("other_clients", cases);
 }

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: ISC
+#include "access/admission.h"
+
+#include "jitr/device_check.h"
+#include "x509/validity.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum ia_reason ia_admission_refuse(struct ia_admission *a, enum ia_reason reason, const char *detail)
+{
+    (void)snprintf(a->detail, sizeof a->detail, "%s", detail);
+    return reason;
+}
+
+/* ---- before any credential */
+
+static enum ia_reason check_ticks(struct ia_admission *a)
+{
+    return a->without_ticks ? ia_admission_refuse(a, IA_R_INTERNAL, "Mosquitto sends no TICK") : IA_R_NONE;
+}
+
+static enum ia_reason check_snapshot(struct ia_admission *a)
+{
+    if (a->snapshot)
+        return IA_R_NONE;
+    return ia_admission_refuse(a, IA_R_REGISTRY_UNAVAILABLE, "no snapshot yet: the database has not been reached");
+}
+
+static enum ia_reason check_snapshot_age(struct ia_admission *a)
+{
+    if (a->stale)
+        return ia_admission_refuse(a, IA_R_SNAPSHOT_STALE,
+                                   "the database has been unreachable for longer than stale_max_s");
+    return IA_R_NONE;
+}
+
+static enum ia_reason check_address(struct ia_admission *a, enum ia_ip_scope scope, const char *key)
+{
+    int64_t rule_id = 0;
+    if (ia_ip_check(a->snapshot->ips, scope, key, &a->ip, a->now, &rule_id) == IA_ALLOW)
+        return IA_R_NONE;
+    const char *unknown = a->address ? "" : ": this Mosquitto does not reliably report the address of a WebSocket";
+    (void)snprintf(a->detail, sizeof a->detail, "ip_rule %lld%s", (long long)rule_id, unknown);
+    return IA_R_ADDRESS_DENIED;
+}
+
+static enum ia_reason check_global_address(struct ia_admission *a)
+{
+    return check_address(a, IA_IP_GLOBAL, NULL);
+}
+
+static enum ia_reason check_credential(struct ia_admission *a)
+{
+    if (a->chain)
+        return IA_R_NONE;
+    return ia_admission_refuse(a, IA_R_NO_CREDENTIAL, "neither a certificate nor a token");
+}
+
+/* ---- the certificate */
+
+static enum ia_reason check_chain(struct ia_admission *a)
+{
+    struct ia_chain *chain = a->chain;
+    if (!chain)
+        return IA_R_NONE;
+    a->ca = ia_ca_settings_find(a->snapshot->ca_settings, chain->ca_id);
+    if (chain->reason == IA_R_NONE && a->chain_generation != a->snapshot->ca_generation)
+        return ia_chain_revalidate(a->snapshot->cas, chain, a->now);
+    if (chain->reason != IA_R_NONE)
+        return ia_admission_refuse(a, chain->reason, chain->detail);
+    if (ia_x509_expired(chain->not_after, a->now))
+        return ia_admission_refuse(a, IA_R_CERTIFICATE_EXPIRED, "the certificate or one above it has expired");
+    return IA_R_NONE;
+}
+
+/* The registered CAs on and above the chain, of which iot-auth-check knows the lowest only; none: no certificate. */
+static size_t admission_cas(const struct ia_admission *a, const int64_t **cas)
+{
+    if (a->chain) {
+        *cas = a->chain->cas;
+        return a->chain->n_cas;
+    }
+    *cas = &a->ca_id;
+    return a->ca_id ? 1 : 0;
+}
+
+/* A CA whose row cannot be used has no settings: then nothing is known of its rules, so it admits nobody. */
+static enum ia_reason check_ca(struct ia_admission *a)
+{
+    const int64_t *cas = NULL;
+    size_t n = admission_cas(a, &cas);
+    if (n == 0 && !a->chain && a->context != IA_ADMIT_COMMAND)
+        return IA_R_NONE;
+    a->ca = ia_ca_settings_find(a->snapshot->ca_settings, a->chain ? a->chain->ca_id : a->ca_id);
+    if (!a->ca)
+        return ia_admission_refuse(a, IA_R_CA_INACTIVE, "the CA cannot be used: see iot_auth.ca.problem");
+    if (!a->ca->active)
+        return IA_R_CA_INACTIVE;
+    for (size_t i = 0; i < n; i++)
+        if (!ia_ca_settings_find(a->snapshot->ca_settings, cas[i]))
+            return ia_admission_refuse(a, IA_R_CA_INACTIVE, "a CA above it cannot be used: see iot_auth.ca.problem");
+    return IA_R_NONE;
+}
+
+static enum ia_reason check_identity(struct ia_admission *a)
+{
+    struct ia_identity identity;
+    struct ia_err err = {0};
+    if (!a->chain)
+        return IA_R_NONE;
+    if (ia_cert_info_read(a->leaf, a->info, &err) != IA_OK)
+        return ia_admission_refuse(a, IA_R_CERTIFICATE_UNFIT, err.msg);
+    ia_identity_read(a->leaf, &identity);
+    enum ia_reason reason = ia_decide_device_id(a->ca, &identity, a->device_id_text, &err);
+    if (reason != IA_R_NONE)
+        return ia_admission_refuse(a, reason, err.msg);
+    a->device_id = a->device_id_text;
+    return IA_R_NONE;
+}
+
+/* ---- the token */
+
+static enum ia_reason verify_presented_token(struct ia_admission *a)
+{
+    struct ia_token_refusal refusal;
+    const struct ia_token_check check = {.issuers = a->snapshot->issuers,
+                                         .presented = a->presented,
+                                         .now = a->now,
+                                         .cert_sha256 = a->chain ? a->info->fingerprint : NULL};
+    enum ia_reason reason = ia_token_cache_verify(a->tokens, &check, &a->token, &refusal);
+    if (reason == IA_R_NONE) {
+        a->token_expires_at = a->token->expires_at;
+        return reason;
+    }
+    if (refusal.refresh_keys)
+        (void)snprintf(a->refresh_issuer, sizeof a->refresh_issuer, "%s", refusal.issuer);
+    return ia_admission_refuse(a, reason, refusal.detail);
+}
+
+static enum ia_reason check_token(struct ia_admission *a)
+{
+    struct ia_token_refusal refusal;
+    if (a->presented)
+        return verify_presented_token(a);
+    if (!a->token)
+        return IA_R_NONE;
+    enum ia_reason reason = ia_token_revalidate(a->snapshot->issuers, a->token, a->now, &a->token_expires_at, &refusal);
+    return reason == IA_R_NONE ? reason : ia_admission_refuse(a, reason, refusal.detail);
+}
+
+static enum ia_reason check_same_app(struct ia_admission *a)
+{
+    if (strcmp(a->token->principal, a->required_principal) == 0)
+        return IA_R_NONE;
+    return ia_admission_refuse(a, IA_R_TOKEN_CLAIMS, "re-authentication as another app");
+}
+
+static enum ia_reason check_issuer_address(struct ia_admission *a)
+{
+    return a->token ? check_address(a, IA_IP_ISSUER, a->token->issuer) : IA_R_NONE;
+}
+
+/* ---- the client id */
+
+/* A live session had its client id admitted once: what has changed since are the rights to it. */
+static enum ia_reason refuse_client_id(struct ia_admission *a, const char *detail)
+{
+    return ia_admission_refuse(a, a->context == IA_ADMIT_LIVE ? IA_R_RIGHTS_CHANGED : IA_R_CLIENT_ID_MISMATCH, detail);
+}
+
+static enum ia_reason check_client_id(struct ia_admission *a)
+{
+    if (a->context == IA_ADMIT_LIVE && !a->chain && !a->token)
+        return IA_R_NONE; /* a deferred client */
+    if (!a->client_id)
+        return a->context == IA_ADMIT_COMMAND ? IA_R_NONE : refuse_client_id(a, "no client id");
+    if (a->token)
+        return ia_token_allows_client_id(a->snapshot->issuers, a->token, a->client_id)
+                   ? IA_R_NONE
+                   : refuse_client_id(a, "no client id template of the issuer fits");
+    return ia_decide_client_id(a->ca, a->device_id, a->client_id)
+               ? IA_R_NONE
+               : refuse_client_id(a, "no client id template of the CA fits");
+}
+
+static const char *admission_username(const struct ia_admission *a)
+{
+    if (a->context == IA_ADMIT_DEFERRED)
+        return a->username;
+    return a->token ? a->token->principal : a->device_id;
+}
+
+static enum ia_reason check_client_id_owner(struct ia_admission *a)
+{
+    const char *conflict = a->hooks->client_id_conflict(a->hooks->ctx, admission_username(a));
+    return conflict ? ia_admission_refuse(a, IA_R_CLIENT_ID_MISMATCH, conflict) : IA_R_NONE;
+}
+
+static enum ia_reason check_protected_name(struct ia_admission *a)
+{
+    if (!a->hooks->is_protected_name(a->hooks->ctx, a->username) &&
+        !(a->client_id && a->hooks->is_protected_name(a->hooks->ctx, a->client_id)))
+        return IA_R_NONE;
+    return ia_admission_refuse(a, IA_R_CLIENT_ID_MISMATCH, "the name belongs to a device or an app");
+}
+
+static enum ia_reason check_ca_address(struct ia_admission *a)
+{
+    const int64_t *cas = NULL;
+    size_t n = admission_cas(a, &cas);
+    for (size_t i = 0; i < n; i++) {
+        const struct ia_ca_settings *ca = ia_ca_settings_find(a->snapshot->ca_settings, cas[i]);
+        enum ia_reason reason = ca ? check_address(a, IA_IP_CA, ca->name) : IA_R_CA_INACTIVE;
+        if (reason != IA_R_NONE)
+            return reason;
+    }
+    return IA_R_NONE;
+}
+
+/* ---- the device's record */
+
+static enum ia_reason check_record(struct ia_admission *a)
+{
+    if (!a->chain)
+        return IA_R_NONE;
+    enum ia_reason reason = a->hooks->find_device(a->hooks->ctx, a);
+    a->ca = ia_ca_settings_find(a->snapshot->ca_settings, a->chain->ca_id); /* the snapshot may be a newer one */
+    return reason;
+}
+
+static enum ia_reason check_device(struct ia_admission *a)
+{
+    const int64_t *cas = NULL;
+    size_t n = admission_cas(a, &cas);
+    if (n == 0)
+        return IA_R_NONE;
+    if (!a->device)
+        return IA_R_DEVICE_UNKNOWN;
+    const char *device_id = a->device_id ? a->device_id : ia_device_id(a->device);
+    enum ia_reason reason = ia_decide_device(a->device, a->snapshot->ca_settings, cas, n, device_id, a->now);
+    if (reason == IA_R_INTERNAL)
+        return ia_admission_refuse(a, reason, "the device has more roles and attributes than are kept (60000 bytes)");
+    return reason;
+}
+
+static enum ia_reason check_device_address(struct ia_admission *a)
+{
+    return a->device ? check_address(a, IA_IP_DEVICE, ia_device_id(a->device)) : IA_R_NONE;
+}
+
+/* ---- the table */
+
+#define DEVICE   (1U << IA_ADMIT_DEVICE)
+#define APP      (1U << IA_ADMIT_APP)
+#define REAUTH   (1U << IA_ADMIT_REAUTH)
+#define LIVE     (1U << IA_ADMIT_LIVE)
+#define WILL     (1U << IA_ADMIT_WILL)
+#define DEFERRED (1U << IA_ADMIT_DEFERRED)
+#define COMMAND  (1U << IA_ADMIT_COMMAND)
+
+static const struct admission_step {
+    const char *name;
+    enum ia_reason (*check)(struct ia_admission *a);
+    unsigned contexts;
+} admission_steps[] = {
+    {"ticks", check_ticks, DEVICE | APP | REAUTH | DEFERRED},
+    {"snapshot", check_snapshot, DEVICE | APP | REAUTH | LIVE | WILL | DEFERRED | COMMAND},
+    {"snapshot age", check_snapshot_age, DEVICE | APP | REAUTH | DEFERRED},
+    {"global address", check_global_address, DEVICE | APP | REAUTH | LIVE | DEFERRED},
+    {"credential", check_credential, DEVICE},
+    {"chain", check_chain, DEVICE | APP | REAUTH | LIVE | WILL},
+    {"CA", check_ca, DEVICE | APP | REAUTH | LIVE | WILL | COMMAND},
+    {"identity", check_identity, DEVICE | APP | REAUTH},
+    {"token", check_token, APP | REAUTH | LIVE | WILL},
+    {"same app", check_same_app, REAUTH},
+    {"issuer address", check_issuer_address, APP | LIVE},
+    {"client id", check_client_id, DEVICE | APP | LIVE | COMMAND},
+    {"client id owner", check_client_id_owner, DEVICE | APP | DEFERRED},
+    {"protected name", check_protected_name, DEFERRED},
+    {"CA address", check_ca_address, DEVICE | APP | LIVE},
+    {"device record", check_record, DEVICE | APP},
+    {"device status", check_device, DEVICE | APP | LIVE | WILL | COMMAND},
+    {"device address", check_device_address, DEVICE | APP | LIVE},
+};
+#define N_STEPS (sizeof admission_steps / sizeof admission_steps[0])
+
+enum ia_reason ia_admission_decide(struct ia_admission *a)
+{
+    a->detail[0] = a->refresh_issuer[0] = '\0';
+    if ((a->context == IA_ADMIT_LIVE || a->context == IA_ADMIT_COMMAND) && a->device)
+        a->device_id = ia_device_id(a->device);
+    enum ia_reason reason = IA_R_NONE;
+    for (size_t i = 0; i < N_STEPS && reason == IA_R_NONE; i++)
+        if (ia_admission_step_applies(i, a->context))
+            reason = admission_steps[i].check(a);
+    return reason;
+}
+
+const char *ia_admission_step_name(size_t i)
+{
+    return i < N_STEPS ? admission_steps[i].name : NULL;
+}
+
+bool ia_admission_step_applies(size_t i, enum ia_admission_context context)
+{
+    return i < N_STEPS && (admission_steps[i].contexts >> context & 1U);
+}
+
+const char *ia_admission_context_name(enum ia_admission_context context)
+{
+    static const char *const names[IA_ADMISSION_CONTEXTS] = {
+        [IA_ADMIT_DEVICE] = "device",  [IA_ADMIT_APP] = "app",   [IA_ADMIT_REAUTH] = "re-authentication",
+        [IA_ADMIT_LIVE] = "live",      [IA_ADMIT_WILL] = "will", [IA_ADMIT_DEFERRED] = "deferred",
+        [IA_ADMIT_COMMAND] = "command"};
+    return context < IA_ADMISSION_CONTEXTS ? names[context] : "";
+}

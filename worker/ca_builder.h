@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: ISC
+/* Builds the CAs of a snapshot, with their CRLs and settings, from rows.  Worker thread. */
+#pragma once
+
+#include "common/error.h"
+#include "jitr/ca_settings.h"
+#include "sql/rows.h"
+#include "worker/pem_cache.h"
+#include "x509/ca_set.h"
+
+/* Called for each CA whose columns have to be written: its certificate was parsed for the first time (`info`, NULL where
+ * it is invalid), or its problem is another one than its row says (`problem`, NULL: none). */
+struct ia_ca_report {
+    void (*report)(void *ctx, const struct ia_ca_row *row, const struct ia_cert_info *info, const char *problem);
+    void *ctx;
+};
+
+/* IA_NOMEM is the only failure: an invalid row admits no device, and its problem is reported.  The caller owns *cas and
+ * *settings.  `report` may be NULL. */
+IA_MUST_USE enum ia_rc ia_cas_build(struct ia_pem_cache *cache, const struct ia_rows *rows, int64_t now,
+                                    const struct ia_ca_report *report, struct ia_ca_set **cas,
+                                    struct ia_ca_settings_set **settings, struct ia_err *err);

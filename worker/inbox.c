@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: ISC
+#include "worker/inbox.h"
+
+#include "common/clock.h"
+#include "common/queue.h"
+
+#include <stdlib.h>
+
+#define REQUESTS_MAX  8192
+#define TURN_REQUESTS 64 /* then changes get their turn, so that a storm of connects cannot hold back a revocation … */
+#define TURN_MS       50 /* … nor can slow statements */
+
+struct ia_inbox {
+    struct ia_inbox_parts parts;
+    struct ia_queue *queue;
+};
+
+struct ia_inbox *ia_inbox_new(const struct ia_inbox_parts *parts)
+{
+    struct ia_inbox *inbox = calloc(1, sizeof *inbox);
+    struct ia_queue *queue = ia_queue_new(REQUESTS_MAX);
+    if (!inbox || !queue) {
+        free(inbox);
+        ia_queue_free(queue);
+        return NULL;
+    }
+    inbox->parts = *parts;
+    inbox->queue = queue;
+    return inbox;
+}
+
+static struct ia_request *take_request(struct ia_inbox *inbox)
+{
+    struct ia_link *link = ia_queue_pop(inbox->queue);
+    return link ? ia_container_of(link, struct ia_request, link) : NULL;
+}
+
+void ia_inbox_free(struct ia_inbox *inbox)
+{
+    struct ia_request *request;
+    if (!inbox)
+        return;
+    while ((request = take_request(inbox)) != NULL)
+        ia_request_free(request);
+    ia_queue_free(inbox->queue);
+    free(inbox);
+}
+
+bool ia_inbox_put(struct ia_inbox *inbox, struct ia_request *request)
+{
+    if (ia_queue_push(inbox->queue, &request->link))
+        return true;
+    ia_request_free(request);
+    return false;
+}
+
+void ia_inbox_close(struct ia_inbox *inbox)
+{
+    ia_queue_close(inbox->queue);
+}
+
+bool ia_inbox_due(const struct ia_inbox *inbox)
+{
+    return !ia_queue_is_empty(inbox->queue);
+}
+
+/* Take over a request that needs no connection now.  False: it is a question to the database. */
+static bool accept_offline(struct ia_inbox *inbox, struct ia_request *request)
+{
+    switch (request->kind) {
+    case IA_REQUEST_EVENT:
+        ia_outbox_event(inbox->parts.outbox, request);
+        return true;
+    case IA_REQUEST_CONNECTED:
+        ia_outbox_connected(inbox->parts.outbox, request);
+        return true;
+    case IA_REQUEST_COUNTERS:
+        ia_outbox_counters(inbox->parts.outbox, request);
+        return true;
+    case IA_REQUEST_KEYS:
+        ia_config_sync_request_keys(inbox->parts.config, request->issuer);
+        ia_request_free(request);
+        return true;
+    case IA_REQUEST_RETIRE:
+        ia_request_free(request);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static enum ia_rc serve_question(struct ia_inbox *inbox, struct ia_request *request, struct ia_err *err)
+{
+    enum ia_rc rc = IA_OK;
+    if (request->kind == IA_REQUEST_DEVICE)
+        ia_device_sync_ask(inbox->parts.devices, request->device_id);
+    else
+        rc = ia_registrar_serve(inbox->parts.registrar, request, err);
+    ia_request_free(request);
+    return rc;
+}
+
+enum ia_rc ia_inbox_serve(struct ia_inbox *inbox, struct ia_err *err)
+{
+    int64_t until = ia_monotonic_ms() + TURN_MS;
+    enum ia_rc rc = IA_OK;
+    for (int i = 0; i < TURN_REQUESTS && rc == IA_OK && ia_monotonic_ms() < until; i++) {
+        struct ia_request *request = take_request(inbox);
+        if (!request)
+            break;
+        if (!accept_offline(inbox, request))
+            rc = serve_question(inbox, request, err);
+    }
+    return rc;
+}
+
+void ia_inbox_refuse(struct ia_inbox *inbox)
+{
+    struct ia_request *request;
+    while ((request = take_request(inbox)) != NULL) {
+        if (accept_offline(inbox, request))
+            continue;
+        if (request->kind == IA_REQUEST_LOOKUP || request->kind == IA_REQUEST_REGISTER)
+            ia_registrar_refuse(inbox->parts.registrar, request, "the database is not connected");
+        ia_request_free(request);
+    }
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: ISC
+/* The broker thread's requests: a bounded queue, from which the worker hands each request to the part that serves it. */
+#pragma once
+
+#include "common/error.h"
+#include "worker/config_sync.h"
+#include "worker/device_sync.h"
+#include "worker/outbox.h"
+#include "worker/registrar.h"
+
+struct ia_inbox;
+
+/* The parts that serve requests; borrowed. */
+struct ia_inbox_parts {
+    struct ia_outbox *outbox;
+    struct ia_config_sync *config;
+    struct ia_device_sync *devices;
+    struct ia_registrar *registrar;
+};
+
+struct ia_inbox *ia_inbox_new(const struct ia_inbox_parts *parts); /* NULL: out of memory */
+void ia_inbox_free(struct ia_inbox *inbox);                        /* with the requests in it */
+
+/* ---- broker thread */
+
+/* Takes the request over.  False when too many are waiting or the inbox is closed: the request has been freed. */
+bool ia_inbox_put(struct ia_inbox *inbox, struct ia_request *request);
+
+/* Accept no more requests. */
+void ia_inbox_close(struct ia_inbox *inbox);
+
+/* ---- worker thread */
+
+bool ia_inbox_due(const struct ia_inbox *inbox);
+
+/* Serve a bounded number of requests: changes get their turn in between.  A failure means that the connection was
+ * lost. */
+IA_MUST_USE enum ia_rc ia_inbox_serve(struct ia_inbox *inbox, struct ia_err *err);
+
+/* Without a connection: refuse the questions, so that none waits for the next connection, and keep the rows that are to
+ * be written. */
+void ia_inbox_refuse(struct ia_inbox *inbox);

@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: ISC
+#include "worker/main_loop.h"
+
+#include "common/clock.h"
+#include "sql/backoff.h"
+#include "sql/db.h"
+#include "worker/config_sync.h"
+#include "worker/device_sync.h"
+#include "worker/error_log.h"
+#include "worker/outbox.h"
+#include "worker/registrar.h"
+#include "worker/status_events.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define HEARTBEAT_MS 5000
+#define REREAD_MS    600000 /* certificates expire without a notification: their problem is reported by then */
+#define STABLE_MS    10000  /* a connection that lasts this long ends the back-off */
+#define BUSY_MS      250    /* pause of a step whose statement was refused for now */
+#define IDLE_MS      1000
+
+enum { STEP_RELOAD, STEP_CHANGES, STEP_REQUESTS, STEP_EVENTS, STEP_RESYNC, STEP_HEARTBEAT, STEP_WRITE, STEPS };
+
+struct ia_main_loop {
+    struct ia_loop_control *control;
+    const struct ia_sink *sink;
+
+    struct ia_db *db;
+    struct ia_error_log *errors;
+    struct ia_outbox *outbox;
+    struct ia_config_sync *config;
+    struct ia_device_sync *devices;
+    struct ia_registrar *registrar;
+    struct ia_status_events *events;
+    struct ia_inbox *inbox;
+
+    unsigned attempts; /* to connect, since a connection was last stable */
+    bool was_connected;
+    int64_t connected_ms, next_heartbeat_ms, next_reread_ms;
+    bool busy;                    /* a statement was refused for now, with the connection sound */
+    int64_t not_before_ms[STEPS]; /* the pause of its step */
+};
+
+static bool is_ending(const struct ia_main_loop *loop)
+{
+    return atomic_load(&loop->control->stop) || atomic_load(&loop->control->leaving);
+}
+
+static enum ia_rc send_state(struct ia_main_loop *loop, bool connected, struct ia_err *err)
+{
+    struct ia_reply *reply = ia_reply_new(IA_REPLY_STATE, NULL);
+    atomic_store(&loop->control->connected, connected);
+    if (!reply)
+        return ia_nomem(err);
+    reply->connected = connected;
+    ia_sink_send(loop->sink, reply);
+    return IA_OK;
+}
+
+/* ---- notifications */
+
+static void dispatch_notification(struct ia_main_loop *loop, const struct ia_notification *n)
+{
+    static const unsigned parts[] = {
+        [IA_NOTIFICATION_UNKNOWN] = IA_LOAD_ALL,
+        [IA_NOTIFICATION_CA] = IA_LOAD_CAS | IA_LOAD_CRLS,
+        [IA_NOTIFICATION_ROLE] = IA_LOAD_POLICY,
+        [IA_NOTIFICATION_DEVICE] = 0,
+        [IA_NOTIFICATION_ISSUER] = IA_LOAD_ISSUERS,
+        [IA_NOTIFICATION_IP] = IA_LOAD_IPS,
+        [IA_NOTIFICATION_EVENT] = 0,
+    };
+    ia_config_sync_invalidate(loop->config, parts[n->topic]);
+    if (n->topic == IA_NOTIFICATION_EVENT)
+        ia_status_events_notified(loop->events, n);
+    bool devices = n->topic == IA_NOTIFICATION_DEVICE || n->topic == IA_NOTIFICATION_UNKNOWN;
+    if (devices && n->all)
+        ia_device_sync_restart(loop->devices);
+    for (size_t i = 0; devices && i < n->n_keys; i++)
+        ia_device_sync_changed(loop->devices, n->keys[i]);
+}
+
+static void take_notifications(struct ia_main_loop *loop)
+{
+    struct ia_notification n;
+    while (ia_db_notification(loop->db, &n))
+        dispatch_notification(loop, &n);
+}
+
+/* ---- steps */
+
+static bool reload_due(const struct ia_main_loop *loop)
+{
+    return ia_config_sync_due(loop->config);
+}
+
+static enum ia_rc run_reload(struct ia_main_loop *loop, struct ia_err *err)
+{
+    return ia_config_sync_reload(loop->config, err);
+}
+
+static bool changes_due(const struct ia_main_loop *loop)
+{
+    return ia_device_sync_changes_due(loop->devices);
+}
+
+static enum ia_rc run_changes(struct ia_main_loop *loop, struct ia_err *err)
+{
+    return ia_device_sync_read_changes(loop->devices, err);
+}
+
+static bool requests_due(const struct ia_main_loop *loop)
+{
+    return ia_inbox_due(loop->inbox);
+}
+
+static enum ia_rc run_requests(struct ia_main_loop *loop, struct ia_err *err)
+{
+    return ia_inbox_serve(loop->inbox, err);
+}
+
+static bool events_due(const struct ia_main_loop *loop)
+{
+    return ia_status_events_due(loop->events);
+}
+
+static enum ia_rc run_events(struct ia_main_loop *loop, struct ia_err *err)
+{
+    return ia_status_events_publish(loop->events, err);
+}
+
+static bool resync_due(const struct ia_main_loop *loop)
+{
+    return ia_device_sync_resync_due(loop->devices);
+}
+
+static enum ia_rc run_resync(struct ia_main_loop *loop, struct ia_err *err)
+{
+    return ia_device_sync_read_part(loop->devices, err);
+}
+
+static bool heartbeat_due(const struct ia_main_loop *loop)
+{
+    return ia_monotonic_ms() >= loop->next_heartbeat_ms;
+}
+
+static enum ia_rc run_heartbeat(struct ia_main_loop *loop, struct ia_err *err)
+{
+    if (ia_monotonic_ms() - loop->connected_ms > STABLE_MS)
+        loop->attempts = 0;
+    enum ia_rc rc = ia_outbox_heartbeat(loop->outbox, loop->db, err);
+    if (rc != IA_OK)
+        return rc;
+    loop->next_heartbeat_ms = ia_monotonic_ms() + HEARTBEAT_MS;
+    ia_sink_send(loop->sink, ia_reply_new(IA_REPLY_CONTACT, NULL));
+    return IA_OK;
+}
+
+static bool write_due(const struct ia_main_loop *loop)
+{
+    return ia_outbox_due(loop->outbox);
+}
+
+static enum ia_rc run_write(struct ia_main_loop *loop, struct ia_err *err)
+{
+    return ia_outbox_write(loop->outbox, loop->db, err);
+}
+
+/* In the order of urgency. */
+static const struct {
+    bool (*due)(const struct ia_main_loop *loop);
+    enum ia_rc (*run)(struct ia_main_loop *loop, struct ia_err *err);
+} steps[STEPS] = {
+    [STEP_RELOAD] = {reload_due, run_reload},       [STEP_CHANGES] = {changes_due, run_changes},
+    [STEP_REQUESTS] = {requests_due, run_requests}, [STEP_EVENTS] = {events_due, run_events},
+    [STEP_RESYNC] = {resync_due, run_resync},       [STEP_HEARTBEAT] = {heartbeat_due, run_heartbeat},
+    [STEP_WRITE] = {write_due, run_write},
+};
+
+/* Run one step, if it is due.  A statement that the database refuses for now (a lock, for example) with the connection
+ * sound is tried again a little later and holds up none of the other steps. */
+static enum ia_rc run_step(struct ia_main_loop *loop, size_t i, struct ia_err *err)
+{
+    if (!steps[i].due(loop) || ia_monotonic_ms() < loop->not_before_ms[i])
+        return IA_OK;
+    enum ia_rc rc = steps[i].run(loop, err);
+    if (rc != IA_UNAVAILABLE || !ia_db_connected(loop->db))
+        return rc;
+    ia_error_log_report(loop->errors, IA_LOG_WARNING, "the database is busy", err);
+    loop->not_before_ms[i] = ia_monotonic_ms() + BUSY_MS;
+    loop->busy = true;
+    return IA_OK;
+}
+
+/* One turn of everything that is due. */
+static enum ia_rc run_turn(struct ia_main_loop *loop, struct ia_err *err)
+{
+    bool was_busy = loop->busy;
+    enum ia_rc rc = IA_OK;
+    loop->busy = false;
+    take_notifications(loop);
+    if (ia_monotonic_ms() >= loop->next_reread_ms) {
+        ia_config_sync_invalidate(loop->config, IA_LOAD_ALL);
+        loop->next_reread_ms = ia_monotonic_ms() + REREAD_MS;
+    }
+    for (size_t i = 0; rc == IA_OK && i < STEPS; i++) {
+        rc = run_step(loop, i, err);
+        loop->busy |= steps[i].due(loop) && ia_monotonic_ms() < loop->not_before_ms[i];
+    }
+    if (rc == IA_OK && was_busy && !loop->busy)
+        ia_error_log_recovered(loop->errors, "the database is no longer busy");
+    ia_config_sync_run_fetches(loop->config);
+    return rc;
+}
+
+/* The lesser time; -1 is no time at all. */
+static int64_t sooner(int64_t wait_ms, int64_t other_ms)
+{
+    return other_ms >= 0 && other_ms < wait_ms ? other_ms : wait_ms;
+}
+
+/* How long no step is due. */
+static int idle_ms(const struct ia_main_loop *loop)
+{
+    int64_t now = ia_monotonic_ms(), wait = sooner(IDLE_MS, ia_config_sync_fetch_wait_ms(loop->config));
+    for (size_t i = 0; i < STEPS; i++)
+        if (steps[i].due(loop))
+            wait = sooner(wait, loop->not_before_ms[i] > now ? loop->not_before_ms[i] - now : 0);
+    return (int)wait;
+}
+
+/* ---- with a connection */
+
+/* Connect, and send the configuration before anything is admitted by it. */
+static enum ia_rc begin_connected(struct ia_main_loop *loop, struct ia_err *err)
+{
+    enum ia_rc rc = ia_db_connect(loop->db, err);
+    if (rc != IA_OK)
+        return rc;
+    ia_config_sync_invalidate(loop->config, IA_LOAD_ALL);
+    rc = ia_status_events_begin(loop->events, err);
+    if (rc == IA_OK)
+        rc = ia_config_sync_reload(loop->config, err);
+    if (rc == IA_UNAVAILABLE && ia_db_connected(loop->db) && ia_config_sync_complete(loop->config))
+        rc = IA_OK; /* a table is locked: its step tries again, and devices need not wait for that */
+    if (rc == IA_OK)
+        rc = send_state(loop, true, err);
+    if (rc != IA_OK)
+        return rc;
+    ia_device_sync_restart(loop->devices);
+    loop->connected_ms = ia_monotonic_ms();
+    loop->next_heartbeat_ms = 0;
+    loop->next_reread_ms = loop->connected_ms + REREAD_MS;
+    memset(loop->not_before_ms, 0, sizeof loop->not_before_ms);
+    loop->busy = false;
+    loop->was_connected = true;
+    ia_error_log_recovered(loop->errors, "the database is back");
+    return IA_OK;
+}
+
+/* At the end requests are no longer answered, but rows are written where the database takes them. */
+static void write_remaining_rows(struct ia_main_loop *loop)
+{
+    struct ia_err err = {0};
+    ia_inbox_refuse(loop->inbox);
+    while (ia_outbox_due(loop->outbox) && !atomic_load(&loop->control->stop))
+        if (ia_outbox_write(loop->outbox, loop->db, &err) != IA_OK)
+            return;
+}
+
+static void run_connected(struct ia_main_loop *loop, struct ia_err *err)
+{
+    enum ia_rc rc = begin_connected(loop, err);
+    while (rc == IA_OK && !is_ending(loop)) {
+        rc = run_turn(loop, err);
+        if (rc == IA_OK)
+            rc = ia_db_wait(loop->db, ia_config_sync_fetch_fd(loop->config), idle_ms(loop), err);
+    }
+    if (rc == IA_OK)
+        write_remaining_rows(loop);
+}
+
+/* ---- without a connection */
+
+static void end_connected(struct ia_main_loop *loop, const struct ia_err *err)
+{
+    ia_db_disconnect(loop->db);
+    ia_device_sync_abort(loop->devices);
+    (void)send_state(loop, false, NULL); /* out of memory: it is sent again after the next attempt */
+    ia_error_log_report(loop->errors, IA_LOG_ERROR, loop->was_connected ? "lost the database" : "no database", err);
+    loop->was_connected = false;
+}
+
+/* Wait for the next attempt, still serving requests as far as possible. */
+static void pause_disconnected(struct ia_main_loop *loop)
+{
+    struct ia_err ignored = {0};
+    int64_t until = ia_monotonic_ms() + ia_backoff_ms(loop->attempts++, (uint32_t)ia_monotonic_us() * 2654435761u);
+    while (!is_ending(loop)) {
+        ia_inbox_refuse(loop->inbox);
+        ia_config_sync_run_fetches(loop->config);
+        ia_config_sync_adopt_keys(loop->config);
+        int64_t left = until - ia_monotonic_ms();
+        if (left <= 0)
+            return;
+        left = sooner(left, ia_config_sync_fetch_wait_ms(loop->config));
+        if (ia_db_wait(loop->db, ia_config_sync_fetch_fd(loop->config), (int)left, &ignored) != IA_OK)
+            return;
+    }
+}
+
+void ia_main_loop_run(struct ia_main_loop *loop)
+{
+    while (!is_ending(loop)) {
+        struct ia_err err = {0};
+        run_connected(loop, &err);
+        if (is_ending(loop))
+            break;
+        end_connected(loop, &err);
+        pause_disconnected(loop);
+    }
+    ia_db_disconnect(loop->db);
+    ia_config_sync_stop_fetches(loop->config);
+}
+
+/* ---- life */
+
+static enum ia_rc create_db(struct ia_main_loop *loop, const struct ia_worker_options *options, struct ia_err *err)
+{
+    struct ia_db_config config = {.conninfo = options->db_conninfo,
+                                  .node_name = options->node_name,
+                                  .wake_fd = loop->control->wake_fd,
+                                  .stop = &loop->control->stop};
+    struct ia_err invalid = {0};
+    enum ia_rc rc = ia_db_new(&config, &loop->db, &invalid);
+    return rc == IA_OK ? rc : ia_fail(err, rc, "option db_conninfo: %s", invalid.msg);
+}
+
+/* The parts, each after those that it uses. */
+static enum ia_rc create_parts(struct ia_main_loop *loop, const struct ia_worker_options *options, struct ia_err *err)
+{
+    const struct ia_fetch_options fetch = {.ca_file = options->jwks_ca_file,
+                                           .insecure_http = options->insecure_http_jwks};
+    loop->errors = ia_error_log_new(loop->sink);
+    loop->outbox = ia_outbox_new(options->node_name);
+    if (!loop->errors || !loop->outbox)
+        return ia_nomem(err);
+    enum ia_rc rc = ia_config_sync_new(&fetch, loop->db, loop->outbox, loop->sink, &loop->config, err);
+    if (rc != IA_OK)
+        return rc;
+    loop->devices = ia_device_sync_new(loop->db, loop->config, loop->sink);
+    loop->registrar = ia_registrar_new(loop->db, options->node_name, loop->sink);
+    loop->events = ia_status_events_new(loop->db, loop->sink);
+    const struct ia_inbox_parts parts = {
+        .outbox = loop->outbox, .config = loop->config, .devices = loop->devices, .registrar = loop->registrar};
+    loop->inbox = ia_inbox_new(&parts);
+    return loop->devices && loop->registrar && loop->events && loop->inbox ? IA_OK : ia_nomem(err);
+}
+
+enum ia_rc ia_main_loop_new(const struct ia_worker_options *options, struct ia_loop_control *control,
+                            const struct ia_sink *sink, struct ia_main_loop **out, struct ia_err *err)
+{
+    struct ia_main_loop *loop = calloc(1, sizeof *loop);
+    if (!loop)
+        return ia_nomem(err);
+    loop->control = control;
+    loop->sink = sink;
+    enum ia_rc rc = create_db(loop, options, err);
+    if (rc == IA_OK)
+        rc = create_parts(loop, options, err);
+    if (rc == IA_OK)
+        *out = loop;
+    else
+        ia_main_loop_free(loop);
+    return rc;
+}
+
+void ia_main_loop_free(struct ia_main_loop *loop)
+{
+    if (!loop)
+        return;
+    ia_inbox_free(loop->inbox);
+    ia_status_events_free(loop->events);
+    ia_registrar_free(loop->registrar);
+    ia_device_sync_free(loop->devices);
+    ia_config_sync_free(loop->config);
+    ia_outbox_free(loop->outbox);
+    ia_error_log_free(loop->errors);
+    ia_db_free(loop->db);
+    free(loop);
+}
+
+struct ia_inbox *ia_main_loop_inbox(struct ia_main_loop *loop)
+{
+    return loop->inbox;
+}
