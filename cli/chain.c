@@ -42,10 +42,17 @@ static enum ia_rc parse_cert(const char *pem, void **out, struct ia_err *err)
 
 static enum ia_rc parse_crl(const char *pem, void **out, struct ia_err *err)
 {
-    struct ia_crl *crl = NULL;
-    enum ia_rc rc = ia_crl_parse_pem(pem, &crl, err);
-    *out = crl;
-    return rc;
+    struct ia_crl_spec *spec = calloc(1, sizeof *spec);
+    char *copy = strdup(pem);
+    enum ia_rc rc = spec && copy ? ia_crl_parse_pem(copy, &spec->crl, err) : ia_nomem(err);
+    if (rc != IA_OK) {
+        free(copy);
+        free(spec);
+        return rc;
+    }
+    spec->pem = copy;
+    *out = spec;
+    return IA_OK;
 }
 
 static enum ia_rc add(struct list *list, const char *file, const char *pem, parse_block *parse, struct ia_err *err)
@@ -121,12 +128,12 @@ static enum ia_rc read_arguments(struct inputs *in, int argc, char **argv, struc
 }
 
 /* The CRLs of each CA, as the registry would hold them. */
-static void assign_crls(const struct inputs *in, struct ia_ca_spec *spec, struct ia_crl **room)
+static void assign_crls(const struct inputs *in, struct ia_ca_spec *spec, struct ia_crl_spec *room)
 {
     spec->crls = room;
     for (size_t i = 0; i < in->crls.n; i++)
         if (ia_crl_signed_by(in->crls.items[i], spec->cert))
-            room[spec->n_crls++] = in->crls.items[i];
+            room[spec->n_crls++] = *(const struct ia_crl_spec *)in->crls.items[i];
 }
 
 static void note_problem(void *ctx, int64_t ca_id, const char *text)
@@ -138,7 +145,7 @@ static void note_problem(void *ctx, int64_t ca_id, const char *text)
 static enum ia_rc build_set(struct inputs *in, struct ia_ca_set **out, struct ia_err *err)
 {
     ia_autofree struct ia_ca_spec *specs = calloc(in->cas.n, sizeof *specs);
-    ia_autofree struct ia_crl **room = calloc(in->cas.n * in->crls.n + 1, sizeof(struct ia_crl *));
+    ia_autofree struct ia_crl_spec *room = calloc(in->cas.n * in->crls.n + 1, sizeof *room);
     if (!specs || !room)
         return ia_nomem(err);
     for (size_t i = 0; i < in->cas.n; i++) {
@@ -161,11 +168,12 @@ static enum ia_rc verify(struct inputs *in, struct ia_chain *chain, struct ia_er
     for (size_t i = 1; complete && i < in->chain.n; i++)
         complete = sk_X509_push(sent, ia_cert_x509(in->chain.items[i])) > 0;
     X509 *leaf = ia_cert_x509(in->chain.items[0]);
-    const struct ia_chain_strict_input strict = {.leaf = leaf,
-                                                 .sent = sent,
-                                                 .crls = (struct ia_crl *const *)in->crls.items,
-                                                 .n_crls = in->crls.n,
-                                                 .now = in->at};
+    ia_autofree struct ia_crl_spec *crls = calloc(in->crls.n + 1, sizeof *crls);
+    complete = complete && crls;
+    for (size_t i = 0; complete && i < in->crls.n; i++)
+        crls[i] = *(const struct ia_crl_spec *)in->crls.items[i];
+    const struct ia_chain_strict_input strict = {
+        .leaf = leaf, .sent = sent, .crls = crls, .n_crls = in->crls.n, .now = in->at};
     if (complete && in->crls.n > 0)
         ia_chain_verify_strict(set, &strict, chain);
     else if (complete)
@@ -203,12 +211,19 @@ static int print_decision(const struct inputs *in, const struct ia_chain *chain)
     return IA_EXIT_ALLOW;
 }
 
+static void free_crl(struct ia_crl_spec *spec)
+{
+    ia_crl_free(spec->crl);
+    free((char *)spec->pem);
+    free(spec);
+}
+
 static void clear(struct inputs *in)
 {
     for (size_t i = 0; i < in->cas.n; i++)
         ia_cert_free(in->cas.items[i]);
     for (size_t i = 0; i < in->crls.n; i++)
-        ia_crl_free(in->crls.items[i]);
+        free_crl(in->crls.items[i]);
     for (size_t i = 0; i < in->chain.n; i++)
         ia_cert_free(in->chain.items[i]);
 }

@@ -36,7 +36,7 @@ struct ia_jwks_report {
 };
 
 /* Parse a set.  A bad key is left out and reported (`report` may be NULL): no `kid` (tokens name their key), a kid that
- * two different keys have (which is meant?), RSA below 2048 bits or with an exponent that is even or below 65537, a
+ * two different keys have (ambiguous), RSA below 2048 bits or with an exponent that is even or below 65537, a
  * point that is not on its curve, a symmetric or private key.  Keys for encryption are left out without a report.
  * IA_FORMAT when the text is no JWK set, or exceeds a limit; a set without a usable key parses.  The caller owns
  * *out. */

@@ -131,6 +131,7 @@ static const struct option table[] = {
     {"device_cache_size", parse_number, FIELD(device_cache_size), "1000000", 1, 100000000},
     {"stale_max_s", parse_number, FIELD(stale_max_s), "86400", 0, 315360000},
     {"tls_gate", parse_gate, 0, "on", 0, 0},
+    {"max_chain_bytes", parse_number, FIELD(max_chain_bytes), "16384", 16384, 65536},
     {"other_clients", parse_others, FIELD(defer_others), "deny", 0, 0},
     {"jwks_ca_file", parse_file, FIELD(worker.jwks_ca_file), NULL, 0, 0},
     {"insecure_http_jwks", parse_switch, FIELD(worker.insecure_http_jwks), "off", 0, 0},

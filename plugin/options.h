@@ -23,6 +23,7 @@ struct ia_options {
     enum ia_gate_mode gate;
     uint16_t gate_ports[IA_GATE_PORTS_MAX];
     unsigned n_gate_ports;
+    int64_t max_chain_bytes; /* of the certificates that a client sends */
     bool defer_others;
     char *event_prefix;
     bool log_json;

@@ -5,6 +5,7 @@
 #include "plugin/registration_wait.h"
 #include "plugin/report.h"
 #include "plugin/tls_gate.h"
+#include "plugin/tls_listener.h"
 #include "worker/waker.h"
 
 #include <stdlib.h>
@@ -98,6 +99,7 @@ static int on_reload(int event, void *event_data, void *userdata)
     (void)event, (void)event_data;
     struct ia_core *core = userdata;
     core->reloading = core->last_tick_us != 0; /* only TICK ends it */
+    ia_tls_listener_reload();
     return ia_mosq_is_21() ? MOSQ_ERR_SUCCESS : MOSQ_ERR_PLUGIN_DEFER;
 }
 

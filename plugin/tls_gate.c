@@ -2,6 +2,7 @@
 #include "plugin/tls_gate.h"
 
 #include "common/clock.h"
+#include "plugin/tls_listener.h"
 #include "x509/chain_cache.h"
 
 #include <arpa/inet.h>
@@ -12,8 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define CHAINS_REMEMBERED    8192
-#define CERTIFICATE_LIST_MAX (64 << 10) /* bytes: the 16 that x509/ looks at, of 4 KiB (RSA 4096 takes less than 2) */
+#define CHAINS_REMEMBERED 8192
 
 /* What hangs on a leaf. */
 struct result {
@@ -97,12 +97,14 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
         *alert = SSL_AD_ACCESS_DENIED;
         return SSL_CLIENT_HELLO_ERROR;
     }
-    /* Here, because SSL_CTX_new sets the defaults after its `new` callbacks; and before a session could be resumed. */
-    if ((SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER) && is_gate_port(fd)) {
-        SSL_set_options(ssl, SSL_OP_NO_TICKET);
-        (void)SSL_set_num_tickets(ssl, 0);
-        SSL_CTX_set_session_cache_mode(SSL_get_SSL_CTX(ssl), SSL_SESS_CACHE_OFF);
-        SSL_set_max_cert_list(ssl, CERTIFICATE_LIST_MAX); /* parsed before anything of it is known to be good */
+    if (!(SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER) || !is_gate_port(fd))
+        return SSL_CLIENT_HELLO_SUCCESS;
+    ERR_set_mark();
+    bool prepared = ia_tls_listener_prepare(ssl, (int)gate.options->max_chain_bytes);
+    ERR_pop_to_mark();
+    if (!prepared) {
+        *alert = SSL_AD_INTERNAL_ERROR;
+        return SSL_CLIENT_HELLO_ERROR;
     }
     return SSL_CLIENT_HELLO_SUCCESS;
 }
@@ -171,7 +173,7 @@ static int verify_here(X509_STORE_CTX *ctx, int fd)
 {
     const struct ia_snapshot *snapshot = gate.hooks.snapshot(gate.hooks.ctx);
     X509 *leaf = X509_STORE_CTX_get0_cert(ctx);
-    struct ia_chain chain = {.reason = IA_R_REGISTRY_UNAVAILABLE, .x509_error = X509_V_ERR_APPLICATION_VERIFICATION};
+    struct ia_chain chain = {.reason = IA_R_REGISTRY_UNAVAILABLE, .x509_error = X509_V_ERR_UNSPECIFIED};
     if (!snapshot || !leaf)
         return refuse(ctx, fd, &chain);
     verify_anew(snapshot, leaf, X509_STORE_CTX_get0_untrusted(ctx), &chain);
@@ -222,7 +224,7 @@ static bool make_indexes(void)
         return true;
     gate.leaf_index = X509_get_ex_new_index(0, NULL, NULL, on_leaf_dup, on_leaf_free);
     gate.ctx_index = SSL_CTX_get_ex_new_index(0, NULL, on_ctx_new, NULL, NULL);
-    gate.indexed = gate.leaf_index >= 0 && gate.ctx_index >= 0;
+    gate.indexed = gate.leaf_index >= 0 && gate.ctx_index >= 0 && ia_tls_listener_init();
     return gate.indexed;
 }
 

@@ -16,7 +16,7 @@ struct draft {
 struct drafts {
     struct draft *list; /* ascending by ca_id once all CAs are in it */
     size_t n;
-    struct ia_crl **crls; /* by CA */
+    struct ia_crl_spec *crls; /* by CA */
     size_t n_crls;
 };
 
@@ -90,7 +90,7 @@ static void add_crl(struct drafts *drafts, const struct ia_crl_row *row, const s
     }
     if (d->n_crls++ == 0)
         d->first_crl = drafts->n_crls;
-    drafts->crls[drafts->n_crls++] = parsed->crl;
+    drafts->crls[drafts->n_crls++] = (struct ia_crl_spec){.crl = parsed->crl, .pem = row->pem};
 }
 
 static enum ia_rc collect_crls(struct ia_pem_cache *cache, const struct ia_rows *rows, struct drafts *drafts,
@@ -124,6 +124,7 @@ static enum ia_rc build_ca_set(struct drafts *drafts, int64_t now, struct ia_ca_
         specs[n++] = (struct ia_ca_spec){.ca_id = d->row->ca_id,
                                          .active = d->row->status == IA_CA_ACTIVE,
                                          .cert = d->parsed->cert,
+                                         .revoked = d->row->status == IA_CA_REVOKED,
                                          .crls = drafts->crls + d->first_crl,
                                          .n_crls = d->n_crls};
     }
@@ -179,7 +180,7 @@ enum ia_rc ia_cas_build(struct ia_pem_cache *cache, const struct ia_rows *rows, 
                         struct ia_err *err)
 {
     struct drafts drafts = {.list = calloc(rows->n_cas + 1, sizeof(struct draft)),
-                            .crls = calloc(rows->n_crls + 1, sizeof(struct ia_crl *))};
+                            .crls = calloc(rows->n_crls + 1, sizeof(struct ia_crl_spec))};
     struct ia_ca_set *new_cas = NULL;
     ia_pem_cache_begin(cache);
     enum ia_rc rc =

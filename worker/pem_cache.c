@@ -8,7 +8,7 @@
 struct entry {
     struct ia_parsed_pem parsed;
     int64_t id;
-    char *pem;
+    char *pem;      /* NULL for a CRL that parsed: a list may be large, and knows its text again */
     uint64_t round; /* the last build that asked for it */
     UT_hash_handle hh;
 };
@@ -86,12 +86,17 @@ static struct entry *add_entry(struct entry **table, int64_t id, const char *pem
     return NULL;
 }
 
+static bool is_parsed_from(const struct entry *entry, const char *pem)
+{
+    return entry->pem ? strcmp(entry->pem, pem) == 0 : ia_crl_is_from(entry->parsed.crl, pem);
+}
+
 /* The entry of that row, or a new one that has yet to be parsed.  NULL when out of memory. */
 static struct entry *get_entry(struct ia_pem_cache *cache, struct entry **table, int64_t id, const char *pem)
 {
     struct entry *entry = NULL;
     HASH_FIND(hh, *table, &id, sizeof id, entry);
-    if (entry && strcmp(entry->pem, pem) != 0) {
+    if (entry && !is_parsed_from(entry, pem)) {
         remove_entry(table, entry);
         entry = NULL;
     }
@@ -126,5 +131,10 @@ const struct ia_parsed_pem *ia_pem_cache_crl(struct ia_pem_cache *cache, int64_t
     struct entry *entry = get_entry(cache, &cache->crls, crl_id, pem);
     if (!entry || !entry->parsed.is_new)
         return entry ? &entry->parsed : NULL;
-    return keep_parsed(&cache->crls, entry, ia_crl_parse_pem(pem, &entry->parsed.crl, &entry->parsed.error));
+    enum ia_rc rc = ia_crl_parse_pem(pem, &entry->parsed.crl, &entry->parsed.error);
+    if (rc == IA_OK) {
+        free(entry->pem);
+        entry->pem = NULL;
+    }
+    return keep_parsed(&cache->crls, entry, rc);
 }

@@ -9,6 +9,14 @@
 
 #define SECURITY_BITS 112 /* OpenSSL's security level 2 */
 
+bool ia_x509_may_issue_clients(X509 *ca_or_intermediate)
+{
+    if (X509_check_purpose(ca_or_intermediate, X509_PURPOSE_SSL_CLIENT, 1) == 1)
+        return true;
+    return X509_check_ca(ca_or_intermediate) == 1 && (X509_get_extension_flags(ca_or_intermediate) & EXFLAG_XKUSAGE) &&
+           (X509_get_extended_key_usage(ca_or_intermediate) & XKU_ANYEKU);
+}
+
 /* RFC 5280 4.2.1.9 and 4.2.1.3. */
 static const char *ca_extension_problem(X509 *x509)
 {
@@ -23,23 +31,21 @@ static const char *ca_extension_problem(X509 *x509)
         return "the key usage does not include keyCertSign";
     if (flags & EXFLAG_CRITICAL)
         return "unknown critical extension";
-    if (X509_check_purpose(x509, X509_PURPOSE_SSL_CLIENT, 1) != 1)
+    if (!ia_x509_may_issue_clients(x509))
         return "the extended key usage does not include clientAuth, so it cannot issue device certificates";
     return NULL;
 }
 
-/* OpenSSL's security level 2: what the same certificate would be refused for in a chain. */
-static const char *ca_strength_problem(X509 *x509)
+/* Strength of the key, as OpenSSL's security level 2 requires it in a chain.  The CA's own signature is not checked: the
+ * signature of a trust anchor is no part of the path (RFC 5280 6.1), so a root may be signed with SHA-1. */
+static const char *ca_key_problem(X509 *x509)
 {
     EVP_PKEY *key = X509_get0_pubkey(x509);
-    int signature_bits = -1;
     if (!key)
         return "the public key cannot be read";
     if (EVP_PKEY_get_security_bits(key) < SECURITY_BITS)
         return "the key is too weak (RSA and DSA need 2048 bits, EC 224)";
-    if (!X509_get_signature_info(x509, NULL, NULL, &signature_bits, NULL) || signature_bits < SECURITY_BITS)
-        return "the signature algorithm is too weak (SHA-1, MD5) or unknown";
-    return NULL;
+    return ia_key_problem(key);
 }
 
 enum ia_rc ia_cert_check_ca_form(const struct ia_cert *cert, struct ia_err *err)
@@ -48,7 +54,7 @@ enum ia_rc ia_cert_check_ca_form(const struct ia_cert *cert, struct ia_err *err)
     ia_openssl_enter(&scope);
     const char *problem = ca_extension_problem(cert->x509);
     if (!problem)
-        problem = ca_strength_problem(cert->x509);
+        problem = ca_key_problem(cert->x509);
     if (ia_openssl_leave(&scope) != IA_OK)
         return ia_nomem(err);
     return problem ? ia_fail(err, IA_FORMAT, "%s", problem) : IA_OK;

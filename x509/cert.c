@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define REFUTED_MAX 65536 /* keys, 8 octets each, that are remembered not to have signed one certificate */
+
 static void *parse_cert_der(const unsigned char **der, long len)
 {
     return d2i_X509(NULL, der, len);
@@ -81,6 +83,7 @@ void ia_cert_free(struct ia_cert *cert)
     if (!cert || !ia_ref_drop(&cert->refs))
         return;
     X509_free(cert->x509);
+    free(cert->memo.refuted);
     free(cert);
 }
 
@@ -94,28 +97,49 @@ X509 *ia_cert_x509(const struct ia_cert *cert)
     return cert->x509;
 }
 
-bool ia_signature_memo_has(struct ia_signature_memo *memo, const struct ia_cert *issuer)
+static bool signer_is_refuted(const struct ia_signer_memo *memo, uint64_t key)
 {
-    return atomic_load_explicit(&memo->state, memory_order_acquire) == 2 &&
-           memcmp(memo->issuer, issuer->info.fingerprint, IA_FINGERPRINT_LEN) == 0;
+    for (size_t i = 0; i < memo->n_refuted; i++)
+        if (memo->refuted[i] == key)
+            return true;
+    return false;
 }
 
-void ia_signature_memo_keep(struct ia_signature_memo *memo, const struct ia_cert *issuer)
+/* Without memory the signature is verified once more at the next build. */
+static void remember_refuted(struct ia_signer_memo *memo, uint64_t key)
 {
-    int empty = 0;
-    if (!atomic_compare_exchange_strong(&memo->state, &empty, 1))
+    if (memo->n_refuted == REFUTED_MAX)
         return;
-    memcpy(memo->issuer, issuer->info.fingerprint, IA_FINGERPRINT_LEN);
-    atomic_store_explicit(&memo->state, 2, memory_order_release);
+    if ((memo->n_refuted & (memo->n_refuted - 1)) == 0) { /* room for the next power of two */
+        size_t room = memo->n_refuted ? 2 * memo->n_refuted : 1;
+        uint64_t *more = realloc(memo->refuted, room * sizeof *more);
+        if (!more)
+            return;
+        memo->refuted = more;
+    }
+    memo->refuted[memo->n_refuted++] = key;
 }
 
 bool ia_cert_signed_by(struct ia_cert *cert, const struct ia_cert *issuer)
 {
-    if (ia_signature_memo_has(&cert->parent, issuer))
+    struct ia_signer_memo *memo = &cert->memo;
+    struct ia_openssl_scope scope;
+    uint64_t key;
+    memcpy(&key, issuer->name_key_hash, sizeof key);
+    if (memo->found && memcmp(memo->signer, issuer->name_key_hash, sizeof memo->signer) == 0)
         return true;
-    EVP_PKEY *key = X509_get0_pubkey(issuer->x509);
-    if (!key || X509_verify(cert->x509, key) != 1)
+    if (signer_is_refuted(memo, key))
         return false;
-    ia_signature_memo_keep(&cert->parent, issuer);
+    ia_openssl_enter(&scope);
+    EVP_PKEY *public_key = X509_get0_pubkey(issuer->x509);
+    bool is_signed = public_key && X509_verify(cert->x509, public_key) == 1;
+    if (ia_openssl_leave(&scope) != IA_OK)
+        return false;
+    if (!is_signed) {
+        remember_refuted(memo, key);
+        return false;
+    }
+    memo->found = true;
+    memcpy(memo->signer, issuer->name_key_hash, sizeof memo->signer);
     return true;
 }

@@ -41,6 +41,6 @@ IA_MUST_USE bool ia_cert_fingerprint(const X509 *x509, uint8_t out[IA_FINGERPRIN
 IA_MUST_USE enum ia_rc ia_cert_info_read(X509 *x509, struct ia_cert_info *out, struct ia_err *err);
 
 /* May this certificate act as a registered CA at `now`?  basicConstraints CA, keyCertSign where key usage is present,
- * version 3, security level 2 key and signature, within validity.  Otherwise IA_FORMAT with the cause for
+ * version 3, a key of security level 2, within validity.  Otherwise IA_FORMAT with the cause for
  * `ca.problem`. */
 IA_MUST_USE enum ia_rc ia_cert_check_ca(const struct ia_cert *cert, int64_t now, struct ia_err *err);

@@ -12,7 +12,9 @@
 #include <string.h>
 #include <time.h>
 
-#define KEY_NUMBER_MAX (OPENSSL_RSA_MAX_MODULUS_BITS / 8)
+#define UTC_TIME_LEN         13 /* YYMMDDHHMMSSZ */
+#define GENERALIZED_TIME_LEN 15 /* YYYYMMDDHHMMSSZ */
+#define KEY_NUMBER_MAX       (OPENSSL_RSA_MAX_MODULUS_BITS / 8)
 
 bool ia_cert_fingerprint(const X509 *x509, uint8_t out[IA_FINGERPRINT_LEN])
 {
@@ -111,7 +113,9 @@ bool ia_x509_serial(const ASN1_INTEGER *number, struct ia_serial *out)
 bool ia_x509_time(const ASN1_TIME *time, int64_t *out)
 {
     struct tm tm = {0};
-    if (!time || ASN1_TIME_to_tm(time, &tm) != 1)
+    int expected_len = time && ASN1_STRING_type(time) == V_ASN1_UTCTIME ? UTC_TIME_LEN : GENERALIZED_TIME_LEN;
+    if (!time || ASN1_STRING_length(time) != expected_len || ASN1_STRING_get0_data(time)[expected_len - 1] != 'Z' ||
+        ASN1_TIME_to_tm(time, &tm) != 1)
         return false;
     *out = timegm(&tm);
     return true;

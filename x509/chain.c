@@ -3,7 +3,8 @@
  * and ca_status.c adds what the registry knows: statuses, parents, same-key CAs, CRLs.
  *
  * OpenSSL gets the registered CA as its only trust anchor and no choice of path: its own search would take the first
- * issuer of a matching name.  All its errors are collected before one is chosen, so that the reason which is reported
+ * issuer of a matching name, and refuse one whose key identifiers do not fit.  path.c has verified every signature, so
+ * OpenSSL's own identifier check is overridden nowhere else.  All its errors are collected before one is chosen, so that the reason which is reported
  * is the one that helps; a chain with any error is refused. */
 #include "x509/chain.h"
 
@@ -22,7 +23,7 @@ struct chain_run {
     const struct ia_path *path;
     int error; /* the first error, or X509_V_OK */
     int depth;
-    bool signature_failed; /* some signature is not good: nothing in the chain is proven */
+    bool building_failed; /* OpenSSL built no chain of the path */
 };
 
 void ia_chain_refuse(struct ia_chain *chain, enum ia_reason reason, int x509_error, const char *detail)
@@ -43,46 +44,59 @@ static int is_next_on_path(X509_STORE_CTX *ctx, X509 *x509, X509 *issuer)
     return 0;
 }
 
-static bool is_signature_error(int error)
+/* OpenSSL did not get as far as a chain: nothing is proven. */
+static bool is_building_error(int error)
 {
     switch (error) {
-    case X509_V_ERR_CERT_SIGNATURE_FAILURE:
-    case X509_V_ERR_UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY:
-    case X509_V_ERR_NO_ISSUER_PUBLIC_KEY:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-    case X509_V_ERR_KEYUSAGE_NO_CERTSIGN:
         return true;
     default:
         return false;
     }
 }
 
-/* Returning 1 makes OpenSSL continue, not accept: run->error decides.  After a signature error it must not continue: it
- * would verify the next signature with a key that no registered CA vouched for. */
+/* A CA for any extended key usage issues client certificates as well (RFC 5280 4.2.1.12); OpenSSL wants clientAuth. */
+static bool is_permitted_usage(X509_STORE_CTX *ctx, int error, int depth)
+{
+    return error == X509_V_ERR_INVALID_PURPOSE && depth > 0 &&
+           ia_x509_may_issue_clients(X509_STORE_CTX_get_current_cert(ctx));
+}
+
+/* Returning 1 makes OpenSSL continue, not accept: run->error decides. */
 static int collect_error(int ok, X509_STORE_CTX *ctx)
 {
     struct chain_run *run = X509_STORE_CTX_get_app_data(ctx);
     int error = X509_STORE_CTX_get_error(ctx), depth = X509_STORE_CTX_get_error_depth(ctx);
-    if (ok)
+    if (ok || is_permitted_usage(ctx, error, depth))
         return 1;
-    bool failed = is_signature_error(error);
-    if (run->error == X509_V_OK || (failed && !run->signature_failed)) {
+    bool failed = is_building_error(error);
+    if (run->error == X509_V_OK || (failed && !run->building_failed)) {
         run->error = error;
         run->depth = depth;
     }
-    run->signature_failed = run->signature_failed || failed;
+    run->building_failed = run->building_failed || failed;
     return !failed;
+}
+
+/* In place of OpenSSL's own signature checks: path.c has verified each signature of this path, within a bound on cost,
+ * with the keys of registered CAs first. */
+static int signatures_are_verified(X509_STORE_CTX *ctx)
+{
+    (void)ctx;
+    return 1;
 }
 
 X509_STORE *ia_chain_store_new(void)
 {
     X509_STORE *store = X509_STORE_new();
-    if (store)
-        X509_STORE_set_check_issued(store, is_next_on_path);
+    if (!store)
+        return NULL;
+    X509_STORE_set_check_issued(store, is_next_on_path);
+    X509_STORE_set_verify(store, signatures_are_verified);
     return store;
 }
 
@@ -90,15 +104,18 @@ X509_STORE *ia_chain_store_new(void)
 static bool configure_verification(X509_STORE_CTX *ctx, struct chain_run *run, STACK_OF(X509) * anchors)
 {
     X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
+    const unsigned long flags = X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_POLICY_CHECK | X509_V_FLAG_NO_CHECK_TIME;
     X509_STORE_CTX_set0_trusted_stack(ctx, anchors);
     X509_STORE_CTX_set_verify_cb(ctx, collect_error);
     X509_VERIFY_PARAM_set_auth_level(param, SECURITY_LEVEL);
+    /* dNSName constraints bind subjectAltNames (RFC 5280 4.2.1.10).  OpenSSL also applies them to a common name that looks
+     * like a host, which is for clients that verify host names: a device's common name is its id. */
+    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     /* No policy is required, but where a CA requires some policy (requireExplicitPolicy), one must be valid. */
     return X509_STORE_CTX_set_app_data(ctx, run) == 1 &&
            X509_VERIFY_PARAM_add0_policy(param, OBJ_nid2obj(NID_any_policy)) == 1 &&
            X509_STORE_CTX_set_purpose(ctx, X509_PURPOSE_SSL_CLIENT) == 1 &&
-           X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_POLICY_CHECK |
-                                                  X509_V_FLAG_NO_CHECK_TIME) == 1;
+           X509_VERIFY_PARAM_set_flags(param, flags) == 1;
 }
 
 /* The chain that OpenSSL built must be the path that it was given, or it verified something else. */
@@ -113,14 +130,14 @@ static bool verified_whole_path(X509_STORE_CTX *ctx, const struct ia_path *path)
     return sk_X509_value(chain, (int)path->n) == path->anchor->cert->x509;
 }
 
-/* OpenSSL may stop at a certificate without calling the callback (a key without its parameters). */
+/* OpenSSL may stop at a certificate without calling the callback. */
 static void collect_stop(X509_STORE_CTX *ctx, struct chain_run *run)
 {
-    if (run->signature_failed)
+    if (run->building_failed)
         return;
     run->error = X509_STORE_CTX_get_error(ctx);
     run->depth = X509_STORE_CTX_get_error_depth(ctx);
-    run->signature_failed = run->error != X509_V_OK;
+    run->building_failed = run->error != X509_V_OK;
 }
 
 /* False where the verification reached no result: run->error may then be anything. */
@@ -137,7 +154,7 @@ static bool run_verification(X509_STORE_CTX *ctx, X509_STORE *store, struct chai
     if (X509_verify_cert(ctx) == 1)
         return verified_whole_path(ctx, path);
     collect_stop(ctx, run);
-    return run->signature_failed;
+    return run->building_failed;
 }
 
 static bool verify_path(X509_STORE *store, struct chain_run *run)
@@ -174,6 +191,23 @@ static enum ia_reason reason_of_run(const struct chain_run *run)
     return run->depth == 0 && is_leaf_error(run->error) ? IA_R_CERTIFICATE_UNFIT : IA_R_CHAIN_INVALID;
 }
 
+/* The error that makes OpenSSL send the fitting alert (ssl_x509err2alert; RFC 8446 6.2): a certificate that is not valid
+ * yet is certificate_expired (not bad_certificate), a path that is too long is bad_certificate (not unknown_ca, which
+ * would send the client looking for another CA). */
+static int error_for_alert(int error)
+{
+    switch (error) {
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return X509_V_ERR_CERT_HAS_EXPIRED;
+    case X509_V_ERR_PATH_LENGTH_EXCEEDED:
+    case X509_V_ERR_INVALID_CA:
+    case X509_V_ERR_CERT_CHAIN_TOO_LONG:
+        return X509_V_ERR_CERT_REJECTED;
+    default:
+        return error;
+    }
+}
+
 /* Refuse for what is wrong with the certificate at `depth` of the path. */
 static void refuse_at_depth(struct ia_chain *out, const struct ia_path *path, int depth, enum ia_reason reason,
                             int error)
@@ -185,7 +219,7 @@ static void refuse_at_depth(struct ia_chain *out, const struct ia_path *path, in
     else if (depth == (int)path->n)
         which = "the registered CA";
     (void)snprintf(text, sizeof text, "%s: %s", which, X509_verify_cert_error_string(error));
-    ia_chain_refuse(out, reason, error, text);
+    ia_chain_refuse(out, reason, error_for_alert(error), text);
 }
 
 static void refuse_for_run(struct ia_chain *out, const struct chain_run *run)
@@ -275,7 +309,7 @@ static void decide_chain(const struct ia_ca_set *set, const struct chain_run *ru
     struct ia_ca_finding finding = ia_ca_status_check(set, out);
     const char *problem = leaf_usage_problem(run->path->certs[0]);
     if (finding.reason == IA_R_CA_INACTIVE)
-        ia_chain_refuse(out, finding.reason, X509_V_ERR_CERT_REJECTED, finding.detail);
+        ia_chain_refuse(out, finding.reason, finding.x509_error, finding.detail);
     else if (run->error != X509_V_OK)
         refuse_for_run(out, run);
     else if (refuse_invalid_time(out, run->path, now))
@@ -286,24 +320,42 @@ static void decide_chain(const struct ia_ca_set *set, const struct chain_run *ru
         ia_chain_refuse(out, finding.reason, finding.x509_error, finding.detail);
 }
 
+static void refuse_leaf(struct ia_chain *out, int x509_error, const char *problem)
+{
+    ia_chain_refuse(out, IA_R_CERTIFICATE_UNFIT, x509_error, problem);
+}
+
+/* What is wrong with the leaf alone; before any signature is verified. */
+static bool refuse_unfit_leaf(struct ia_chain *out, X509 *leaf)
+{
+    uint32_t flags = X509_get_extension_flags(leaf);
+    const EVP_PKEY *key = X509_get0_pubkey(leaf);
+    const char *problem = key ? ia_leaf_key_problem(key) : "the leaf's public key cannot be read";
+    if (flags & EXFLAG_INVALID)
+        refuse_leaf(out, X509_V_ERR_INVALID_EXTENSION, "an extension of the leaf is malformed");
+    else if (flags & EXFLAG_PROXY)
+        refuse_leaf(out, X509_V_ERR_PROXY_CERTIFICATES_NOT_ALLOWED, "a proxy certificate (RFC 3820)");
+    else if (problem)
+        refuse_leaf(out, X509_V_ERR_CERT_REJECTED, problem);
+    else if (X509_self_signed(leaf, 0) == 1)
+        refuse_leaf(out, X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, "the leaf is self-signed");
+    else
+        return false;
+    return true;
+}
+
+/* All limits hold before OpenSSL gets the path. */
 static void verify_chain(const struct ia_ca_set *set, const struct ia_path *path, int64_t now, struct ia_chain *out)
 {
     struct chain_run run = {.path = path};
-    X509 *leaf = path->certs[0];
-    uint32_t flags = X509_get_extension_flags(leaf);
-    if (flags & EXFLAG_INVALID)
-        ia_chain_refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_INVALID_EXTENSION,
-                        "an extension of the leaf is malformed");
-    else if (flags & EXFLAG_PROXY)
-        ia_chain_refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_PROXY_CERTIFICATES_NOT_ALLOWED,
-                        "a proxy certificate (RFC 3820)");
-    else if (X509_self_signed(leaf, 0) == 1)
-        ia_chain_refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, "the leaf is self-signed");
-    else if (!path->anchor)
-        ia_chain_refuse(out, path->reason, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, path->detail);
+    const char *problem = path->anchor ? ia_path_limit_problem(path) : NULL;
+    if (!path->anchor)
+        ia_chain_refuse(out, path->reason, path->x509_error, path->detail);
+    else if (problem)
+        ia_chain_refuse(out, IA_R_CHAIN_INVALID, X509_V_ERR_CERT_REJECTED, problem);
     else if (!verify_path(set->store, &run))
         ia_chain_refuse(out, IA_R_INTERNAL, X509_V_ERR_UNSPECIFIED, "chain verification could not be completed");
-    else if (run.signature_failed)
+    else if (run.building_failed)
         refuse_for_run(out, &run);
     else if (!read_links(path, out))
         ia_chain_refuse(out, IA_R_CERTIFICATE_UNFIT, X509_V_ERR_INVALID_EXTENSION,
@@ -318,8 +370,10 @@ void ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * s
     struct ia_path path;
     *out = (struct ia_chain){.reason = IA_R_INTERNAL, .x509_error = X509_V_ERR_UNSPECIFIED};
     ia_openssl_enter(&scope);
-    ia_path_find(set, leaf, sent, now, &path);
-    verify_chain(set, &path, now, out);
+    if (!refuse_unfit_leaf(out, leaf)) {
+        ia_path_find(set, leaf, sent, now, &path);
+        verify_chain(set, &path, now, out);
+    }
     if (ia_openssl_leave(&scope) != IA_OK)
         ia_chain_refuse(out, IA_R_INTERNAL, X509_V_ERR_OUT_OF_MEM, IA_NOMEM_TEXT);
 }

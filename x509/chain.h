@@ -9,7 +9,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define IA_CHAIN_MAX 8 /* certificates below and including the anchor; and registered CAs counted on and above it */
+#define IA_CHAIN_MAX     8  /* certificates of a chain, leaf and anchor included */
+#define IA_CHAIN_CAS_MAX 64 /* registered CAs on and above a chain whose address rules apply */
+
+/* What all signature checks of one connection may cost, in the unit of key_cost.c (about a microsecond): as much as
+ * 40 checks with P-256, or four handshakes. */
+#define IA_CHAIN_COST_MAX 4000
 
 /* What is kept of one certificate of a verified chain, so that the chain can be revalidated without certificates. */
 struct ia_chain_link {
@@ -27,7 +32,7 @@ struct ia_chain {
     int64_t ca_id;         /* the registered CA that the chain ended in; 0 if it did not get there */
     int64_t not_after;     /* the earliest of the chain, seconds since 1970 */
     uint8_t n_cas;
-    int64_t cas[IA_CHAIN_MAX]; /* every registered CA on and above the chain, nearest to the leaf first */
+    int64_t cas[IA_CHAIN_CAS_MAX]; /* every registered CA on and above the chain, nearest to the leaf first */
     uint8_t n_links;
     struct ia_chain_link links[IA_CHAIN_MAX]; /* leaf first, anchor last */
 };
@@ -51,7 +56,7 @@ void ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * s
 struct ia_chain_strict_input {
     X509 *leaf;
     STACK_OF(X509) * sent;
-    struct ia_crl *const *crls; /* borrowed; the CRLs of the set count for the set's own check only */
+    const struct ia_crl_spec *crls; /* borrowed; the CRLs of the set count for the set's own check only */
     size_t n_crls;
     int64_t now;
 };

@@ -23,6 +23,6 @@ enum ia_rc ia_openssl_leave(const struct ia_openssl_scope *scope)
 {
     bool failed = errno == ENOMEM || (!scope->failed_before && allocation_failed_last());
     ERR_pop_to_mark();
-    errno = scope->saved_errno;
+    errno = failed ? ENOMEM : scope->saved_errno; /* an outer scope has failed as well */
     return failed ? IA_NOMEM : IA_OK;
 }

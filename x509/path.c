@@ -1,38 +1,39 @@
 // SPDX-License-Identifier: ISC
 /* Which certificates lead from the leaf to the nearest registered CA?
  *
- * OpenSSL takes one issuer of a name and fails if it was the wrong one; here every candidate counts and the signature
- * decides.  Nearly always there is one candidate at each step, and then no signature is checked here at all: that is
- * left to the verification.  Otherwise the search goes from the registered CAs downwards, one certificate further at a
- * time, so that a key is only ever used after a registered CA has vouched for it: a hostile chain cannot make the
- * broker compute with slow keys of its own choice, and what it can make it compute is bounded below. */
+ * Names and key identifiers only suggest an issuer; the signature decides.  First comes a guess: upwards, one issuer at
+ * each step, the one whose identifiers fit.  Nearly always it is right, and its signatures are the only ones that are
+ * verified.  Otherwise a search goes from the registered CAs downwards, one certificate further at a time.
+ *
+ * Either way a key is only used after a registered CA has vouched for it, so a hostile chain cannot make the broker
+ * compute with keys of its own choice; and all signatures of one connection together may cost IA_CHAIN_COST_MAX. */
 #include "x509/private.h"
 #include "x509/validity.h"
 
 #include <openssl/x509v3.h>
 #include <string.h>
 
-#define SENT_MAX             16 /* intermediates looked at; the rest of what the peer sent is ignored */
-#define SIGNATURE_CHECKS_MAX 32 /* per search, beyond the one verification of the path that was found */
-#define AUTHORITY_NAMES_MAX  8  /* issuer names in an authority key identifier; in the wild there is one, if any */
+#define SENT_MAX            16 /* intermediates looked at; the rest of what the peer sent is ignored */
+#define AUTHORITY_NAMES_MAX 8  /* issuer names in an authority key identifier; in practice one, if any */
 
-struct candidate {
+struct path_candidate {
     X509 *x509;
-    bool reachable;              /* by names, from the leaf */
-    size_t height;               /* certificates up to the registered CA; 0: not (yet) vouched for */
-    const struct ia_ca *anchor;  /* height 1 */
-    const struct candidate *via; /* height 2 and more */
+    bool reachable;                   /* by names, from the leaf */
+    size_t height;                    /* certificates up to the registered CA; 0: not (yet) vouched for */
+    const struct ia_ca *anchor;       /* height 1 */
+    const struct path_candidate *via; /* height 2 and more */
 };
 
-struct search {
+struct path_search {
     const struct ia_ca_set *set;
     X509 *leaf;
     int64_t now;
-    struct candidate sent[SENT_MAX];
+    struct path_candidate sent[SENT_MAX];
     size_t n_sent;
-    unsigned checks;
-    bool named; /* a registered CA would fit by name */
-    struct ia_path *out;
+    unsigned cost;
+    bool cost_exceeded;
+    bool forged; /* a registered CA has the issuer's name, no identifier contradicts, but its key did not sign */
+    const char *problem; /* of an issuer that was not used */
 };
 
 static bool names_match(X509 *issuer, X509 *x509)
@@ -40,8 +41,8 @@ static bool names_match(X509 *issuer, X509 *x509)
     return X509_NAME_cmp(X509_get_subject_name(issuer), X509_get_issuer_name(x509)) == 0;
 }
 
-/* The same signature is the same certificate: cheaper than to compare or hash all of it, and one that only pretends is
- * no loss, for its signature is not good. */
+/* The same signature is the same certificate: cheaper than to compare or hash all of it, and a copy of a signature on
+ * something else is not lost, because it does not verify. */
 static bool same_certificate(const X509 *a, const X509 *b)
 {
     const ASN1_BIT_STRING *one = NULL, *other = NULL;
@@ -50,56 +51,149 @@ static bool same_certificate(const X509 *a, const X509 *b)
     return a == b || (one && other && ASN1_STRING_cmp(one, other) == 0);
 }
 
-static bool in_time(const X509 *x509, int64_t now)
+static bool is_valid_at(const X509 *x509, int64_t now)
 {
     int64_t not_before, not_after;
     return ia_x509_time(X509_get0_notBefore(x509), &not_before) && ia_x509_time(X509_get0_notAfter(x509), &not_after) &&
            !ia_x509_not_yet_valid(not_before, now) && !ia_x509_expired(not_after, now);
 }
 
-/* A root that the peer sent proves nothing: it is registered, or of no use. */
-static bool is_root(X509 *x509)
-{
-    return names_match(x509, x509) && X509_self_signed(x509, 0) == 1;
-}
-
-/* OpenSSL goes through these names once for every registered CA that is asked: thousands of them, times the CAs of one
- * name, would hold up the broker before any signature was checked. */
 static bool has_too_many_names(X509 *x509)
 {
     return sk_GENERAL_NAME_num(X509_get0_authority_issuer(x509)) > AUTHORITY_NAMES_MAX;
 }
 
-static void add_sent(struct search *s, X509 *x509)
+static void add_sent(struct path_search *s, X509 *x509)
 {
-    if (s->n_sent == SENT_MAX || same_certificate(x509, s->leaf) || has_too_many_names(x509) || is_root(x509))
+    if (s->n_sent == SENT_MAX || same_certificate(x509, s->leaf) || has_too_many_names(x509))
         return;
+    if (!(X509_get_key_usage(x509) & KU_KEY_CERT_SIGN)) {
+        if (names_match(x509, s->leaf))
+            s->problem = "the key usage of the intermediate above the leaf does not include keyCertSign";
+        return;
+    }
     for (size_t i = 0; i < s->n_sent; i++)
         if (same_certificate(x509, s->sent[i].x509))
             return;
-    s->sent[s->n_sent++] = (struct candidate){.x509 = x509};
+    s->sent[s->n_sent++] = (struct path_candidate){.x509 = x509};
 }
 
-/* The registered CAs that fit by name, stored as far as there is room. */
-static size_t registered_issuers(struct search *s, X509 *x509, struct ia_ca *out[IA_ISSUERS_MAX])
+/* ---- signatures */
+
+static bool afford(struct path_search *s, unsigned cost)
+{
+    if (s->cost + cost > IA_CHAIN_COST_MAX) {
+        s->cost_exceeded = true;
+        return false;
+    }
+    s->cost += cost;
+    return true;
+}
+
+static bool key_is_usable(struct path_search *s, EVP_PKEY *key)
+{
+    const char *problem = key ? ia_key_problem(key) : "a public key that cannot be read";
+    if (problem)
+        s->problem = problem;
+    return !problem;
+}
+
+static bool verify_signature(struct path_search *s, X509 *x509, X509 *issuer)
+{
+    EVP_PKEY *key = X509_get0_pubkey(issuer);
+    return key_is_usable(s, key) && afford(s, ia_key_cost(key)) && X509_verify(x509, key) == 1;
+}
+
+/* ---- registered CAs */
+
+static bool ca_is_usable(const struct ia_ca *ca, int64_t now)
+{
+    const struct ia_cert_info *info = &ca->cert->info;
+    return ca->reason == IA_R_NONE && !ia_x509_not_yet_valid(info->not_before, now) &&
+           !ia_x509_expired(info->not_after, now);
+}
+
+/* Of the certificates of one key the first that can be used; otherwise one that gives the reason for a refusal. */
+static const struct ia_ca *best_of_key(const struct path_search *s, const struct ia_ca_key *key, X509 *x509)
+{
+    const struct ia_ca *fallback = NULL;
+    for (const struct ia_ca *ca = key->first; ca; ca = ca->next_same_key) {
+        if (!ia_x509_may_have_issued(ca->cert->x509, x509))
+            continue;
+        if (ca_is_usable(ca, s->now))
+            return ca;
+        if (!fallback)
+            fallback = ca;
+    }
+    return fallback;
+}
+
+/* IA_HINTS: no certificate of the key can have issued x509. */
+static int hint_of_issuer_key(const struct ia_ca_key *key, X509 *x509)
+{
+    int best = -1;
+    for (const struct ia_ca *ca = key->first; ca && best < IA_HINT_FITS; ca = ca->next_same_key) {
+        if (!ia_x509_may_have_issued(ca->cert->x509, x509))
+            continue;
+        int hint = (int)ia_issuer_hint(ca->cert->x509, x509);
+        if (hint > best)
+            best = hint;
+    }
+    return best < 0 ? IA_HINTS : best;
+}
+
+static const struct ia_ca *registered_signer(struct path_search *s, X509 *x509, int hint)
 {
     uint32_t hash;
     if (!ia_x509_name_hash(X509_get_issuer_name(x509), &hash))
-        return 0;
-    size_t n = ia_ca_set_issuers(s->set, x509, hash, out);
-    s->named = s->named || n > 0;
-    return n < IA_ISSUERS_MAX ? n : IA_ISSUERS_MAX;
+        return NULL;
+    struct ia_ca_key *key = ia_ca_set_first_named(s->set, hash);
+    for (; key && !s->cost_exceeded; key = ia_ca_key_next_named(key)) {
+        if (hint_of_issuer_key(key, x509) != hint)
+            continue;
+        const struct ia_ca *ca = best_of_key(s, key, x509);
+        if (verify_signature(s, x509, ca->cert->x509))
+            return ca;
+        s->forged = s->forged || (hint > IA_HINT_CONTRADICTS && !names_match(x509, x509));
+    }
+    return NULL;
 }
 
-static bool is_one_of(const X509 *x509, struct ia_ca *const *cas, size_t n)
+/* ---- the guess */
+
+/* The one registered key whose identifiers fit best; NULL for none.  *ambiguous: several. */
+static const struct ia_ca_key *guess_registered(struct path_search *s, X509 *x509, int *hint, bool *ambiguous)
 {
-    for (size_t i = 0; i < n; i++)
-        if (same_certificate(x509, cas[i]->cert->x509))
-            return true;
-    return false;
+    uint32_t hash;
+    const struct ia_ca_key *found = NULL;
+    const ASN1_OCTET_STRING *key_id = X509_get0_authority_key_id(x509);
+    *hint = -1;
+    if (!ia_x509_name_hash(X509_get_issuer_name(x509), &hash))
+        return NULL;
+    /* Thousands of tenants may all have called their CA 'Root CA': the identifier finds the right one at once. */
+    struct ia_ca *ca = key_id ? ia_ca_set_first_key_id(s->set, hash, key_id) : NULL;
+    for (; ca && !*ambiguous; ca = ia_ca_next_key_id(ca)) {
+        if (!ia_x509_may_have_issued(ca->cert->x509, x509))
+            continue;
+        *ambiguous = found && found != ca->key;
+        found = ca->key;
+        *hint = IA_HINT_FITS;
+    }
+    if (found)
+        return found;
+    struct ia_ca_key *key = ia_ca_set_first_named(s->set, hash);
+    for (; key && !*ambiguous; key = ia_ca_key_next_named(key)) {
+        int fit = hint_of_issuer_key(key, x509);
+        if (fit == IA_HINTS || fit < *hint)
+            continue;
+        *ambiguous = found && fit == *hint;
+        *hint = fit;
+        found = key;
+    }
+    return found;
 }
 
-static bool on_path(const struct ia_path *path, const X509 *x509)
+static bool is_on_path(const struct ia_path *path, const X509 *x509)
 {
     for (size_t i = 0; i < path->n; i++)
         if (path->certs[i] == x509)
@@ -107,73 +201,61 @@ static bool on_path(const struct ia_path *path, const X509 *x509)
     return false;
 }
 
-enum step { STEP_UP, STEP_ARRIVED, STEP_NOWHERE, STEP_AMBIGUOUS };
-
-/* Go one certificate up from the last of the path, if there is only one way. */
-static enum step step_up(struct search *s, struct ia_path *path)
+/* The one certificate among those sent; what names itself as its issuer is left to the search.  Only one that fits
+ * better than `hint` counts. */
+static X509 *guess_sent(struct path_search *s, const struct ia_path *path, X509 *x509, int hint, bool *ambiguous)
 {
-    X509 *x509 = path->certs[path->n - 1], *next = NULL;
-    struct ia_ca *cas[IA_ISSUERS_MAX];
-    size_t n = registered_issuers(s, x509, cas), ways = n;
+    X509 *found = NULL;
     for (size_t i = 0; i < s->n_sent; i++) {
         X509 *sent = s->sent[i].x509;
-        if (!names_match(sent, x509) || is_one_of(sent, cas, n) || on_path(path, sent))
+        if (!names_match(sent, x509) || names_match(sent, sent) || is_on_path(path, sent))
             continue;
-        next = sent;
-        ways++;
+        int fit = (int)ia_issuer_hint(sent, x509);
+        if (fit <= hint)
+            continue;
+        *ambiguous = *ambiguous || found;
+        found = sent;
     }
-    if (ways != 1)
-        return ways == 0 ? STEP_NOWHERE : STEP_AMBIGUOUS;
-    if (n == 1) {
-        path->anchor = cas[0];
-        return STEP_ARRIVED;
+    return found;
+}
+
+/* True: the path ends in a registered CA, no signature verified yet. */
+static bool guess_path(struct path_search *s, struct ia_path *path)
+{
+    for (path->n = 1; path->n < IA_CHAIN_MAX;) {
+        X509 *x509 = path->certs[path->n - 1];
+        int hint;
+        bool ambiguous = false;
+        const struct ia_ca_key *key = guess_registered(s, x509, &hint, &ambiguous);
+        X509 *sent = guess_sent(s, path, x509, hint, &ambiguous);
+        if (ambiguous || (!key && !sent))
+            return false;
+        if (!sent) {
+            path->anchor = best_of_key(s, key, x509);
+            return true;
+        }
+        if (path->n == IA_CHAIN_MAX - 1)
+            return false;
+        path->certs[path->n++] = sent;
     }
-    if (path->n == IA_CHAIN_MAX - 1)
-        return STEP_NOWHERE;
-    path->certs[path->n++] = next;
-    return STEP_UP;
+    return false;
 }
 
-static enum step walk(struct search *s, struct ia_path *path)
+/* From the registered CA down to the leaf. */
+static bool verify_guess(struct path_search *s, const struct ia_path *path)
 {
-    enum step step = STEP_UP;
-    path->certs[0] = s->leaf;
-    path->n = 1;
-    while (step == STEP_UP)
-        step = step_up(s, path);
-    return step;
+    X509 *issuer = path->anchor->cert->x509;
+    for (size_t i = path->n; i-- > 0;) {
+        if (!verify_signature(s, path->certs[i], issuer))
+            return false;
+        issuer = path->certs[i];
+    }
+    return true;
 }
 
-static bool signed_by(struct search *s, X509 *x509, X509 *issuer)
-{
-    EVP_PKEY *key = X509_get0_pubkey(issuer);
-    if (!key || s->checks == SIGNATURE_CHECKS_MAX)
-        return false;
-    s->checks++;
-    return X509_verify(x509, key) == 1;
-}
+/* ---- the search */
 
-static bool usable(const struct ia_ca *ca, int64_t now)
-{
-    const struct ia_cert_info *info = &ca->cert->info;
-    return ca->reason == IA_R_NONE && !ia_x509_not_yet_valid(info->not_before, now) &&
-           !ia_x509_expired(info->not_after, now);
-}
-
-/* The registered CA whose key signed x509.  Of several certificates for that key (a renewed CA) one that can be used,
- * before one that would only give the reason for a refusal. */
-static const struct ia_ca *registered_signer(struct search *s, X509 *x509)
-{
-    struct ia_ca *cas[IA_ISSUERS_MAX];
-    size_t n = registered_issuers(s, x509, cas);
-    for (int want = 1; want >= 0; want--)
-        for (size_t i = 0; i < n; i++)
-            if (usable(cas[i], s->now) == want && signed_by(s, x509, cas[i]->cert->x509))
-                return cas[i];
-    return NULL;
-}
-
-static void mark_reachable(struct search *s, X509 *x509)
+static void mark_reachable(struct path_search *s, X509 *x509)
 {
     for (size_t i = 0; i < s->n_sent; i++)
         if (names_match(s->sent[i].x509, x509))
@@ -181,7 +263,7 @@ static void mark_reachable(struct search *s, X509 *x509)
 }
 
 /* SENT_MAX rounds reach whatever can be reached. */
-static void mark_all_reachable(struct search *s)
+static void mark_all_reachable(struct path_search *s)
 {
     mark_reachable(s, s->leaf);
     for (size_t round = 0; round < s->n_sent; round++)
@@ -190,30 +272,46 @@ static void mark_all_reachable(struct search *s)
                 mark_reachable(s, s->sent[i].x509);
 }
 
-static const struct candidate *signer_at(struct search *s, size_t height, X509 *x509)
+/* Certificates within their validity first: of two that fit, the first is taken. */
+static void order_by_validity(struct path_search *s)
+{
+    struct path_candidate ordered[SENT_MAX] = {0};
+    size_t n = 0;
+    for (int want = 1; want >= 0; want--)
+        for (size_t i = 0; i < s->n_sent; i++)
+            if (is_valid_at(s->sent[i].x509, s->now) == want)
+                ordered[n++] = s->sent[i];
+    memcpy(s->sent, ordered, n * sizeof *ordered);
+}
+
+static const struct path_candidate *sent_signer(struct path_search *s, X509 *x509, size_t height, int hint)
 {
     for (size_t i = 0; i < s->n_sent; i++) {
-        struct candidate *c = &s->sent[i];
-        if (c->height == height && X509_check_issued(c->x509, x509) == X509_V_OK && signed_by(s, x509, c->x509))
+        struct path_candidate *c = &s->sent[i];
+        if (c->height == height && c->x509 != x509 && names_match(c->x509, x509) &&
+            (int)ia_issuer_hint(c->x509, x509) == hint && verify_signature(s, x509, c->x509))
             return c;
     }
     return NULL;
 }
 
-/* Find the candidates that are vouched for by one at the height below. */
-static void raise_to(struct search *s, size_t height)
+/* Find the certificates that a registered CA (height 1) or one at the height below vouches for.  Those whose
+ * identifiers fit come first, for all of them: the cost is spent on what is likely. */
+static void raise_to_height(struct path_search *s, size_t height)
 {
-    for (size_t i = 0; i < s->n_sent; i++) {
-        struct candidate *c = &s->sent[i];
-        if (!c->reachable || c->height != 0)
-            continue;
-        c->anchor = height == 1 ? registered_signer(s, c->x509) : NULL;
-        c->via = height > 1 ? signer_at(s, height - 1, c->x509) : NULL;
-        c->height = c->anchor || c->via ? height : 0;
+    for (int hint = IA_HINTS - 1; hint >= 0; hint--) {
+        for (size_t i = 0; i < s->n_sent; i++) {
+            struct path_candidate *c = &s->sent[i];
+            if (!c->reachable || c->height != 0)
+                continue;
+            c->anchor = height == 1 ? registered_signer(s, c->x509, hint) : NULL;
+            c->via = height > 1 ? sent_signer(s, c->x509, height - 1, hint) : NULL;
+            c->height = c->anchor || c->via ? height : 0;
+        }
     }
 }
 
-static void arrive(struct ia_path *path, X509 *leaf, const struct candidate *c)
+static void set_path(struct ia_path *path, X509 *leaf, const struct path_candidate *c)
 {
     path->certs[0] = leaf;
     path->n = 1;
@@ -223,60 +321,72 @@ static void arrive(struct ia_path *path, X509 *leaf, const struct candidate *c)
     }
 }
 
-/* Those within their validity first: of two that fit, the first is taken. */
-static void order_by_validity(struct search *s)
+static bool search_from_leaf(struct path_search *s, struct ia_path *path, size_t height)
 {
-    struct candidate ordered[SENT_MAX] = {0};
-    size_t n = 0;
-    for (int want = 1; want >= 0; want--)
-        for (size_t i = 0; i < s->n_sent; i++)
-            if (in_time(s->sent[i].x509, s->now) == want)
-                ordered[n++] = s->sent[i];
-    memcpy(s->sent, ordered, n * sizeof *ordered);
+    for (int hint = IA_HINTS - 1; hint >= 0; hint--) {
+        const struct ia_ca *anchor = height == 0 ? registered_signer(s, s->leaf, hint) : NULL;
+        const struct path_candidate *c = height > 0 ? sent_signer(s, s->leaf, height, hint) : NULL;
+        if (!anchor && !c)
+            continue;
+        set_path(path, s->leaf, c);
+        if (anchor)
+            path->anchor = anchor;
+        return true;
+    }
+    return false;
 }
 
-static void search(struct search *s, struct ia_path *path)
+static bool search_path(struct path_search *s, struct ia_path *path)
 {
-    path->certs[0] = s->leaf;
+    path->anchor = NULL;
     path->n = 1;
-    path->anchor = registered_signer(s, s->leaf);
-    if (path->anchor)
-        return;
+    if (search_from_leaf(s, path, 0))
+        return true;
     order_by_validity(s);
     mark_all_reachable(s);
     for (size_t height = 1; height <= IA_CHAIN_MAX - 2; height++) {
-        raise_to(s, height);
-        const struct candidate *c = signer_at(s, height, s->leaf);
-        if (c) {
-            arrive(path, s->leaf, c);
-            return;
-        }
+        raise_to_height(s, height);
+        if (search_from_leaf(s, path, height))
+            return true;
     }
+    return false;
 }
 
-static void explain(const struct search *s, struct ia_path *out)
+static void refuse_path(struct ia_path *out, enum ia_reason reason, int x509_error, const char *detail)
 {
-    out->reason = s->named ? IA_R_CHAIN_INVALID : IA_R_CA_UNKNOWN;
-    out->detail = "no registered CA has its issuer's name and key identifier";
-    if (s->named)
-        out->detail = "a registered CA has its issuer's name, but did not sign it";
-    if (s->checks == SIGNATURE_CHECKS_MAX)
-        out->detail = "too many certificates come in question as its issuers";
+    out->anchor = NULL;
+    out->reason = reason;
+    out->x509_error = x509_error;
+    out->detail = detail;
+}
+
+static void explain_no_path(const struct path_search *s, struct ia_path *out)
+{
+    if (s->cost_exceeded)
+        refuse_path(out, IA_R_CHAIN_INVALID, X509_V_ERR_CERT_REJECTED,
+                    "too many candidate issuers, or keys that are too slow: the limit on signature checks was reached");
+    else if (s->problem)
+        refuse_path(out, IA_R_CHAIN_INVALID, X509_V_ERR_CERT_REJECTED, s->problem);
+    else if (s->forged)
+        refuse_path(out, IA_R_CHAIN_INVALID, X509_V_ERR_CERT_SIGNATURE_FAILURE,
+                    "a registered CA has the issuer's name, but did not sign it");
+    else
+        refuse_path(out, IA_R_CA_UNKNOWN, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+                    "no registered CA signed it or an intermediate that was sent");
 }
 
 void ia_path_find(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, int64_t now, struct ia_path *out)
 {
-    struct search s = {.set = set, .leaf = leaf, .now = now};
+    struct path_search s = {.set = set, .leaf = leaf, .now = now};
     *out = (struct ia_path){.certs = {leaf}, .n = 1};
     if (has_too_many_names(leaf)) {
-        out->reason = IA_R_CHAIN_INVALID;
-        out->detail = "its authority key identifier has more than 8 issuer names";
+        refuse_path(out, IA_R_CHAIN_INVALID, X509_V_ERR_CERT_REJECTED,
+                    "the authority key identifier has more than 8 issuer names");
         return;
     }
     for (int i = 0; i < sk_X509_num(sent); i++)
         add_sent(&s, sk_X509_value(sent, i));
-    if (walk(&s, out) == STEP_AMBIGUOUS)
-        search(&s, out);
-    if (!out->anchor)
-        explain(&s, out);
+    bool found = (guess_path(&s, out) && verify_guess(&s, out)) || search_path(&s, out);
+    if (!found)
+        explain_no_path(&s, out);
 }

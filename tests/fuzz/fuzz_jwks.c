@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 /* What a provider answers: a key set, or metadata.  A set must keep to its bounds and hold only keys that are fit, each
- * under one kid, and never tell a control character. */
+ * under one kid, and no report has a control character. */
 #include "oauth/fetch_url.h"
 #include "oauth/jwks.h"
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: ISC
 """MQTT clients for the tests: Paho's, and a bare one for what Paho cannot or will not send.
 
-Both tell the outcome of a CONNECT as one value: 0, the return code (3.1.1) or reason code (5) of a refusal, or CLOSED
+Both return the outcome of a CONNECT as one value: 0, the return code (3.1.1) or reason code (5) of a refusal, or CLOSED
 when the broker closed the connection without an answer (a TLS alert is that, too).
 """
 
@@ -25,7 +25,7 @@ V311, V5 = 4, 5
 NOT_AUTHORIZED = (5, 0x87)  # return code of 3.1.1, reason code of 5
 # What a 2.1 broker may say to an MQTT 5 client instead: bad user, banned, client id not valid.
 REFUSED = NOT_AUTHORIZED + (0x85, 0x86, 0x8A)
-TRY_AGAIN = (CLOSED, 3, 0x88)  # for a refusal that a retry may mend: closed, or server unavailable
+TRY_AGAIN = (CLOSED, 3, 0x88)  # a refusal after which a retry may succeed: closed, or server unavailable
 DISCONNECT_BY_ADMIN = 0x98
 
 
@@ -85,7 +85,7 @@ class Client:
         self.paho.on_unsubscribe = lambda _client, _data, mid, *codes: self._answer(mid, codes)
         self.paho.on_publish = lambda _client, _data, mid: self._answer(mid, True)
 
-    def _set_will(self, topic, payload="gone", qos=1, retain=False, delay=None):
+    def _set_will(self, topic, payload="lost", qos=1, retain=False, delay=None):
         properties = v5_properties(PacketTypes.WILLMESSAGE, WillDelayInterval=delay) if delay else None
         self.paho.will_set(topic, payload, qos, retain, properties=properties)
 
@@ -301,7 +301,7 @@ class Raw:
                 raise
 
     def send(self, data):
-        """Sends; a connection that the peer has closed is told by receive()."""
+        """Sends.  When the peer has closed the connection, receive() reports it."""
         try:
             self.socket.sendall(data)
         except ssl.SSLError as error:

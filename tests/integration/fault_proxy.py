@@ -156,7 +156,7 @@ class FaultProxy:
         lost = self._lose_requests if side.is_client else self._lose_answers
         if lost:
             side.broken = True
-            if not data:  # the other side is not told that this one has closed
+            if not data:  # the close is not passed on to the other side
                 self._selector.unregister(side.socket)
                 side.watched = False
             return

@@ -15,7 +15,7 @@ from swarm import Bystander
 
 AUTH_WAIT = 0.5
 AT_ONCE = 0.3  # a TLS handshake on a busy machine, and no wait for anything
-GONE = r"iot-auth: .*(?:lost the database|no database)"
+LOST = r"iot-auth: .*(?:lost the database|no database)"
 BACK = r"iot-auth: .*the database is back"
 # Detected by the heartbeat (5 s) or a look-up, each with its time-out of 10 s.
 NOTICED_WITHIN = 20.0
@@ -82,19 +82,19 @@ class OutageSite(Site):
         return time.monotonic() - begun
 
     def wait_for_outage(self, broker, since):
-        """Until the broker knows; a stranger's attempt hastens that, as it would in life."""
-        stranger = self.root.intermediate("stranger").issue("stranger")
-        self.try_connect(broker, stranger)
-        return broker.wait_for_log(GONE, timeout=NOTICED_WITHIN, since=since)
+        """Waits until the broker has noticed.  An unknown device's attempt speeds that up, as it would in operation."""
+        unknown = self.root.intermediate("unknown").issue("unknown")
+        self.try_connect(broker, unknown)
+        return broker.wait_for_log(LOST, timeout=NOTICED_WITHIN, since=since)
 
 
 def lines_of(broker, pattern, since):
     return [line for line in broker.log(since).splitlines() if re.search(pattern, line)]
 
 
-def told_once(broker, since):
-    """Asserts that no trouble was told twice; returns the texts."""
-    texts = [re.sub(r"^[^ ]*?: ", "", line) for line in lines_of(broker, GONE, since)]
+def logged_once(broker, since):
+    """Asserts that no error was logged twice; returns the texts."""
+    texts = [re.sub(r"^[^ ]*?: ", "", line) for line in lines_of(broker, LOST, since)]
     causes = [re.sub(r"(lost the database|no database): ", "", text) for text in texts]
-    assert len(causes) == len(set(causes)), "told more than once:\n" + "\n".join(texts)
+    assert len(causes) == len(set(causes)), "logged more than once:\n" + "\n".join(texts)
     return texts

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Certificates for the tests, made in memory: authorities, their twins, devices fit and unfit, revocation lists.
+"""Certificates for the tests, made in memory: authorities, others of the same name, valid and invalid devices, revocation lists.
 
 Nothing here is checked for sense: an authority signs whatever a test asks of it, so that hostile certificates are as
 easy to make as good ones.  Keys are EC P-256 unless a test says otherwise, because they are quick to make.
@@ -133,7 +133,7 @@ class Authority:
         certificate = _sign(self, subject, key.public_key(), ca=True, **options)
         return Authority(subject, key, certificate, self)
 
-    def twin(self, **options):
+    def same_name(self, **options):
         """Another authority of the same subject with a key of its own, signed by the same parent."""
         key = ec_key()
         if self.parent is None:

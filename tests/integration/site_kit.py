@@ -281,7 +281,7 @@ class Site:
         return [client.result for client in attempts]
 
     def assert_refused(self, reason, broker, credential=None, client_id=None, codes=clients.REFUSED, **options):
-        """One attempt is refused with one of the codes, and the registry tells the reason.  Returns the event."""
+        """One attempt is refused with one of the codes, and the registry has an event with the reason.  Returns the event."""
         codes = codes if isinstance(codes, tuple) else (codes,)
         since = self.registry.last_event()
         mark = broker.mark()

@@ -70,7 +70,7 @@ def trial(database, user):
 
 
 def ca_pem():
-    """A new certificate: SQL cannot tell who may sign."""
+    """A new certificate; SQL cannot check the signature."""
     return pki.root().pem
 
 

@@ -10,7 +10,7 @@
  *   ping GROUP MS                                PINGREQ on each open connection, MS after the answer to the last one
  *   wait GROUP OPEN MS                           until no more than OPEN connections are open, or MS are over
  *   report GROUP                                 what happened; see report()
- *   admitted GROUP LIST                          ids and fingerprints of those that were ever told CONNACK 0
+ *   admitted GROUP LIST                          ids and fingerprints of the devices that ever received CONNACK 0
  *   close GROUP                                  end all connections
  *
  * Stdin's end ends it. */

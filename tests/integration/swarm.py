@@ -125,7 +125,7 @@ class Swarm:
         return Report(self._do("report", group))
 
     def admitted(self, group):
-        """{id: fingerprint in hex} of those that were ever told that they are connected."""
+        """{id: fingerprint in hex} of the devices that ever received CONNACK 0."""
         return self._list("admitted", group)
 
     def close_all(self, group):

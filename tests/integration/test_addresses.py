@@ -99,7 +99,7 @@ def test_an_allow_that_expires_closes_and_does_not_open_the_list(site):
     site.connect_within(1.0, broker, fleet.issue("sensor-3"))
 
 
-def test_the_event_tells_the_rule_that_decided(site):
+def test_the_event_names_the_rule_that_decided(site):
     fleet, broker = start(site)
     device = fleet.issue("sensor-1")
     site.connect(broker, device).disconnect()
@@ -155,7 +155,7 @@ MAPPED = [
 @pytest.mark.parametrize("scope, key", [("GLOBAL", None), ("ISSUER", "corp")])
 @pytest.mark.parametrize("what,rules,admitted", MAPPED, ids=[row[0] for row in MAPPED])
 def test_a_mapped_address_counts_as_ipv4(site, what, rules, admitted, scope, key):
-    """A load balancer that listens on IPv6 for both families tells an IPv4 client's address in that form."""
+    """A load balancer that listens on IPv6 for both families reports an IPv4 client's address in that form."""
     broker = site.new_broker(listener_lines={"plain": "enable_proxy_protocol 1\n"})
     if broker.version < (2, 1):
         pytest.skip("2.0 never sees such an address: its IPv6 sockets are IPV6_V6ONLY, and it knows no PROXY protocol")

@@ -54,7 +54,7 @@ FULL_RESPONSE = "n,a=somebody,\x01host=broker.example\x01port=8883\x01auth=beare
 
 
 @pytest.mark.parametrize("listener", ["plain", "app"])
-def test_enhanced_authentication_takes_the_rfc_7628_response_and_the_bare_token(site, corp, listener):
+def test_enhanced_authentication_takes_rfc_7628_and_a_bare_token(site, corp, listener):
     broker = site.broker()
     for data in (bearer(corp.token()), corp.token(), FULL_RESPONSE % corp.token()):
         client = AuthClient(site, broker, "app:corp:dashboard", listener=listener)
@@ -81,7 +81,7 @@ def test_another_method_is_refused(site, corp):
 
 
 def test_a_password_is_nothing_beside_a_refused_enhanced_authentication(site, corp):
-    """Nor does a good password mend a bad AUTH: one connection has one credential."""
+    """A valid password does not make up for an invalid AUTH: one connection has one credential."""
     broker = site.broker()
     client = AuthClient(site, broker, "app:corp:dashboard")
     assert client.connect(bearer("no token"), password=corp.token()) in REFUSED
@@ -248,7 +248,7 @@ def test_a_token_of_an_entra_daemon_is_admitted_without_rights(site, corp):
 # Storms
 
 def test_a_storm_of_reconnects_is_answered_from_memory(site, corp):
-    """Verified once: the counters tell."""
+    """Verified once, as the counters show."""
     broker = site.broker(options={"node_name": "storm"})
     token = corp.token()
 

@@ -265,7 +265,7 @@ def test_hangups_end_none_of_a_crowd(world, crowd):
         assert client.subscribe("devices/%s" % client.client_id.rsplit("/", maxsplit=1)[-1]) < 128
 
 
-def test_a_hangup_does_not_extend_a_session_nor_mend_it(world):
+def test_a_hangup_neither_extends_nor_restores_a_session(world):
     site, corp, broker = world
     exp = int(time.time()) + 2
     client = app(site, broker, corp.token(exp=exp), "app:corp:dashboard/1")
@@ -303,14 +303,14 @@ def assert_nothing_came(client):
     assert client.receive()[0] == "devices/mark"
 
 
-WILL = {"topic": "devices/will", "payload": "gone"}
+WILL = {"topic": "devices/will", "payload": "lost"}
 
 
 def test_an_apps_will_is_published_when_its_connection_is_lost(world):
     site, corp, broker = world
     eyes = watcher(site, corp, broker)
     app(site, broker, corp.token(scope="write"), will=WILL).drop()
-    assert eyes.receive() == ("devices/will", "gone")
+    assert eyes.receive() == ("devices/will", "lost")
     client = AuthClient(site, broker, "app:corp:dashboard")
     assert client.connect(bearer(corp.token(scope="write")), will=("devices/will", "by auth")) == 0
     client.drop()
@@ -327,15 +327,15 @@ def test_a_will_needs_the_right_to_publish(world):
 DELAYED = {"protocol": V5, "session_expiry": DAY}
 
 
-def test_a_delayed_will_of_an_app_is_published_after_its_token_has_expired(world):
+def test_a_delayed_will_of_an_app_outlives_its_token(world):
     """It left in good time; what it left to be said stands."""
     site, corp, broker = world
     eyes = watcher(site, corp, broker)
     app(site, broker, corp.token(1, scope="write"), will={**WILL, "delay": 3}, **DELAYED).drop()
-    assert eyes.receive() == ("devices/will", "gone")
+    assert eyes.receive() == ("devices/will", "lost")
 
 
-def test_a_delayed_will_is_withheld_when_the_issuer_is_disabled_meanwhile(world):
+def test_a_delayed_will_is_withheld_once_the_issuer_is_disabled(world):
     site, corp, broker = world
     partner = Issuer("partner").register(site, RULES)
     eyes = watcher(site, corp, broker)
@@ -345,7 +345,7 @@ def test_a_delayed_will_is_withheld_when_the_issuer_is_disabled_meanwhile(world)
     app(site, broker, partner.token(), client_id, will=withheld, **DELAYED).drop()
     app(site, broker, corp.token(), will={**WILL, "delay": 3}, **DELAYED).drop()
     site.registry.set_issuer_status(name="partner", status="INACTIVE")
-    assert eyes.receive() == ("devices/will", "gone")
+    assert eyes.receive() == ("devices/will", "lost")
 
 
 def test_an_app_that_is_cut_off_leaves_no_will(world):
@@ -359,7 +359,7 @@ def test_an_app_that_is_cut_off_leaves_no_will(world):
     site.registry.set_issuer_status(name="partner", status="INACTIVE")
     disabled.wait_closed(SOON)
     reauthenticating = AuthClient(site, broker, "app:corp:dashboard/auth")
-    assert reauthenticating.connect(bearer(corp.token()), will=("devices/will", "gone")) == 0
+    assert reauthenticating.connect(bearer(corp.token()), will=("devices/will", "lost")) == 0
     reauthenticating.reauthenticate("bad").wait_kicked(before=[AUTH])
     for client in expired:
         client.wait_closed(5)

@@ -40,13 +40,13 @@ def admitted_soon(site, broker, issuer, seconds=SOON, **claims):
 
 
 def problem(site, issuer, text, seconds=SOON):
-    """Waits until the issuer's row tells a problem with that text in it; returns it."""
-    def told():
+    """Waits until the issuer's row has a problem that contains the text; returns it."""
+    def matching():
         found = issuer.problem(site)
         return found if found and text in found else None
 
     try:
-        return wait_until(told, seconds, "problem '%s'" % text)
+        return wait_until(matching, seconds, "problem '%s'" % text)
     except AssertionError as error:
         raise AssertionError("%s; it is: %s" % (error, issuer.problem(site))) from None
 
@@ -161,20 +161,20 @@ def test_a_redirect_is_followed_to_https_only(site, provider):
 # Rotation
 
 def test_rotation_while_connected_under_a_storm_of_unknown_keys(site, provider):
-    """The old key's sessions end, the new key's tokens are accepted; strangers cannot make the broker ask more."""
+    """The old key's sessions end, the new key's tokens are accepted; unknown keys cannot make the broker fetch more often."""
     corp = Issuer().register(site, RULES, jwks_url=provider.url())
     provider.answer(corp.jwks())
     broker = trusting(site)
     old_token = corp.token()
     old = admitted_soon(site, broker, corp)
     old_auth = auth_app(site, broker, old_token, "app:corp:dashboard/auth")
-    stranger = Issuer()
+    unknown = Issuer()
     stop = threading.Event()
 
     def storm():
         while not stop.is_set():
             kid = "made-up-%d" % time.monotonic_ns()
-            password = corp.token(headers={"kid": kid}, key=stranger.key)
+            password = corp.token(headers={"kid": kid}, key=unknown.key)
             assert site.try_connect(broker, client_id="app:corp:x", password=password) in NOT_YET
             stop.wait(0.01)
 
@@ -216,7 +216,7 @@ class Failing:
         provider.answer(path=self.path, **self.bad_answer)
 
     def noticed(self, site, broker):
-        """Shows a token with an unknown key, which lets the broker ask again.  Does the row tell of the failure?"""
+        """Shows a token with an unknown key, which lets the broker ask again.  Does the row report the failure?"""
         token = self.issuer.token(headers={"kid": "unknown"})
         assert site.try_connect(broker, client_id="x", password=token) in NOT_YET
         return self.text in (self.issuer.problem(site) or "")
@@ -252,7 +252,7 @@ def test_the_last_good_keys_stay_while_the_provider_fails(site, provider):
         wait_until(lambda each=each: each.noticed(site, broker), GAP + 5 + SOON, "problem of " + each.path)
         assert session.subscribe("devices/x") == 1
         app(site, broker, each.issuer.token(), "app:%s:dashboard/new" % each.issuer.name)
-    assert secret not in broker.log(), "a private key is not told"
+    assert secret not in broker.log(), "a private key is not logged"
     for each in failing:
         each.good(provider)
     for each, session in zip(failing, sessions):
@@ -260,7 +260,7 @@ def test_the_last_good_keys_stay_while_the_provider_fails(site, provider):
         assert session.connected
 
 
-def test_a_provider_that_is_down_is_told_and_tried_again(site, provider):
+def test_a_provider_that_is_down_is_reported_and_tried_again(site, provider):
     """Nobody is admitted before there were keys, and everybody soon after."""
     corp = Issuer().register(site, RULES, jwks_url=provider.url())
     provider.answer(corp.jwks())
@@ -311,7 +311,7 @@ def test_keys_in_the_row_take_the_place_of_a_url(site, provider):
     assert provider.requests == []
 
 
-def test_a_key_that_cannot_be_used_is_told_and_the_others_work(site, provider):
+def test_a_key_that_cannot_be_used_is_reported_and_the_others_work(site, provider):
     corp = Issuer()
     weak = pki.rsa_key(1024)
     jwks = corp.jwks()

@@ -13,7 +13,7 @@ from broker import wait_until
 from client import AUTH, CLOSED, DISCONNECT, REFUSED, V5
 
 USE = {"use": ["ALLOW PUBLISH,SUBSCRIBE,RECEIVE apps/${app_id}/#"]}
-CODES = REFUSED + (CLOSED, 0x88)  # closed, or 'server unavailable': a retry may mend an unknown key
+CODES = REFUSED + (CLOSED, 0x88)  # closed, or 'server unavailable': after an unknown key a retry may succeed
 WAYS = ("password", "rfc7628", "bare")
 
 
@@ -141,9 +141,9 @@ def test_each_bad_token_is_refused_with_its_reason(site, corp, way):
         client_id = "app:corp:dashboard/" + row
         mark = broker.mark()
         outcome = attempt(site, broker, way, mint(corp), client_id)
-        told = reason_in_log(broker, mark, client_id)
-        if told != reason or outcome not in CODES:
-            wrong.append("%s: %s instead of %s, answered %s" % (row, told, reason, outcome))
+        logged = reason_in_log(broker, mark, client_id)
+        if logged != reason or outcome not in CODES:
+            wrong.append("%s: %s instead of %s, answered %s" % (row, logged, reason, outcome))
     assert not wrong, "\n".join(wrong)
     assert attempt(site, broker, way, corp.token(), "app:corp:dashboard") == 0
 
@@ -158,25 +158,25 @@ def test_each_bad_token_ends_a_session_that_shows_it(site, corp):
         mark = broker.mark()
         client.reauthenticate(bearer(mint(corp)))
         kinds = [kind for kind, _flags, _body in client.raw.wait_closed()]
-        told = reason_in_log(broker, mark, client_id)
-        if told != reason or kinds != [AUTH, DISCONNECT]:
-            wrong.append("%s: %s instead of %s, answered %s" % (row, told, reason, kinds))
+        logged = reason_in_log(broker, mark, client_id)
+        if logged != reason or kinds != [AUTH, DISCONNECT]:
+            wrong.append("%s: %s instead of %s, answered %s" % (row, logged, reason, kinds))
         assert "ended reason=%s app=app:corp:dashboard client=%s" % (reason, client_id) in broker.log(mark)
     assert not wrong, "\n".join(wrong)
 
 
-def test_an_event_tells_each_reason(site, corp):
+def test_an_event_names_each_reason(site, corp):
     broker = site.broker()
     rows = {reason: (row, mint) for row, (reason, mint) in TOKENS.items()}
     for reason, (row, mint) in rows.items():
         for way in ("password", "rfc7628"):
             since, client_id = site.registry.last_event(), "app:corp:dashboard/%s/%s" % (row, way)
 
-            def told(way=way, mint=mint, client_id=client_id, since=since):
+            def events_of(way=way, mint=mint, client_id=client_id, since=since):
                 attempt(site, broker, way, mint(corp), client_id)  # again: events are sampled
                 return [e for e in site.registry.events(since) if e["detail"]["client_id"] == client_id]
 
-            event = wait_until(told, what="event of %s" % row)[0]
+            event = wait_until(events_of, what="event of %s" % row)[0]
             assert (event["kind"], event["reason"]) == ("app/refused", reason)
             assert event["address"] == "127.0.0.1"
             assert event["detail"]["reason"] == reason
@@ -218,11 +218,11 @@ def test_issuer_address_and_client_id_are_checked_on_both_paths(site, corp, way)
     token = corp.token()
 
     def refused(reason, client_id="app:corp:dashboard"):
-        def told():
+        def logged():
             mark = broker.mark()
             return attempt(site, broker, way, token, client_id) in CODES and reason_in_log(broker, mark, client_id)
 
-        wait_until(lambda: told() == reason, 2, reason)
+        wait_until(lambda: logged() == reason, 2, reason)
 
     def admitted():
         wait_until(lambda: attempt(site, broker, way, token, "app:corp:dashboard") == 0, 2, "admission")
@@ -324,20 +324,20 @@ def test_a_certificate_that_is_revoked_lets_no_token_in(site, corp, way):
     site.registry.revoke_certificate(fingerprint_hex=credential.fingerprint.hex())
     token = corp.token(cnf=thumbprint(credential))
 
-    def told():
+    def logged():
         mark = broker.mark()
         outcome = attempt(site, broker, way, token, "app:corp:dashboard", credential)
         return outcome != 0 and reason_in_log(broker, mark, "app:corp:dashboard")
 
-    assert wait_until(told, 2, "refusal") == "certificate_revoked"
+    assert wait_until(logged, 2, "refusal") == "certificate_revoked"
 
 
-def test_a_token_does_not_mend_a_certificate_of_a_stranger(site, corp):
+def test_a_token_does_not_make_up_for_a_certificate_of_an_unknown_ca(site, corp):
     site.fleet()
-    stranger = site.root.intermediate("stranger").issue("gateway")
+    unknown = site.root.intermediate("unknown").issue("gateway")
     broker = site.broker()
-    token = corp.token(cnf=thumbprint(stranger))
-    assert site.try_connect(broker, stranger, client_id="app:corp:dashboard", password=token) == CLOSED
+    token = corp.token(cnf=thumbprint(unknown))
+    assert site.try_connect(broker, unknown, client_id="app:corp:dashboard", password=token) == CLOSED
 
 
 @pytest.mark.parametrize("change", ["device", "certificate", "authority"])

@@ -23,8 +23,8 @@ def corp(site):
 
 
 @pytest.mark.parametrize("wanted", ["#", "secret/x", "$SYS/#", "$iot-auth/events/#"])
-def test_a_condemned_session_gains_no_subscription_and_no_message(site, corp, wanted):
-    """The kick asks SUBSCRIBE again for what the session has, so a condemned one was granted whatever it asked for:
+def test_a_session_to_be_ended_gains_no_subscription_and_no_message(site, corp, wanted):
+    """The kick asks SUBSCRIBE again for what the session has, so a session that was to be disconnected got every subscription:
     a bad re-authentication and a SUBSCRIBE in one TLS record brought all retained messages of the broker."""
     eyes = site.observer(site.fleet())
     broker = site.broker()
@@ -109,7 +109,7 @@ def test_an_app_bound_to_a_device_survives_a_resync(bound):
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_an_auth_packet_without_content_ends_the_session_and_not_the_broker(site, corp, number):
+def test_an_empty_auth_packet_ends_the_session_and_not_the_broker(site, corp, number):
     """Mosquitto passes `F0 00` of a live client on as the next step of an authentication.  The refusal made it free the
     client id of a connection that it kept: each broker died of it, or at the next CONNECT with that id."""
     eyes = site.observer(site.fleet())

@@ -163,7 +163,7 @@ def test_a_changed_scope_mapping_is_a_sessions_new_right_and_ends_nobody(world, 
     assert not granted(client, "devices/x")
 
 
-def test_a_lost_right_to_receive_ends_the_flow_of_an_existing_subscription(world):
+def test_without_the_right_to_receive_a_subscription_delivers_nothing(world):
     site, corp, broker = world
     reader = app(site, broker, corp.token(scope="read me"))
     operator = app(site, broker, corp.token(scope="command", client_id="ops"), "app:corp:ops")
@@ -232,7 +232,7 @@ def test_reauthentication_as_somebody_else_ends_the_session(world, whose):
     if whose == "issuer":
         wait_until(partner_known, SOON, "the issuer")
     client = AuthClient(site, broker, "dashboard-1")
-    outcome = client.connect(bearer(corp.token(scope="command")), will=("devices/one/commands", "gone"))
+    outcome = client.connect(bearer(corp.token(scope="command")), will=("devices/one/commands", "lost"))
     assert outcome == 0
     since, mark = site.registry.last_event(), broker.mark()
     client.reauthenticate(bearer(token)).wait_kicked(before=[AUTH])

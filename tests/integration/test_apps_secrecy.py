@@ -66,7 +66,7 @@ def test_no_token_is_written_anywhere(site, log_format):
 
     header = tokens[0].split(".", maxsplit=1)[0]
     log = broker.log()
-    assert log.count("reason=token_" if log_format == "text" else '"reason":"token_') > 20, "the log tells of them"
+    assert log.count("reason=token_" if log_format == "text" else '"reason":"token_') > 20, "they are logged"
     found = [secret for secret in secrets(tokens) | {header} if secret in log]
     assert not found
     tables = [row[0] for row in site.registry.query("SELECT tablename FROM pg_tables WHERE schemaname = 'iot_auth'")]

@@ -31,8 +31,8 @@ def test_a_leaf_alone_is_enough(site, fleet):
 
 
 def test_needless_certificates_beside_the_leaf_do_no_harm(site, fleet):
-    strangers = [pki.root("stranger %d" % i) for i in range(5)]
-    site.connect(site.broker(), fleet.issue("sensor-1", beside=[*strangers, fleet, site.root]))
+    others = [pki.root("other %d" % i) for i in range(5)]
+    site.connect(site.broker(), fleet.issue("sensor-1", beside=[*others, fleet, site.root]))
 
 
 def test_a_registered_root_admits_the_devices_of_its_intermediates(site):
@@ -92,10 +92,10 @@ def test_an_unfit_leaf_is_refused(site, fleet, what, options, reason):
     site.connect(broker, fleet.issue("sensor-2"))
 
 
-def test_a_stranger_is_refused(site, fleet):
+def test_a_device_of_an_unregistered_authority_is_refused(site, fleet):
     broker = site.broker()
-    for stranger in (pki.root("x"), pki.root("x").intermediate("acme"), site.root.intermediate("other")):
-        assert_refused_in_handshake(site, broker, stranger.issue("sensor-1"), "ca_unknown")
+    for unknown in (pki.root("x"), pki.root("x").intermediate("acme"), site.root.intermediate("other")):
+        assert_refused_in_handshake(site, broker, unknown.issue("sensor-1"), "ca_unknown")
     assert fleet.certificate and site.registry.devices() == []
 
 
@@ -110,7 +110,7 @@ def test_a_self_signed_leaf_is_refused(site, fleet):
 
 def test_a_leaf_that_only_names_the_registered_authority_is_refused(site, fleet):
     """Same issuer name, another key, the real authority's certificate sent along."""
-    forger = fleet.twin()
+    forger = fleet.same_name()
     broker = site.broker()
     for beside in ([fleet], [forger], [forger, fleet], []):
         forged = forger.issue("sensor-1", beside=beside)
@@ -193,8 +193,8 @@ def test_a_disabled_intermediate_is_not_opened_by_its_registered_root(site, flee
     site.connect(broker, site.root.intermediate("other").issue("sensor-2"))
 
 
-def test_a_disabled_authority_is_not_opened_by_a_new_certificate_for_its_key(site, fleet):
-    """Cross-certified by another registered authority, its subject and key tell it."""
+def test_a_new_certificate_for_its_key_does_not_enable_an_authority(site, fleet):
+    """Cross-certified by another registered authority, it is recognised by subject and key."""
     other = site.register(pki.root("other"), "other")
     site.registry.set_ca_status(name="acme", status="INACTIVE")
     again = fleet.recertified_by(other)
@@ -203,11 +203,11 @@ def test_a_disabled_authority_is_not_opened_by_a_new_certificate_for_its_key(sit
 
 
 @pytest.mark.parametrize("key_identifiers", [True, False])
-def test_twins_are_told_apart_by_their_keys(site, key_identifiers):
+def test_authorities_of_one_name_are_distinguished_by_their_keys(site, key_identifiers):
     """Roll-over: two registered authorities share a subject; with and without key identifiers to choose by."""
     options = {"key_identifiers": key_identifiers}
     old = site.register(site.root.intermediate("acme", **options), "old")
-    new = site.register(old.twin(**options), "new")
+    new = site.register(old.same_name(**options), "new")
     broker = site.broker()
     site.connect(broker, old.issue("sensor-1", **options))
     site.connect(broker, new.issue("sensor-2", **options))
@@ -216,9 +216,9 @@ def test_twins_are_told_apart_by_their_keys(site, key_identifiers):
 
 
 @pytest.mark.parametrize("disabled", ["old", "new"])
-def test_the_twin_of_a_disabled_authority_goes_on(site, disabled):
+def test_another_authority_of_a_disabled_ones_name_goes_on(site, disabled):
     old = site.register(site.root.intermediate("acme"), "old")
-    new = site.register(old.twin(), "new")
+    new = site.register(old.same_name(), "new")
     site.registry.set_ca_status(name=disabled, status="INACTIVE")
     broker = site.broker()
     good, bad = (new, old) if disabled == "old" else (old, new)
@@ -315,7 +315,7 @@ def test_a_stale_list_goes_on_being_used_and_is_reported(site, fleet):
 
 def test_a_forged_list_revokes_nobody(site, fleet):
     device = fleet.issue("sensor-1")
-    site.registry.add_crl(ca_name="acme", crl=fleet.crl(device, signer=fleet.twin()))
+    site.registry.add_crl(ca_name="acme", crl=fleet.crl(device, signer=fleet.same_name()))
     broker = site.broker()
     site.connect(broker, device)
     assert wait_until(lambda: site.registry.ca_problem("acme"), what="report in ca.problem")

@@ -154,16 +154,16 @@ def test_of_two_lists_the_higher_number_counts_whenever_it_came(site, pair):
     pair.admit(device)
 
 
-def test_lists_of_twins_of_one_name_stay_apart(site, pair):
+def test_lists_of_authorities_of_one_name_are_separate(site, pair):
     acme = site.fleet("acme")
-    twin = site.register(acme.twin(), "acme-2")
-    one, other = acme.issue("one", serial=77), twin.issue("other", serial=77)
+    other_acme = site.register(acme.same_name(), "acme-2")
+    one, other = acme.issue("one", serial=77), other_acme.issue("other", serial=77)
     ones, others = pair.connect(one), pair.connect(other)
     site.registry.add_crl(ca_name="acme", crl=acme.crl(77))
     closed(ones)
     pair.refuse(one)
     go_on(others)
-    pair.admit(twin.issue("another"))
+    pair.admit(other_acme.issue("another"))
 
 
 def test_a_list_of_another_signer_is_refused_and_the_good_one_stays(site, pair):
@@ -172,7 +172,7 @@ def test_a_list_of_another_signer_is_refused_and_the_good_one_stays(site, pair):
     site.registry.add_crl(ca_name="acme", crl=acme.crl(revoked, number=1))
     pair.refuse(revoked)
     stays = pair.connect(good)
-    forged = acme.crl(good, number=9, signer=acme.twin())
+    forged = acme.crl(good, number=9, signer=acme.same_name())
     with contextlib.suppress(Exception):  # SQL need not let it in
         site.registry.add_crl(ca_name="acme", crl=forged)
     wait_until(lambda: site.registry.ca_problem("acme"), what="report in ca.problem")
@@ -338,7 +338,7 @@ def test_an_allow_that_expires_ends_the_sessions_that_stand_on_it(site, pair):
     pair.refuse(device, seconds=0.01)
 
 
-def test_a_denial_that_expires_admits_again_by_time_alone(site, pair):
+def test_an_expired_denial_admits_again_without_a_database_change(site, pair):
     acme = site.fleet()
     device = acme.issue("sensor-1")
     clients = pair.connect(device)
@@ -373,7 +373,7 @@ def test_an_issuers_key_that_is_withdrawn(site, pair):
     pair.app(corp)
 
 
-def test_a_device_that_is_revoked_ends_the_app_that_came_with_its_certificate(site, pair):
+def test_a_revoked_device_ends_the_app_that_uses_its_certificate(site, pair):
     acme = site.fleet()
     corp = Issuer("corp").register(site)
     device = acme.issue("sensor-1")
@@ -408,7 +408,7 @@ def test_truncated_devices(site, pair):
 
 
 def test_a_restored_dump(site, pair):
-    """The registry as it was: who has been disabled since is back, who came later is gone."""
+    """The registry as it was: devices disabled since then are active again, devices registered since then do not exist."""
     acme = site.fleet()
     early = acme.issue("early")
     pair.admit(early)
@@ -464,7 +464,7 @@ def test_nothing_is_felt_before_commit(site, pair):
     closed(clients)
 
 
-def test_an_open_transaction_of_an_administrator_holds_no_other_change_back(site, pair):
+def test_an_open_transaction_delays_no_other_change(site, pair):
     acme, slow = site.fleet("acme"), site.fleet("slow")
     clients = pair.connect(acme.issue("sensor-1"))
     with contextlib.closing(site.registry.database.connect(pg.ADMIN)) as connection:

@@ -104,9 +104,9 @@ def test_forged_leaf_is_denied(check, world):
     assert (status, out.split()[1]) == (DENY, "chain_invalid")
 
 
-def test_roll_over_without_key_identifiers_finds_the_right_twin(check):
+def test_roll_over_without_key_identifiers_finds_the_right_authority(check):
     old = pki.root("Roll", key_identifiers=False)
-    new = old.twin(key_identifiers=False)
+    new = old.same_name(key_identifiers=False)
     for ca in old, new:
         assert check.chain(ca.issue("dev-1", key_identifiers=False), [old, new])[0] == ALLOW
         assert check.chain(ca.issue("dev-1", key_identifiers=False), [new, old])[0] == ALLOW
@@ -133,7 +133,7 @@ def test_at_moves_the_clock(check, world):
 
 
 def test_at_takes_offsets(check, world):
-    # One hour and a bit after the certificate began, told in a zone that is 14 hours ahead.
+    # One hour and a bit after the certificate began, written in a zone that is 14 hours ahead.
     assert check.chain(world.root_leaf, [world.root], at=rfc3339(14 * 3600, "+14:00"))[0] == ALLOW
     assert check.chain(world.root_leaf, [world.root], at=rfc3339(0, ".25Z"))[0] == ALLOW
     assert check.chain(world.root_leaf, [world.root], at=rfc3339(14 * 3600, "-14:00"))[0] == DENY
@@ -169,11 +169,11 @@ def test_revoked_intermediate_denies_registered_or_not(check, world):
 
 
 def test_crl_that_is_not_valid_denies(check, world):
-    stranger = pki.root("Stranger")
+    other = pki.root("Other")
     stale = world.root.crl(next_update=-60, last_update=-3600)
     early = world.root.crl(last_update=3600)
-    forged = world.root.crl(signer=stranger)
-    for crl in stale, early, forged, stranger.crl():
+    forged = world.root.crl(signer=other)
+    for crl in stale, early, forged, other.crl():
         status, out = check.chain(world.root_leaf, [world.root], crls=[crl])
         assert (status, out.split()[1]) == (DENY, "chain_invalid"), out
     assert check.chain(world.root_leaf, [world.root], crls=[stale, world.root.crl()])[0] == ALLOW

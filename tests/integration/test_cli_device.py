@@ -136,7 +136,7 @@ def test_any_good_certificate_will_do(database, device, check, admin):
     assert check(device, "publish", "devices/d-1/x")[0] == 0
 
 
-def test_broken_rule_denies_its_role_and_is_told(database, device, check):
+def test_invalid_rule_denies_its_role_and_is_reported(database, device, check):
     database.plant("INSERT INTO iot_auth.role_rule (role, effect, actions, topic_filter)"
                    " VALUES ('device', 'ALLOW', '{PUBLISH}', 'a/#/b')")
     status, out, err = check(device, "publish", "devices/d-1/x")

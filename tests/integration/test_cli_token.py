@@ -179,8 +179,8 @@ def test_token_without_kid_is_refused_though_one_key_would_fit(checker):
 
 
 def test_key_in_the_header_is_not_taken(checker):
-    stranger = ec.generate_private_key(ec.SECP256R1())
-    token = jwt.encode(payload(), stranger, algorithm="ES256", headers={"kid": "k1", "jwk": jwk(stranger)})
+    unknown = ec.generate_private_key(ec.SECP256R1())
+    token = jwt.encode(payload(), unknown, algorithm="ES256", headers={"kid": "k1", "jwk": jwk(unknown)})
     assert checker.decide(token) == "token_signature"
 
 
@@ -249,7 +249,7 @@ def test_long_token_is_refused(checker):
     (lambda: {**jwk(RSA), "d": "c2VjcmV0"}, "private"),
     (lambda: {**jwk(KEYS["ES256"]), "y": jwk(KEYS["ES256"])["x"]}, "no point"),
 ], ids=["RSA 1024", "e = 3", "symmetric", "private", "not on the curve"])
-def test_weak_key_is_told_and_not_used(checker, key, words):
+def test_weak_key_is_reported_and_not_used(checker, key, words):
     checker.keys(key())
     status, out, err = checker.run(mint(), "--issuer", ISSUER, "--audience", "mqtt", "--alg", "ES256", "--at", AT)
     assert status == 1 and out.startswith("deny: token_key_unknown ")

@@ -62,7 +62,7 @@ def test_decision_and_rule_are_printed(rules, options, action, topic, status, li
     assert (done.returncode, done.stdout, done.stderr) == (status, line + "\n", "")
 
 
-def test_rule_that_cannot_be_compiled_denies_everything_and_is_told(rules):
+def test_rule_that_cannot_be_compiled_denies_everything_and_is_reported(rules):
     path = rules("ALLOW PUBLISH #\nDENY PUBLISH a/#/b\n")
     done = run("--rules", path, "publish", "x")
     assert done.returncode == 1

@@ -20,7 +20,7 @@ def listener(site, fleet, broker, topic=PREFIX + "/#"):
     return ear
 
 
-def test_a_registration_is_told_with_all_that_the_contract_names(site):
+def test_the_event_of_a_registration_has_every_member_of_the_contract(site):
     acme = site.fleet(tenant="north")
     broker = site.broker()
     ear = listener(site, acme, broker, PREFIX + "/device/registered")
@@ -36,7 +36,7 @@ def test_a_registration_is_told_with_all_that_the_contract_names(site):
     assert event["status"] == "ACTIVE" and event["tenant"] == "north" and event["node"] == "node-1"
 
 
-def test_a_status_that_an_administrator_changes_is_told_on_every_broker(site):
+def test_a_status_change_is_published_on_every_broker(site):
     acme = site.fleet(client_id_templates=["*"])
     first, second = site.broker(), site.broker()
     ears = [listener(site, acme, first, PREFIX + "/device/status")]
@@ -52,7 +52,7 @@ def test_a_status_that_an_administrator_changes_is_told_on_every_broker(site):
         assert (event["device_id"], event["old"], event["new"]) == ("sensor-1", "ACTIVE", "INACTIVE")
 
 
-def test_transactions_that_commit_out_of_order_lose_no_event_and_repeat_none(site):
+def test_commits_out_of_order_lose_no_event_and_repeat_none(site):
     acme = site.fleet()
     broker = site.broker()
     ear = listener(site, acme, broker, PREFIX + "/device/status")
@@ -94,7 +94,7 @@ def test_a_long_transaction_loses_no_event_and_repeats_none(site, devices):
             assert hear(1) == ["quick"]
         slow.commit()
     assert sorted(hear(devices)) == sorted(names)
-    # Many small transactions: what the first notifications bring is not told again by the later ones.
+    # Many small transactions: events that the first notifications brought are not published again for the later ones.
     database.query("DO $$ BEGIN FOR i IN 1..600 LOOP UPDATE iot_auth.device SET status = CASE status WHEN 'ACTIVE'"
                    " THEN 'INACTIVE' ELSE 'ACTIVE' END WHERE device_id = 'busy'; COMMIT; END LOOP; END $$")
     assert set(hear(600)) == {"busy"}
@@ -102,7 +102,7 @@ def test_a_long_transaction_loses_no_event_and_repeats_none(site, devices):
     assert hear(1) == ["last"]
 
 
-def test_a_disabled_authority_is_told(site):
+def test_a_disabled_authority_is_published(site):
     acme = site.fleet()
     site.fleet("other")
     broker = site.broker()
@@ -112,7 +112,7 @@ def test_a_disabled_authority_is_told(site):
     assert (event["old"], event["new"]) == ("ACTIVE", "INACTIVE")
 
 
-def test_an_ended_session_is_told_with_its_reason(site):
+def test_an_ended_session_is_published_with_its_reason(site):
     acme = site.fleet()
     broker = site.broker()
     ear = listener(site, acme, broker, PREFIX + "/session/ended")
@@ -123,7 +123,7 @@ def test_an_ended_session_is_told_with_its_reason(site):
     assert (event["device_id"], event["reason"]) == ("sensor-1", "device_revoked")
 
 
-def test_a_refusal_is_told(site):
+def test_a_refusal_is_published(site):
     acme = site.fleet()
     broker = site.broker()
     ear = listener(site, acme, broker, PREFIX + "/device/refused")
@@ -170,7 +170,7 @@ BEFORE_THE_RECORD = [
 ]
 
 
-def test_a_registered_device_of_a_disabled_authority_tells_it_once(site):
+def test_a_registered_device_of_a_disabled_authority_is_one_event(site):
     """That is refused in the handshake, before the client has proved to have the key: the event names no device."""
     acme, other = site.fleet(), site.fleet("other")
     broker = site.broker()
@@ -186,14 +186,14 @@ def test_a_registered_device_of_a_disabled_authority_tells_it_once(site):
         for device in devices:
             site.connect_within(1.0, broker, device).disconnect()
         site.connect_within(1.0, broker, other.issue("after-%d" % turn))  # all before it has been written by now
-        told = site.registry.events(since, "device/refused")
-        assert [event["reason"] for event in told] == ["ca_inactive"] * len(devices) * turn
-        assert {event["detail"]["fingerprint"] for event in told} == {device.fingerprint.hex() for device in devices}
+        refused = site.registry.events(since, "device/refused")
+        assert [event["reason"] for event in refused] == ["ca_inactive"] * len(devices) * turn
+        assert {event["detail"]["fingerprint"] for event in refused} == {device.fingerprint.hex() for device in devices}
 
 
 @pytest.mark.parametrize("reason,change,undo,client_id", BEFORE_THE_RECORD, ids=[row[0] for row in BEFORE_THE_RECORD])
-def test_a_registered_device_refused_before_its_record_is_read_tells_it_once(site, reason, change, undo, client_id):
-    """What needs no database is checked first, and what was refused there passed for a stranger: one row a retry."""
+def test_a_device_refused_before_its_record_is_read_is_one_event(site, reason, change, undo, client_id):
+    """What needs no database is checked first, and a refusal there counted as one of an unregistered device: one row per retry."""
     acme, other = site.fleet(), site.fleet("other")
     broker = site.broker()
     device = acme.issue("sensor-1")
@@ -207,8 +207,8 @@ def test_a_registered_device_refused_before_its_record_is_read_tells_it_once(sit
         undo(site)
         site.connect_within(1.0, broker, device).disconnect()
         site.connect_within(1.0, broker, other.issue("after-%d" % turn))  # all before it has been written by now
-        told = [(event["reason"], event["principal"]) for event in site.registry.events(since, "device/refused")]
-        assert told == [(reason, "sensor-1")] * turn
+        refused = [(event["reason"], event["principal"]) for event in site.registry.events(since, "device/refused")]
+        assert refused == [(reason, "sensor-1")] * turn
 
 
 LONG_IDS = {"ascii": "a" * 60000, "split-character": "a" + "\u00e9" * 30000, "quotes": '"' * 60000}
@@ -217,7 +217,7 @@ LONG_IDS = {"ascii": "a" * 60000, "split-character": "a" + "\u00e9" * 30000, "qu
 @pytest.mark.parametrize("log_format", ["json", "text"])
 @pytest.mark.parametrize("client_id", LONG_IDS.values(), ids=LONG_IDS)
 def test_a_client_id_of_any_length_hides_no_refusal(site, client_id, log_format):
-    """It was written out whole, and did not fit: no row, no message and no line told of the attempt."""
+    """It was written in full and did not fit: there was no row, no message and no log line about the attempt."""
     acme = site.fleet()
     broker = site.broker(options={"log_format": log_format})
     mark = broker.mark()
@@ -236,7 +236,7 @@ def test_a_long_client_id_that_is_admitted_is_logged(site):
 
 
 def assert_one_line(broker, mark, log_format, verdict, reason):
-    """One line of the log tells that verdict; as JSON it can be read."""
+    """The log has one line about it, and as JSON the line parses."""
     pattern = r'(\{"verdict":"%s".*)' % verdict if log_format == "json" else r"(iot-auth: %s .*)" % verdict
     line = broker.wait_for_log(pattern, since=mark)[1]
     if log_format == "json":

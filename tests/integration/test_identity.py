@@ -106,7 +106,7 @@ def test_another_client_id_is_refused(site, client_id, protocol):
     assert site.registry.devices() == [], "registered although it was to be refused"
 
 
-def test_a_refusal_of_a_client_id_is_told_in_the_protocols_words(site):
+def test_a_refused_client_id_gets_the_code_of_its_protocol(site):
     fleet = site.fleet()
     broker = site.broker()
     assert site.try_connect(broker, fleet.issue("sensor-1"), client_id="other") in NOT_AUTHORIZED
@@ -143,7 +143,7 @@ def test_any_of_several_templates_admits(site):
     site.connect(broker, device, client_id="sensor-1/second")
 
 
-def test_a_username_and_a_password_that_is_no_token_are_ignored_beside_a_certificate(site):
+def test_a_username_and_password_are_ignored_beside_a_certificate(site):
     fleet = site.fleet()
     broker = site.broker()
     other = site.connect(broker, fleet.issue("sensor-2"))

@@ -52,7 +52,7 @@ def test_a_device_with_a_strange_certificate_sees_the_connection_closed(bare_sit
     assert bare_site.client(mtls_broker, pki.root("other").issue("one")).connect() == CLOSED
 
 
-def test_a_refused_connect_tells_its_code(bare_site):
+def test_a_refused_connect_returns_its_code(bare_site):
     broker = bare_site.broker()
     assert bare_site.client(broker, client_id="x", listener="plain").connect() == 5
     assert bare_site.client(broker, client_id="x", listener="plain", protocol=V5).connect() == 0x87
@@ -62,10 +62,10 @@ def test_a_dropped_connection_sends_the_will(bare_site, open_broker):
     reader = bare_site.client(open_broker, client_id="reader", listener="plain")
     assert reader.connect() == 0
     reader.subscribe("wills")
-    leaver = bare_site.client(open_broker, client_id="leaver", will={"topic": "wills", "payload": "gone"})
+    leaver = bare_site.client(open_broker, client_id="leaver", will={"topic": "wills", "payload": "lost"})
     assert leaver.connect() == 0
     leaver.drop()
-    assert reader.receive() == ("wills", "gone")
+    assert reader.receive() == ("wills", "lost")
 
 
 def test_a_taken_over_client_is_closed(bare_site, open_broker):
@@ -137,12 +137,12 @@ def test_hostile_certificates_can_be_made():
     assert authority.issue("nul\0byte").certificate.subject.rfc4514_string() == "CN=nul\\00byte"
 
 
-def test_a_twin_has_the_subject_but_not_the_key():
+def test_an_authority_of_the_same_name_has_another_key():
     authority = pki.root("r").intermediate("i")
-    twin = authority.twin()
-    assert twin.certificate.subject == authority.certificate.subject
-    assert twin.fingerprint != authority.fingerprint
-    assert twin.key.public_key().public_numbers() != authority.key.public_key().public_numbers()
+    other = authority.same_name()
+    assert other.certificate.subject == authority.certificate.subject
+    assert other.fingerprint != authority.fingerprint
+    assert other.key.public_key().public_numbers() != authority.key.public_key().public_numbers()
 
 
 def test_a_crl_lists_what_was_revoked():

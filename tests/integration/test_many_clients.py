@@ -40,7 +40,7 @@ def put_devices(site, ca_name, devices):
 
 
 def open_all(swarm, group, broker, count, seconds=120):
-    """Connects all of a group; those told to try again do."""
+    """Connects all of a group; devices that are asked to retry do so."""
     port = broker.ports["device"]
     wait_until(lambda: swarm.open(group, port, PARALLEL) == count, seconds, "connection of %d" % count)
 
@@ -48,7 +48,7 @@ def open_all(swarm, group, broker, count, seconds=120):
 # One authority's row that is locked
 
 
-def test_the_newcomers_of_an_authority_under_change_do_not_hold_up_those_of_others(site):
+def test_an_authority_under_change_does_not_delay_new_devices_of_others(site):
     """Each of them cost the worker the time-out of its lock, one after the other."""
     acme, other = site.fleet("acme"), site.fleet("other")
     broker = site.broker()
@@ -58,12 +58,12 @@ def test_the_newcomers_of_an_authority_under_change_do_not_hold_up_those_of_othe
         waiting = [site.client(broker, acme.issue("sensor-%d" % n)) for n in range(40)]
         results = site.connect_all(waiting)
         assert 0 not in results
-        site.connect_within(2.0, broker, other.issue("newcomer"))
+        site.connect_within(2.0, broker, other.issue("new"))
         administrator.rollback()
     site.connect_within(3.0, broker, acme.issue("sensor-1"))
 
 
-def test_many_authorities_under_change_do_not_hold_up_the_newcomers_of_others(site):
+def test_many_changing_authorities_do_not_delay_new_devices_of_others(site):
     """One open transaction on all of them: each was tried again every second, which left the worker no time."""
     fleets, other = [site.fleet("acme-%d" % n) for n in range(8)], site.fleet("other")
     broker = site.broker()
@@ -72,7 +72,7 @@ def test_many_authorities_under_change_do_not_hold_up_the_newcomers_of_others(si
         administrator.cursor().execute("UPDATE iot_auth.ca SET max_devices = 100 WHERE name <> 'other'")
         waiting = [site.client(broker, fleet.issue("s-%d-%d" % (n, i))) for i in range(20) for n, fleet in enumerate(fleets)]
         assert 0 not in site.connect_all(waiting)
-        site.connect_within(6.0, broker, other.issue("newcomer"))
+        site.connect_within(6.0, broker, other.issue("new"))
         administrator.rollback()
     site.connect_within(10.0, broker, fleets[0].issue("s-0-0"))
 
@@ -118,13 +118,13 @@ def test_thousands_of_sessions_end_together_and_nobody_else_waits(site, swarm, c
         took = time.monotonic() - begun
         longest = bystander.longest()
     with capsys.disabled():
-        print("\n[%d sessions, %s: gone after %.2f s, bystander waited %.0f ms]" % (SESSIONS, what, took, 1000 * longest))
+        print("\n[%d sessions, %s: ended after %.2f s, bystander waited %.0f ms]" % (SESSIONS, what, took, 1000 * longest))
     assert left == 0
     assert took < 2.0
     assert longest < 0.02
 
 
-# Told 'connected' is registered, whatever is killed when
+# A device that received CONNACK 0 is registered, whatever is killed and when
 
 ROUNDS = int(os.environ.get("IOT_AUTH_ROUNDS", "5"))
 ROUND_SIZE = 200
@@ -136,11 +136,11 @@ def registered(site):
 
 
 @pytest.mark.parametrize("killed", ["postgres", "broker", "both"])
-def test_who_was_told_connected_is_in_the_registry(outage, swarm, killed):
+def test_a_device_that_was_accepted_is_in_the_registry(outage, swarm, killed):
     site = outage
     acme = site.fleet("acme")
     broker = site.broker()
-    told = {}
+    accepted = {}
     for number in range(ROUNDS):
         swarm.mint(number, "round-%d-" % number, ROUND_SIZE, acme)
         before, mark = len(registered(site)), broker.mark()
@@ -153,11 +153,11 @@ def test_who_was_told_connected_is_in_the_registry(outage, swarm, killed):
             site.server.kill()
         swarm.finish()
         site.server.start()
-        told.update(swarm.admitted(number))
+        accepted.update(swarm.admitted(number))
         there = registered(site)
-        lost = {device for device, fingerprint in told.items() if there.get(device) != fingerprint}
-        assert not lost, "round %d: told connected, and not registered: %s" % (number, sorted(lost))
-        assert told, "nobody was told anything"
+        lost = {device for device, fingerprint in accepted.items() if there.get(device) != fingerprint}
+        assert not lost, "round %d: accepted, and not registered: %s" % (number, sorted(lost))
+        assert accepted, "no device was accepted"
         swarm.close_all(number)
         if killed == "postgres":
             broker.wait_for_log(BACK, timeout=BACK_WITHIN, since=mark)
@@ -217,17 +217,17 @@ def test_a_resync_finds_sessions_whose_records_were_evicted(outage, swarm):
     site.proxy.refuse()
     broker.wait_for_log("the database", since=mark)
     site.registry.query("DELETE FROM iot_auth.device WHERE device_id LIKE 'sensor-1%'")
-    gone = 1 + 10 + 100
+    ended = 1 + 10 + 100
     site.registry.query("UPDATE iot_auth.device SET status = 'REVOKED' WHERE device_id LIKE 'sensor-2%'")
-    gone += 1 + 10
+    ended += 1 + 10
     site.proxy.heal()
     broker.wait_for_log("the database is back", timeout=10, since=mark)
-    assert swarm.wait(0, 200 - gone, 2.0) == 200 - gone
-    assert swarm.wait(0, 0, 0.5) == 200 - gone  # and nobody else
+    assert swarm.wait(0, 200 - ended, 2.0) == 200 - ended
+    assert swarm.wait(0, 0, 0.5) == 200 - ended  # and nobody else
 
 
 def test_no_refusal_is_believed_longer_than_a_second(site):
-    """Even when nobody tells the broker that the device has been registered."""
+    """Even when no notification says that the device has been registered."""
     acme = site.fleet("acme", auto_registration=False)
     broker = site.broker()
     device = acme.issue("sensor-1")

@@ -149,7 +149,7 @@ def test_a_kick_leaves_a_persistent_session_its_subscriptions_and_queue(site, pr
     assert reader.receive() == (OWN + "in", "before it is back")
 
 
-def test_a_kick_for_a_removed_right_to_connect_does_not_touch_other_sessions(site):
+def test_a_kick_does_not_touch_other_sessions(site):
     fleet, broker, eyes = start(site)
     fall_asleep(site, broker, fleet.issue("sensor-2"), "devices/sensor-2/#")
     client = site.connect(broker, fleet.issue("sensor-1"), clean=False)
@@ -177,7 +177,7 @@ def test_sleeping_sessions_of_disabled_devices_expire_in_good_order(site):
     wait_until(lambda: observer.receive()[1] == "10", 10, "expiry of ten sessions")
 
 
-def test_unsubscribe_works_after_the_right_is_gone(site):
+def test_unsubscribe_works_after_the_right_was_removed(site):
     fleet, broker, eyes = start(site)
     rule = site.add_rule("device", "ALLOW SUBSCRIBE,RECEIVE shared/#")
     client = site.connect(broker, fleet.issue("sensor-1"), protocol=V5)
@@ -192,7 +192,7 @@ def test_unsubscribe_works_after_the_right_is_gone(site):
     client.received_nothing_before(OWN + "mark", lambda: writer.publish(OWN + "mark"))
 
 
-def test_a_refused_stranger_with_a_sleepers_client_id_takes_nothing_from_it(site):
+def test_a_refused_client_takes_nothing_from_the_offline_session(site):
     """The DISCONNECT callback of a refused connection names the sleeper's id: it proves nothing."""
     fleet, broker, eyes = start(site)
     device = fleet.issue("sensor-1")
@@ -207,7 +207,7 @@ def test_a_refused_stranger_with_a_sleepers_client_id_takes_nothing_from_it(site
 
 
 def test_a_sleeping_apps_queue_survives_a_restart(site):
-    """No certificate and no row tells of an app: after a restart only its session is known."""
+    """An app has neither certificate nor row: after a restart only its session is known."""
     _fleet, broker, eyes = start(site)
     provider = Provider()
     site.role("reader", "ALLOW SUBSCRIBE,RECEIVE devices/#")

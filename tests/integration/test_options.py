@@ -71,8 +71,8 @@ def test_good_values_are_taken(site):
 
 def test_without_a_database_the_broker_starts_and_admits_nobody(site):
     broker = site.broker(options={"db_conninfo": "host=%s/none dbname=x" % site.folder, "startup_wait_ms": 300})
-    stranger = site.root.intermediate("acme").issue("sensor-1")
-    assert site.try_connect(broker, stranger) in TRY_AGAIN + NOT_AUTHORIZED + (CLOSED,)
+    unknown = site.root.intermediate("acme").issue("sensor-1")
+    assert site.try_connect(broker, unknown) in TRY_AGAIN + NOT_AUTHORIZED + (CLOSED,)
     assert site.try_connect(broker, client_id="x", listener="plain") in TRY_AGAIN + NOT_AUTHORIZED
     assert broker.running()
 
@@ -92,7 +92,7 @@ def test_a_second_instance_fails_with_a_clear_message(site):
     assert any("per_listener_settings" in line for line in log.splitlines() if "iot-auth" in line), log
 
 
-def test_where_the_broker_gives_no_tick_everything_is_denied_and_the_log_says_so(site):
+def test_without_ticks_everything_is_denied_and_the_log_says_so(site):
     """2.0.11 with per_listener_settings: changes and kicks could not be carried out, so nobody may be in."""
     site.fleet()
     lines = "allow_anonymous false\nplugin %s\nplugin_opt_db_conninfo %s\n"
@@ -110,12 +110,12 @@ def test_where_the_broker_gives_no_tick_everything_is_denied_and_the_log_says_so
     acme = site.root.intermediate("late")
     site.register(acme, "late")
 
-    def told():
+    def logged():
         assert broker.running()
         site.try_connect(broker, acme.issue("sensor"))
         return "per_listener_settings" in broker.log()
 
-    wait_until(told, 6, "log line")
+    wait_until(logged, 6, "log line")
     assert site.try_connect(broker, acme.issue("sensor-1")) != 0
 
 

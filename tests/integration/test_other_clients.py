@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: ISC
-"""Clients that never passed this plugin, and those that it hands on to the password file (`other_clients defer`).
+"""Clients that this plugin never authenticated, and clients that it defers to the password file (`other_clients defer`).
 
-Mosquitto says little of them: a pointer that may have been another client's, an address that stays when the client is
-gone, a username that may come from a certificate.  Kicking one that is not connected corrupts 2.0's memory.
+Mosquitto gives little information about them: a pointer that may have belonged to another client, an address that stays
+after the client has disconnected, a username that may come from a certificate.  Kicking a client that is not connected
+corrupts the memory of 2.0.
 """
 
 import subprocess
@@ -17,7 +18,7 @@ ELSEWHERE = "10.9.0.0/16"
 
 
 def wait_for_a_round(site, broker, fleet):
-    """Returns when all that was condemned before has been kicked: so has one who was condemned after it."""
+    """Returns when every session marked before has been disconnected, because one marked later has been."""
     number = len(site.registry.devices())
     last = site.connect(broker, fleet.issue("last-%d" % number))
     site.registry.set_device_status(device_id="last-%d" % number, status="REVOKED")
@@ -51,9 +52,10 @@ def forged(payload, **options):
 
 @pytest.mark.parametrize("protocol", [4, V5])
 @pytest.mark.parametrize("reused", [False, True], ids=["new-pointer", "pointer-of-an-ended-session"])
-def test_a_strangers_will_is_not_published_and_nobody_who_is_gone_is_kicked(identity, reused, protocol):
-    """2.0.22 and 2.1 ask for the will before they close the socket, so its sender looked connected: it was condemned,
-    and TICK kicked a client that was gone.  Where an ended session had the same pointer, its end was not even noted."""
+def test_an_unauthenticated_clients_will_is_withheld_and_no_kick_follows(identity, reused, protocol):
+    """2.0.22 and 2.1 ask for the will before they close the socket, so its sender looked connected: it was marked for
+    disconnect, and TICK kicked a client that was closed.  When an ended session had the same pointer, the disconnect
+    was not even noticed."""
     site, fleet, other, broker, observer = identity
     mark = broker.mark()
     for number in range(6):
@@ -62,25 +64,25 @@ def test_a_strangers_will_is_not_published_and_nobody_who_is_gone_is_kicked(iden
             with site.connect(broker, device, protocol=V5) as before:
                 assert before.subscribe("devices/before-%d/x" % number) == 1
             broker.wait_for_log(r"Client before-%d .*disconnected" % number, since=mark)
-        stranger = site.client(broker, other.issue("victim"), client_id="x%d" % number, listener="identity",
-                               protocol=protocol, will=forged("forged"))
-        assert stranger.connect() == 0
-        stranger.drop()
+        outside = site.client(broker, other.issue("victim"), client_id="x%d" % number, listener="identity",
+                              protocol=protocol, will=forged("forged"))
+        assert outside.connect() == 0
+        outside.drop()
     wait_for_a_round(site, broker, fleet)
     assert broker.running()
     assert not ended_by_us(broker, mark)
     observer.received_nothing_before("devices/mark", lambda: observer.publish("devices/mark"))
 
 
-def test_a_strangers_delayed_will_is_not_published_under_its_victims_name(identity):
-    """By then the socket is gone, and with it all that told the stranger from the device of that name."""
+def test_a_delayed_will_is_not_published_under_another_devices_name(identity):
+    """By then the socket is closed, and nothing distinguishes its sender from the device of that name any more."""
     site, fleet, other, broker, observer = identity
     for number in range(4):
         site.connect(broker, fleet.issue("before-%d" % number), protocol=V5).disconnect()
-        stranger = site.client(broker, other.issue("victim"), client_id="x%d" % number, listener="identity",
-                               protocol=V5, session_expiry=60, will=forged("forged", delay=1))
-        assert stranger.connect() == 0
-        stranger.drop()
+        outside = site.client(broker, other.issue("victim"), client_id="x%d" % number, listener="identity",
+                              protocol=V5, session_expiry=60, will=forged("forged", delay=1))
+        assert outside.connect() == 0
+        outside.drop()
     honest = {"topic": "devices/honest/will", "payload": "honest", "delay": 2}
     site.connect(broker, fleet.issue("honest"), protocol=V5, session_expiry=60, will=honest).drop()
     assert observer.receive(8) == ("devices/honest/will", "honest")
@@ -115,14 +117,14 @@ def internal(site, passwords):
 
 
 @pytest.mark.parametrize("topic,published", [("apps/will", True), ("other/will", False)], ids=["allowed", "denied"])
-def test_the_will_of_an_app_with_a_certificate_of_others_is_as_its_rights_say(internal, topic, published):
-    """Its certificate was not the session's, so the lost connection was taken for a stranger's: no will, and a kick."""
+def test_the_rights_decide_the_will_of_an_app_with_a_foreign_certificate(internal, topic, published):
+    """Its certificate was not the session's, so the lost connection counted as unauthenticated: no will, and a kick."""
     site, fleet, corp, worker, broker, observer = internal
     mark = broker.mark()
     client = site.connect(broker, worker, "app:corp:dashboard", listener="internal", username="x",
-                          password=corp.token(), clean=False, will={"topic": topic, "payload": "gone"})
+                          password=corp.token(), clean=False, will={"topic": topic, "payload": "lost"})
     client.drop()
-    assert_will(site, fleet, broker, observer, (topic, "gone") if published else None, mark)
+    assert_will(site, fleet, broker, observer, (topic, "lost") if published else None, mark)
 
 
 @pytest.mark.parametrize("protocol", [4, V5])
@@ -131,9 +133,9 @@ def test_the_will_of_a_handed_on_client_is_as_its_acl_file_says(internal, topic,
     site, fleet, _corp, worker, broker, observer = internal
     mark = broker.mark()
     client = site.connect(broker, worker, "ops1", listener="internal", username="ops", password="secret",
-                          protocol=protocol, clean=False, will={"topic": topic, "payload": "gone"})
+                          protocol=protocol, clean=False, will={"topic": topic, "payload": "lost"})
     client.drop()
-    assert_will(site, fleet, broker, observer, (topic, "gone") if published else None, mark)
+    assert_will(site, fleet, broker, observer, (topic, "lost") if published else None, mark)
 
 
 def assert_will(site, fleet, broker, observer, expected, mark):
@@ -170,7 +172,7 @@ def sleeper(site, broker, protocol):
     return options
 
 
-def test_a_retained_message_of_a_handed_on_client_is_as_its_acl_file_says(handing_on):
+def test_the_acl_file_decides_the_retained_message_of_a_deferred_client(handing_on):
     site, _fleet, broker, observer = handing_on
     publisher = ops(site, broker, clean=False)
     publisher.publish("ops/state", "on", retain=True)
@@ -186,8 +188,8 @@ def test_a_retained_message_of_a_handed_on_client_is_as_its_acl_file_says(handin
 
 @pytest.mark.parametrize("protocol", [4, V5])
 def test_a_sleeping_session_that_was_handed_on_keeps_its_queue(handing_on, protocol):
-    """Mosquitto leaves the address of a client that is gone.  Once its session was forgotten here it was taken for a
-    connected stranger: its messages were denied, and it was kicked though offline."""
+    """Mosquitto keeps the address of a client that is disconnected.  Once its session was forgotten here it was taken for a
+    connected unauthenticated client: its messages were denied, and it was kicked though offline."""
     site, fleet, broker, writer = handing_on
     options = sleeper(site, broker, protocol)
     mark = broker.mark()
@@ -201,7 +203,7 @@ def test_a_sleeping_session_that_was_handed_on_keeps_its_queue(handing_on, proto
 
 
 @pytest.mark.parametrize("protocol", [4, V5])
-def test_a_sleeping_session_that_was_handed_on_survives_sighup_and_a_rule_elsewhere(handing_on, protocol):
+def test_an_offline_deferred_session_survives_sighup_and_other_rules(handing_on, protocol):
     """SIGHUP authenticates it once more, which made a live session of a client that was not there; and it was judged
     without an address, which is denied as soon as there is any rule."""
     site, fleet, broker, writer = handing_on
@@ -238,7 +240,7 @@ def test_a_client_that_was_handed_on_is_kicked_for_its_own_address_only(handing_
     broker.wait_for_log(r"ended reason=address_denied \S+ client=ops1 ", since=mark)
 
 
-def test_a_client_that_was_handed_on_loses_its_session_to_no_stranger(handing_on):
+def test_a_deferred_client_loses_its_session_to_no_other_client(handing_on):
     site, fleet, broker, _writer = handing_on
     options = sleeper(site, broker, 4)
     broker.sighup()

@@ -10,9 +10,9 @@ import pg
 from app_kit import Issuer
 from broker import wait_until
 from client import TRY_AGAIN
-from outage_kit import AT_ONCE, AUTH_WAIT, BACK, BACK_WITHIN, lines_of, told_once
+from outage_kit import AT_ONCE, AUTH_WAIT, BACK, BACK_WITHIN, lines_of, logged_once
 
-# Each fault: what breaks it, what mends it.
+# Each fault: what causes it, what ends it.
 
 
 @contextlib.contextmanager
@@ -130,14 +130,14 @@ def test_an_outage_is_lived_through(outage, fault):
     live = [site.connect(broker, credential) for credential in (revoked, deleted, orphan)]
     mark, second_mark = broker.mark(), second.mark()
 
-    with site.bystander(broker, acme) as bystander, contextlib.ExitStack() as mending:
-        mending.enter_context(fault(site))
-        # Nobody knows yet: a stranger waits no longer than auth_wait_ms, and several do not add up.
+    with site.bystander(broker, acme) as bystander, contextlib.ExitStack() as ending:
+        ending.enter_context(fault(site))
+        # Not noticed yet: an unknown device waits no longer than auth_wait_ms, and several do not wait one after another.
         assert site.timed_refusal(broker, acme.issue("new-1")) < AUTH_WAIT + AT_ONCE
-        strangers = [site.client(broker, acme.issue("new-1-%d" % number)) for number in range(6)]
-        assert set(site.connect_all(strangers)) <= set(TRY_AGAIN)
+        unknown_devices = [site.client(broker, acme.issue("new-1-%d" % number)) for number in range(6)]
+        assert set(site.connect_all(unknown_devices)) <= set(TRY_AGAIN)
         site.wait_for_outage(broker, mark)
-        # Known to be down: strangers are refused at once and may try again, who is known connects from memory.
+        # Noticed: unknown devices are refused at once and may retry, known devices connect from memory.
         for number in range(3):
             assert site.timed_refusal(broker, acme.issue("new-2-%d" % number)) < AT_ONCE
         assert site.try_connect(broker, acme.issue("new-3")) in TRY_AGAIN
@@ -151,7 +151,7 @@ def test_an_outage_is_lived_through(outage, fault):
 
         # It ends; the broker cannot listen yet to what changes.
         site.proxy.refuse()
-        mending.close()
+        ending.close()
         site.reconnect_admin()
         site.registry.set_device_status(device_id="revoked", status="REVOKED")
         site.registry.query("DELETE FROM iot_auth.device WHERE device_id = 'deleted'")
@@ -166,6 +166,6 @@ def test_an_outage_is_lived_through(outage, fault):
         assert client.connected
         assert bystander.longest() < AUTH_WAIT + 0.02
 
-    texts = told_once(broker, mark)
+    texts = logged_once(broker, mark)
     assert re.search(FAULTS[fault], "\n".join(texts)), texts
     assert len(lines_of(broker, BACK, mark)) == 1

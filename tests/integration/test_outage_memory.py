@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""What a broker does without a database: at its start, from memory, and with what it has to tell."""
+"""What a broker does without a database: at its start, from memory, and with what it has to write."""
 
 import datetime
 import time
@@ -7,7 +7,7 @@ import time
 import pytest
 
 from broker import wait_until
-from outage_kit import AT_ONCE, BACK, BACK_WITHIN, GONE, lines_of, told_once
+from outage_kit import AT_ONCE, BACK, BACK_WITHIN, LOST, lines_of, logged_once
 
 
 @pytest.mark.parametrize("how", ["refuse", "swallow"])
@@ -29,7 +29,7 @@ def test_a_broker_that_starts_without_a_database_serves_when_it_comes(outage, ho
     other.stop(timeout=2)
     site.proxy.heal()
     site.connect_within(BACK_WITHIN, broker, known)
-    told_once(broker, 0)
+    logged_once(broker, 0)
     assert len(lines_of(broker, BACK, 0)) == 1
 
 
@@ -63,7 +63,7 @@ def test_after_stale_max_s_nobody_new_is_let_in(outage):
     assert live.connected
 
 
-def test_an_address_rule_that_expires_during_an_outage_ends_sessions_all_the_same(outage):
+def test_an_address_rule_that_expires_during_an_outage_ends_sessions(outage):
     site = outage
     acme = site.fleet("acme")
     broker = site.broker()
@@ -73,12 +73,12 @@ def test_an_address_rule_that_expires_during_an_outage_ends_sessions_all_the_sam
     live = site.connect_within(1.0, broker, acme.issue("live"))
     mark = broker.mark()
     site.proxy.refuse()
-    broker.wait_for_log(GONE, since=mark)
+    broker.wait_for_log(LOST, since=mark)
     left = (until - datetime.datetime.now(datetime.timezone.utc)).total_seconds()
     live.wait_closed(left + 1.0)
 
 
-# What the broker has to tell
+# What the broker has to write
 
 
 def test_what_happened_during_an_outage_is_written_after_it(outage):
@@ -91,7 +91,7 @@ def test_what_happened_during_an_outage_is_written_after_it(outage):
     seen = "SELECT last_connected_at FROM iot_auth.device WHERE device_id = 'known'"
     before = wait_until(lambda: site.registry.value(seen), what="last_connected_at")
     site.proxy.refuse()
-    broker.wait_for_log(GONE, since=mark)
+    broker.wait_for_log(LOST, since=mark)
     since = site.registry.last_event()
     assert site.try_connect(broker, acme.issue("new")) != 0
     site.connect(broker, known).disconnect()

@@ -12,7 +12,7 @@ from client import NOT_AUTHORIZED, REFUSED, TRY_AGAIN
 ANY_REFUSAL = REFUSED + TRY_AGAIN
 
 
-def test_a_new_device_is_in_the_registry_when_it_is_told_connected(site):
+def test_a_new_device_is_in_the_registry_when_it_is_accepted(site):
     fleet = site.fleet(tenant="north")
     broker = site.broker()
     device = fleet.issue("sensor-1")
@@ -75,7 +75,7 @@ def test_a_registered_device_comes_back_without_a_registration(site):
     assert site.registry.certificates("sensor-1") == {device.fingerprint}
 
 
-def test_without_auto_registration_a_stranger_is_refused(site):
+def test_without_auto_registration_an_unregistered_device_is_refused(site):
     fleet = site.fleet(auto_registration=False)
     site.assert_refused("device_unknown", site.broker(), fleet.issue("sensor-1"))
     assert site.registry.devices() == []
@@ -122,7 +122,7 @@ def test_a_device_that_is_not_active_is_refused(site, status, reason):
     site.connect(broker, fleet.issue("sensor-2"))
 
 
-def test_a_revoked_certificate_is_refused_and_the_devices_other_one_admitted(site):
+def test_a_revoked_certificate_is_refused_but_not_the_devices_other_one(site):
     fleet = site.fleet()
     broker = site.broker()
     old, new = fleet.issue("sensor-1"), fleet.issue("sensor-1")
@@ -166,7 +166,7 @@ def test_a_second_certificate_of_the_same_authority_is_a_rotation(site):
 
 def test_a_successor_takes_devices_over(site):
     old = site.fleet("acme", tenant="north")
-    new = site.register(old.twin(), "acme-2", replaces="acme", tenant="north")
+    new = site.register(old.same_name(), "acme-2", replaces="acme", tenant="north")
     broker = site.broker()
     site.connect(broker, old.issue("sensor-1"))
     site.connect(broker, new.issue("sensor-1"))
@@ -175,7 +175,7 @@ def test_a_successor_takes_devices_over(site):
 
 def test_a_predecessor_does_not_take_devices_back(site):
     old = site.fleet("acme")
-    new = site.register(old.twin(), "acme-2", replaces="acme")
+    new = site.register(old.same_name(), "acme-2", replaces="acme")
     broker = site.broker()
     site.connect(broker, new.issue("sensor-1"))
     site.assert_refused("device_conflict", broker, old.issue("sensor-1"))
@@ -229,7 +229,7 @@ def test_max_devices_is_kept_under_a_storm(site):
 
 
 def reconnect_until_in(site, broker, credentials, seconds=30, **options):
-    """All at once; those told to try again do, as devices would.  Returns the connected clients."""
+    """All at once; devices that are asked to retry do so, as real ones would.  Returns the connected clients."""
     waiting, inside = list(credentials), []
 
     def all_in():

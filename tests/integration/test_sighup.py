@@ -65,13 +65,13 @@ def test_a_disabled_device_gains_nothing(site):
 
 
 @pytest.mark.parametrize("listener", ["plain", "app", "plain_websockets", "websockets"])
-def test_a_stranger_under_the_same_names_is_never_let_in(site, listener):
+def test_a_client_under_the_same_names_is_never_admitted(site, listener):
     """Answering 'from memory' by name would be a login without a credential."""
     fleet = site.fleet()
     device = fleet.issue("sensor-1")
     broker = site.broker(listeners=("device", "plain", listener) if listener != "plain" else ("device", "plain"))
     holder = site.connect(broker, device)
-    credential = site.root.intermediate("stranger").issue("sensor-1") if listener == "websockets" else None
+    credential = site.root.intermediate("unknown").issue("sensor-1") if listener == "websockets" else None
     ended = threading.Event()
     outcomes = []
 
@@ -83,12 +83,12 @@ def test_a_stranger_under_the_same_names_is_never_let_in(site, listener):
 
     with site.connect(broker, fleet.issue("sleeper"), clean=False) as sleeper:
         sleeper.subscribe("devices/sleeper/#")
-    stranger = threading.Thread(target=hammer)
-    stranger.start()
+    attacker = threading.Thread(target=hammer)
+    attacker.start()
     while len(outcomes) < 6:  # some of them between RELOAD and TICK
         hangups(broker)
     ended.set()
-    stranger.join()
+    attacker.join()
     assert 0 not in outcomes
     assert holder.connected
 

@@ -37,7 +37,7 @@ def test_a_client_without_a_credential_cannot_take_over(world):
 
 def test_a_forged_certificate_cannot_take_over(world):
     site, fleet, broker, _victim, client, _observer = world
-    assert site.try_connect(broker, fleet.twin().issue("victim")) != 0
+    assert site.try_connect(broker, fleet.same_name().issue("victim")) != 0
     assert client.connected
 
 
@@ -60,7 +60,7 @@ def test_a_revoked_device_cannot_take_its_successor_over(world):
 
 
 @pytest.mark.parametrize("end", ["revoked", "deleted"])
-def test_a_rotated_device_keeps_its_session_when_its_old_certificate_goes(world, end):
+def test_a_rotated_device_keeps_its_session_without_its_old_certificate(world, end):
     """Its subscriptions were deleted by the kick, as if the device itself had been revoked."""
     site, fleet, broker, victim, client, observer = world
     new = fleet.issue("victim")
@@ -103,7 +103,7 @@ def test_taking_over_again_and_again_leaves_one_session(world):
     client.wait_closed(1.0)
 
 
-def test_a_taken_over_connection_may_be_followed_by_a_kick_of_the_new_one_only(world):
+def test_after_a_takeover_only_the_new_connection_is_kicked(world):
     site, _fleet, broker, victim, _client, observer = world
     current = site.connect(broker, victim, clean=False)
     site.registry.set_device_status(device_id="victim", status="INACTIVE")
@@ -169,7 +169,7 @@ def test_a_free_client_id_of_an_mqtt5_session_that_is_kept_is_anothers(free_ids)
 
 
 def test_what_a_free_client_id_inherits_after_a_restart_is_not_delivered(free_ids):
-    """No row tells whose the session was; the rights of who takes it decide over each message."""
+    """No row says whose session it was; the rights of the new client decide about each message."""
     site, fleet, broker = free_ids
     owner = fleet.issue("owner")
     writer_credential = site.observer(fleet)

@@ -44,7 +44,7 @@ def test_the_worker_shares_no_file_with_the_broker_but_what_wakes_it(site):
     assert not any(str(log) in name for name in workers)
 
 
-def test_the_broker_serves_and_ends_in_good_order_after_the_worker_has_lost_its_files(site):
+def test_the_broker_serves_and_stops_after_the_worker_lost_its_files(site):
     """What the worker closes when its connection is cut, or at its end, is nothing of the broker's."""
     acme = site.fleet()
     broker = site.broker()

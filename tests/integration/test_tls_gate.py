@@ -74,7 +74,7 @@ def test_a_listener_that_is_not_the_gates_admits_no_device(site):
     assert site.try_connect(broker, device, listener="internal") == CLOSED
 
 
-def test_a_listener_that_is_not_the_gates_admits_no_device_that_its_own_file_admits(site):
+def test_a_listener_without_the_gate_admits_no_device_by_its_own_cafile(site):
     """Its `cafile` holds the fleet's own authority: the broker's check passes, but the gate has not seen the chain."""
     fleet = site.fleet()
     own = site.folder / "own.pem"
@@ -87,7 +87,7 @@ def test_a_listener_that_is_not_the_gates_admits_no_device_that_its_own_file_adm
     assert site.registry.devices() == ["sensor-1"]
 
 
-def test_an_internal_listener_admits_its_own_clients_where_others_are_deferred(site):
+def test_an_internal_listener_admits_its_clients_under_defer(site):
     """`other_clients defer` hands a client without our credentials to the password file."""
     fleet = site.fleet()
     internal = pki.root("internal")
@@ -107,7 +107,7 @@ def test_an_internal_listener_admits_its_own_clients_where_others_are_deferred(s
     assert site.try_connect(broker, fleet.issue("sensor-1"), listener="internal") == CLOSED
 
 
-def test_with_the_gate_off_the_listeners_own_file_decides_and_no_device_is_admitted_by_it(site):
+def test_with_the_gate_off_no_device_is_admitted_by_the_cafile(site):
     fleet = site.fleet()
     broker = site.broker(options={"tls_gate": "off"})
     assert site.try_connect(broker, fleet.issue("sensor-1")) == CLOSED
@@ -198,7 +198,7 @@ def test_garbage_on_the_device_port_does_no_harm(site, junk):
 def test_a_refused_handshake_does_not_harm_the_next_client(site):
     fleet = site.fleet()
     broker = site.broker()
-    bad = [pki.root("x").issue("x"), fleet.issue("y", not_after=-5, not_before=-10), fleet.twin().issue("z")]
+    bad = [pki.root("x").issue("x"), fleet.issue("y", not_after=-5, not_before=-10), fleet.same_name().issue("z")]
     bad.append(fleet.issue("w", eku=(pki.SERVER_AUTH,)))
     for number, credential in enumerate(bad):
         assert site.try_connect(broker, credential) == CLOSED

@@ -82,8 +82,8 @@ ELSEWHERE = ["devices/sensor-2/a", "devices", "other", "/devices/sensor-1/a", "d
 
 
 @pytest.mark.parametrize("topic", ELSEWHERE + ["$SYS/broker/version", "$CONTROL/dynamic-security/v1"])
-def test_a_device_publishes_nowhere_else_and_is_told_so(world, topic):
-    """Told to MQTT 5 clients alone, but also of topics that nobody could read."""
+def test_a_device_publishes_nowhere_else_and_gets_a_reason_code(world, topic):
+    """Only MQTT 5 clients get it, but for topics without subscribers too."""
     site, fleet, broker, _observer = world
     device = fleet.issue("sensor-1")
     site.connect(broker, device).disconnect()  # registers it

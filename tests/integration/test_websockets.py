@@ -22,12 +22,12 @@ def test_a_client_without_a_credential_is_refused(world):
                         username="sensor-1", password="x", codes=REFUSED + (CLOSED,))
 
 
-def test_a_stranger_with_a_certificate_is_refused(world):
+def test_a_certificate_of_an_unregistered_authority_is_refused(world):
     site, fleet, broker = world
     site.connect(broker, fleet.issue("sensor-1"))
-    stranger = site.root.intermediate("other").issue("sensor-1")
-    assert site.try_connect(broker, stranger, listener="websockets") != 0
-    assert site.try_connect(broker, fleet.twin().issue("sensor-1"), listener="websockets") != 0
+    unknown = site.root.intermediate("other").issue("sensor-1")
+    assert site.try_connect(broker, unknown, listener="websockets") != 0
+    assert site.try_connect(broker, fleet.same_name().issue("sensor-1"), listener="websockets") != 0
 
 
 def test_a_device_is_admitted_as_itself_or_not_at_all(world):

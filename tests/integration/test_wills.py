@@ -18,7 +18,7 @@ def world(site):
 
 
 def will(device_id="sensor-1", topic="will", **options):
-    return {"topic": "devices/%s/%s" % (device_id, topic), "payload": "gone", **options}
+    return {"topic": "devices/%s/%s" % (device_id, topic), "payload": "lost", **options}
 
 
 def lose(broker, client):
@@ -36,13 +36,13 @@ def assert_nothing_came(observer):
 def test_a_will_is_published_when_the_connection_is_lost(world, protocol):
     site, fleet, broker, observer = world
     site.connect(broker, fleet.issue("sensor-1"), protocol=protocol, will=will()).drop()
-    assert observer.receive() == ("devices/sensor-1/will", "gone")
+    assert observer.receive() == ("devices/sensor-1/will", "lost")
 
 
-def test_a_will_of_a_persistent_session_is_published_when_the_connection_is_lost(world):
+def test_a_persistent_sessions_will_is_published_on_connection_loss(world):
     site, fleet, broker, observer = world
     site.connect(broker, fleet.issue("sensor-1"), clean=False, will=will()).drop()
-    assert observer.receive() == ("devices/sensor-1/will", "gone")
+    assert observer.receive() == ("devices/sensor-1/will", "lost")
 
 
 def test_a_delayed_will_is_published_long_after_the_connection(world):
@@ -50,7 +50,7 @@ def test_a_delayed_will_is_published_long_after_the_connection(world):
     options = {"protocol": V5, "session_expiry": 60, "will": will(delay=2)}
     site.connect(broker, fleet.issue("sensor-1"), **options).drop()
     assert_nothing_came(observer)
-    assert observer.receive(8) == ("devices/sensor-1/will", "gone")
+    assert observer.receive(8) == ("devices/sensor-1/will", "lost")
 
 
 def test_a_will_on_a_forbidden_topic_is_not_published(world):
@@ -70,8 +70,8 @@ def test_a_will_under_the_event_prefix_is_not_published(site):
     assert observer.subscribe("$iot-auth/#") == 1
     assert observer.subscribe("mark") == 1
     for device, topic in (("sensor-1", "$iot-auth/other"), ("sensor-2", "$iot-auth/events/device/registered")):
-        lose(broker, site.connect(broker, fleet.issue(device), will={"topic": topic, "payload": "gone at " + topic}))
-    assert [p for p in payloads_before_mark(observer) if p.startswith("gone")] == ["gone at $iot-auth/other"]
+        lose(broker, site.connect(broker, fleet.issue(device), will={"topic": topic, "payload": "lost at " + topic}))
+    assert [p for p in payloads_before_mark(observer) if p.startswith("lost")] == ["lost at $iot-auth/other"]
 
 
 def payloads_before_mark(observer):
@@ -113,7 +113,7 @@ def test_a_delayed_will_of_a_device_revoked_meanwhile_is_not_published(world):
     site.connect(broker, fleet.issue("sensor-1"), will=will(delay=2), **options).drop()
     site.connect(broker, fleet.issue("sensor-2"), will=will("sensor-2", delay=3), **options).drop()
     site.registry.set_device_status(device_id="sensor-1", status="REVOKED")
-    assert observer.receive(10) == ("devices/sensor-2/will", "gone")
+    assert observer.receive(10) == ("devices/sensor-2/will", "lost")
 
 
 @pytest.mark.parametrize("statement", [
@@ -127,7 +127,7 @@ def test_a_delayed_will_of_a_device_deleted_meanwhile_is_not_published(world, st
     site.connect(broker, fleet.issue("sensor-1"), will=will(delay=1), **options).drop()
     site.connect(broker, fleet.issue("sensor-2"), will=will("sensor-2", delay=2), **options).drop()
     site.registry.query(statement)
-    assert observer.receive(10) == ("devices/sensor-2/will", "gone")
+    assert observer.receive(10) == ("devices/sensor-2/will", "lost")
 
 
 def test_a_refused_client_leaves_no_will(world):
@@ -144,10 +144,10 @@ def test_a_taken_over_connections_will_is_published(world):
     first = site.connect(broker, device, will=will())
     site.connect(broker, device)
     first.wait_closed()
-    assert observer.receive() == ("devices/sensor-1/will", "gone")
+    assert observer.receive() == ("devices/sensor-1/will", "lost")
 
 
-def test_a_will_of_a_device_whose_right_is_gone_is_not_published(site):
+def test_a_will_of_a_device_without_the_right_is_not_published(site):
     fleet = site.fleet()
     rule = site.add_rule("device", "ALLOW PUBLISH,SUBSCRIBE shared/#")
     eyes = site.observer(fleet)

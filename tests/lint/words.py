@@ -4,7 +4,7 @@
 
     words.py BANNED-WORDS.txt <FILES
 
-An identifier counts as its parts (`gone_roles`, `walkAgain`); so does a file's name.  A phrase is found across lines.
+An identifier counts as its parts (`snake_case`, `camelCase`); so does a file's name.  A phrase is found across lines.
 """
 
 import re

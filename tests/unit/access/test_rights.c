@@ -29,7 +29,7 @@ static void rule(int64_t rule_id, const char *role, bool allow, const char *filt
                                                     .allow_retain = true};
 }
 
-/* May that device, of CA 1 and with that client id, publish there?  Bound anew. */
+/* May that device, of CA 1 and with that client id, publish there?  The rights are resolved for each call. */
 static enum ia_verdict may(const struct ia_device *device, const char *client_id, const char *topic)
 {
     struct ia_rights_holder who = {

@@ -121,7 +121,7 @@ static const struct {
     {12, 11, true}, {12, 1, false}, /* into a circle */
 };
 
-START_TEST(line_of_succession_is_as_listed)
+START_TEST(successors_are_as_listed)
 {
     static const int64_t replaced[][2] = {{1, 0}, {2, 1}, {3, 2}, {4, 1}, {6, 5}, {10, 11}, {11, 10}, {12, 10}};
     struct ia_ca_row rows[8];
@@ -166,7 +166,7 @@ static const struct {
     {"wildcard in the middle of a client id", "${cert.cn}", "*${device_id}", ""},
 };
 
-START_TEST(ca_settings_with_bad_template_is_left_out_and_told_once)
+START_TEST(ca_settings_with_bad_template_is_left_out_and_reported_once)
 {
     const char *const templates[] = {"${device_id}", bad[_i].client_id};
     struct ia_ca_row rows[] = {row(1, "good"), row(2, "bad"), row(3, "also good")};
@@ -248,9 +248,9 @@ int main(void)
     TCase *c = tcase_create("settings");
     tcase_add_test(c, ca_settings_holds_what_the_row_says);
     tcase_add_test(c, ca_settings_outlives_its_rows);
-    tcase_add_loop_test(c, line_of_succession_is_as_listed, 0, sizeof lines / sizeof lines[0]);
+    tcase_add_loop_test(c, successors_are_as_listed, 0, sizeof lines / sizeof lines[0]);
     tcase_add_test(c, ca_settings_are_found_whatever_the_order_of_rows);
-    tcase_add_loop_test(c, ca_settings_with_bad_template_is_left_out_and_told_once, 0,
+    tcase_add_loop_test(c, ca_settings_with_bad_template_is_left_out_and_reported_once, 0,
                         (int)(sizeof bad / sizeof bad[0]));
     tcase_add_test(c, ca_settings_gets_its_fingerprint_and_unknown_cas_none);
     tcase_add_test(c, ca_settings_of_no_rows_are_an_empty_set);

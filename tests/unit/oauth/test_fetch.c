@@ -397,7 +397,7 @@ START_TEST(url_rows_decide_as_listed)
     ck_assert_msg((ia_fetch_url_check(urls[_i].url, false, &err) == IA_OK) == urls[_i].secure, "%s", urls[_i].label);
     ck_assert_msg((ia_fetch_url_check(urls[_i].url, true, &err) == IA_OK) == urls[_i].insecure, "%s, insecure",
                   urls[_i].label);
-    ck_assert_msg(!strstr(err.msg, "secret"), "%s: tells the password", urls[_i].label);
+    ck_assert_msg(!strstr(err.msg, "secret"), "%s: contains the password", urls[_i].label);
 }
 END_TEST
 

@@ -119,7 +119,7 @@ START_TEST(key_rows_decide_as_listed)
     ck_assert_msg(ia_jwks_count(jwks) == (keys[_i].problem ? 0 : 1), "%s: %s", keys[_i].label, reported);
     ck_assert_msg(n_reported == (keys[_i].problem && *keys[_i].problem ? 1 : 0), "%s: %s", keys[_i].label, reported);
     ck_assert_msg(!keys[_i].problem || strstr(reported, keys[_i].problem), "%s: %s", keys[_i].label, reported);
-    ck_assert_msg(!strstr(reported, "c2VjcmV0"), "%s: tells key material", keys[_i].label);
+    ck_assert_msg(!strstr(reported, "c2VjcmV0"), "%s: contains key material", keys[_i].label);
     ia_jwks_free(jwks);
     free(text);
 }

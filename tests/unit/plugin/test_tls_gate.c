@@ -2,6 +2,7 @@
 /* The TLS gate in real handshakes over loopback: what it hangs on a leaf, what it refuses and with which alert, and
  * what it leaves alone. */
 #include "plugin/tls_gate.h"
+#include "plugin/tls_listener.h"
 
 #include "tests/unit/plugin/suite.h"
 #include "tests/unit/x509/make_cert.h"
@@ -89,6 +90,7 @@ static void open_gate(enum ia_gate_mode mode)
 {
     struct ia_err err = {0};
     options.gate = mode;
+    options.max_chain_bytes = 16384;
     ck_assert_msg(ia_gate_open(&options, &hooks, &err) == IA_OK, "%s", err.msg);
 }
 
@@ -178,6 +180,8 @@ static bool wants_more(const SSL *ssl, int rc)
     return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE;
 }
 
+static void (*inspect_client)(SSL *client); /* NULL: not asked for; called when the handshake has ended */
+
 /* One connection.  True: the server took it; its SSL then is in *out (the caller frees it). */
 static bool handshake(SSL_CTX *listening, SSL_CTX *from, SSL_SESSION *offered, SSL **out)
 {
@@ -207,6 +211,8 @@ static bool handshake(SSL_CTX *listening, SSL_CTX *from, SSL_SESSION *offered, S
     }
     char byte; /* TLS 1.3: tickets and alerts come after the client has finished */
     (void)SSL_read(client, &byte, 1);
+    if (inspect_client)
+        inspect_client(client);
     ERR_clear_error();
     SSL_set_shutdown(client, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN); /* else OpenSSL spoils its session */
     SSL_free(client);
@@ -302,17 +308,20 @@ END_TEST
 /* OpenSSL would take 100 KiB. */
 static const struct {
     const char *label;
-    int bytes;
+    int bytes, limit;
     bool taken;
 } lists[] = {
-    {"what 16 large certificates need", 62 << 10, true},
-    {"more than 64 KiB", 66 << 10, false},
+    {"less than 16 KiB", 14 << 10, 16384, true},
+    {"more than 16 KiB", 17 << 10, 16384, false},
+    {"less than max_chain_bytes", 60 << 10, 65536, true},
+    {"more than max_chain_bytes", 66 << 10, 65536, false},
 };
 
 START_TEST(certificate_list_is_bounded)
 {
     configure("root", NULL);
     open_gate(IA_GATE_ALL);
+    options.max_chain_bytes = lists[_i].limit;
     SSL_CTX *server = listener(REQUIRED), *client = device("leaf", "p256:leaf", "inter");
     for (int left = lists[_i].bytes; left > 0; left -= i2d_X509(pki_cert("inter"), NULL))
         ck_assert_int_eq(SSL_CTX_add1_chain_cert(client, pki_cert("inter")), 1);
@@ -323,10 +332,150 @@ START_TEST(certificate_list_is_bounded)
 }
 END_TEST
 
+/* --- what a client may ask for before it has proved anything */
+
+static const struct {
+    const char *group;
+    bool taken;
+} groups[] = {
+    {"X25519", true},          {"P-256", true},      {"P-384", true}, {"P-521", true},
+    {"ffdhe2048", false},      {"ffdhe8192", false}, {"X448", false}, {"brainpoolP512r1:ffdhe4096", false},
+    {"ffdhe8192:P-256", true},
+};
+
+START_TEST(key_exchange_groups_are_restricted)
+{
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    SSL_CTX *server = listener(REQUIRED), *client = device("leaf_of_root", "p256:leaf", NULL);
+    ck_assert_int_eq(SSL_CTX_set1_groups_list(client, groups[_i].group), 1);
+    for (int round = 0; round < 2; round++) /* the context's first connection, and one made of the prepared context */
+        ck_assert_msg(handshake(server, client, NULL, NULL) == groups[_i].taken, "%s", groups[_i].group);
+    if (!groups[_i].taken)
+        ck_assert_int_eq(alert, SSL_AD_HANDSHAKE_FAILURE);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+END_TEST
+
+static int n_ca_names;
+
+static void count_ca_names(SSL *client)
+{
+    n_ca_names = sk_X509_NAME_num(SSL_get0_peer_CA_list(client));
+}
+
+START_TEST(certificate_request_names_no_ca)
+{
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    SSL_CTX *server = listener(REQUIRED), *client = device("leaf_of_root", "p256:leaf", NULL);
+    ck_assert_int_eq(SSL_CTX_set_max_proto_version(client, _i ? TLS1_3_VERSION : TLS1_2_VERSION), 1);
+    ck_assert_int_eq(SSL_CTX_add_client_CA(server, pki_cert("root")), 1);
+    ck_assert_int_eq(SSL_CTX_add1_to_CA_list(server, pki_cert("root2")), 1);
+    n_ca_names = -2;
+    inspect_client = count_ca_names;
+    ck_assert(handshake(server, client, NULL, NULL));
+    ck_assert_int_le(n_ca_names, 0);
+    ck_assert_int_ne(n_ca_names, -2);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+END_TEST
+
+/* --- the server's own chain */
+
+static int n_sent; /* the server's certificate included */
+static X509 *sent_first, *sent_last;
+
+static void note_server_chain(SSL *client)
+{
+    STACK_OF(X509) *sent = SSL_get_peer_cert_chain(client);
+    n_sent = sk_X509_num(sent);
+    X509_free(sent_first);
+    X509_free(sent_last);
+    sent_first = sent_last = NULL;
+    if (n_sent <= 0)
+        return;
+    sent_first = sk_X509_value(sent, 0);
+    sent_last = sk_X509_value(sent, n_sent - 1);
+    ck_assert(X509_up_ref(sent_first) == 1 && X509_up_ref(sent_last) == 1);
+}
+
+/* What certfile and cafile of a listener hold, and what its clients are sent. */
+static const struct {
+    const char *label, *certificate, *key, *listed[3], *trusted[3], *sent_last;
+    int n_sent;
+} server_chains[] = {
+    {"root in cafile", "leaf_of_root", "p256:leaf", {NULL}, {"root"}, "leaf_of_root", 1},
+    {"intermediate and root in cafile", "leaf", "p256:leaf", {NULL}, {"inter", "root"}, "inter", 2},
+    {"intermediate in certfile, root in cafile", "leaf", "p256:leaf", {"inter"}, {"root"}, "inter", 2},
+    {"whole chain in certfile", "leaf", "p256:leaf", {"inter", "root"}, {"root"}, "inter", 2},
+    {"intermediate in certfile, no root at hand", "leaf", "p256:leaf", {"inter"}, {"root2"}, "inter", 2},
+    {"intermediate in cafile, no root at hand", "leaf", "p256:leaf", {NULL}, {"inter"}, "inter", 2},
+    {"an unrelated certificate in certfile", "leaf", "p256:leaf", {"sub", "inter"}, {NULL}, "inter", 3},
+    {"nothing but the certificate", "leaf", "p256:leaf", {NULL}, {NULL}, "leaf", 1},
+    {"self-signed", "root", "p256:root", {NULL}, {NULL}, "root", 1},
+    {"self-signed, in cafile as well", "root", "p256:root", {NULL}, {"root"}, "root", 1},
+};
+
+/* As Mosquitto loads them: also again, on SIGHUP. */
+static void load_server_chain(SSL_CTX *ctx, int i)
+{
+    ck_assert_int_eq(SSL_CTX_use_certificate(ctx, pki_cert(server_chains[i].certificate)), 1);
+    ck_assert_int_eq(SSL_CTX_use_PrivateKey(ctx, mc_key(server_chains[i].key)), 1);
+    ck_assert_int_eq(SSL_CTX_clear_chain_certs(ctx), 1);
+    for (int n = 0; n < 3 && server_chains[i].listed[n]; n++)
+        ck_assert_int_eq(SSL_CTX_add1_chain_cert(ctx, pki_cert(server_chains[i].listed[n])), 1);
+    for (int n = 0; n < 3 && server_chains[i].trusted[n]; n++)
+        ck_assert_int_eq(X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), pki_cert(server_chains[i].trusted[n])), 1);
+    X509_VERIFY_PARAM_set_time(SSL_CTX_get0_param(ctx), MC_NOW);
+}
+
+static void check_sent_chain(int i, SSL_CTX *server, SSL_CTX *client)
+{
+    ck_assert_msg(handshake(server, client, NULL, NULL), "%s", server_chains[i].label);
+    ck_assert_msg(n_sent == server_chains[i].n_sent, "%s: %d sent", server_chains[i].label, n_sent);
+    ck_assert_msg(X509_cmp(sent_first, pki_cert(server_chains[i].certificate)) == 0, "%s", server_chains[i].label);
+    ck_assert_msg(X509_cmp(sent_last, pki_cert(server_chains[i].sent_last)) == 0, "%s", server_chains[i].label);
+}
+
+START_TEST(server_sends_its_chain_without_the_root)
+{
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    inspect_client = note_server_chain;
+    SSL_CTX *server = listener(REQUIRED), *client = device("leaf_of_root", "p256:leaf", NULL);
+    load_server_chain(server, _i);
+    check_sent_chain(_i, server, client);
+    check_sent_chain(_i, server, client);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+END_TEST
+
+START_TEST(server_sends_its_new_chain_after_a_reload)
+{
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    inspect_client = note_server_chain;
+    SSL_CTX *server = listener(REQUIRED), *client = device("leaf_of_root", "p256:leaf", NULL);
+    load_server_chain(server, 0);
+    check_sent_chain(0, server, client);
+    ia_tls_listener_reload();
+    load_server_chain(server, 1);
+    check_sent_chain(1, server, client);
+    check_sent_chain(1, server, client);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+END_TEST
+
 START_TEST(no_snapshot_refuses)
 {
     open_gate(IA_GATE_ALL);
     ck_assert(!connects("leaf_of_root", "p256:leaf", NULL, NULL, NULL));
+    ck_assert_int_eq(alert, SSL_AD_INTERNAL_ERROR);
     ck_assert_int_eq(refused_for, IA_R_REGISTRY_UNAVAILABLE);
 }
 END_TEST
@@ -539,6 +688,11 @@ static void cases(TCase *c)
     tcase_add_loop_test(c, bad_chain_is_refused_with_its_alert, 0, (int)(sizeof refusals / sizeof refusals[0]));
     tcase_add_test(c, no_certificate_is_refused_where_one_is_required);
     tcase_add_loop_test(c, certificate_list_is_bounded, 0, (int)(sizeof lists / sizeof lists[0]));
+    tcase_add_loop_test(c, key_exchange_groups_are_restricted, 0, (int)(sizeof groups / sizeof groups[0]));
+    tcase_add_loop_test(c, certificate_request_names_no_ca, 0, 2);
+    tcase_add_loop_test(c, server_sends_its_chain_without_the_root, 0,
+                        (int)(sizeof server_chains / sizeof server_chains[0]));
+    tcase_add_test(c, server_sends_its_new_chain_after_a_reload);
     tcase_add_test(c, no_snapshot_refuses);
     tcase_add_test(c, denied_address_is_turned_away_before_any_cryptography);
     tcase_add_test(c, port_that_is_named_is_the_gates);

@@ -86,6 +86,11 @@ static const struct {
     {"leaf_of_critical", "critical_ca", "/CN=dev-1", "p256:leaf", DEV_KU, {0}},
     {"sha1_inter", "root", "/CN=SHA-1", "p256:sha1", MC_CA, {.md = "SHA1"}},
     {"leaf_of_sha1", "sha1_inter", "/CN=dev-1", "p256:leaf", MC_DEVICE, {0}},
+    {"sha1_root", NULL, "/CN=SHA-1 Root", "p256:sha1root", MC_ROOT, {.md = "SHA1"}},
+    {"leaf_of_sha1_root", "sha1_root", "/CN=dev-1", "p256:leaf", MC_DEVICE, {0}},
+    {"sha1_leaf_of_sha1_root", "sha1_root", "/CN=dev-1", "p256:leaf", MC_DEVICE, {.md = "SHA1"}},
+    {"any_eku_ca", "root", "/CN=Any CA", "p256:any", CA_BASIC "|extendedKeyUsage=anyExtendedKeyUsage", {0}},
+    {"leaf_of_any_eku", "any_eku_ca", "/CN=dev-1", "p256:leaf", DEV_KU, {0}},
     {"rsa1024_ca", NULL, "/CN=Small", "rsa1024:ca", MC_ROOT, {0}},
     {"leaf_of_rsa1024", "rsa1024_ca", "/CN=dev-1", "p256:leaf", MC_DEVICE, {0}},
     {"rsa1024_inter", "root", "/CN=Small Inter", "rsa1024:ca", MC_CA, {0}},
@@ -108,6 +113,14 @@ static const struct {
      {0}},
     {"leaf_in_acme", "permits_acme", "/CN=dev-1", "p256:leaf", "subjectAltName=DNS:d.acme.example", {0}},
     {"leaf_outside", "permits_acme", "/CN=dev-1", "p256:leaf", "subjectAltName=DNS:d.other.example", {0}},
+    {"host_leaf_of_acme", "permits_acme", "/CN=sensor-1.plant-7", "p256:leaf", DEV_KU, {0}},
+    {"host_leaf_with_san",
+     "permits_acme",
+     "/CN=sensor-1.plant-7",
+     "p256:leaf",
+     "subjectAltName=DNS:d.other.example",
+     {0}},
+    {"host_leaf_evil", "excludes_evil", "/CN=d.evil.example", "p256:leaf", DEV_KU, {0}},
     {"sub_of_acme", "permits_acme", "/CN=Acme sub", "p256:ncsub", CA_BASIC, {0}},
     {"leaf_outside_deep", "sub_of_acme", "/CN=dev-1", "p256:leaf", "subjectAltName=DNS:d.other.example", {0}},
     {"excludes_evil",
@@ -282,15 +295,13 @@ static struct ia_cert *parsed_cert(const char *name)
     return cert;
 }
 
-static struct ia_crl *parsed_crl(const char *name)
+static struct ia_crl_spec parsed_crl(const char *name)
 {
-    struct ia_crl *crl = NULL;
+    struct ia_crl_spec spec = {.pem = mc_crl_pem(pki_crl(name))};
     struct ia_err err;
-    char *pem = mc_crl_pem(pki_crl(name));
-    if (ia_crl_parse_pem(pem, &crl, &err) != IA_OK)
+    if (ia_crl_parse_pem(spec.pem, &spec.crl, &err) != IA_OK)
         unknown(err.msg);
-    free(pem);
-    return crl;
+    return spec;
 }
 
 static char problems[4096];
@@ -307,7 +318,7 @@ const char *pki_problems(void)
     return problems;
 }
 
-static void fill_spec(struct ia_ca_spec *spec, struct ia_crl **list, char *word, int64_t ca_id)
+static void fill_spec(struct ia_ca_spec *spec, struct ia_crl_spec *list, char *word, int64_t ca_id)
 {
     char *parts[WORDS_MAX] = {0};
     size_t n = split(word, "+", parts);
@@ -325,7 +336,7 @@ struct ia_ca_set *pki_set(const char *list, int64_t now)
 {
     char *copy = strdup(list), *words[WORDS_MAX];
     struct ia_ca_spec specs[WORDS_MAX];
-    struct ia_crl *lists[WORDS_MAX][8] = {0};
+    static struct ia_crl_spec lists[WORDS_MAX][8];
     struct ia_ca_set *set = NULL;
     struct ia_err err;
     size_t n = split(copy, " ", words);
@@ -338,8 +349,10 @@ struct ia_ca_set *pki_set(const char *list, int64_t now)
         unknown(err.msg);
     for (size_t i = 0; i < n; i++) {
         ia_cert_free(specs[i].cert);
-        for (size_t k = 0; k < specs[i].n_crls; k++)
-            ia_crl_free(lists[i][k]);
+        for (size_t k = 0; k < specs[i].n_crls; k++) {
+            ia_crl_free(lists[i][k].crl);
+            free((char *)lists[i][k].pem);
+        }
     }
     free(copy);
     return set;

@@ -175,7 +175,9 @@ static const struct {
     {"no_sign_ca", "keyCertSign"},
     {"server_ca", "extended key usage"},
     {"critical_ca", "critical extension"},
-    {"sha1_inter", "signature algorithm is too weak"},
+    {"sha1_inter", NULL},
+    {"sha1_root", NULL},
+    {"any_eku_ca", NULL},
     {"rsa1024_ca", "key is too weak"},
 };
 
@@ -211,14 +213,14 @@ START_TEST(crl_belongs_to_the_ca_that_signed_it)
     ia_autofree char *crl_pem = mc_crl_pem(pki_crl("of_root")), *root_pem = mc_pem(pki_cert("root")),
                      *fake_pem = mc_pem(pki_cert("fake_root"));
     struct ia_cert *root = accepted(root_pem), *fake = accepted(fake_pem);
-    struct ia_crl *crl = NULL;
-    ck_assert(ia_crl_parse_pem(crl_pem, &crl, NULL) == IA_OK);
-    ck_assert(!ia_crl_signed_by(crl, fake));
-    ck_assert(ia_crl_signed_by(crl, root));
-    ck_assert(ia_crl_signed_by(crl, root)); /* remembered */
-    ck_assert(!ia_crl_signed_by(crl, fake));
+    struct ia_crl_spec spec = {.pem = crl_pem};
+    ck_assert(ia_crl_parse_pem(crl_pem, &spec.crl, NULL) == IA_OK);
+    ck_assert(!ia_crl_signed_by(&spec, fake));
+    ck_assert(ia_crl_signed_by(&spec, root));
+    ck_assert(ia_crl_signed_by(&spec, root)); /* remembered */
+    ck_assert(!ia_crl_signed_by(&spec, fake));
     ck_assert_uint_eq(ERR_peek_error(), 0);
-    ia_crl_free(crl);
+    ia_crl_free(spec.crl);
     ia_cert_free(root);
     ia_cert_free(fake);
 }
