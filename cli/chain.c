@@ -185,17 +185,15 @@ static enum ia_rc verify(struct inputs *in, struct ia_chain *chain, struct ia_er
 
 static void print_identity(X509 *leaf)
 {
-    static const char *const fields[] = {"cert.cn",        "cert.serial",     "cert.fingerprint",
-                                         "cert.subject.O", "cert.subject.OU", "cert.subject.serialNumber",
-                                         "cert.san.dns",   "cert.san.uri"};
     struct ia_identity id;
+    const char *name;
     ia_identity_read(leaf, &id);
-    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
-        const char *why = NULL, *value = ia_identity_get(&id, fields[i], &why);
+    for (size_t i = 0; (name = ia_identity_name(i)) != NULL; i++) {
+        const char *why = NULL, *value = ia_identity_get(&id, name, &why);
         if (value)
-            printf("%s=%s\n", fields[i], value);
+            printf("%s=%s\n", name, value);
         else
-            printf("%s unset: %s\n", fields[i], why);
+            printf("%s unset: %s\n", name, why);
     }
 }
 

@@ -9,7 +9,7 @@
 
 struct names {
     const struct ia_ca_settings *settings;
-    const struct ia_identity *identity;
+    struct ia_identity *identity;
     const char *device_id;
 };
 
@@ -41,7 +41,7 @@ static const char *client_id_variable(void *ctx, const char *variable, const cha
     return registry_name(names, variable, why);
 }
 
-enum ia_reason ia_decide_device_id(const struct ia_ca_settings *settings, const struct ia_identity *identity,
+enum ia_reason ia_decide_device_id(const struct ia_ca_settings *settings, struct ia_identity *identity,
                                    char id[IA_VALUE_MAX + 1], struct ia_err *err)
 {
     struct names names = {.settings = settings, .identity = identity};

@@ -13,7 +13,7 @@
 
 /* The device id that the CA's template makes of a certificate, into id[IA_VALUE_MAX + 1].  IA_R_NONE, or
  * IA_R_IDENTITY_INVALID with the cause in err. */
-enum ia_reason ia_decide_device_id(const struct ia_ca_settings *settings, const struct ia_identity *identity,
+enum ia_reason ia_decide_device_id(const struct ia_ca_settings *settings, struct ia_identity *identity,
                                    char id[IA_VALUE_MAX + 1], struct ia_err *err);
 
 /* Does one of the CA's client id templates admit `client_id` for that device? */

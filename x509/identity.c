@@ -1,227 +1,187 @@
 // SPDX-License-Identifier: ISC
 #include "x509/identity.h"
 
-#include "x509/private.h"
+#include "x509/identity_private.h"
 
 #include <openssl/err.h>
-#include <openssl/x509v3.h>
 #include <string.h>
 
-#define TEXT_MAX 512 /* bytes of any encoding that are looked at: four for each of the longest value */
+static const char no_value[] = "the certificate has no value for this field";
+static const char several_values[] = "the certificate has more than one value for this field";
+static const char several_with_prefix[] = "the certificate has more than one value with this prefix";
 
-static const char *const names[IA_ID_FIELDS] = {
-    [IA_ID_CN] = "cert.cn",
-    [IA_ID_SERIAL] = "cert.serial",
-    [IA_ID_FINGERPRINT] = "cert.fingerprint",
-    [IA_ID_SUBJECT_O] = "cert.subject.O",
-    [IA_ID_SUBJECT_OU] = "cert.subject.OU",
-    [IA_ID_SUBJECT_SERIAL_NUMBER] = "cert.subject.serialNumber",
-    [IA_ID_SAN_DNS] = "cert.san.dns",
-    [IA_ID_SAN_URI] = "cert.san.uri",
+static const struct {
+    const char *name;
+    ia_identity_field *read;
+} fields[] = {
+    {"cert.cn", ia_field_cn},
+    {"cert.serial", ia_field_serial},
+    {"cert.fingerprint", ia_field_fingerprint},
+    {"cert.subject", ia_field_subject},
+    {"cert.subject.O", ia_field_o},
+    {"cert.subject.OU", ia_field_ou},
+    {"cert.subject.serialNumber", ia_field_serial_number},
+    {"cert.subject.UID", ia_field_uid},
+    {"cert.san.dns", ia_field_dns},
+    {"cert.san.uri", ia_field_uri},
+    {"cert.san.email", ia_field_email},
+    {"cert.san.ip", ia_field_ip},
+    {"cert.san.hwserial", ia_field_hwserial},
+    {"cert.san.othername.", ia_field_othername}, /* the last: its name is followed by an OID */
 };
+#define FIELDS    (unsigned)(sizeof fields / sizeof fields[0])
+#define OTHERNAME (FIELDS - 1)
 
-static const char absent[] = "the certificate has none";
-static const char several[] = "the certificate has more than one: which is meant?";
+/* ---- the grammar */
 
-static void unset(struct ia_identity *id, enum ia_identity_field field, const char *why)
+/* Dotted decimal, two arcs at least, no leading zeros, the first 0 to 2. */
+static bool is_oid(const char *text, size_t len)
 {
-    id->value[field][0] = '\0';
-    id->why[field] = why;
-}
-
-static void set(struct ia_identity *id, enum ia_identity_field field, const char *text, size_t len)
-{
-    const char *why = NULL;
-    if (memchr(text, '\0', len)) {
-        unset(id, field, "it holds a NUL: not the name that it prints as");
-        return;
-    }
-    if (!ia_value_valid(text, len, &why)) {
-        unset(id, field, why);
-        return;
-    }
-    memcpy(id->value[field], text, len);
-    id->value[field][len] = '\0';
-    id->why[field] = NULL;
-}
-
-static bool is_ascii(const uint8_t *octets, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        if (octets[i] > 0x7F)
+    size_t arcs = 0, at = 0;
+    if (len == 0 || len > IA_OID_MAX || text[0] > '2')
+        return false;
+    while (at < len) {
+        size_t digits = 0;
+        while (at + digits < len && text[at + digits] >= '0' && text[at + digits] <= '9')
+            digits++;
+        if (digits == 0 || (digits > 1 && (text[at] == '0' || arcs == 0)))
             return false;
+        arcs++;
+        at += digits;
+        if (at < len && (text[at] != '.' || ++at == len))
+            return false;
+    }
+    return arcs >= 2;
+}
+
+static bool parse_field_name(const char *text, size_t len, struct ia_identity_query *out)
+{
+    const size_t prefix = strlen(fields[OTHERNAME].name);
+    for (unsigned i = 0; i < OTHERNAME; i++) {
+        if (strlen(fields[i].name) != len || strncmp(fields[i].name, text, len) != 0)
+            continue;
+        out->field = i;
+        return true;
+    }
+    if (len <= prefix || strncmp(text, fields[OTHERNAME].name, prefix) != 0 || !is_oid(text + prefix, len - prefix))
+        return false;
+    out->field = OTHERNAME;
+    memcpy(out->oid, text + prefix, len - prefix);
+    out->oid[len - prefix] = '\0';
     return true;
 }
 
-/* UCS-2 and UCS-4 have one meaning; OpenSSL converts them. */
-static void set_converted(struct ia_identity *id, enum ia_identity_field field, const ASN1_STRING *text)
+/* 1 to 999. */
+static bool parse_index(const char *text, unsigned *out)
 {
-    unsigned char *utf8 = NULL;
-    int len = ASN1_STRING_to_UTF8(&utf8, text);
-    if (len < 0)
-        unset(id, field, "its characters are malformed");
-    else
-        set(id, field, (const char *)utf8, (size_t)len);
-    OPENSSL_free(utf8);
+    size_t len = strlen(text);
+    if (len < 1 || len > 3 || text[0] == '0' || strspn(text, "0123456789") != len)
+        return false;
+    *out = 0;
+    for (size_t i = 0; i < len; i++)
+        *out = *out * 10 + (unsigned)(text[i] - '0');
+    return true;
 }
 
-/* RFC 5280 4.1.2.4: DirectoryString, and IA5String for domain components.  Beyond ASCII a T61String means one thing to
- * its standard and another (Latin-1) to nearly all software: two readers would see two devices. */
-static void set_string(struct ia_identity *id, enum ia_identity_field field, const ASN1_STRING *text)
+static bool has_forbidden_byte(const char *text)
 {
-    const uint8_t *octets = ASN1_STRING_get0_data(text);
-    size_t len = (size_t)ASN1_STRING_length(text);
-    if (len > TEXT_MAX) {
-        unset(id, field, "it is longer than 128 bytes");
-        return;
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7F || *text == '{' || *text == '}')
+            return true;
+    return false;
+}
+
+static bool parse_splitter(const char *text, struct ia_identity_query *out)
+{
+    if (has_forbidden_byte(text))
+        return false;
+    if (strncmp(text, "prefix:", 7) == 0) {
+        out->splitter = IA_SPLIT_PREFIX;
+        out->text = text + 7;
+        out->len = strlen(out->text);
+        return out->len > 0;
     }
-    switch (ASN1_STRING_type(text)) {
-    case V_ASN1_UTF8STRING:
-        set(id, field, (const char *)octets, len);
-        break;
-    case V_ASN1_PRINTABLESTRING:
-    case V_ASN1_IA5STRING:
-    case V_ASN1_NUMERICSTRING:
-    case V_ASN1_VISIBLESTRING:
-    case V_ASN1_T61STRING:
-        if (is_ascii(octets, len))
-            set(id, field, (const char *)octets, len);
-        else
-            unset(id, field, "its characters go beyond what its string type can say for certain");
-        break;
-    case V_ASN1_BMPSTRING:
-    case V_ASN1_UNIVERSALSTRING:
-        set_converted(id, field, text);
-        break;
-    default:
-        unset(id, field, "it is not a text");
+    if (strncmp(text, "path:", 5) == 0) {
+        out->splitter = IA_SPLIT_PATH;
+        return parse_index(text + 5, &out->n);
     }
+    const char *comma = strrchr(text, ',');
+    if (strncmp(text, "field:", 6) != 0 || !comma || comma < text + 7)
+        return false;
+    out->splitter = IA_SPLIT_FIELD;
+    out->text = text + 6;
+    out->len = (size_t)(comma - out->text);
+    return parse_index(comma + 1, &out->n);
 }
 
-/* The first is read, a second one unsets it for good. */
-static void take_string(struct ia_identity *id, enum ia_identity_field field, const ASN1_STRING *text)
+static bool parse_identity_query(const char *variable, struct ia_identity_query *out)
 {
-    if (id->why[field] == absent)
-        set_string(id, field, text);
-    else
-        unset(id, field, several);
-}
-
-static void take_attribute(struct ia_identity *id, const X509_NAME_ENTRY *entry)
-{
-    const ASN1_STRING *text = X509_NAME_ENTRY_get_data(entry);
-    switch (OBJ_obj2nid(X509_NAME_ENTRY_get_object(entry))) {
-    case NID_commonName:
-        take_string(id, IA_ID_CN, text);
-        break;
-    case NID_organizationName:
-        take_string(id, IA_ID_SUBJECT_O, text);
-        break;
-    case NID_organizationalUnitName:
-        take_string(id, IA_ID_SUBJECT_OU, text);
-        break;
-    case NID_serialNumber:
-        take_string(id, IA_ID_SUBJECT_SERIAL_NUMBER, text);
-        break;
-    default:
-        break;
-    }
-}
-
-/* Attributes of one multi-valued RDN count like those of several RDNs: two CNs are two, wherever they stand. */
-static void read_subject(struct ia_identity *id, const X509 *leaf)
-{
-    const X509_NAME *subject = X509_get_subject_name(leaf);
-    for (int i = 0; i < X509_NAME_entry_count(subject); i++)
-        take_attribute(id, X509_NAME_get_entry(subject, i));
-}
-
-static void unset_san(struct ia_identity *id, const char *why)
-{
-    unset(id, IA_ID_SAN_DNS, why);
-    unset(id, IA_ID_SAN_URI, why);
-}
-
-static void read_san(struct ia_identity *id, const X509 *leaf)
-{
-    int critical = -1;
-    GENERAL_NAMES *all = X509_get_ext_d2i(leaf, NID_subject_alt_name, &critical, NULL);
-    if (!all && critical == -2)
-        unset_san(id, "the certificate has more than one subjectAltName extension");
-    else if (!all && critical >= 0)
-        unset_san(id, "the subjectAltName is malformed");
-    for (int i = 0; i < sk_GENERAL_NAME_num(all); i++) {
-        int type = -1;
-        const void *value = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(all, i), &type);
-        if (type == GEN_DNS)
-            take_string(id, IA_ID_SAN_DNS, value);
-        else if (type == GEN_URI)
-            take_string(id, IA_ID_SAN_URI, value);
-    }
-    GENERAL_NAMES_free(all);
-}
-
-static void read_serial(struct ia_identity *id, const X509 *leaf)
-{
-    struct ia_serial serial;
-    char text[2 * IA_SERIAL_MAX + 1];
-    const ASN1_INTEGER *number = X509_get0_serialNumber(leaf);
-    if (!ia_x509_serial(number, &serial)) {
-        unset(id, IA_ID_SERIAL, "it is missing or longer than 20 octets");
-        return;
-    }
-    if (ASN1_STRING_type(number) == V_ASN1_NEG_INTEGER) {
-        unset(id, IA_ID_SERIAL, "it is negative");
-        return;
-    }
-    ia_hex(serial.octets, serial.len, text);
-    set(id, IA_ID_SERIAL, text, strlen(text));
-}
-
-static void read_fingerprint(struct ia_identity *id, const X509 *leaf)
-{
-    uint8_t digest[IA_FINGERPRINT_LEN];
-    char text[2 * IA_FINGERPRINT_LEN + 1];
-    if (!ia_cert_fingerprint(leaf, digest)) {
-        unset(id, IA_ID_FINGERPRINT, "it could not be computed");
-        return;
-    }
-    ia_hex(digest, sizeof digest, text);
-    set(id, IA_ID_FINGERPRINT, text, strlen(text));
-}
-
-void ia_identity_read(X509 *leaf, struct ia_identity *out)
-{
-    for (size_t i = 0; i < IA_ID_FIELDS; i++)
-        unset(out, (enum ia_identity_field)i, absent);
-    ERR_set_mark();
-    read_subject(out, leaf);
-    read_san(out, leaf);
-    read_serial(out, leaf);
-    read_fingerprint(out, leaf);
-    ERR_pop_to_mark();
-}
-
-static size_t find(const char *variable)
-{
-    size_t i = 0;
-    while (i < IA_ID_FIELDS && strcmp(names[i], variable) != 0)
-        i++;
-    return i;
-}
-
-const char *ia_identity_get(const struct ia_identity *id, const char *variable, const char **why)
-{
-    size_t field = find(variable);
-    if (field == IA_ID_FIELDS) {
-        *why = "there is no such field of a certificate";
-        return NULL;
-    }
-    *why = id->why[field];
-    return id->why[field] ? NULL : id->value[field];
+    size_t len = strcspn(variable, "|");
+    *out = (struct ia_identity_query){.splitter = IA_SPLIT_NONE};
+    return parse_field_name(variable, len, out) && (variable[len] == '\0' || parse_splitter(variable + len + 1, out));
 }
 
 bool ia_identity_knows(const char *variable)
 {
-    return find(variable) < IA_ID_FIELDS;
+    struct ia_identity_query query;
+    return parse_identity_query(variable, &query);
+}
+
+const char *ia_identity_name(size_t n)
+{
+    return n < OTHERNAME ? fields[n].name : NULL;
+}
+
+/* ---- values */
+
+/* With a prefix only values that have it count; a value that cannot be read does not. */
+static bool value_counts(const struct ia_identity_query *query, const struct ia_raw_value *value)
+{
+    if (query->splitter != IA_SPLIT_PREFIX)
+        return true;
+    return !value->why && value->len >= query->len && memcmp(value->text, query->text, query->len) == 0;
+}
+
+void ia_collect_value(struct ia_identity_collector *c, const struct ia_raw_value *value)
+{
+    if (!value_counts(c->query, value))
+        return;
+    if (c->n++ == 0)
+        c->value = *value;
+    else
+        c->value.why = c->query->splitter == IA_SPLIT_PREFIX ? several_with_prefix : several_values;
+}
+
+void ia_identity_read(X509 *leaf, struct ia_identity *out)
+{
+    *out = (struct ia_identity){.leaf = leaf};
+}
+
+static const char *take_value(struct ia_identity *id, struct ia_identity_collector *c, const char **why)
+{
+    if (c->n == 0)
+        c->value.why =
+            c->query->splitter == IA_SPLIT_PREFIX ? "the certificate has no value with this prefix" : no_value;
+    if (!c->value.why)
+        ia_split_value(c->query, &c->value);
+    *why = c->value.why;
+    if (*why || !ia_value_valid(c->value.text, c->value.len, why))
+        return NULL;
+    memcpy(id->value, c->value.text, c->value.len);
+    id->value[c->value.len] = '\0';
+    return id->value;
+}
+
+const char *ia_identity_get(struct ia_identity *id, const char *variable, const char **why)
+{
+    struct ia_identity_query query;
+    struct ia_identity_collector c = {.query = &query};
+    if (!parse_identity_query(variable, &query)) {
+        *why = "there is no such field of a certificate";
+        return NULL;
+    }
+    ERR_set_mark();
+    fields[query.field].read(id->leaf, &c);
+    ERR_pop_to_mark();
+    return take_value(id, &c, why);
 }

@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: ISC
-/* What a certificate says of its holder: the variables of device id templates. */
+/* What a certificate says about its holder: the variables of device id templates.
+ *
+ *   variable  = name [ "|" splitter ]
+ *   name      = "cert.cn" | "cert.serial" | "cert.fingerprint" | "cert.subject" | "cert.subject.O" | "cert.subject.OU" |
+ *               "cert.subject.serialNumber" | "cert.subject.UID" | "cert.san.dns" | "cert.san.uri" | "cert.san.email" |
+ *               "cert.san.ip" | "cert.san.hwserial" | "cert.san.othername." OID
+ *   splitter  = "field:" separator "," n | "prefix:" text | "path:" n
+ *
+ * The separator is all up to the last comma; n is 1 to 999.  sql/migrations check templates by the same grammar. */
 #pragma once
 
 #include "common/str.h"
@@ -7,31 +15,22 @@
 #include <openssl/x509.h>
 #include <stdbool.h>
 
-enum ia_identity_field {
-    IA_ID_CN,
-    IA_ID_SERIAL,
-    IA_ID_FINGERPRINT,
-    IA_ID_SUBJECT_O,
-    IA_ID_SUBJECT_OU,
-    IA_ID_SUBJECT_SERIAL_NUMBER,
-    IA_ID_SAN_DNS,
-    IA_ID_SAN_URI,
-    IA_ID_FIELDS
-};
-
-/* Each field is a valid value (ia_value_valid), or empty with why[] a static text (absent, more than one, NUL inside
- * …). */
+/* A leaf whose variables are asked for, and room for the value of the last one. */
 struct ia_identity {
-    char value[IA_ID_FIELDS][IA_VALUE_MAX + 1];
-    const char *why[IA_ID_FIELDS];
+    X509 *leaf; /* borrowed */
+    char value[IA_VALUE_MAX + 1];
 };
 
-/* Read all fields; cannot fail: what is not fit to be used counts as unset.  Leaves OpenSSL's error queue as it was. */
+/* Ask about this leaf, as long as it lives. */
 void ia_identity_read(X509 *leaf, struct ia_identity *out);
 
-/* The value of `cert.cn`, `cert.serial`, `cert.fingerprint`, `cert.subject.O`, `cert.subject.OU`,
- * `cert.subject.serialNumber`, `cert.san.dns`, `cert.san.uri`, or NULL with *why. */
-const char *ia_identity_get(const struct ia_identity *id, const char *variable, const char **why);
+/* The value of a variable, valid until the next call with this identity; or NULL, and *why is a static text.  What comes
+ * out, after the splitter, is a valid value (ia_value_valid).  Unset: a variable without a value or with more than one,
+ * a text that two readers could read differently, and an unknown variable.  Leaves OpenSSL's error queue as it was. */
+const char *ia_identity_get(struct ia_identity *id, const char *variable, const char **why);
 
-/* Is it one of those names? */
+/* Is it a variable of this grammar? */
 bool ia_identity_knows(const char *variable);
+
+/* The names that need no argument, for a listing: the n-th, or NULL. */
+const char *ia_identity_name(size_t n);

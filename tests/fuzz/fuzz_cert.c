@@ -20,13 +20,23 @@ static void must(bool ok)
         abort();
 }
 
+static void read_variable(struct ia_identity *id, const char *variable)
+{
+    const char *why = NULL, *value = ia_identity_get(id, variable, &why);
+    must(value ? ia_value_valid(value, strlen(value), NULL) : why != NULL);
+}
+
 static void read_identity(X509 *leaf)
 {
+    static const char *const more[] = {"cert.san.othername.1.3.6.1.4.1.311.20.2.3", "cert.subject|field:=,2",
+                                       "cert.san.uri|prefix:urn:", "cert.san.uri|path:1", "cert.cn|field:-,3"};
     struct ia_identity id;
     struct ia_cert_info info;
     ia_identity_read(leaf, &id);
-    for (size_t i = 0; i < IA_ID_FIELDS; i++)
-        must(id.why[i] ? id.value[i][0] == '\0' : ia_value_valid(id.value[i], strlen(id.value[i]), NULL));
+    for (size_t i = 0; ia_identity_name(i); i++)
+        read_variable(&id, ia_identity_name(i));
+    for (size_t i = 0; i < sizeof more / sizeof more[0]; i++)
+        read_variable(&id, more[i]);
     if (ia_cert_info_read(leaf, &info, NULL) == IA_OK)
         must(strlen(info.subject) < sizeof info.subject);
 }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: ISC
-"""Apps for the tests: issuers with keys of any kind, tokens as crooked as a test wants, MQTT 5's enhanced
+"""Apps for the tests: issuers with keys of any kind, valid and invalid tokens, MQTT 5's enhanced
 authentication, and a server for key sets.
 
-Tokens are made by python3-jwt; `mint_with_libjwt` makes them with a second library that is not ours either.
+Tokens are made by python3-jwt; `mint_with_libjwt` makes them with another independent library.
 """
 
 import base64
@@ -69,7 +69,7 @@ def public_pem(key):
 
 
 def thumbprint(credential):
-    """`cnf` of a token that is bound to that certificate (RFC 8705)."""
+    """The `cnf` claim of a token that is bound to the certificate (RFC 8705)."""
     return {"x5t#S256": base64url(credential.fingerprint)}
 
 
@@ -141,7 +141,7 @@ class Issuer:
     # Tokens
 
     def claims(self, lifetime=600, **changes):
-        """A good payload with these changes; a claim that is None is left out."""
+        """A valid payload with these changes; a claim with the value None is left out."""
         now = int(time.time())
         good = {"iss": self.issuer, "aud": self.audience, "client_id": "dashboard", "sub": "dashboard", "iat": now,
                 "exp": now + lifetime, "scope": "use"}
@@ -212,7 +212,7 @@ class AuthClient:
         return self
 
     def answer(self, kind):
-        """The body of the next packet of that kind; messages that come before it are kept."""
+        """The body of the next packet of the given type; messages that arrive before it are kept."""
         while True:
             got = self.raw.receive()
             assert got is not None, "%s: the connection ended" % self.client_id
@@ -309,7 +309,7 @@ def auth_app(site, broker, token, client_id="app:corp:dashboard", credential=Non
 # Key sets by URL
 
 class KeyServer:
-    """Serves texts on loopback over HTTPS, or plain HTTP without `credential`, and remembers who asked when."""
+    """Serves texts on loopback over HTTPS, or over HTTP without `credential`, and records the time of each request."""
 
     def __init__(self, credential=None, folder=None, host="127.0.0.1"):
         self.host = host
@@ -330,12 +330,12 @@ class KeyServer:
         return "%s://%s:%d%s" % (self.scheme, host or self.host, self.port, path)
 
     def answer(self, body, path="/jwks", status=200, headers=None, slow=False):
-        """From now on `path` is answered with this text, or JSON; a slow answer never comes."""
+        """From now on `path` is answered with this text or JSON; a slow answer is never sent."""
         text = body if isinstance(body, str) else json.dumps(body)
         self._answers[path] = (status, headers or {}, text.encode(), slow)
 
     def times(self, path="/jwks"):
-        """When that path was asked for, in seconds of the monotonic clock."""
+        """The times of the requests for the path, in seconds of the monotonic clock."""
         return [when for asked, when in self.requests if asked == path]
 
     def start(self):
@@ -364,7 +364,7 @@ class KeyServer:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def stop(self):
-        """As if the provider were down: nobody listens."""
+        """As if the provider were down: no socket listens."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()

@@ -6,8 +6,8 @@ scripts/get-brokers makes.  The latter are run by their own loader with their ow
 system, so that one and the same plugin is loaded by all of them.
 
 Environment: IOT_AUTH_PLUGIN (the plugin; default build/release), IOT_AUTH_BROKERS (comma list of kinds, or 'all';
-default host), IOT_AUTH_VALGRIND=1 (run the host's broker under valgrind, where an error or a leak fails the test), IOT_AUTH_PATIENCE
-(multiplies all time-outs; default 1, under valgrind 10).
+default host), IOT_AUTH_VALGRIND=1 (run the host's broker under valgrind, where an error or a leak fails the test),
+IOT_AUTH_PATIENCE (multiplies all time-outs; default 1, under valgrind 10).
 """
 
 import contextlib
@@ -47,7 +47,7 @@ def plugin_path():
 
 
 def command(kind):
-    """The words that run the broker of that kind."""
+    """The command line that runs the broker of the given kind."""
     if kind == "host":
         return [shutil.which("mosquitto") or "/usr/sbin/mosquitto"]
     root = ROOTS / kind
@@ -57,7 +57,7 @@ def command(kind):
 
 @functools.lru_cache(None)
 def version(kind):
-    """(2, 0, 11), or None if there is no such broker here."""
+    """The version as (2, 0, 11), or None if the broker is not installed."""
     if not os.path.exists(command(kind)[-1]):
         return None
     shown = subprocess.run(command(kind) + ["-h"], capture_output=True, text=True, check=False).stdout
@@ -66,7 +66,8 @@ def version(kind):
 
 
 def usable(kind):
-    """Is it here, of a release that is supported, and linked as the plugin is?  Debian's sid moves on."""
+    """Is the broker installed, of a supported release, and linked with the plugin's libraries?  Debian's sid changes
+    over time."""
     openssl = ROOTS / kind / "usr/lib/x86_64-linux-gnu/libssl.so.3"
     return version(kind) and version(kind) < (2, 2) and (kind == "host" or openssl.exists())
 
@@ -81,7 +82,7 @@ _used_ports = set()
 
 
 def free_port():
-    """A port that nobody uses, below those that the kernel gives to outgoing connections."""
+    """An unused port, below the range that the kernel uses for outgoing connections."""
     while True:
         port = random.SystemRandom().randrange(10000, 32000)
         with socket.socket() as probe:
@@ -106,7 +107,7 @@ def has_ipv6():
 
 
 def wait_until(condition, timeout=5.0, what="condition"):
-    """The first true value of condition(), which is asked again and again; AssertionError past the time-out."""
+    """Calls condition() until its value is true, and returns the value; AssertionError after the time-out."""
     end = time.monotonic() + timeout * PATIENCE
     while True:
         value = condition()
@@ -118,7 +119,7 @@ def wait_until(condition, timeout=5.0, what="condition"):
 
 
 class DidNotStart(Exception):
-    """The broker ended before it served; str() is its log."""
+    """The broker ended before it accepted connections; str() is its log."""
 
     def __init__(self, exit_code, log):
         super().__init__("exit code %s\n%s" % (exit_code, log))
@@ -219,7 +220,7 @@ class Broker:
         return self
 
     def expect_no_start(self, timeout=15):
-        """Starts it and returns the log of its refusal; fails if it serves."""
+        """Starts it and returns the log of its refusal; fails if it keeps running."""
         self.start(wait=False)
         try:
             exit_code = self.process.wait(timeout * PATIENCE)
@@ -234,7 +235,7 @@ class Broker:
         return self.process is not None and self.process.poll() is None
 
     def stop(self, timeout=10):
-        """Ends it as an administrator would; it must end in good order."""
+        """Ends it as an administrator would; it must exit with status 0."""
         if self.process is None:
             return
         process, self.process = self.process, None
@@ -260,7 +261,8 @@ class Broker:
             process.wait()
 
     def sighup(self):
-        """Reloads the configuration; returns when the broker does.  One that comes while it reloads is lost to it."""
+        """Reloads the configuration; returns when the broker has begun to.  The broker loses a SIGHUP that arrives
+        during a reload."""
         mark = self.mark()
 
         def heard():
@@ -273,7 +275,7 @@ class Broker:
     # Log
 
     def mark(self):
-        """A place in the log for `since`."""
+        """A position in the log, for `since`."""
         return self.log_file.stat().st_size if self.log_file.exists() else 0
 
     def log(self, since=0):

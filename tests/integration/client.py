@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: ISC
-"""MQTT clients for the tests: Paho's, and a bare one for what Paho cannot or will not send.
+"""MQTT clients for the tests: Paho's, and a bare one for packets that Paho cannot send.
 
 Both return the outcome of a CONNECT as one value: 0, the return code (3.1.1) or reason code (5) of a refusal, or CLOSED
-when the broker closed the connection without an answer (a TLS alert is that, too).
+when the broker closed the connection without an answer (also with a TLS alert).
 """
 
 import contextlib
@@ -37,7 +37,7 @@ def tls_context(trust, credential=None, folder=None, tls13=True):
         context.maximum_version = ssl.TLSVersion.TLSv1_2
     if credential is not None:
         with contextlib.suppress(AttributeError):
-            context.set_ciphers("DEFAULT:@SECLEVEL=0")  # a hostile client sends what it likes
+            context.set_ciphers("DEFAULT:@SECLEVEL=0")  # a hostile client may send anything
         chain, key = credential.files(folder)
         context.load_cert_chain(chain, key)
     return context
@@ -127,7 +127,7 @@ class Client:
             self._ended.set()
             return CLOSED
         self._thread = threading.Thread(target=self._loop, daemon=True)
-        # So that paho leaves all writing to that thread: two in one TLS connection would garble it.
+        # With this, paho writes from that thread only: two threads would corrupt one TLS connection.
         self.paho._thread = self._thread
         self._thread.start()
         assert self._known.wait(timeout * PATIENCE), "no answer to CONNECT of %s" % self.client_id
@@ -142,7 +142,7 @@ class Client:
         assert self._ended.wait(timeout * PATIENCE), "%s is still connected" % self.client_id
 
     def disconnect(self):
-        """Leaves in good order."""
+        """Disconnects with DISCONNECT."""
         if self.connected:
             self.paho.disconnect()
             self._ended.wait(5)
@@ -160,7 +160,7 @@ class Client:
         self._ended.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(5)
-        self.paho._reset_sockets()  # it would keep them until it is collected: select() ends at 1024
+        self.paho._reset_sockets()  # otherwise they stay open until garbage collection: select() is limited to 1024
 
     def __enter__(self):
         return self
@@ -199,7 +199,7 @@ class Client:
         return code if isinstance(code, int) else code.value
 
     def publish(self, topic, payload="x", qos=1, retain=False, timeout=5.0):
-        """Returns once the broker has acknowledged (QoS 1 and 2); an acknowledgement does not say 'delivered'."""
+        """Returns once the broker has acknowledged (QoS 1 and 2); an acknowledgement does not mean delivery."""
         info = self.paho.publish(topic, payload, qos, retain)
         assert info.rc == paho.MQTT_ERR_SUCCESS
         if qos:

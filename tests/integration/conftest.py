@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Fixtures of the integration tests.  `site` is the one that most use: a registry, a PKI, brokers and clients."""
+"""Fixtures of the integration tests.  Most tests use `site`: a registry, a PKI, brokers and clients."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ from site_kit import Registry, Site, TestPki  # noqa: E402
 
 
 def pytest_generate_tests(metafunc):
-    """Every test with a broker runs with each Mosquitto at hand."""
+    """Every test with a broker runs with each available Mosquitto."""
     if "broker_kind" in metafunc.fixturenames:
         metafunc.parametrize("broker_kind", brokers.kinds())
 
@@ -68,7 +68,7 @@ def site(plugin, broker_kind, tmp_path, pki_of_listeners, database):
 
 @pytest.fixture(scope="module")
 def own_postgres():
-    """A PostgreSQL that the tests of one file may stop, kill and starve.  What it has committed is on the disk."""
+    """A PostgreSQL that the tests of one file may stop, kill and limit.  Committed data is on the disk (fsync)."""
     with pg.Server(fsync=True, settings={"max_connections": 30}) as server:
         yield server
 

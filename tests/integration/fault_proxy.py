@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""A TCP proxy between a broker and PostgreSQL that can fail in the ways in which networks do.
+"""A TCP proxy between a broker and PostgreSQL that can fail as networks do.
 
     proxy = FaultProxy(server.host, server.port)
     proxy.port                   # where to connect to
@@ -7,11 +7,11 @@
     proxy.swallow()              # black hole: everything is accepted, nothing arrives, in both directions
     proxy.swallow_answers()      # half-open: requests arrive, answers do not
     proxy.reset()                # RST to both sides of every connection
-    proxy.refuse()               # as reset(), and nobody listens any more
+    proxy.refuse()               # as reset(), and no socket listens any more
     proxy.hang_up()              # new connections are accepted and reset at once
-    proxy.heal()                 # as on the first day; connections that lost bytes are reset
+    proxy.heal()                 # no fault any more; connections that lost bytes are reset
 
-One thread runs it all.
+One thread serves all connections.
 """
 
 import collections
@@ -26,7 +26,7 @@ NO_LINGER = struct.pack("ii", 1, 0)  # close() sends RST
 
 
 class _Side:
-    """One socket of a pair, and what is on its way to it: (due, bytes)."""
+    """One socket of a pair, and the data to be sent to it: (due, bytes)."""
 
     def __init__(self, sock, is_client):
         self.socket = sock

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
-"""What the outage tests share: a PostgreSQL of their own behind a fault proxy, a broker that uses it, and a live session
-that measures how long the broker keeps it waiting."""
+"""What the outage tests share: a PostgreSQL of their own behind a fault proxy, a broker that uses it, and a live
+session that measures how long the broker keeps it waiting.
+"""
 
 import contextlib
 import re
@@ -38,7 +39,7 @@ class OutageSite(Site):
         return self.database.conninfo(**{"port": self.proxy.port, **options})
 
     def reconnect_admin(self):
-        """The administrator's own connection died with the server."""
+        """The administrator's own connection ended with the server."""
         conninfo = self.registry.broker_conninfo
         with contextlib.suppress(psycopg2.Error):
             self.registry.close()

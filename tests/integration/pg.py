@@ -80,7 +80,7 @@ def _die_with_parent():
 
 class Server:
     def __init__(self, fsync=False, settings=None):
-        """fsync=True where a test kills the server's machine, so to speak; settings: postgresql.conf name -> value."""
+        """fsync=True for tests that simulate a crash of the machine; settings: postgresql.conf name -> value."""
         self.bin = bindir()
         self.base = pathlib.Path(tempfile.mkdtemp(prefix="ia-pg-"))
         self.data = self.base / "data"
@@ -263,8 +263,8 @@ class Database:
         return self.query(statement, parameters, user)[0][0]
 
     def plant(self, statement, parameters=None):
-        """Write past the integrity triggers, for rows that only a bug or a careless superuser could leave behind.
-        Brokers are notified nevertheless."""
+        """Writes without the integrity triggers, for rows that only a bug or a superuser could create.  Brokers are
+        notified nevertheless."""
         with contextlib.closing(self.superuser()) as connection, connection.cursor() as cursor:
             cursor.execute("SET session_replication_role = replica")
             cursor.execute(statement, parameters)
@@ -291,7 +291,8 @@ class Listener:
         self._marker = database.connect()
 
     def drain(self):
-        """All notifications of transactions committed so far: waits for one of its own, which comes after them."""
+        """All notifications of transactions committed so far: waits for a notification of its own, which comes after
+        them."""
         with self._marker.cursor() as cursor:
             cursor.execute("NOTIFY iot_auth, 'marker'")
         got, end = [], time.monotonic() + 10

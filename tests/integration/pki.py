@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: ISC
-"""Certificates for the tests, made in memory: authorities, others of the same name, valid and invalid devices, revocation lists.
+"""Certificates for the tests, made in memory: authorities, others of the same name, valid and invalid devices,
+revocation lists.
 
-Nothing here is checked for sense: an authority signs whatever a test asks of it, so that hostile certificates are as
-easy to make as good ones.  Keys are EC P-256 unless a test says otherwise, because they are quick to make.
+Nothing is checked here: an authority signs whatever a test asks for, so that hostile certificates are as easy to make
+as valid ones.  Keys are EC P-256 unless a test says otherwise, because they are fast to generate.
 """
 
 import datetime
@@ -63,7 +64,7 @@ def fingerprint(certificate):
 
 
 class Credential:
-    """A key, its certificate and what is sent beside it; files are written when first asked for."""
+    """A key, its certificate and the certificates sent with it; files are written on first use."""
 
     def __init__(self, key, certificate, beside=()):
         self.key = key

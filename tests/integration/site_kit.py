@@ -16,7 +16,7 @@ RETRYABLE = r"reason=registry_unavailable"
 
 
 class TestPki:
-    """The listeners' side of TLS, the same for all tests: the broker's certificate and who signed it."""
+    """The listeners' side of TLS, the same for all tests: the broker's certificate and its authority."""
 
     __test__ = False  # not a test case
 
@@ -25,7 +25,7 @@ class TestPki:
         self.server = pki.server(authority)
         self.trust = folder / "listeners.pem"
         self.trust.write_text(authority.pem)
-        # A listener needs some `cafile`; the plugin's gate never looks at this one.
+        # A listener needs a `cafile`; the plugin's gate never uses this one.
         self.throw_away = folder / "throw-away.pem"
         self.throw_away.write_text(pki.root("throw-away").pem)
 
@@ -116,7 +116,7 @@ class Registry:
 
 
 class Site:
-    """Starts brokers and clients, and ends them all: a broker must end in good order."""
+    """Starts brokers and clients, and ends all of them: a broker must exit with status 0."""
 
     def __init__(self, kind, folder, listeners_pki, registry=None):
         self.kind = kind
@@ -145,7 +145,7 @@ class Site:
 
     @property
     def root(self):
-        """The root above the fleets: registered nowhere unless a test does it."""
+        """The root above the fleets; not registered unless a test registers it."""
         if self._root is None:
             self._root = pki.root("fleet root")
         return self._root
@@ -182,7 +182,7 @@ class Site:
         return credential
 
     def observer(self, authority, ca_name="acme"):
-        """A device that may read everything and publish under to/#: the test's eyes."""
+        """A device that may read and publish everything, for tests to observe with."""
         return self.device_with_role(
             authority,
             ca_name,
@@ -236,7 +236,7 @@ class Site:
         return clients.Raw(broker.ports[listener], context, **options)
 
     def try_connect(self, broker, credential=None, client_id=None, **options):
-        """The outcome of one attempt (see client.py); a client that got in is disconnected again."""
+        """The outcome of one attempt (see client.py); an admitted client is disconnected again."""
         client = self.client(broker, credential, client_id, **options)
         result = client.connect()
         client.disconnect()
@@ -244,7 +244,7 @@ class Site:
         return result
 
     def connect(self, broker, credential=None, client_id=None, timeout=10.0, **options):
-        """A connected client.  Tries again, as a device would, only where the registry was too slow to answer."""
+        """A connected client.  Retries, as a device would, only when the registry was too slow to answer."""
         client = self.client(broker, credential, client_id, **options)
 
         def admitted():
@@ -259,13 +259,13 @@ class Site:
         return client
 
     def connect_within(self, seconds, broker, credential, **options):
-        """A client that is admitted at the latest `seconds` from now."""
+        """A client that is admitted within `seconds`."""
 
         def admitted():
             client = self.client(broker, credential, **options)
             if client.connect() == 0:
                 return client
-            client.disconnect()  # hundreds of attempts would leave more sockets than select() can look at
+            client.disconnect()  # hundreds of attempts would leave more sockets than select() can handle
             self.clients.remove(client)
             return None
 
@@ -281,7 +281,8 @@ class Site:
         return [client.result for client in attempts]
 
     def assert_refused(self, reason, broker, credential=None, client_id=None, codes=clients.REFUSED, **options):
-        """One attempt is refused with one of the codes, and the registry has an event with the reason.  Returns the event."""
+        """One attempt is refused with one of the codes, and the registry has an event with the reason.  Returns the
+        event."""
         codes = codes if isinstance(codes, tuple) else (codes,)
         since = self.registry.last_event()
         mark = broker.mark()
@@ -292,7 +293,7 @@ class Site:
         return event
 
     def assert_refused_soon(self, reason, broker, credential, seconds=1.0, **options):
-        """A device that could connect until now is refused at the latest `seconds` from now, for that reason."""
+        """A device that could connect until now is refused within `seconds`, for the given reason."""
         since = self.registry.last_event()
 
         def refused():

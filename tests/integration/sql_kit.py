@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""What the SQL tests share: a registry with a CA, certificates, and ways to ask for a refusal."""
+"""Shared by the SQL tests: a registry with a CA, certificates, and ways to expect a refusal."""
 
 import contextlib
 
@@ -10,7 +10,8 @@ import pki
 
 
 class Cursor:
-    """One connection, autocommit: `all` and `one` run a statement, `refused` expects it to fail and returns the error."""
+    """One connection, autocommit: `all` and `one` run a statement, `refused` expects it to fail and returns the error.
+    """
 
     def __init__(self, connection):
         self.connection = connection
@@ -24,7 +25,7 @@ class Cursor:
         return self.all(statement, *parameters)[0][0]
 
     def refused(self, statement, *parameters):
-        """The error, which must be one line, and no accident of PostgreSQL's own making."""
+        """The error, which must be one line, and raised by the schema, not by PostgreSQL itself."""
         with pytest.raises(psycopg2.Error) as caught:
             self.all(statement, *parameters)
         message = caught.value.diag.message_primary

@@ -20,14 +20,14 @@ FILES_BESIDE = 200  # file descriptors that a process needs beside its connectio
 
 
 def raise_file_limit(wanted):
-    """For this process and those that it starts; a test that needs more than the machine gives fails here."""
+    """Raises the limit for this process and its children; a test that needs more than the machine allows fails here."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert hard == resource.RLIM_INFINITY or hard >= wanted, "needs %d file descriptors, may have %d" % (wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[0]), hard))
 
 
 def program():
-    """The built program; where the build has none, it is compiled now."""
+    """The built program; if the build has none, it is compiled now."""
     built = os.environ.get("IOT_AUTH_SWARM")
     if built:
         return built
@@ -41,8 +41,8 @@ def program():
 
 
 def measure_undisturbed(*processes):
-    """Lets these have the processor before all others, where that is allowed: what is measured is they, not what else
-    the machine is doing."""
+    """Gives these processes the highest priority, where that is allowed: the measurement is about them, not about other
+    processes of the machine."""
     for process in processes:
         with contextlib.suppress(PermissionError):
             for thread in os.listdir("/proc/%d/task" % process.pid):
@@ -111,14 +111,14 @@ class Swarm:
         self._do("load", group, device_id, *credential.files(self.folder))
 
     def open(self, group, port, parallel=50):
-        """Connects those that are not connected; how many are in the end."""
+        """Connects the devices that are not connected; returns how many are connected then."""
         return int(self._do("open", group, port, parallel)[0])
 
     def ping(self, group, every_ms):
         self._do("ping", group, every_ms)
 
     def wait(self, group, most, seconds):
-        """Waits until at most so many are open; how many are."""
+        """Waits until at most so many are open; returns how many are."""
         return int(self._do("wait", group, most, int(seconds * 1000))[0])
 
     def report(self, group):
@@ -135,8 +135,8 @@ class Swarm:
 class Bystander:
     """A live session's view of the broker: how long does it wait for its PINGRESP?
 
-    Beside it a session of an idle broker is asked just as often by the same process.  What both waited for at the same
-    time is the machine's doing, and is subtracted.
+    The same process measures a session of an idle broker just as often.  A delay of both at the same time is caused by
+    the machine, and is subtracted.
     """
 
     EVERY_MS = 5
@@ -162,7 +162,7 @@ class Bystander:
         self.close()
 
     def longest(self):
-        """The longest wait since the last call, in seconds, beyond what the idle broker's client waited meanwhile."""
+        """The longest wait since the last call, in seconds, minus the wait of the idle broker's client at that time."""
         mine, control = self._swarm.report(0), self._swarm.report(1)
         assert mine.open == 1, "the bystander's connection ended"
         assert mine.pings > 0 or mine.waiting > 0
@@ -171,5 +171,5 @@ class Bystander:
 
 
 def _machine(control, begin, end):
-    """How much of that time the control was kept waiting, too."""
+    """The part of that time in which the control session waited, too."""
     return sum(max(0.0, min(end, sent + took) - max(begin, sent)) for sent, took in control)

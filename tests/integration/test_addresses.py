@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""IP lists: which scopes count, in which order, and when an entry ends."""
+"""IP lists: which scopes count, in which order, and when an entry expires."""
 
 import datetime
 

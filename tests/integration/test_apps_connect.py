@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""Apps connect with an access token: where it may come, by whom it may be made, and under which names."""
+"""Apps connect with an access token: how it may be presented, which issuers are accepted, and under which client ids.
+"""
 
 import itertools
 
@@ -27,7 +28,7 @@ def assert_works(client, app_id="dashboard"):
     assert client.subscribe("apps/other/#") >= 128
 
 
-# Where it comes
+# How it is presented
 
 def test_a_token_is_a_password_on_listeners_with_and_without_tls(site, corp):
     broker = site.broker()
@@ -87,10 +88,10 @@ def test_a_password_is_nothing_beside_a_refused_enhanced_authentication(site, co
     assert client.connect(bearer("no token"), password=corp.token()) in REFUSED
 
 
-# By whom it is made
+# Issuers
 
 def check_algorithms(site, algorithms, mint):
-    """One issuer for each algorithm; its tokens are good on both paths."""
+    """One issuer for each algorithm; its tokens are accepted as a password and by AUTH."""
     issuers = [Issuer(algorithm, algorithm=algorithm).register(site, USE) for algorithm in algorithms]
     broker = site.broker()
     for issuer in issuers:
@@ -149,7 +150,7 @@ def test_no_device_is_registered_under_an_apps_name(site, corp):
 
 
 def test_a_device_cannot_take_an_apps_client_id_nor_an_app_a_devices(site, corp):
-    """Not even where the templates admit any client id: what the other left under it would be inherited."""
+    """Not even if the templates admit any client id: the app would inherit the session of the other."""
     corp.set(site, client_id_templates=["*"])
     fleet = site.fleet(client_id_templates=["*"])
     broker = site.broker()
@@ -203,7 +204,7 @@ def test_without_the_setting_the_first_usual_claim_names_the_app(site, corp):
     site.assert_refused("token_claims", broker, client_id="app:corp:spa", password=spoilt)
 
 
-# Providers in the wild, with the settings that docs/apps.md gives for each
+# Real providers, with the settings that docs/apps.md gives for each
 
 GUID = "8f3c0a1e-5b7d-4c2a-9e61-0d4b7a2c5f18"
 WILD = [
@@ -245,7 +246,7 @@ def test_a_token_of_an_entra_daemon_is_admitted_without_rights(site, corp):
     assert client.subscribe("apps/dashboard/x") == 128
 
 
-# Storms
+# Many at once
 
 def test_a_storm_of_reconnects_is_answered_from_memory(site, corp):
     """Verified once, as the counters show."""

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: ISC
-"""How long an app's session lasts: to the end of its token, and not beyond its issuer, its key or its address."""
+"""How long an app's session lasts: until its token expires, and no longer than its issuer, its key or its address is
+valid.
+"""
 
 import random
 import time
@@ -122,7 +124,7 @@ def test_a_crowd_of_sessions_ends_together(world, crowd):
     assert lives(stays)
 
 
-# What else ends it
+# Other ends
 
 def test_a_disabled_issuer_loses_its_sessions_within_a_second(world):
     site, corp, broker = world
@@ -168,7 +170,7 @@ def test_a_key_that_is_removed_takes_its_sessions_and_only_those(world):
 
 
 def test_another_key_under_the_same_kid_ends_the_old_keys_sessions(world):
-    """Nor is a token that was verified with the old one believed from memory."""
+    """A token verified with the old key is not accepted from the cache either."""
     site, corp, broker = world
     token = corp.token()
     client = app(site, broker, token)
@@ -277,7 +279,7 @@ def test_a_hangup_neither_extends_nor_restores_a_session(world):
 
 
 def test_a_hangup_lets_nobody_in_by_another_token(world):
-    """A hammer of good, expired and others' tokens on one client id, while the broker reloads again and again."""
+    """Many valid, expired and foreign tokens for one client id, while the broker reloads repeatedly."""
     site, corp, broker = world
     holder = app(site, broker, corp.token(), "app:corp:dashboard/held")
     bad = [corp.token(-60), corp.token(client_id="other"), corp.token(iss="https://elsewhere.example"), "x.y.z"]
@@ -328,7 +330,7 @@ DELAYED = {"protocol": V5, "session_expiry": DAY}
 
 
 def test_a_delayed_will_of_an_app_outlives_its_token(world):
-    """It left in good time; what it left to be said stands."""
+    """The client disconnected before the token expired, so its will is still published."""
     site, corp, broker = world
     eyes = watcher(site, corp, broker)
     app(site, broker, corp.token(1, scope="write"), will={**WILL, "delay": 3}, **DELAYED).drop()
@@ -349,7 +351,7 @@ def test_a_delayed_will_is_withheld_once_the_issuer_is_disabled(world):
 
 
 def test_an_app_that_is_cut_off_leaves_no_will(world):
-    """At the end of its token, with its issuer, and by a bad re-authentication."""
+    """When its token expires, with its issuer, and by an invalid re-authentication."""
     site, corp, broker = world
     partner = Issuer("partner").register(site, RULES)
     eyes = watcher(site, corp, broker)
@@ -370,7 +372,7 @@ def test_an_app_that_is_cut_off_leaves_no_will(world):
 
 @pytest.mark.parametrize("way", ["password", "auth"])
 def test_an_expired_token_costs_a_persistent_session_nothing(world, way):
-    """The kick asks for each subscription again; what is refused would be deleted with its queue."""
+    """A kick makes the broker check each subscription again; a refused one would be deleted with its queue."""
     site, corp, broker = world
     writer = app(site, broker, corp.token(client_id="writer"), "app:corp:writer")
     if way == "password":

@@ -75,7 +75,7 @@ def test_an_issuer_registered_live_has_its_keys_within_moments(site, provider):
 
 
 def test_a_provider_whose_certificate_is_not_trusted_is_not_believed(site, provider):
-    """The system's CAs do not know it; no key of it is ever used."""
+    """The system's CAs did not sign the server's certificate; none of its keys is ever used."""
     corp = Issuer().register(site, RULES, jwks_url=provider.url())
     provider.answer(corp.jwks())
     broker = site.broker()
@@ -111,7 +111,7 @@ def test_without_a_url_it_is_discovered_at_the_issuer(site, provider, path):
 
 
 def test_metadata_of_another_issuer_is_refused(site, provider):
-    """Or any issuer could point to another's keys (RFC 8414 section 3.3)."""
+    """Otherwise any issuer could point to another's keys (RFC 8414 section 3.3)."""
     issuer = provider.url("/realms/plant")
     corp = Issuer(issuer=issuer).register(site, RULES, jwks=None)
     for path in (OIDC, RFC8414):
@@ -123,7 +123,7 @@ def test_metadata_of_another_issuer_is_refused(site, provider):
 
 
 def test_plain_http_is_for_loopback_only(site):
-    """0.0.0.0 leads to this machine, but is no loopback address."""
+    """0.0.0.0 reaches this machine, but is not a loopback address."""
     with KeyServer() as server, KeyServer(host="0.0.0.0") as elsewhere:
         corp = Issuer("corp").register(site, RULES, jwks_url=server.url())
         far = Issuer("far").register(site, RULES, jwks_url=elsewhere.url())
@@ -161,7 +161,8 @@ def test_a_redirect_is_followed_to_https_only(site, provider):
 # Rotation
 
 def test_rotation_while_connected_under_a_storm_of_unknown_keys(site, provider):
-    """The old key's sessions end, the new key's tokens are accepted; unknown keys cannot make the broker fetch more often."""
+    """The old key's sessions end, the new key's tokens are accepted; unknown keys cannot make the broker fetch more
+    often."""
     corp = Issuer().register(site, RULES, jwks_url=provider.url())
     provider.answer(corp.jwks())
     broker = trusting(site)
@@ -200,7 +201,7 @@ def test_rotation_while_connected_under_a_storm_of_unknown_keys(site, provider):
 # Providers that fail
 
 class Failing:
-    """An issuer whose provider fails in one way after a good start."""
+    """An issuer whose provider fails in one way after it has worked."""
 
     def __init__(self, site, provider, name, text, **answer):
         self.path = "/" + name
@@ -261,7 +262,7 @@ def test_the_last_good_keys_stay_while_the_provider_fails(site, provider):
 
 
 def test_a_provider_that_is_down_is_reported_and_tried_again(site, provider):
-    """Nobody is admitted before there were keys, and everybody soon after."""
+    """No app is admitted before there are keys, and every app soon after."""
     corp = Issuer().register(site, RULES, jwks_url=provider.url())
     provider.answer(corp.jwks())
     provider.stop()
@@ -303,7 +304,7 @@ def test_a_row_with_another_url_forgets_the_old_keys(site, provider):
 
 
 def test_keys_in_the_row_take_the_place_of_a_url(site, provider):
-    """And no one is asked."""
+    """No request is sent."""
     corp = Issuer().register(site, RULES, jwks_url=provider.url())
     corp.set(site, jwks=json.dumps(corp.jwks()), jwks_url=None)
     broker = trusting(site)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""End to end with an identity provider that nobody here wrote: oidc-provider, run by Node.js."""
+"""End to end with an independent identity provider: oidc-provider, run by Node.js."""
 
 import base64
 import json
@@ -112,7 +112,7 @@ def decoded(part):
 
 
 def test_its_tokens_are_what_they_are_taken_for(world):
-    """RFC 9068, and not what a test imagines of it."""
+    """RFC 9068 as a real provider implements it."""
     _site, _corp, _broker, provider = world
     header, payload, _signature = provider.token("telemetry:read telemetry:write").split(".")
     assert decoded(header) == {"alg": "RS256", "typ": "at+jwt", "kid": "first"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""What refuses an app: the same checks, with the same reasons, whichever way its token comes."""
+"""Refusals of apps: the same checks with the same reasons, whether the token is a password or comes by AUTH."""
 
 import hashlib
 import hmac
@@ -20,7 +20,7 @@ WAYS = ("password", "rfc7628", "bare")
 # Tokens that must be refused: name → (reason, what makes the token of an issuer).
 
 def hs256(issuer, **header):
-    """Signed with HMAC and the public key, which everybody has (RFC 8725 section 2.1)."""
+    """Signed with HMAC and the public key, which is known to everybody (RFC 8725 section 2.1)."""
     text = json.dumps(issuer.header(alg="HS256", **header))
     signed = base64url(text.encode()) + "." + base64url(json.dumps(issuer.claims()).encode())
     return signed + "." + base64url(hmac.digest(public_pem(issuer.key), signed.encode(), hashlib.sha256))
@@ -32,25 +32,25 @@ def unsigned(issuer):
 
 
 def altered(issuer, **changes):
-    """A good signature under other claims."""
+    """A valid signature with other claims."""
     header, _payload, signature = issuer.token().split(".")
     return ".".join((header, base64url(json.dumps(issuer.claims(**changes)).encode()), signature))
 
 
 def twice(issuer, name, value):
-    """Which of the two did the signer mean?"""
+    """A duplicate member is ambiguous."""
     payload = json.dumps(issuer.claims())
     return issuer.sign(json.dumps(issuer.header()), payload[:-1] + ', "%s": %s}' % (name, json.dumps(value)))
 
 
 def own_key(issuer, **header):
-    """The key that signed it comes along."""
+    """The header contains the key that signed it."""
     key = new_key("ES256")
     return issuer.token(key=key, headers=header)
 
 
 def non_canonical(issuer):
-    """Another text of the same token, by the bits that base64url leaves over (past a cache of refusals, say)."""
+    """Another text of the same token, by the unused bits of base64url (to bypass a cache of refusals, for example)."""
     token = issuer.token()
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     return token[:-1] + letters[letters.index(token[-1]) ^ 1]
@@ -61,7 +61,7 @@ def now():
 
 
 TOKENS = {
-    # RFC 7515: one compact form, and no other
+    # RFC 7515: only the compact form
     "payload-no-json": ("token_malformed", lambda i: i.sign(json.dumps(i.header()), "no json")),
     "payload-an-array": ("token_malformed", lambda i: i.sign(json.dumps(i.header()), "[]")),
     "payload-more-behind": ("token_malformed", lambda i: i.sign(json.dumps(i.header()), json.dumps(i.claims()) + "{}")),
@@ -91,7 +91,7 @@ TOKENS = {
     "no-exp": ("token_claims", lambda i: i.token(exp=None)),
     "exp-a-text": ("token_claims", lambda i: i.token(exp=str(now() + 600))),
     "exp-in-milliseconds": ("token_claims", lambda i: i.token(exp=(now() + 600) * 1000)),
-    # By whom and for whom
+    # Issuer and audience
     "issuer-unknown": ("token_issuer", lambda i: i.token(iss="https://elsewhere.example")),
     "issuer-with-a-slash": ("token_issuer", lambda i: i.token(iss=i.issuer + "/")),
     "no-issuer": ("token_issuer", lambda i: i.token(iss=None)),
@@ -99,7 +99,7 @@ TOKENS = {
     "no-audience": ("token_audience", lambda i: i.token(aud=None)),
     "type-other": ("token_type", lambda i: i.token(headers={"typ": "dpop+jwt"})),
     "type-logout": ("token_type", lambda i: i.token(headers={"typ": "logout+jwt"})),
-    # Who
+    # Subject
     "no-app": ("token_claims", lambda i: i.token(client_id=None, azp=None, sub=None)),
     "app-a-wildcard": ("token_claims", lambda i: i.token(client_id="#")),
     "app-a-path": ("token_claims", lambda i: i.token(client_id="a/b")),
@@ -107,7 +107,7 @@ TOKENS = {
     "app-with-a-nul": ("token_malformed", lambda i: i.token(client_id="dash\0board")),
     "app-too-long": ("token_claims", lambda i: i.token(client_id="a" * 129)),
     "scope-an-object": ("token_claims", lambda i: i.token(scope={"use": True})),
-    # RFC 8705, RFC 9449: a token that asks for a proof is nothing without it
+    # RFC 8705, RFC 9449: a token that requires a proof is invalid without it
     "bound-to-a-certificate": ("token_unbound", lambda i: i.token(cnf={"x5t#S256": "A" * 43})),
     "bound-to-a-dpop-key": ("token_unbound", lambda i: i.token(cnf={"jkt": "A" * 43})),
 }
@@ -127,7 +127,7 @@ def attempt(site, broker, way, token, client_id, credential=None):
 
 
 def reason_in_log(broker, mark, client_id):
-    """Why that client id was refused, by the one line that says so."""
+    """The reason of the client id's refusal, from its one log line."""
     lines = [line for line in broker.log(mark).splitlines() if " client=%s " % client_id in line and "refused" in line]
     assert len(lines) == 1, "%s: %r\n%s" % (client_id, lines, broker.log(mark))
     return lines[0].split("reason=")[1].split()[0]
@@ -149,7 +149,7 @@ def test_each_bad_token_is_refused_with_its_reason(site, corp, way):
 
 
 def test_each_bad_token_ends_a_session_that_shows_it(site, corp):
-    """By a kick from TICK, after the AUTH that 2.0 would otherwise follow with a second CONNACK."""
+    """TICK disconnects the client: after a refused AUTH, 2.0 would send a second CONNACK."""
     broker = site.broker()
     wrong = []
     for row, (reason, mint) in TOKENS.items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Apps whose right to be here has ended: what they may do until they are kicked, and that they are found at all."""
+"""Apps that are not admitted any more: what they may do until they are disconnected, and that all of them are found."""
 
 import pytest
 
@@ -19,13 +19,14 @@ def corp(site):
     return Issuer().register(site, {"use": READ})
 
 
-# Between condemnation and kick
+# Between the mark and the disconnect
 
 
 @pytest.mark.parametrize("wanted", ["#", "secret/x", "$SYS/#", "$iot-auth/events/#"])
 def test_a_session_to_be_ended_gains_no_subscription_and_no_message(site, corp, wanted):
-    """The kick asks SUBSCRIBE again for what the session has, so a session that was to be disconnected got every subscription:
-    a bad re-authentication and a SUBSCRIBE in one TLS record brought all retained messages of the broker."""
+    """A kick makes the broker check each subscription of the session again, so a session that was to be disconnected
+    got every subscription: a bad re-authentication and a SUBSCRIBE in one TLS record brought all retained messages of
+    the broker."""
     eyes = site.observer(site.fleet())
     broker = site.broker()
     site.connect(broker, eyes).publish("secret/x", "of another", retain=True)
@@ -77,7 +78,7 @@ ENDS = [
 
 @pytest.mark.parametrize("_what,reason,end", ENDS, ids=[row[0] for row in ENDS])
 def test_an_app_bound_to_a_device_ends_with_it(bound, _what, reason, end):
-    """Sessions were looked up by username, and the username of such a session is the app's: it lived on."""
+    """Sessions were looked up by username, and the username of such a session is the app's: it stayed connected."""
     site, _broker, gateway, client = bound
     since = site.registry.last_event()
     end(site, gateway)
@@ -100,18 +101,18 @@ def test_an_app_bound_to_a_device_survives_a_resync(bound):
     device = site.fleet("other").issue("of-other")
     other = site.connect_within(SOON, broker, device)
     site.registry.set_device_status(device_id="of-other", status="REVOKED")
-    other.wait_closed(SOON)  # so all sessions have been judged since
+    other.wait_closed(SOON)  # so all sessions have been revalidated since
     client.ping()
     assert client.subscribe("mine/x") == 0
 
 
-# Crooked AUTH packets
+# Malformed AUTH packets
 
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_an_empty_auth_packet_ends_the_session_and_not_the_broker(site, corp, number):
     """Mosquitto passes `F0 00` of a live client on as the next step of an authentication.  The refusal made it free the
-    client id of a connection that it kept: each broker died of it, or at the next CONNECT with that id."""
+    client id of a connection that it kept: every broker crashed, at once or at the next CONNECT with that id."""
     eyes = site.observer(site.fleet())
     broker = site.broker()
     bystander = auth_app(site, broker, corp.token(), "app:corp:dashboard/bystander")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""What an app may do: the roles of its scopes, filled in with its variables, as they are now."""
+"""What an app may do: the current roles of its scopes, with its variables."""
 
 import json
 
@@ -213,14 +213,14 @@ def test_reauthentication_with_a_new_key_goes_on(world):
 
 
 def others(site, corp):
-    """Tokens that are good by themselves, but not that session's."""
+    """Valid tokens that do not belong to the session."""
     partner = Issuer("partner").register(site)
     return {"app": corp.token(client_id="other"), "issuer": partner.token()}
 
 
 @pytest.mark.parametrize("whose", ["app", "issuer"])
 def test_reauthentication_as_somebody_else_ends_the_session(world, whose):
-    """By a kick from TICK: no second CONNACK, no will, and nothing of the other's rights meanwhile."""
+    """TICK disconnects the client: no second CONNACK, no will, and none of the other's rights until then."""
     site, corp, broker = world
     token = others(site, corp)[whose]
     watcher = auth_app(site, broker, corp.token(scope="me read", client_id="watcher"), "watcher-1")
@@ -245,7 +245,7 @@ def test_reauthentication_as_somebody_else_ends_the_session(world, whose):
 
 
 def test_nothing_sent_behind_a_failed_reauthentication_has_an_effect(world):
-    """Packets that follow in the same breath, before TICK kicks."""
+    """Packets that follow in the same TLS record, before TICK disconnects."""
     site, corp, broker = world
     watcher = auth_app(site, broker, corp.token(scope="me read command", client_id="watcher"), "watcher-1")
     assert granted(watcher, "devices/#")
@@ -259,7 +259,7 @@ def test_nothing_sent_behind_a_failed_reauthentication_has_an_effect(world):
 
 
 def test_a_failed_reauthentication_costs_no_messages(world):
-    """What is kept for the app's persistent session is still there when it comes back with a good token."""
+    """The queue of the app's persistent session is still there when it reconnects with a valid token."""
     site, corp, broker = world
     client = auth_app(site, broker, corp.token(scope="read"), "dashboard-1", session_expiry=300)
     assert client.subscribe("devices/#", qos=1) == 1
@@ -273,7 +273,7 @@ def test_a_failed_reauthentication_costs_no_messages(world):
 
 
 def test_a_client_with_a_password_cannot_reauthenticate(world):
-    """It named no method when it connected (MQTT 5, section 4.12)."""
+    """The client sent no method in CONNECT (MQTT 5, section 4.12)."""
     site, corp, broker = world
     client = AuthClient(site, broker, "dashboard-1")
     assert client.raw.connect("dashboard-1", protocol=V5, password=corp.token(scope="read")) == 0
@@ -296,7 +296,7 @@ def test_auth_before_connect_is_nothing(world):
 
 
 def test_an_authentication_in_steps_is_refused(world):
-    """OAUTHBEARER has one step; a method without data is asked for none."""
+    """OAUTHBEARER has one step: no challenge is sent for a method without data."""
     site, corp, broker = world
     client = AuthClient(site, broker, "dashboard-1")
     assert client.connect(None) in REFUSED + (CLOSED,)

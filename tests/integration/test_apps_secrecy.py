@@ -13,7 +13,7 @@ RULES = {"use": ["ALLOW PUBLISH,SUBSCRIBE,RECEIVE devices/#"], "audit": ["ALLOW 
 
 
 def every_way(site, broker, corp):
-    """Shows good and bad tokens in all ways that there are; returns them."""
+    """Presents valid and invalid tokens in every possible way; returns them."""
     good = corp.token(scope="use secret-scope", secret="Zaphod Beeblebrox")
     bad = [
         corp.token(-60),
@@ -44,7 +44,8 @@ def every_way(site, broker, corp):
 
 
 def secrets(tokens):
-    """What must be nowhere: each token, its payload and its signature, and what only the payload says."""
+    """What must not appear anywhere: each token, its payload and its signature, and values that only the payload has.
+    """
     parts = {"Zaphod", "secret-scope"}
     for token in tokens:
         parts.update([token, *token.rstrip("=").split(".")[1:]])
@@ -78,7 +79,7 @@ def test_no_token_is_written_anywhere(site, log_format):
 
 
 def test_a_token_as_username_or_client_id_is_no_credential(site):
-    """What a client sends there is public: nobody is let in by it."""
+    """The username is public, so a token in it admits nobody."""
     corp = Issuer().register(site, {}, client_id_templates=["*"])
     broker = site.broker()
     site.assert_refused("no_credential", broker, client_id="x", username=corp.token())

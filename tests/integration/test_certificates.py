@@ -12,7 +12,7 @@ DAY = 86400
 
 @pytest.fixture
 def fleet(site):
-    """'acme': a registered intermediate; its root is registered nowhere."""
+    """'acme': a registered intermediate; its root is not registered."""
     return site.fleet()
 
 
@@ -123,7 +123,7 @@ def test_a_missing_link_is_refused(site, fleet):
 
 
 def test_a_device_cannot_act_as_an_authority(site, fleet):
-    """A leaf signs another: stopped by its basic constraints."""
+    """A leaf signs another leaf, which its basic constraints forbid."""
     device = fleet.issue("sensor-1")
     pretender = pki.Authority(device.certificate.subject, device.key, device.certificate, fleet)
     broker = site.broker()
@@ -204,7 +204,7 @@ def test_a_new_certificate_for_its_key_does_not_enable_an_authority(site, fleet)
 
 @pytest.mark.parametrize("key_identifiers", [True, False])
 def test_authorities_of_one_name_are_distinguished_by_their_keys(site, key_identifiers):
-    """Roll-over: two registered authorities share a subject; with and without key identifiers to choose by."""
+    """Roll-over: two registered authorities share a subject, with and without key identifiers."""
     options = {"key_identifiers": key_identifiers}
     old = site.register(site.root.intermediate("acme", **options), "old")
     new = site.register(old.same_name(**options), "new")
@@ -231,7 +231,7 @@ def test_another_authority_of_a_disabled_ones_name_goes_on(site, disabled):
 
 
 def test_a_fleet_outlives_the_renewal_of_its_authority_with_the_same_key(site):
-    """Known certificates are in the registry under the old one, and their chain ends in the new one."""
+    """The registry has known certificates under the old authority, and their chain ends in the new one."""
     old = site.root.intermediate("acme", not_after=6)
     site.register(old, "acme")
     device = old.issue("sensor-1")
@@ -240,7 +240,7 @@ def test_a_fleet_outlives_the_renewal_of_its_authority_with_the_same_key(site):
     renewed = site.root.intermediate(subject=old.subject, key=old.key)
     site.register(renewed, "acme-2", replaces="acme")
     site.connect_within(1.0, broker, renewed.issue("sensor-2"))
-    client.wait_closed(10)  # with its chain's end
+    client.wait_closed(10)  # when its chain expires
     site.connect(broker, device.beside_with(renewed))
     site.connect(broker, renewed.issue("sensor-3"))
 
@@ -257,7 +257,8 @@ def test_a_fleet_outlives_the_registration_of_its_intermediate(site):
 
 
 def test_a_fleet_outlives_the_renewal_of_its_root(site):
-    """The root has a new key; the intermediate, and all that it has issued, goes on below it, under a new certificate."""
+    """The root has a new key; the intermediate, and all that it has issued, goes on below it, under a new certificate.
+    """
     old, new = pki.root("acme"), pki.root("acme 2")
     site.register(old, "acme")
     site.register(new, "acme-2", replaces="acme")
@@ -267,9 +268,9 @@ def test_a_fleet_outlives_the_renewal_of_its_root(site):
     broker = site.broker()
     site.connect(broker, before).disconnect()
     site.connect(broker, after).disconnect()
-    broker.restart()  # it remembers the chains that it has verified
+    broker.restart()  # the broker caches verified chains
     site.connect(broker, before.beside_with(moved))
-    site.connect(broker, after.beside_with(line))  # a device that has not been given the new one
+    site.connect(broker, after.beside_with(line))  # a device without the new certificate
 
 
 def test_an_intermediate_below_an_unrelated_root_is_a_conflict(site):

@@ -22,7 +22,7 @@ SOON = 1.0
 
 
 class Pair:
-    """Two brokers on one registry, and what is asked of both."""
+    """Two brokers on one registry, and checks on both."""
 
     def __init__(self, site):
         self.site = site
@@ -71,7 +71,7 @@ def granted(clients, topic, code, seconds=SOON):
 
 
 def go_on(clients):
-    """Those whom a change does not concern have noticed nothing."""
+    """Clients that the change does not concern are not affected."""
     for client in clients:
         assert client.subscribe("devices/%s/still-here" % client.client_id) == 1
 
@@ -173,7 +173,7 @@ def test_a_list_of_another_signer_is_refused_and_the_good_one_stays(site, pair):
     pair.refuse(revoked)
     stays = pair.connect(good)
     forged = acme.crl(good, number=9, signer=acme.same_name())
-    with contextlib.suppress(Exception):  # SQL need not let it in
+    with contextlib.suppress(Exception):  # SQL need not accept it
         site.registry.add_crl(ca_name="acme", crl=forged)
     wait_until(lambda: site.registry.ca_problem("acme"), what="report in ca.problem")
     pair.refuse(revoked, seconds=0.01)
@@ -388,7 +388,7 @@ def test_a_revoked_device_ends_the_app_that_uses_its_certificate(site, pair):
     closed(clients)
 
 
-# Wholesale
+# Many rows at once
 
 
 def test_truncated_rules(site, pair):
@@ -408,7 +408,8 @@ def test_truncated_devices(site, pair):
 
 
 def test_a_restored_dump(site, pair):
-    """The registry as it was: devices disabled since then are active again, devices registered since then do not exist."""
+    """The registry as it was: devices disabled since then are active again, devices registered since then do not exist.
+    """
     acme = site.fleet()
     early = acme.issue("early")
     pair.admit(early)
@@ -449,7 +450,7 @@ def without_tables(dump, tables):
     return "\n".join(kept)
 
 
-# Who holds a lock, or has not committed, holds nobody up
+# A lock or an open transaction delays no other change
 
 
 def test_nothing_is_felt_before_commit(site, pair):
@@ -472,7 +473,7 @@ def test_an_open_transaction_delays_no_other_change(site, pair):
         with connection.cursor() as cursor:
             cursor.execute("UPDATE iot_auth.ca SET max_devices = 1000 WHERE name = 'slow'")
             for broker in pair.brokers:
-                assert site.try_connect(broker, slow.issue("waits")) != 0  # its registration needs that row as it will be
+                assert site.try_connect(broker, slow.issue("waits")) != 0  # its registration needs the uncommitted row
             site.registry.set_device_status(device_id="sensor-1", status="REVOKED")
             closed(clients, 1.5)
         connection.rollback()
@@ -481,7 +482,7 @@ def test_an_open_transaction_delays_no_other_change(site, pair):
 
 
 def test_a_table_that_is_locked_is_waited_for_from_memory(site, pair):
-    """A bulk load in one transaction, with TRUNCATE, keeps everyone from reading: nobody is thrown out meanwhile."""
+    """A bulk load in one transaction with TRUNCATE blocks all reads: no client is disconnected meanwhile."""
     acme = site.fleet()
     device = acme.issue("sensor-1")
     clients = pair.connect(device)
@@ -501,7 +502,7 @@ def test_a_table_that_is_locked_is_waited_for_from_memory(site, pair):
 
 
 def test_rules_that_are_locked_hold_no_other_change_back(site, pair):
-    """TRUNCATE role_rule in a transaction that stays open: the connection goes on, and a revocation comes over it."""
+    """TRUNCATE role_rule in an open transaction: the broker's connection stays, and a revocation takes effect."""
     acme = site.fleet()
     clients = pair.connect(acme.issue("sensor-1"))
     marks = [broker.mark() for broker in pair.brokers]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Events as MQTT messages: what a console or a provisioning service hears, and when."""
+"""Events as MQTT messages: what a console or a provisioning service receives, and when."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ PREFIX = "$iot-auth/events"
 
 
 def listener(site, fleet, broker, topic=PREFIX + "/#"):
-    """A device that may hear events, and does."""
+    """A device that may receive events and has subscribed to them."""
     ear = site.connect(broker, site.device_with_role(fleet, "acme", "ear", "ALLOW SUBSCRIBE,RECEIVE %s/#" % PREFIX,
                                                      "ALLOW PUBLISH %s/#" % PREFIX))
     assert ear.subscribe(topic) < 128
@@ -72,8 +72,8 @@ def test_commits_out_of_order_lose_no_event_and_repeat_none(site):
 
 @pytest.mark.parametrize("devices", [1, 60])
 def test_a_long_transaction_loses_no_event_and_repeats_none(site, devices):
-    """All kinds of events share the ids: hundreds may have been given out before it commits.  A notification holds 50
-    ids at most; beyond that it says 'many'."""
+    """All kinds of events share one sequence of ids: hundreds may be assigned before a transaction commits.  A
+    notification contains at most 50 ids; beyond that it says 'many'."""
     acme = site.fleet()
     broker = site.broker()
     ear = listener(site, acme, broker, PREFIX + "/device/status")
@@ -171,7 +171,7 @@ BEFORE_THE_RECORD = [
 
 
 def test_a_registered_device_of_a_disabled_authority_is_one_event(site):
-    """That is refused in the handshake, before the client has proved to have the key: the event names no device."""
+    """It is refused in the handshake, before the client has proved possession of the key: the event names no device."""
     acme, other = site.fleet(), site.fleet("other")
     broker = site.broker()
     devices = [acme.issue("sensor-%d" % number) for number in range(3)]
@@ -193,7 +193,8 @@ def test_a_registered_device_of_a_disabled_authority_is_one_event(site):
 
 @pytest.mark.parametrize("reason,change,undo,client_id", BEFORE_THE_RECORD, ids=[row[0] for row in BEFORE_THE_RECORD])
 def test_a_device_refused_before_its_record_is_read_is_one_event(site, reason, change, undo, client_id):
-    """What needs no database is checked first, and a refusal there counted as one of an unregistered device: one row per retry."""
+    """What needs no database is checked first, and a refusal there counted as one of an unregistered device: one row
+    per retry."""
     acme, other = site.fleet(), site.fleet("other")
     broker = site.broker()
     device = acme.issue("sensor-1")

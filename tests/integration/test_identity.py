@@ -85,7 +85,7 @@ def test_a_template_variable_without_one_fit_value_is_a_refusal(site, template, 
 
 
 def test_filled_in_text_is_not_expanded_again(site):
-    """A device may call itself s-${cert.serial}; it gets that as its name, not its serial number."""
+    """A common name `s-${cert.serial}` is taken literally, it is not expanded to the serial number."""
     fleet = site.fleet(client_id_templates=["${device_id}"])
     client = site.connect(site.broker(), fleet.issue("s-${cert.serial}"))
     assert site.registry.devices() == ["s-${cert.serial}"]
@@ -161,7 +161,7 @@ def test_a_client_id_of_wildcards_opens_nothing(site, client_id):
     broker = site.broker()
     client = site.client(broker, fleet.issue("sensor-1"), client_id=client_id)
     if client.connect() != 0:
-        return  # refusing such an id is as good
+        return  # a refusal of such an id is right, too
     for topic in ("clients/other/x", "clients/#", "clients/+/x", "clients/%s/x" % client_id):
         assert client.subscribe(topic) == 128, topic
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""The test kit itself, on brokers without the plugin: what its other users take for granted."""
+"""The test kit itself, on brokers without the plugin: what the other tests rely on."""
 
 import threading
 
@@ -124,7 +124,7 @@ def test_websockets(bare_site):
     assert bare_site.client(broker, client_id="w", listener="plain_websockets").connect() == 0
 
 
-# Certificates that the kit must be able to make; each as OpenSSL and a peer of it would read it.
+# Certificates that the kit must be able to make, as OpenSSL reads them.
 
 
 def test_hostile_certificates_can_be_made():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""tests/lint.sh finds what it is there to find."""
+"""tests/lint.sh finds each kind of fault that it checks for."""
 
 import pathlib
 import shutil

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Changes in SQL reach the running broker within a second, and only those whom they concern notice."""
+"""Changes in SQL reach the running broker within a second, and affect only the clients that they concern."""
 
 import base64
 import json
@@ -185,7 +185,7 @@ def test_an_allow_list_admits_only_what_it_names(site):
 
 
 def test_changes_are_seen_in_under_200_ms_in_the_median(site):
-    """A rule that comes and goes, seen by a connected device; the bounds above leave room for a busy machine."""
+    """A rule that is added and removed, observed by a connected device; the bounds above allow for a busy machine."""
     acme = site.fleet()
     broker = site.broker()
     client = site.connect(broker, acme.issue("sensor-1"))
@@ -255,7 +255,7 @@ def test_changed_attributes_change_what_a_variable_opens(site):
     assert client.subscribe("sites/paris/x") == 128
 
 
-# Bad rows hold nothing back
+# Invalid rows delay nothing
 
 
 def armoured(der):
@@ -264,7 +264,7 @@ def armoured(der):
 
 
 def damaged(what):
-    """What SQL, which cannot parse X.509, lets through: framed like a certificate, but none that can be used."""
+    """SQL cannot parse X.509 and accepts these: framed like a certificate, but not usable."""
     der = bytearray(pki.root("damaged").certificate.public_bytes(pki.serialization.Encoding.DER))
     if what == "names":
         der[20:60] = b"\xff" * 40
@@ -325,8 +325,8 @@ ENORMOUS = {"k%d" % number: "v" * 120 for number in range(700)}
 
 
 def test_a_device_that_is_too_large_is_refused_and_holds_nothing_back(site):
-    """No memory is laid out for so many attributes, and that read as 'out of memory': each broker dropped its database
-    connection, read the same row again, and so for ever.  No revocation arrived any more."""
+    """The decoder has no room for so many attributes, which was reported as 'out of memory': each broker dropped its
+    database connection, read the same row again, and so on forever.  No revocation arrived any more."""
     acme = site.fleet()
     broker = site.broker()
     ends = site.connect(broker, acme.issue("sensor-1"))
@@ -360,7 +360,8 @@ def test_a_device_that_grows_too_large_is_ended_alone_also_after_restart(site):
 
 
 def test_a_device_with_too_many_attributes_is_ended_alone(site):
-    """The row could not be decoded: each broker dropped its connection, read it again, and heard of nothing any more."""
+    """The row could not be decoded: each broker dropped its connection, read it again, and received no change any more.
+    """
     acme = site.fleet()
     broker = site.broker()
     grows, ends = [site.connect(broker, acme.issue(name)) for name in ("grows", "ends")]
@@ -391,7 +392,7 @@ def test_a_rule_that_cannot_be_compiled_silences_its_role_and_no_other(site):
     assert client.subscribe("broken/x") == 128
 
 
-# Memory of what was decided
+# Caches of decisions
 
 
 def test_the_parsed_columns_of_an_authority_are_filled_in(site):
@@ -419,7 +420,7 @@ def test_a_refusal_is_an_event_once_per_transition_not_once_per_retry(site):
         assert site.try_connect(broker, device) != 0
     wait_until(lambda: site.registry.events(kind="device/refused"), what="event")
     site.registry.set_device_status(device_id="sensor-1", status="ACTIVE")
-    site.connect_within(SOON, broker, device)  # all before it has been written by now
+    site.connect_within(SOON, broker, device)  # all earlier events have been written by now
     refusals = [e for e in site.registry.events(kind="device/refused") if e["reason"] == "device_pending"]
     assert len(refusals) == 1
 

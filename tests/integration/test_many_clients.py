@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""Many at once: thousands of sessions that end together, registrations while everything is being killed, caches that are
-too small.
+"""Many at once: thousands of sessions that end together, registrations while everything is being killed, caches that
+are too small.
 
 The number of sessions is IOT_AUTH_SESSIONS (default 2000; the contract speaks of 10000, which takes about a minute).
 """
@@ -49,7 +49,7 @@ def open_all(swarm, group, broker, count, seconds=120):
 
 
 def test_an_authority_under_change_does_not_delay_new_devices_of_others(site):
-    """Each of them cost the worker the time-out of its lock, one after the other."""
+    """Each new device cost the worker one lock time-out, one after the other."""
     acme, other = site.fleet("acme"), site.fleet("other")
     broker = site.broker()
     with contextlib.closing(site.registry.database.admin()) as administrator:
@@ -64,7 +64,7 @@ def test_an_authority_under_change_does_not_delay_new_devices_of_others(site):
 
 
 def test_many_changing_authorities_do_not_delay_new_devices_of_others(site):
-    """One open transaction on all of them: each was tried again every second, which left the worker no time."""
+    """One open transaction on all of them: the worker retried each every second and had no time left."""
     fleets, other = [site.fleet("acme-%d" % n) for n in range(8)], site.fleet("other")
     broker = site.broker()
     with contextlib.closing(site.registry.database.admin()) as administrator:
@@ -223,7 +223,7 @@ def test_a_resync_finds_sessions_whose_records_were_evicted(outage, swarm):
     site.proxy.heal()
     broker.wait_for_log("the database is back", timeout=10, since=mark)
     assert swarm.wait(0, 200 - ended, 2.0) == 200 - ended
-    assert swarm.wait(0, 0, 0.5) == 200 - ended  # and nobody else
+    assert swarm.wait(0, 0, 0.5) == 200 - ended  # and no other
 
 
 def test_no_refusal_is_believed_longer_than_a_second(site):

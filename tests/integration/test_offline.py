@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Sessions that outlive their connection: nothing promised is lost, nothing forbidden is delivered."""
+"""Sessions that outlive their connection: no queued message is lost, and no forbidden one is delivered."""
 
 import pytest
 
@@ -57,7 +57,7 @@ def test_messages_before_across_and_after_a_restart_all_arrive(site, protocol, c
     with site.connect(broker, eyes) as writer:
         writer.publish(OWN + "in", "before")
     broker.restart()
-    with site.connect(broker, eyes) as writer:  # the sleeper is unknown to this run of the broker
+    with site.connect(broker, eyes) as writer:  # this run of the broker has never seen the offline client
         writer.publish(OWN + "in", "after")
     broker.restart()
     reader = wake_up(site, broker, device, protocol)
@@ -67,7 +67,7 @@ def test_messages_before_across_and_after_a_restart_all_arrive(site, protocol, c
 
 
 def test_a_right_that_went_while_the_device_slept_delivers_nothing(site):
-    """CVE-2021-34434's shape: the subscription is there, the right is not."""
+    """As in CVE-2021-34434: the subscription still exists, the right does not."""
     fleet, broker, eyes = start(site)
     rule = site.add_rule("device", "ALLOW SUBSCRIBE,RECEIVE shared/#")
     device = fleet.issue("sensor-1")
@@ -109,7 +109,7 @@ def test_a_right_that_went_while_the_broker_was_down_delivers_nothing(site):
 
 
 def test_a_device_revoked_while_it_slept_gets_nothing(site):
-    """It cannot come back and see, so what waits for whom is read from the file that the broker leaves."""
+    """The device cannot reconnect, so its queue is read from the broker's persistence file."""
     fleet, broker, eyes = start(site)
     device = fleet.issue("sensor-1")
     fall_asleep(site, broker, device, OWN + "#")
@@ -127,7 +127,7 @@ def test_a_device_revoked_while_it_slept_gets_nothing(site):
 
 @pytest.mark.parametrize("protocol", [4, V5])
 def test_a_kick_leaves_a_persistent_session_its_subscriptions_and_queue(site, protocol):
-    """The broker asks for each subscription again while it kicks, and deletes the denied ones."""
+    """A kick makes the broker check each subscription again and delete the denied ones."""
     fleet, broker, eyes = start(site)
     writer = site.connect(broker, eyes)
     device = fleet.issue("sensor-1")
@@ -193,7 +193,7 @@ def test_unsubscribe_works_after_the_right_was_removed(site):
 
 
 def test_a_refused_client_takes_nothing_from_the_offline_session(site):
-    """The DISCONNECT callback of a refused connection names the sleeper's id: it proves nothing."""
+    """The DISCONNECT callback of a refused connection contains the offline session's id, which proves nothing."""
     fleet, broker, eyes = start(site)
     device = fleet.issue("sensor-1")
     fall_asleep(site, broker, device, OWN + "#")

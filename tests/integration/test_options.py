@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Plugin options: a bad one stops the broker with a message that names it."""
+"""Plugin options: an invalid one stops the broker with a message that names it."""
 
 import pytest
 
@@ -93,7 +93,7 @@ def test_a_second_instance_fails_with_a_clear_message(site):
 
 
 def test_without_ticks_everything_is_denied_and_the_log_says_so(site):
-    """2.0.11 with per_listener_settings: changes and kicks could not be carried out, so nobody may be in."""
+    """2.0.11 with per_listener_settings: changes and disconnects would not work, so no client may be admitted."""
     site.fleet()
     lines = "allow_anonymous false\nplugin %s\nplugin_opt_db_conninfo %s\n"
     lines %= (site.plugin_path, site.registry.broker_conninfo)
@@ -120,8 +120,8 @@ def test_without_ticks_everything_is_denied_and_the_log_says_so(site):
 
 
 def test_where_the_broker_gives_no_tick_sighup_lets_nobody_in(site):
-    """The time in which 2.0 authenticates everybody once more ends with TICK; without one it never did, and whoever
-    came was let in unasked."""
+    """The period in which 2.0 re-authenticates all clients ends with TICK; without TICK it never ended, and every
+    client was admitted without a check."""
     fleet = site.fleet()
     lines = "allow_anonymous false\nplugin %s\nplugin_opt_db_conninfo %s\n"
     lines %= (site.plugin_path, site.registry.broker_conninfo)

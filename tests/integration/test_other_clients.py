@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""Clients that this plugin never authenticated, and clients that it defers to the password file (`other_clients defer`).
+"""Clients that this plugin never authenticated, and clients that it defers to the password file (`other_clients
+defer`).
 
 Mosquitto gives little information about them: a pointer that may have belonged to another client, an address that stays
 after the client has disconnected, a username that may come from a certificate.  Kicking a client that is not connected
@@ -26,7 +27,7 @@ def wait_for_a_round(site, broker, fleet):
 
 
 def ended_by_us(broker, mark):
-    """Who was kicked since, beside those of wait_for_a_round."""
+    """The clients that were disconnected since, except those of wait_for_a_round."""
     return [line for line in broker.log(mark).splitlines() if "iot-auth: ended" in line and "last-" not in line]
 
 
@@ -35,7 +36,8 @@ def ended_by_us(broker, mark):
 
 @pytest.fixture
 def identity(site):
-    """A listener whose clients BASIC_AUTH is never asked about, an authority that may name them, and an observer."""
+    """A listener without BASIC_AUTH (use_identity_as_username), an authority that chooses the usernames, and an
+    observer."""
     fleet = site.fleet()
     other = site.register(pki.root("other"), "other", device_id_template="${cert.subject.serialNumber}")
     eyes = site.observer(fleet)
@@ -102,7 +104,7 @@ def passwords(site):
 
 @pytest.fixture
 def internal(site, passwords):
-    """A listener with its own `cafile`, whose clients' certificates mean nothing here."""
+    """A listener with its own `cafile`, whose clients' certificates are not the plugin's business."""
     fleet = site.fleet()
     eyes = site.observer(fleet)
     corp = Issuer().register(site, {"use": ["ALLOW PUBLISH apps/#"]})
@@ -139,7 +141,7 @@ def test_the_will_of_a_handed_on_client_is_as_its_acl_file_says(internal, topic,
 
 
 def assert_will(site, fleet, broker, observer, expected, mark):
-    """That will comes, or none; and nobody was kicked."""
+    """The expected will is published, or none; and no client was disconnected."""
     if expected:
         assert observer.receive() == expected
     wait_for_a_round(site, broker, fleet)
@@ -148,7 +150,7 @@ def assert_will(site, fleet, broker, observer, expected, mark):
     observer.received_nothing_before("mark", lambda: observer.publish("mark"))
 
 
-# Handed on to the password file
+# Deferred to the password file
 
 
 @pytest.fixture
@@ -188,8 +190,8 @@ def test_the_acl_file_decides_the_retained_message_of_a_deferred_client(handing_
 
 @pytest.mark.parametrize("protocol", [4, V5])
 def test_a_sleeping_session_that_was_handed_on_keeps_its_queue(handing_on, protocol):
-    """Mosquitto keeps the address of a client that is disconnected.  Once its session was forgotten here it was taken for a
-    connected unauthenticated client: its messages were denied, and it was kicked though offline."""
+    """Mosquitto keeps the address of a client that is disconnected.  Once its session was forgotten here it was taken
+    for a connected unauthenticated client: its messages were denied, and it was kicked though offline."""
     site, fleet, broker, writer = handing_on
     options = sleeper(site, broker, protocol)
     mark = broker.mark()
@@ -204,8 +206,8 @@ def test_a_sleeping_session_that_was_handed_on_keeps_its_queue(handing_on, proto
 
 @pytest.mark.parametrize("protocol", [4, V5])
 def test_an_offline_deferred_session_survives_sighup_and_other_rules(handing_on, protocol):
-    """SIGHUP authenticates it once more, which made a live session of a client that was not there; and it was judged
-    without an address, which is denied as soon as there is any rule."""
+    """SIGHUP authenticates the session again, which made a live session of a client that was not connected; and it was
+    checked without an address, which is denied as soon as there is any rule."""
     site, fleet, broker, writer = handing_on
     options = sleeper(site, broker, protocol)
     mark = broker.mark()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""PostgreSQL goes away in every way there is; brokers go on from memory, and make good what they missed."""
+"""PostgreSQL fails in every possible way; brokers go on from memory, and catch up afterwards."""
 
 import contextlib
 import re
@@ -145,11 +145,11 @@ def test_an_outage_is_lived_through(outage, fault):
         assert client.subscribe("devices/known/x") == 1
         assert site.try_connect(broker, None, "app:corp:dashboard", username="x", password=corp.token()) == 0
         assert all(one.connected for one in live)
-        # Another broker is stopped meanwhile, in good order and soon.
+        # Another broker is stopped meanwhile; it exits soon and with status 0.
         site.wait_for_outage(second, second_mark)
         second.stop(timeout=2)
 
-        # It ends; the broker cannot listen yet to what changes.
+        # The fault ends; the broker does not receive notifications yet.
         site.proxy.refuse()
         ending.close()
         site.reconnect_admin()

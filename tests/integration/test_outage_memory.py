@@ -25,7 +25,7 @@ def test_a_broker_that_starts_without_a_database_serves_when_it_comes(outage, ho
         assert site.timed_refusal(broker, known) < AT_ONCE
     assert site.try_connect(broker, known) != 0
     other = site.new_broker(options={"startup_wait_ms": "100"}).start()
-    assert site.timed_refusal(other, known) < AT_ONCE  # Mosquitto loses a SIGTERM that comes right behind 'running'
+    assert site.timed_refusal(other, known) < AT_ONCE  # Mosquitto loses a SIGTERM right after it has logged 'running'
     other.stop(timeout=2)
     site.proxy.heal()
     site.connect_within(BACK_WITHIN, broker, known)
@@ -44,7 +44,7 @@ def test_start_up_waits_for_the_database_no_longer_than_needed(outage):
     assert site.connect(broker, acme.issue("sensor-1")).connected
 
 
-# Memory has its limits
+# Limits of memory
 
 
 def test_after_stale_max_s_nobody_new_is_let_in(outage):

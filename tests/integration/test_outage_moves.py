@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Databases that are slow, that come and go, and that move to another host."""
+"""Databases that are slow, that fail and return, and that move to another host."""
 
 import contextlib
 import subprocess
@@ -14,7 +14,8 @@ from outage_kit import AT_ONCE, AUTH_WAIT, BACK, BACK_WITHIN, LOST, NOTICED_WITH
 
 
 def test_a_slow_database_delays_unknown_devices_only(outage):
-    """Half a second for each query: a registration takes longer than auth_wait_ms, and is found done by the next try."""
+    """Half a second for each query: a registration takes longer than auth_wait_ms, and the next attempt finds it done.
+    """
     site = outage
     acme = site.fleet("acme")
     broker = site.broker()

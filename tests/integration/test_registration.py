@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Just-in-time registration: who appears in the registry, when, and who does not."""
+"""Just-in-time registration: which devices appear in the registry, and when."""
 
 import contextlib
 
@@ -220,7 +220,7 @@ def test_max_devices_is_kept_under_a_storm(site):
     broker = site.broker()
     site.connect_all([site.client(broker, fleet.issue("sensor-%d" % i)) for i in range(20)])
     wait_until(lambda: len(site.registry.devices()) == 5, what="five registrations")
-    for i in range(5):  # late ones would still come in
+    for i in range(5):  # late registrations would still arrive
         site.try_connect(broker, fleet.issue("late-%d" % i))
     assert len(site.registry.devices()) == 5
 

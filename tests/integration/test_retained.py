@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Retained messages with check_retain_source true (the default): the broker asks again whether the publisher may."""
+"""Retained messages with check_retain_source true (the default): the broker checks the publisher's right again."""
 
 import pytest
 
@@ -84,7 +84,7 @@ def test_a_revoked_publisher_that_is_not_in_memory_is_looked_up(site):
     broker.stop()
     site.registry.set_device_status(device_id="sensor-1", status="REVOKED")
     broker.start()
-    observer = site.connect(broker, eyes)  # whose record takes the only place
+    observer = site.connect(broker, eyes)  # its record takes the only place in the cache
     assert retained(observer) == ["21.5"]
     wait_until(lambda: retained(observer) == [], 2.0, "withholding")
 

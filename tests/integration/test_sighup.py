@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""SIGHUP makes the broker call BASIC_AUTH again for everybody, connected or not: nobody may lose or gain by it."""
+"""SIGHUP makes the broker call BASIC_AUTH again for every client, connected or not: no client may lose or gain by it.
+"""
 
 import signal
 import threading
@@ -12,7 +13,7 @@ from tokens import Provider
 
 
 def hangups(broker, number=20, pause=0.05):
-    """`number` SIGHUPs within a second; returns when the broker has heard the last."""
+    """`number` SIGHUPs within a second; returns when the broker has handled the last."""
     mark = broker.mark()
     for _ in range(number - 1):
         broker.process.send_signal(signal.SIGHUP)

@@ -70,13 +70,13 @@ def topics(got):
     ("DELETE FROM iot_auth.oauth_issuer", "issuer", "corp"),
     ("SELECT iot_auth.deny_ip('10.0.0.0/8')", "ip", "1"),
 ])
-def test_a_change_is_told_once_with_its_key(admin, ear, change, topic, key):
+def test_a_change_is_notified_once_with_its_key(admin, ear, change, topic, key):
     with admin.connection.cursor() as c:
         c.execute(change, {"pem": ca_pem()})
     assert topics(ear.drain()) == [(topic, (key,))]
 
 
-def test_dropping_a_role_tells_those_who_had_it(admin, ear):
+def test_dropping_a_role_notifies_of_those_who_had_it(admin, ear):
     admin.call("grant_device_role", "d1", "device")
     admin.call("map_scope", "corp", "s", "device")
     ear.drain()
@@ -84,7 +84,7 @@ def test_dropping_a_role_tells_those_who_had_it(admin, ear):
     assert topics(ear.drain()) == [("ca", ("1",)), ("device", ("d1",)), ("issuer", ("corp",)), ("role", ("device",))]
 
 
-def test_a_rule_moved_to_another_role_tells_both(admin, ear):
+def test_a_rule_moved_to_another_role_notifies_of_both(admin, ear):
     admin.call("create_role", "other")
     ear.drain()
     admin.all("UPDATE iot_auth.role_rule SET role = 'other'")
@@ -164,7 +164,7 @@ def test_statements_that_change_nothing_say_nothing(admin, ear):
     assert ear.drain() == []
 
 
-def test_a_rolled_back_change_is_not_told(database, ear):
+def test_a_rolled_back_change_is_not_notified(database, ear):
     with contextlib.closing(database.admin()) as connection:
         connection.autocommit = False
         with connection.cursor() as c:
@@ -173,7 +173,7 @@ def test_a_rolled_back_change_is_not_told(database, ear):
     assert ear.drain() == []
 
 
-def test_what_brokers_fill_in_is_told_to_nobody(admin, broker, ear, ca):
+def test_what_brokers_fill_in_is_not_notified(admin, broker, ear, ca):
     fingerprint = bytes(admin.one("SELECT fingerprint FROM iot_auth.device_certificate"))
     rule = admin.one("SELECT rule_id FROM iot_auth.role_rule")
     broker.call("broker_set_ca_parsed", ca, "CN=x", "2020-01-01", "2030-01-01", "is no CA")
@@ -196,7 +196,7 @@ def test_filling_in_the_same_again_writes_nothing(database, admin, broker, ca):
     assert database.value("SELECT xmin::text FROM iot_auth.ca") == before
 
 
-def test_registrations_by_brokers_are_told_to_nobody(broker, ear, ca):
+def test_registrations_by_brokers_are_not_notified(broker, ear, ca):
     for n in range(3):
         assert register(broker, bytes([n]) * 32, f"new{n}", ca)["outcome"] == "registered"
     assert register(broker, b"\x09" * 32, "new1", ca)["outcome"] == "registered"  # a further certificate
@@ -225,19 +225,19 @@ def test_silence_ends_with_the_registration(database, ear, ca):
 # Events
 
 
-def test_a_status_change_is_one_event_and_brokers_are_told_to_publish_it(admin, broker, ear, ca):
+def test_a_status_change_is_one_event_and_brokers_are_notified_to_publish_it(admin, broker, ear, ca):
     admin.call("set_device_status", "d1", "INACTIVE")
     admin.call("set_device_status", "d1", "INACTIVE")
     admin.call("set_ca_status", "acme", "INACTIVE")
-    told = [keys[0] for topic, keys in ear.drain() if topic == "event"]
+    notified = [keys[0] for topic, keys in ear.drain() if topic == "event"]
     rows = broker.all("SELECT event_id::text, kind, principal, ca_id, detail::jsonb FROM iot_auth.broker_event ORDER BY event_id")
-    assert [row[0] for row in rows] == told
+    assert [row[0] for row in rows] == notified
     assert [row[1:] for row in rows] == [
         ("device/status", "d1", ca, {"device_id": "d1", "old": "ACTIVE", "new": "INACTIVE", "ca": "acme", "tenant": None}),
         ("ca/status", None, ca, {"ca": "acme", "old": "ACTIVE", "new": "INACTIVE", "tenant": None})]
 
 
-def test_a_bulk_status_change_writes_each_event_and_tells_once(admin, ear):
+def test_a_bulk_status_change_writes_each_event_and_notifies_once(admin, ear):
     admin.all("INSERT INTO iot_auth.device (device_id, ca_id) SELECT 'x' || i, 1 FROM generate_series(1, 99) i")
     ear.drain()
     admin.all("UPDATE iot_auth.device SET status = 'INACTIVE'")

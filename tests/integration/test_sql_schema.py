@@ -312,7 +312,7 @@ def test_client_id_templates_of_an_issuer_may_use_claims(scratch, variable, good
     ("UPDATE iot_auth.device_certificate SET ca_id = %(ca)s + 1", "cannot be changed"),
     ("UPDATE iot_auth.ca SET name = 'other'", "cannot be changed"),
     ("UPDATE iot_auth.ca SET fingerprint = sha256('x')", "cannot be changed"),
-    ("UPDATE iot_auth.ca SET status = 'GONE'", "ca_status_known"),
+    ("UPDATE iot_auth.ca SET status = 'LOST'", "ca_status_known"),
     ("UPDATE iot_auth.ca SET registered_status = 'INACTIVE'", "active_or_pending"),
     ("UPDATE iot_auth.ca SET device_id_template = '${cert.cn'", "outside of a variable"),
     ("UPDATE iot_auth.ca SET device_id_template = 'fixed'", "all certificates would be one device"),

@@ -192,7 +192,7 @@ def test_list_devices(run, bad, acme):
     assert rows(run("list_devices", status="REVOKED")) == []
     assert len(rows(run("list_devices", max="1"))) == 1
     assert "is not registered" in bad("list_devices", ca_name="nobody")
-    assert "must be one of" in bad("list_devices", status="GONE")
+    assert "must be one of" in bad("list_devices", status="LOST")
 
 
 def test_list_cas_and_status(run, acme):

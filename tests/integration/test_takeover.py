@@ -61,7 +61,7 @@ def test_a_revoked_device_cannot_take_its_successor_over(world):
 
 @pytest.mark.parametrize("end", ["revoked", "deleted"])
 def test_a_rotated_device_keeps_its_session_without_its_old_certificate(world, end):
-    """Its subscriptions were deleted by the kick, as if the device itself had been revoked."""
+    """The kick deleted its subscriptions, as if the device itself had been revoked."""
     site, fleet, broker, victim, client, observer = world
     new = fleet.issue("victim")
     site.registry.register_device(device_id="victim", pem=new.pem, ca_name="acme")
@@ -112,7 +112,7 @@ def test_after_a_takeover_only_the_new_connection_is_kicked(world):
     assert observer.connected
 
 
-# Where the template is `*`, only the sessions say whose a client id is
+# With the template `*`, only the sessions show who owns a client id
 
 
 @pytest.fixture
@@ -147,8 +147,8 @@ def test_a_free_client_id_that_nobody_holds_any_more_is_free(free_ids):
 
 
 def test_a_free_client_id_of_an_mqtt5_session_that_kept_nothing_is_free(free_ids):
-    """How long an MQTT 5 session lasts a plugin cannot see, so each was taken to last, without a limit.  2.1 can be
-    asked what it keeps under a client id; on 2.0 the id remains the first one's."""
+    """A plugin cannot see how long an MQTT 5 session lasts, so each was assumed to last without a limit.  2.1 reports
+    what it keeps under a client id; on 2.0 the id remains the first client's."""
     site, fleet, broker = free_ids
     if broker.version < (2, 1):
         pytest.skip("this broker cannot be asked")

@@ -13,7 +13,7 @@ STANDARD = 3  # descriptors of stdin, stdout and stderr
 
 
 def open_files(task):
-    """{what is open: descriptor} of one thread, apart from what it was started with."""
+    """{open file: descriptor} of one thread, except those that it was started with."""
     files = {}
     for entry in (task / "fd").iterdir():
         if int(entry.name) >= STANDARD:
@@ -30,7 +30,7 @@ def tables(broker):
 
 @pytest.mark.skipif(VALGRIND, reason="valgrind keeps files of its own in every table")
 def test_the_worker_shares_no_file_with_the_broker_but_what_wakes_it(site):
-    """A shared table would cost the broker 5 % of its CPU, and keep a rotated log's disk space."""
+    """A shared descriptor table would cost the broker 5 % of its CPU, and keep the disk space of a rotated log."""
     acme = site.fleet()
     log = site.folder / "rotated.log"
     broker = site.broker(lines=("log_dest file %s" % log,))
@@ -45,7 +45,7 @@ def test_the_worker_shares_no_file_with_the_broker_but_what_wakes_it(site):
 
 
 def test_the_broker_serves_and_stops_after_the_worker_lost_its_files(site):
-    """What the worker closes when its connection is cut, or at its end, is nothing of the broker's."""
+    """The worker closes none of the broker's descriptors, neither when its connection is lost nor at its end."""
     acme = site.fleet()
     broker = site.broker()
     sensor = site.connect(broker, acme.issue("sensor-1"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""The TLS gate: which listeners it guards, what a hostile peer can do there, and that nothing slips by."""
+"""The TLS gate: which listeners it guards, and that no hostile peer can bypass it."""
 
 import os
 import socket
@@ -75,7 +75,8 @@ def test_a_listener_that_is_not_the_gates_admits_no_device(site):
 
 
 def test_a_listener_without_the_gate_admits_no_device_by_its_own_cafile(site):
-    """Its `cafile` holds the fleet's own authority: the broker's check passes, but the gate has not seen the chain."""
+    """The `cafile` contains the fleet's authority: the broker's check passes, but the gate has not verified the chain.
+    """
     fleet = site.fleet()
     own = site.folder / "own.pem"
     own.write_text(fleet.pem + site.root.pem)
@@ -88,7 +89,7 @@ def test_a_listener_without_the_gate_admits_no_device_by_its_own_cafile(site):
 
 
 def test_an_internal_listener_admits_its_clients_under_defer(site):
-    """`other_clients defer` hands a client without our credentials to the password file."""
+    """`other_clients defer` leaves a client without our credentials to the password file."""
     fleet = site.fleet()
     internal = pki.root("internal")
     own = site.folder / "own.pem"
@@ -116,7 +117,7 @@ def test_with_the_gate_off_no_device_is_admitted_by_the_cafile(site):
 
 @pytest.mark.parametrize("listener", ["identity", "subject"])
 def test_a_username_from_the_certificate_lets_nobody_impersonate(site, listener):
-    """use_identity_as_username skips BASIC_AUTH: the username is then the victim's, by mere choice of a name."""
+    """use_identity_as_username skips BASIC_AUTH: an attacker gets the victim's username by choosing the common name."""
     fleet = site.fleet()
     other = site.register(pki.root("other"), "other", device_id_template="${cert.subject.serialNumber}")
     victim = fleet.issue("victim")
@@ -140,7 +141,7 @@ def test_a_username_from_the_certificate_lets_nobody_impersonate(site, listener)
 
 
 def test_a_username_from_the_certificate_does_not_inherit_a_session(site):
-    """The victim's queue must not be read by whoever takes its client id over on such a listener."""
+    """A client that takes over the victim's client id on such a listener must not read its queue."""
     fleet = site.fleet()
     eyes = site.observer(fleet)
     victim = fleet.issue("victim")
@@ -180,7 +181,7 @@ JUNK = [
 
 
 def still_serves(site, broker, fleet, name="afterwards"):
-    """Mosquitto 2.0.11 drops the next client where OpenSSL's error queue was left with an entry: one attempt."""
+    """Mosquitto 2.0.11 drops the next client when an entry is left in OpenSSL's error queue: one attempt."""
     client = site.client(broker, fleet.issue(name))
     assert client.connect() == 0, broker.log()[-3000:]
     client.disconnect()
@@ -217,7 +218,7 @@ def test_a_client_that_leaves_in_the_handshake_does_no_harm(site):
     for length in (1, 5, len(hello) // 2, len(hello)):
         with socket.create_connection(("127.0.0.1", broker.ports["device"])) as peer:
             peer.sendall(hello[:length])
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # leave with a reset
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # disconnect with a reset
     still_serves(site, broker, fleet)
     assert site.registry.devices() == ["afterwards"]
 
@@ -282,7 +283,7 @@ def test_a_certificate_of_many_names_does_no_harm(site):
 
 
 def test_a_long_chain_does_no_harm(site):
-    """Thirty links: whether refused by depth or not, the broker goes on."""
+    """Thirty links: refused by depth or not, the broker keeps running."""
     fleet = site.fleet()
     authority = fleet
     for number in range(30):

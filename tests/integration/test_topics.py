@@ -78,7 +78,7 @@ def test_a_device_publishes_under_its_own_topics(world, topic, qos):
 
 ELSEWHERE = ["devices/sensor-2/a", "devices", "other", "/devices/sensor-1/a", "devices//a", "$unknown/a",
              "$iot-auth/events/device/registered",
-             "$SYS/broker/connection/sensor-1/state"]  # of all $SYS the one where the plugin is asked: for bridges
+             "$SYS/broker/connection/sensor-1/state"]  # the only $SYS topic for which the plugin is asked: for bridges
 
 
 @pytest.mark.parametrize("topic", ELSEWHERE + ["$SYS/broker/version", "$CONTROL/dynamic-security/v1"])
@@ -258,7 +258,7 @@ def test_a_device_without_roles_may_nothing(site):
 
 
 def test_a_device_with_too_many_roles_may_nothing_and_the_event_says_why(site):
-    """One left out might have been the one that denies; 'no rule allows it' sent administrators looking at rules."""
+    """A rule that was left out might have been the DENY; 'no rule allows it' misled administrators."""
     fleet = site.fleet()
     broker = site.broker()
     client = site.connect(broker, fleet.issue("sensor-1"))
@@ -290,7 +290,7 @@ def test_a_publisher_is_not_punished_for_a_reader_without_the_right(world):
 
 
 def test_one_listener_without_a_plugin_of_its_own_is_no_way_in(site):
-    """Global plugin: every listener is asked, also one that has no TLS."""
+    """A global plugin is asked for every listener, also without TLS."""
     site.fleet()
     broker = site.broker()
     assert site.try_connect(broker, client_id="sensor-1", listener="plain", username="sensor-1") in REFUSED

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: ISC
 """docs/tutorial.md does what it says: every command on the page is executed, and what it shows is what is printed.
 
-The page is run as it stands, by an ordinary user in an empty folder.  Only the settings are this machine's (paths of the build,
-free ports), and `sudo apt install` is a stand-in that demands that the packages are there.
+The page is run as it stands, by an ordinary user in an empty folder.  Only the settings are this machine's (paths of
+the build, free ports), and `sudo apt install` is a stand-in that demands that the packages are there.
 """
 
 import os
@@ -88,7 +88,7 @@ def page(plugin, scratch):
 
 
 def execute(commands, folder, words):
-    """All of them in one shell that stops at the first failure; nothing that they started is left over."""
+    """Runs all of them in one shell that stops at the first failure; no process is left running."""
     script = "set -euo pipefail\n" + "\n".join("echo '%s'\n%s" % (MARK % i, text) for i, text in enumerate(commands))
     environment = {"PATH": "%s/bin:/usr/bin:/bin" % folder, "LC_ALL": "C.UTF-8", "HOME": str(folder)}
     output = folder / "output"

@@ -63,7 +63,7 @@ FORGED = {"X-Forwarded-For": "10.0.0.1"}
 
 @pytest.fixture
 def apps(world):
-    """An app that says it comes from elsewhere: (site, broker, its options)."""
+    """An app that claims another address in a header: (site, broker, its options)."""
     site, _fleet, broker = world
     provider = Provider()
     provider.register(site.registry)

@@ -60,7 +60,7 @@ def test_a_will_on_a_forbidden_topic_is_not_published(world):
 
 
 def test_a_will_under_the_event_prefix_is_not_published(site):
-    """Whatever the rules say: these grant it."""
+    """Reserved topics, whatever the rules allow."""
     fleet = site.fleet()
     site.add_rule("device", "ALLOW PUBLISH $iot-auth/#")
     eyes = site.observer(fleet)
@@ -121,7 +121,7 @@ def test_a_delayed_will_of_a_device_revoked_meanwhile_is_not_published(world):
     "DELETE FROM iot_auth.device_certificate WHERE device_id = 'sensor-1'",
 ], ids=["device", "certificate"])
 def test_a_delayed_will_of_a_device_deleted_meanwhile_is_not_published(world, statement):
-    """A record that is not in memory any more was taken for evicted, and the ended session's own copy then counted."""
+    """A record that was not in memory any more was taken for evicted, and then the ended session's own copy counted."""
     site, fleet, broker, observer = world
     options = {"protocol": V5, "session_expiry": 60}
     site.connect(broker, fleet.issue("sensor-1"), will=will(delay=1), **options).drop()

@@ -49,8 +49,8 @@ static const struct {
      "cert.cn",
      "dev",
      NULL},
-    {"no subject", {{0}}, "cert.cn", NULL, "none"},
-    {"CN only: no O", {CN(UTF8STRING, "d")}, "cert.subject.O", NULL, "none"},
+    {"no subject", {{0}}, "cert.cn", NULL, "no value"},
+    {"CN only: no O", {CN(UTF8STRING, "d")}, "cert.subject.O", NULL, "no value"},
     {"two CNs", {CN(UTF8STRING, "victim"), CN(UTF8STRING, "mine")}, "cert.cn", NULL, "more than one"},
     {"the same CN twice", {CN(UTF8STRING, "dev"), CN(UTF8STRING, "dev")}, "cert.cn", NULL, "more than one"},
     {"two CNs, the first unfit", {CN(UTF8STRING, ""), CN(UTF8STRING, "dev")}, "cert.cn", NULL, "more than one"},
@@ -87,6 +87,62 @@ static const struct {
     {"lone surrogate in BMP", {CN(BMPSTRING, "\xD8\x00")}, "cert.cn", NULL, ""},
     {"universal above U+10FFFF", {CN(UNIVERSALSTRING, "\x7F\xFF\xFF\xFF")}, "cert.cn", NULL, ""},
     {"octets", {CN(OCTET_STRING, "dev")}, "cert.cn", NULL, "not a text"},
+    {"UID", {A(NID_userId, UTF8STRING, "pump-7")}, "cert.subject.UID", "pump-7", NULL},
+    {"two UIDs",
+     {A(NID_userId, UTF8STRING, "a"), A(NID_userId, UTF8STRING, "b")},
+     "cert.subject.UID",
+     NULL,
+     "more than one"},
+    {"whole subject (RFC 4514)",
+     {A(NID_organizationName, UTF8STRING, "Acme, Inc."), CN(UTF8STRING, "g\xC3\xA9rard")},
+     "cert.subject",
+     "CN=g\xC3\xA9rard,O=Acme\\, Inc.",
+     NULL},
+    {"whole subject, a multi-valued RDN",
+     {CN(UTF8STRING, "dev"), {NID_serialNumber, V_ASN1_PRINTABLESTRING, "SN1", 3, -1}},
+     "cert.subject",
+     NULL,
+     "+ # / *"},
+    {"whole subject, empty", {{0}}, "cert.subject", NULL, "no value"},
+    {"whole subject with a NUL", {CN(UTF8STRING, "a\0b")}, "cert.subject", NULL, "NUL"},
+    {"whole subject, T61 beyond ASCII", {CN(T61STRING, "g\xE9rard")}, "cert.subject", NULL, "string type"},
+    {"whole subject, very long",
+     {CN(UTF8STRING, LONG_128), CN(UTF8STRING, LONG_128), CN(UTF8STRING, LONG_128)},
+     "cert.subject",
+     NULL,
+     "longer"},
+    {"a field of the whole subject",
+     {A(NID_organizationName, UTF8STRING, "Acme"), CN(UTF8STRING, "dev")},
+     "cert.subject|field:=,3",
+     "Acme",
+     NULL},
+    /* splitters */
+    {"first field", {CN(UTF8STRING, "acme-pump-7")}, "cert.cn|field:-,1", "acme", NULL},
+    {"last field", {CN(UTF8STRING, "acme-pump-7")}, "cert.cn|field:-,3", "7", NULL},
+    {"one field too many", {CN(UTF8STRING, "acme-pump-7")}, "cert.cn|field:-,4", NULL, "fewer fields"},
+    {"no separator in it: one field", {CN(UTF8STRING, "pump")}, "cert.cn|field:-,1", "pump", NULL},
+    {"empty field", {CN(UTF8STRING, "a--b")}, "cert.cn|field:-,2", NULL, "empty"},
+    {"empty first field", {CN(UTF8STRING, "-b")}, "cert.cn|field:-,1", NULL, "empty"},
+    {"separator of several bytes", {CN(UTF8STRING, "a::b::c")}, "cert.cn|field:::,2", "b", NULL},
+    {"comma as separator", {CN(UTF8STRING, "a,b,c")}, "cert.cn|field:,,3", "c", NULL},
+    {"separator with commas: all up to the last", {CN(UTF8STRING, "a,,b")}, "cert.cn|field:,,,2", "b", NULL},
+    {"the rules are about the result", {CN(UTF8STRING, "plant/7/pump+1")}, "cert.cn|field:/,2", "7", NULL},
+    {"a result that breaks them", {CN(UTF8STRING, "plant/7/pump+1")}, "cert.cn|field:/,3", NULL, "+ # / *"},
+    {"of a long value", {CN(UTF8STRING, LONG_128 "-b")}, "cert.cn|field:-,2", "b", NULL},
+    {"a bar in the separator", {CN(UTF8STRING, "a|b")}, "cert.cn|field:|,2", "b", NULL},
+    {"UTF-8 separator", {CN(UTF8STRING, "a\xC3\xA9z")}, "cert.cn|field:\xC3\xA9,2", "z", NULL},
+    {"half of a character as the result", {CN(UTF8STRING, "\xC3\xA9")}, "cert.cn|prefix:\xC3", NULL, "UTF-8"},
+    {"prefix", {CN(UTF8STRING, "dev:7")}, "cert.cn|prefix:dev:", "7", NULL},
+    {"without the prefix", {CN(UTF8STRING, "7")}, "cert.cn|prefix:dev:", NULL, "no value with this prefix"},
+    {"nothing after the prefix", {CN(UTF8STRING, "dev:")}, "cert.cn|prefix:dev:", NULL, "empty"},
+    {"two with the prefix",
+     {CN(UTF8STRING, "dev:7"), CN(UTF8STRING, "dev:8")},
+     "cert.cn|prefix:dev:",
+     NULL,
+     "more than one value with this prefix"},
+    {"one of two with the prefix", {CN(UTF8STRING, "Pump"), CN(UTF8STRING, "dev:8")}, "cert.cn|prefix:dev:", "8", NULL},
+    {"two CNs, a field", {CN(UTF8STRING, "a-b"), CN(UTF8STRING, "c-d")}, "cert.cn|field:-,1", NULL, "more than one"},
+    {"path of what is no URI", {CN(UTF8STRING, "a/b")}, "cert.cn|path:1", NULL, "not a URI"},
     {"no such variable", {CN(UTF8STRING, "d")}, "cert.dn", NULL, "no such"},
 };
 
@@ -110,7 +166,7 @@ static void put_octets(X509 *leaf, const struct attribute subject[3])
     }
 }
 
-static void check_row(size_t i, const struct ia_identity *id)
+static void check_row(size_t i, struct ia_identity *id)
 {
     const char *why = NULL, *value = ia_identity_get(id, rows[i].variable, &why);
     if (rows[i].value) {
@@ -143,13 +199,52 @@ static const struct {
     {"DNS beside others", "subjectAltName=DNS:d.example,IP:10.0.0.1,email:a@b.c", "cert.san.dns", "d.example", NULL},
     {"URI", "subjectAltName=URI:urn:dev:mac:0024befffe804ff1", "cert.san.uri", "urn:dev:mac:0024befffe804ff1", NULL},
     {"both", "subjectAltName=DNS:d.example,URI:urn:x", "cert.san.uri", "urn:x", NULL},
-    {"none", NULL, "cert.san.dns", NULL, "none"},
-    {"only an address", "subjectAltName=IP:10.0.0.1", "cert.san.dns", NULL, "none"},
+    {"no value", NULL, "cert.san.dns", NULL, "no value"},
+    {"only an address", "subjectAltName=IP:10.0.0.1", "cert.san.dns", NULL, "no value"},
     {"two DNS names", "subjectAltName=DNS:a.example,DNS:b.example", "cert.san.dns", NULL, "more than one"},
     {"two DNS names, one URI", "subjectAltName=DNS:a,URI:urn:x,DNS:b", "cert.san.uri", "urn:x", NULL},
     {"two URIs", "subjectAltName=URI:urn:a,URI:urn:b", "cert.san.uri", NULL, "more than one"},
     {"wildcard", "subjectAltName=DNS:*.example", "cert.san.dns", NULL, "+ # / *"},
     {"URI with slashes", "subjectAltName=URI:https://x/y", "cert.san.uri", NULL, "+ # / *"},
+    {"e-mail", "subjectAltName=email:pump-7@acme.example", "cert.san.email", "pump-7@acme.example", NULL},
+    {"two e-mails", "subjectAltName=email:a@x,email:b@x", "cert.san.email", NULL, "more than one"},
+    {"address", "subjectAltName=IP:10.0.0.1", "cert.san.ip", "10.0.0.1", NULL},
+    {"IPv6 address (RFC 5952)", "subjectAltName=IP:2001:DB8:0:0:0:0:0:1", "cert.san.ip", "2001:db8::1", NULL},
+    {"an address of five octets", "2.5.29.17=DER:300787050A00000001", "cert.san.ip", NULL, "not an IP address"},
+    {"other name", "subjectAltName=otherName:1.3.6.1.4.1.311.20.2.3;UTF8:pump-7@acme",
+     "cert.san.othername.1.3.6.1.4.1.311.20.2.3", "pump-7@acme", NULL},
+    {"other name in IA5", "subjectAltName=otherName:1.2.3.4;IA5:pump-7", "cert.san.othername.1.2.3.4", "pump-7", NULL},
+    {"another other name", "subjectAltName=otherName:1.2.3.4;UTF8:x", "cert.san.othername.1.2.3.5", NULL, "no value"},
+    {"two of one kind", "subjectAltName=otherName:1.2.3.4;UTF8:x,otherName:1.2.3.4;UTF8:y",
+     "cert.san.othername.1.2.3.4", NULL, "more than one"},
+    {"two kinds", "subjectAltName=otherName:1.2.3.4;UTF8:x,otherName:1.2.3.5;UTF8:y", "cert.san.othername.1.2.3.5", "y",
+     NULL},
+    {"other name that is no text", "subjectAltName=otherName:1.2.3.4;INT:5", "cert.san.othername.1.2.3.4", NULL,
+     "not a text"},
+    {"hardware serial number (RFC 4108)", "2.5.29.17=DER:301BA01906082B06010505070804A00D300B06032A03040404DEADBEEF",
+     "cert.san.hwserial", "deadbeef", NULL},
+    {"hardware module name that is a text", "subjectAltName=otherName:1.3.6.1.5.5.7.8.4;UTF8:x", "cert.san.hwserial",
+     NULL, "malformed"},
+    {"empty hardware serial number", "2.5.29.17=DER:3017A01506082B06010505070804A009300706032A03040400",
+     "cert.san.hwserial", NULL, "empty"},
+    {"two hardware serial numbers",
+     "2.5.29.17=DER:3036A01906082B06010505070804A00D300B06032A03040404DEADBEEFA01906082B06010505070804A00D300B06032A03"
+     "040404DEADBEEE",
+     "cert.san.hwserial", NULL, "more than one"},
+    {"rest of a URN", "subjectAltName=URI:urn:dev:mac:0024befffe804ff1",
+     "cert.san.uri|prefix:urn:dev:mac:", "0024befffe804ff1", NULL},
+    {"the URN among several URIs", "subjectAltName=URI:https://x/y,URI:urn:dev:mac:00,URI:urn:uuid:1",
+     "cert.san.uri|prefix:urn:dev:", "mac:00", NULL},
+    {"SPIFFE id", "subjectAltName=URI:spiffe://acme.example/ns/plant/sa/pump-7", "cert.san.uri|path:4", "pump-7", NULL},
+    {"first segment", "subjectAltName=URI:spiffe://acme.example/ns/plant", "cert.san.uri|path:1", "ns", NULL},
+    {"one segment too many", "subjectAltName=URI:spiffe://acme.example/ns", "cert.san.uri|path:2", NULL,
+     "fewer segments"},
+    {"no path", "subjectAltName=URI:spiffe://acme.example", "cert.san.uri|path:1", NULL, "empty"},
+    {"query and fragment are no path", "subjectAltName=URI:https://x/a/b?c/d#e/f", "cert.san.uri|path:2", "b", NULL},
+    {"query without a path", "subjectAltName=URI:https://x?c/d", "cert.san.uri|path:1", NULL, "empty"},
+    {"nothing is decoded", "subjectAltName=URI:https://x/a%2Fb", "cert.san.uri|path:1", "a%2Fb", NULL},
+    {"empty segment", "subjectAltName=URI:https://x//b", "cert.san.uri|path:1", NULL, "empty"},
+    {"path of a URN", "subjectAltName=URI:urn:dev:mac:00", "cert.san.uri|path:1", "dev:mac:00", NULL},
     {"two extensions", "subjectAltName=DNS:a|subjectAltName=DNS:b", "cert.san.dns", NULL, "extension"},
     {"malformed", "2.5.29.17=DER:3081", "cert.san.dns", NULL, "malformed"},
     {"NUL in a DNS name", "2.5.29.17=DER:30078205612E00622E", "cert.san.dns", NULL, "NUL"},
@@ -221,13 +316,71 @@ START_TEST(identity_fingerprint_is_sha256_in_lower_case)
 }
 END_TEST
 
+/* The same rows are tried on the SQL side's check of templates. */
+static const char *const known[] = {"cert.subject",
+                                    "cert.subject.UID",
+                                    "cert.san.email",
+                                    "cert.san.ip",
+                                    "cert.san.hwserial",
+                                    "cert.san.othername.1.3.6.1.4.1.311.20.2.3",
+                                    "cert.san.othername.0.0",
+                                    "cert.cn|field:-,1",
+                                    "cert.cn|field:-,999",
+                                    "cert.cn|field:,,1",
+                                    "cert.cn|field:a,b,c,2",
+                                    "cert.cn|field:|,2",
+                                    "cert.san.uri|prefix:urn:dev:mac:",
+                                    "cert.san.uri|path:1",
+                                    "cert.subject|path:2",
+                                    "cert.san.othername.1.2.3|field:@,1"};
+static const char *const unknown[] = {"cert.",
+                                      "cert.san",
+                                      "cert.subject.CN",
+                                      "cert.san.othername",
+                                      "cert.san.othername.",
+                                      "cert.san.othername.1",
+                                      "cert.san.othername.1.",
+                                      "cert.san.othername.1..2",
+                                      "cert.san.othername.3.1",
+                                      "cert.san.othername.1.02",
+                                      "cert.san.othername.a.b",
+                                      "cert.cn|",
+                                      "cert.cn|field",
+                                      "cert.cn|field:-",
+                                      "cert.cn|field:,1",
+                                      "cert.cn|field:-,0",
+                                      "cert.cn|field:-,01",
+                                      "cert.cn|field:-,1000",
+                                      "cert.cn|field:-,",
+                                      "cert.cn|field:-,-1",
+                                      "cert.cn|field:{,1",
+                                      "cert.cn|field:\t,1",
+                                      "cert.cn|prefix:",
+                                      "cert.cn|path:",
+                                      "cert.cn|path:0",
+                                      "cert.cn|Path:1",
+                                      "cert.cn|regex:.*",
+                                      "cert.CN|path:1",
+                                      "ca|path:1",
+                                      "|path:1"};
+
+START_TEST(identity_knows_its_grammar_only)
+{
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        ck_assert_msg(ia_identity_knows(known[i]), "%s", known[i]);
+    for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++)
+        ck_assert_msg(!ia_identity_knows(unknown[i]), "%s", unknown[i]);
+    for (size_t i = 0; ia_identity_name(i); i++)
+        ck_assert_msg(ia_identity_knows(ia_identity_name(i)), "%s", ia_identity_name(i));
+}
+END_TEST
+
 START_TEST(identity_knows_its_variables_only)
 {
     ck_assert(ia_identity_knows("cert.cn"));
     ck_assert(ia_identity_knows("cert.san.uri"));
     ck_assert(!ia_identity_knows("cert.CN"));
     ck_assert(!ia_identity_knows(""));
-    ck_assert(!ia_identity_knows("cert.subject"));
 }
 END_TEST
 
@@ -241,6 +394,7 @@ int main(void)
     tcase_add_loop_test(c, identity_serial_rows_read_as_listed, 0, (int)(sizeof serial_rows / sizeof serial_rows[0]));
     tcase_add_test(c, identity_fingerprint_is_sha256_in_lower_case);
     tcase_add_test(c, identity_knows_its_variables_only);
+    tcase_add_test(c, identity_knows_its_grammar_only);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
