@@ -54,6 +54,8 @@ static enum ia_reason check_credential(struct ia_admission *a)
 {
     if (a->chain)
         return IA_R_NONE;
+    if (a->unusable_token)
+        return ia_admission_refuse(a, IA_R_TOKEN_MALFORMED, a->unusable_token);
     return ia_admission_refuse(a, IA_R_NO_CREDENTIAL, "neither a certificate nor a token");
 }
 
@@ -135,6 +137,7 @@ static enum ia_reason verify_presented_token(struct ia_admission *a)
     }
     if (refusal.refresh_keys)
         (void)snprintf(a->refresh_issuer, sizeof a->refresh_issuer, "%s", refusal.issuer);
+    a->claimed = refusal.claimed;
     return ia_admission_refuse(a, reason, refusal.detail);
 }
 
@@ -175,10 +178,10 @@ static enum ia_reason check_client_id(struct ia_admission *a)
         return IA_R_NONE; /* a deferred client */
     if (!a->client_id)
         return a->context == IA_ADMIT_COMMAND ? IA_R_NONE : refuse_client_id(a, "no client id");
+    const char *why = NULL;
     if (a->token)
-        return ia_token_allows_client_id(a->snapshot->issuers, a->token, a->client_id)
-                   ? IA_R_NONE
-                   : refuse_client_id(a, "no client id template of the issuer fits");
+        return ia_token_allows_client_id(a->snapshot->issuers, a->token, a->client_id, &why) ? IA_R_NONE
+                                                                                             : refuse_client_id(a, why);
     return ia_decide_client_id(a->ca, a->device_id, a->client_id)
                ? IA_R_NONE
                : refuse_client_id(a, "no client id template of the CA fits");

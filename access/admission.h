@@ -65,6 +65,7 @@ struct ia_admission {
 
     struct ia_presented *presented; /* CONNECT, AUTH: the token that is to be verified; NULL: none */
     struct ia_token_cache *tokens;  /* with `presented` */
+    const char *unusable_token; /* CONNECT: why the password, which looks like a token, is none; NULL: it does not */
     const char *required_principal; /* AUTH: the app that the session belongs to */
 
     struct ia_device *device; /* the record: a fact of a live session, a will and the command; else found by the hook */
@@ -76,6 +77,7 @@ struct ia_admission {
     const char *device_id;           /* NULL: not established */
     char device_id_text[IA_VALUE_MAX + 1];
     int64_t token_expires_at; /* of `token`, under the issuer's leeway of now: first second at which it is refused */
+    struct ia_token_claimed claimed;       /* by a token that was refused: not verified */
     char refresh_issuer[IA_VALUE_MAX + 1]; /* fetching the keys of this issuer may help; "" else */
     char detail[192];                      /* why it was refused, for log and event; "" where the reason says it all */
 };

@@ -145,6 +145,8 @@ const char *ia_filter_parse(struct ia_levels *out, const char *text)
         error = check_characters(text);
     if (!error)
         error = check_first_level(&out->at[0]);
+    if (!error && !strpbrk(text, "$%{<([:")) /* none of what the rest looks for: most filters of a large role */
+        return NULL;
     for (size_t i = 0; !error && i < out->n; i++) {
         error = parse_variable(&out->at[i]);
         if (!error && out->at[i].kind == IA_LEVEL_LITERAL)

@@ -116,9 +116,10 @@ static enum ia_rc read_inputs(struct inputs *in, struct ia_err *err)
     return IA_OK;
 }
 
-static void print_key_problem(void *ctx, const char *text)
+static void print_key_remark(void *ctx, int64_t index, const char *text)
 {
     const struct inputs *in = ctx;
+    (void)index;
     fprintf(stderr, "iot-auth-check token: %s: %s\n", in->jwks_file, text);
 }
 
@@ -140,18 +141,22 @@ static int print_denial(enum ia_reason reason, const char *detail)
 static enum ia_reason check_signature(const struct inputs *in, const struct ia_jwks *jwks, const struct ia_jws *jws,
                                       char detail[IA_DETAIL_MAX])
 {
-    bool listed = false;
+    const struct ia_jwk *key = NULL;
+    unsigned algs = 0;
     for (size_t i = 0; i < in->algorithms.n; i++)
-        listed = listed || ia_alg_from_name(in->algorithms.items[i]) == jws->alg;
-    if (!listed) {
-        snprintf(detail, IA_DETAIL_MAX, "alg is not one of those given");
-        return IA_R_TOKEN_ALGORITHM;
-    }
-    const struct ia_jwk *key = jws->has_kid ? ia_jwks_find(jwks, jws->kid) : NULL;
-    if (!key) {
-        snprintf(detail, IA_DETAIL_MAX, jws->has_kid ? "kid is not one of the keys" : "the header has no kid");
-        return IA_R_TOKEN_KEY_UNKNOWN;
-    }
+        algs |= ia_alg_set(ia_alg_from_name(in->algorithms.items[i]));
+    algs &= ia_alg_set(jws->alg);
+    if (algs == 0)
+        return ia_refusal_set(detail, IA_R_TOKEN_ALGORITHM, "alg is not one of those given");
+    if (!jws->has_kid)
+        return ia_refusal_set(detail, IA_R_TOKEN_KEY_UNKNOWN, "the header has no kid");
+    enum ia_jwks_found found = ia_jwks_find(jwks, jws->kid, algs, &key);
+    if (found == IA_JWKS_NO_ALG)
+        return ia_refusal_set(detail, IA_R_TOKEN_ALGORITHM, "alg is not for the key of that kid");
+    if (found != IA_JWKS_FOUND)
+        return ia_refusal_set(detail, IA_R_TOKEN_KEY_UNKNOWN,
+                              found == IA_JWKS_AMBIGUOUS ? "several of the keys have that kid and fit alg"
+                                                         : "kid is not one of the keys");
     return ia_signature_verify(jws, key, detail);
 }
 
@@ -248,7 +253,7 @@ static int run_token(struct inputs *in)
 
 static int run_checks(struct inputs *in, struct ia_err *err)
 {
-    const struct ia_jwks_report report = {.problem = print_key_problem, .ctx = in};
+    const struct ia_jwks_report report = {.problem = {print_key_remark, in}, .note = {print_key_remark, in}};
     struct ia_jwks *jwks = NULL;
     if (ia_jwks_parse(in->jwks, strlen(in->jwks), &report, &jwks, err) != IA_OK)
         return ia_cli_error("token", "%s: %s", in->jwks_file, err->msg);

@@ -27,7 +27,7 @@ struct ia_ca_settings {
 
 struct ia_ca_settings_set;
 
-/* Told once for each CA whose templates do not parse: the text for `ca.problem`.  It admits nobody. */
+/* Called once for each CA whose templates do not parse, with the text for `ca.problem`.  Such a CA admits no device. */
 typedef void ia_ca_settings_problem(void *ctx, int64_t ca_id, const char *text);
 
 /* Build from the rows (the set copies what it needs).  IA_NOMEM is the only failure.  The caller owns one reference. */

@@ -17,10 +17,11 @@ struct ia_device {
     uint32_t refs;
     uint8_t seen;             /* mark of the last resynchronisation that found it in the registry */
     bool used;                /* second chance: looked at since the eviction hand passed */
-    uint8_t refusal;          /* enum ia_reason of the last refusal told in an event: once per transition */
+    uint8_t refusal;          /* enum ia_reason of the last refusal that an event was written for */
     uint8_t refusal_unproven; /* the same in the handshake, where a client has not yet proved that it has the key */
     enum ia_device_status status : 8;
     enum ia_cert_status certificate_status : 8;
+    uint8_t denial; /* mark of the topic and action that the last topic_denied event was written for, 0: none */
     bool too_large; /* its row has more roles and attributes than are kept: it is refused */
     uint16_t n_roles;
     uint16_t n_attrs; /* names and values together: an even number */
@@ -49,7 +50,7 @@ static inline const char *ia_device_id(const struct ia_device *device)
 /* NULL where the device has no tenant. */
 const char *ia_device_tenant(const struct ia_device *device);
 
-/* Walk the roles: ia_device_role(d, NULL) is the first, ia_device_role(d, last) the next, NULL at the end. */
+/* Iterate over the roles: ia_device_role(d, NULL) is the first, ia_device_role(d, last) the next, NULL at the end. */
 const char *ia_device_role(const struct ia_device *device, const char *last);
 
 /* The value of attribute `name`, or NULL. */

@@ -227,8 +227,7 @@ void ia_device_cache_sweep_begin(struct ia_device_cache *cache)
     cache->swept = 0;
 }
 
-bool ia_device_cache_sweep(struct ia_device_cache *cache, uint8_t seen, size_t budget,
-                           void (*fn)(void *ctx, struct ia_device *device), void *ctx)
+bool ia_device_cache_sweep(struct ia_device_cache *cache, uint8_t seen, size_t budget)
 {
     const struct table *t = &cache->by_fingerprint;
     for (; budget > 0 && cache->swept <= t->mask; budget--) {
@@ -237,8 +236,6 @@ bool ia_device_cache_sweep(struct ia_device_cache *cache, uint8_t seen, size_t b
             cache->swept++;
             continue;
         }
-        if (fn)
-            fn(ctx, d);
         drop(cache, d); /* a follower may have moved into this slot: it is looked at next */
     }
     return cache->swept > t->mask;

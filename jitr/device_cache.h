@@ -29,7 +29,6 @@ typedef bool ia_device_fn(void *ctx, struct ia_device *device);
 void ia_device_cache_each(struct ia_device_cache *cache, const char *device_id, ia_device_fn *fn, void *ctx);
 
 /* Remove every record whose `seen` mark differs, at most `budget` slots of the table a call; true once the whole table
- * has been walked since sweep_begin.  fn (may be NULL) is told of each before it goes; it must not change the cache. */
+ * has been visited since sweep_begin. */
 void ia_device_cache_sweep_begin(struct ia_device_cache *cache);
-bool ia_device_cache_sweep(struct ia_device_cache *cache, uint8_t seen, size_t budget,
-                           void (*fn)(void *ctx, struct ia_device *device), void *ctx);
+bool ia_device_cache_sweep(struct ia_device_cache *cache, uint8_t seen, size_t budget);

@@ -20,8 +20,9 @@ enum ia_reason ia_decide_device_id(const struct ia_ca_settings *settings, struct
 bool ia_decide_client_id(const struct ia_ca_settings *settings, const char *device_id, const char *client_id);
 
 /* May this device be connected at `now`, having come with a certificate that names `device_id`, with the registered CAs
- * cas[0..n) on and above its chain?  The record must be of that device, and its certificate have been registered under
- * one of those, or one in line of succession with it: not always the nearest, for a CA may have been renewed since,
- * with the same key or above an intermediate that stays, or one further down have been registered too. */
+ * cas[0..n) on and above its chain?  The record must be of that device.  The CA that its certificate was
+ * registered under must be one of these, or be connected to one by `replaces`.  It need not be the nearest: the CA may
+ * have been renewed since (with the same key, or above an unchanged intermediate), or one further down may have been
+ * registered too. */
 enum ia_reason ia_decide_device(const struct ia_device *device, const struct ia_ca_settings_set *ca_settings,
                                 const int64_t *cas, size_t n, const char *device_id, int64_t now);

@@ -223,6 +223,8 @@ static bool set_limits(struct fetch_job *job)
            curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)IA_FETCH_TIMEOUT_MS) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)IA_FETCH_CONNECT_TIMEOUT_MS) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_MAXFILESIZE, (long)IA_JWKS_MAX) == CURLE_OK &&
+           /* some providers compress though nobody asked: decode whatever libcurl can; take_body bounds decoded bytes */
+           curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "") == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_USERAGENT, "mosquitto-iot-auth") == CURLE_OK;

@@ -3,7 +3,7 @@
  *
  * What a provider can make the broker do is limited: https only (plain http for loopback, or with insecure_http), certificate
  * and host name always verified, no proxy and no .netrc from the environment, at most 3 redirects and those to https
- * only, 256 KiB, IA_FETCH_TIMEOUT_MS a request.  Freeing the fetcher aborts what is in flight at once. */
+ * only, 256 KiB as sent and as decoded, IA_FETCH_TIMEOUT_MS a request.  Freeing the fetcher aborts what is in flight at once. */
 #pragma once
 
 #include "common/error.h"

@@ -94,9 +94,10 @@ enum ia_rc ia_fetch_metadata_read(const char *body, size_t len, const char *issu
                                   char out[IA_FETCH_URL_MAX], struct ia_err *err)
 {
     bool wrong;
-    json_auto_t *metadata = ia_json_load(body, len);
+    const char *why;
+    json_auto_t *metadata = ia_json_load(body, len, &why);
     if (!metadata)
-        return ia_fail(err, IA_FORMAT, "metadata: not one JSON object without duplicate members");
+        return ia_fail(err, IA_FORMAT, "metadata: the answer %s", why);
     const char *named = ia_json_text(metadata, "issuer", &wrong);
     if (!named || strcmp(named, issuer) != 0)
         return ia_fail(err, IA_FORMAT, "metadata: its issuer is another one");

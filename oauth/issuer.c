@@ -11,22 +11,22 @@
 #define TEXT_MAX  1024 /* bytes of an issuer, audience, scope or role */
 #define TEXTS_MAX 1000 /* entries of a list */
 
-void ia_problems_add(struct ia_problems *problems, const char *fmt, ...)
+void ia_remarks_add(struct ia_remarks *remarks, const char *fmt, ...)
 {
-    size_t left = sizeof problems->text - problems->used;
-    int n = problems->used ? snprintf(problems->text + problems->used, left, "; ") : 0;
+    size_t left = sizeof remarks->text - remarks->used;
+    int n = remarks->used ? snprintf(remarks->text + remarks->used, left, "; ") : 0;
     va_list args;
     va_start(args, fmt);
     if ((size_t)n < left)
-        n += vsnprintf(problems->text + problems->used + n, left - (size_t)n, fmt, args);
+        n += vsnprintf(remarks->text + remarks->used + n, left - (size_t)n, fmt, args);
     va_end(args);
-    problems->used += (size_t)n < left ? (size_t)n : left - 1;
+    remarks->used += (size_t)n < left ? (size_t)n : left - 1;
 }
 
-static void mark_invalid(struct ia_issuer *issuer, struct ia_problems *problems, const char *text)
+static void mark_invalid(struct ia_issuer *issuer, struct ia_remarks *problems, const char *text)
 {
     issuer->invalid = true;
-    ia_problems_add(problems, "%s", text);
+    ia_remarks_add(problems, "%s", text);
 }
 
 static bool text_valid(const char *text)
@@ -34,7 +34,7 @@ static bool text_valid(const char *text)
     return text && *text && strlen(text) <= TEXT_MAX;
 }
 
-static bool name_valid(const char *name)
+bool ia_issuer_name_valid(const char *name)
 {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
     size_t len = strlen(name);
@@ -78,6 +78,12 @@ bool ia_text_list_has(const struct ia_text_list *list, const char *text)
     return false;
 }
 
+bool ia_texts_differ_by_slash(const char *a, const char *b)
+{
+    size_t a_len = strlen(a), b_len = strlen(b), shorter = a_len < b_len ? a_len : b_len;
+    return a_len + b_len == 2 * shorter + 1 && memcmp(a, b, shorter) == 0 && (a_len > b_len ? a : b)[shorter] == '/';
+}
+
 static const char *without_application(const char *typ)
 {
     return strncasecmp(typ, "application/", 12) == 0 ? typ + 12 : typ;
@@ -98,7 +104,7 @@ static bool variable_known(const char *name)
            (strncmp(name, "claim.", 6) == 0 && name[6]);
 }
 
-static bool parse_templates(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *problems)
+static bool parse_templates(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_remarks *problems)
 {
     issuer->templates = calloc(spec->n_client_id_templates + 1, sizeof(struct ia_template *));
     if (!issuer->templates)
@@ -120,13 +126,13 @@ static bool parse_templates(struct ia_issuer *issuer, const struct ia_issuer_spe
     return true;
 }
 
-static void read_algorithms(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *problems)
+static void read_algorithms(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_remarks *problems)
 {
     if (spec->n_algorithms == 0)
         mark_invalid(issuer, problems, "algorithms: no entry");
     for (size_t i = 0; i < spec->n_algorithms; i++) {
         enum ia_alg alg = ia_alg_from_name(spec->algorithms[i] ? spec->algorithms[i] : "");
-        issuer->algorithms |= 1u << alg;
+        issuer->algorithms |= ia_alg_set(alg);
         if (alg == IA_ALG_NONE)
             mark_invalid(issuer, problems, "algorithms: an entry that is not supported (none and HS… never are)");
     }
@@ -156,14 +162,24 @@ static bool copy_scopes(struct ia_issuer *issuer, const struct ia_issuer_spec *s
     return true;
 }
 
-static void report_key_problem(void *ctx, const char *text)
+static void add_key_problem(void *ctx, int64_t index, const char *text)
 {
-    ia_problems_add(ctx, "%s", text);
+    (void)index;
+    struct ia_issuer_findings *findings = ctx;
+    ia_remarks_add(&findings->problems, "%s", text);
 }
 
-static bool parse_keys(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *problems)
+static void add_key_note(void *ctx, int64_t index, const char *text)
 {
-    const struct ia_jwks_report report = {.problem = report_key_problem, .ctx = problems};
+    (void)index;
+    struct ia_issuer_findings *findings = ctx;
+    ia_remarks_add(&findings->notes, "%s", text);
+}
+
+static bool parse_keys(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_issuer_findings *findings)
+{
+    const struct ia_jwks_report report = {.problem = {add_key_problem, findings}, .note = {add_key_note, findings}};
+    struct ia_remarks *problems = &findings->problems;
     struct ia_err err = {0};
     if (!spec->jwks)
         return true;
@@ -171,9 +187,11 @@ static bool parse_keys(struct ia_issuer *issuer, const struct ia_issuer_spec *sp
     if (rc == IA_NOMEM)
         return false;
     if (rc != IA_OK)
-        ia_problems_add(problems, "%s", err.msg);
+        ia_remarks_add(problems, "%s", err.msg);
+    else if (ia_jwks_listed(issuer->jwks) == 0)
+        ia_remarks_add(problems, "no key: the key set is empty, all keys are withdrawn");
     else if (ia_jwks_count(issuer->jwks) == 0)
-        ia_problems_add(problems, "no key of the set can be used");
+        ia_remarks_add(problems, "no key of the set can be used");
     return true;
 }
 
@@ -195,12 +213,50 @@ static bool copy_row(struct ia_issuer *issuer, const struct ia_issuer_spec *spec
            copy_texts(&issuer->token_types, spec->token_types, spec->n_token_types) && copy_scopes(issuer, spec);
 }
 
-static void validate_row(struct ia_issuer *issuer, struct ia_problems *problems)
+/* Is the character at p a blank, a control character or invisible: ASCII, C1 and no-break space, general punctuation's
+ * spaces and marks, ideographic space, byte order mark? */
+static bool is_blank_at(const unsigned char *p)
 {
-    if (!name_valid(issuer->name))
+    if (*p <= ' ' || *p == 0x7F)
+        return true;
+    if (p[0] == 0xC2)
+        return p[1] >= 0x80 && p[1] <= 0xA0;
+    if (p[0] == 0xE2 && p[1] == 0x80)
+        return (p[2] >= 0x80 && p[2] <= 0x8F) || (p[2] >= 0xA8 && p[2] <= 0xAF);
+    return strncmp((const char *)p, "\xE2\x81\x9F", 3) == 0 || strncmp((const char *)p, "\xE3\x80\x80", 3) == 0 ||
+           strncmp((const char *)p, "\xEF\xBB\xBF", 3) == 0;
+}
+
+/* `iss` is a URL, or a name in the form of one (RFC 7519 section 2: StringOrURI): a blank in it is a mistake. */
+static bool has_blank(const char *text)
+{
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++)
+        if (is_blank_at(p))
+            return true;
+    return false;
+}
+
+static bool any_padded(const struct ia_text_list *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        const char *text = list->items[i];
+        size_t len = strlen(text);
+        if (len > 0 && ((unsigned char)text[0] <= ' ' || (unsigned char)text[len - 1] <= ' '))
+            return true;
+    }
+    return false;
+}
+
+static void validate_row(struct ia_issuer *issuer, struct ia_remarks *problems)
+{
+    if (!ia_issuer_name_valid(issuer->name))
         mark_invalid(issuer, problems, "name: must be 1 to 128 of A-Z a-z 0-9 _ . -");
     if (!text_valid(issuer->issuer))
         mark_invalid(issuer, problems, "issuer: must be 1 to 1024 bytes");
+    if (has_blank(issuer->issuer))
+        mark_invalid(issuer, problems, "issuer: holds a blank or control character, so no token can match it");
+    if (any_padded(&issuer->audience))
+        mark_invalid(issuer, problems, "audience: an entry begins or ends with a blank");
     if (!texts_valid(&issuer->audience))
         mark_invalid(issuer, problems, "audience: no entry, or an entry that is empty or too long");
     if (!texts_valid(&issuer->token_types))
@@ -220,13 +276,14 @@ const char *ia_issuer_problem(const struct ia_issuer *issuer)
     return issuer->invalid ? "the issuer's row is invalid: see oauth_issuer.problem" : NULL;
 }
 
-bool ia_issuer_load(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *problems)
+bool ia_issuer_load(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_issuer_findings *findings)
 {
+    struct ia_remarks *problems = &findings->problems;
     if (!copy_row(issuer, spec))
         return false;
     validate_row(issuer, problems);
     read_algorithms(issuer, spec, problems);
-    return parse_templates(issuer, spec, problems) && parse_keys(issuer, spec, problems);
+    return parse_templates(issuer, spec, problems) && parse_keys(issuer, spec, findings);
 }
 
 void ia_issuer_clear(struct ia_issuer *issuer)

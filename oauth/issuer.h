@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/error.h"
+#include "common/problem.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,15 +37,15 @@ struct ia_issuer_spec {
 };
 
 #define IA_LEEWAY_MAX      3600 /* seconds */
-#define IA_ISSUER_TEXT_MAX 512  /* bytes of an issuer's problem, NUL included */
+#define IA_ISSUER_TEXT_MAX 512  /* bytes of an issuer's problem or note, NUL included */
 
 struct ia_issuer_set;
 
-/* Called at most once for an issuer: the text for `oauth_issuer.problem`, everything that is wrong with the row and its
- * keys. */
+/* Each is called at most once for an issuer, with its index in specs[]. */
 struct ia_issuer_report {
-    void (*problem)(void *ctx, const char *name, const char *text); /* may be NULL */
-    void *ctx;
+    struct ia_problem_callback problem; /* for `oauth_issuer.problem`: everything wrong with the row and its keys */
+    struct ia_problem_callback note;    /* for `oauth_issuer.note`: keys of its set that are not used here, which is no
+                                           reason for an alarm */
 };
 
 /* Build the set of all rows, also those that are not ACTIVE.  An invalid row (its issuer registered twice, an unknown

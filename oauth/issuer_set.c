@@ -19,7 +19,7 @@ static int compare_issuers(const void *a, const void *b)
 }
 
 /* Sort the two indexes; the later of two rows with one `issuer` is left out of by_issuer and marked. */
-static void build_indexes(struct ia_issuer_set *set, struct ia_problems *problems)
+static void build_indexes(struct ia_issuer_set *set, struct ia_issuer_findings *findings)
 {
     for (size_t i = 0; i < set->n; i++)
         set->by_issuer[i] = set->by_name[i] = &set->issuers[i];
@@ -30,8 +30,8 @@ static void build_indexes(struct ia_issuer_set *set, struct ia_problems *problem
         struct ia_issuer *issuer = set->by_issuer[i];
         if (kept && strcmp(set->by_issuer[kept - 1]->issuer, issuer->issuer) == 0) {
             issuer->invalid = true;
-            ia_problems_add(&problems[issuer - set->issuers], "issuer: already registered as '%s'",
-                            set->by_issuer[kept - 1]->name);
+            ia_remarks_add(&findings[issuer - set->issuers].problems, "issuer: already registered as '%s'",
+                           set->by_issuer[kept - 1]->name);
         } else {
             set->by_issuer[kept++] = issuer;
         }
@@ -40,7 +40,7 @@ static void build_indexes(struct ia_issuer_set *set, struct ia_problems *problem
 }
 
 static bool load_issuers(struct ia_issuer_set *set, const struct ia_issuer_spec *specs, size_t n,
-                         struct ia_problems *problems)
+                         struct ia_issuer_findings *findings)
 {
     set->by_issuer = calloc(n + 1, sizeof(struct ia_issuer *));
     set->by_name = calloc(n + 1, sizeof(struct ia_issuer *));
@@ -48,27 +48,35 @@ static bool load_issuers(struct ia_issuer_set *set, const struct ia_issuer_spec 
         return false;
     while (set->n < n) {
         size_t i = set->n++; /* counted first, so that an issuer loaded in part is cleared too */
-        if (!ia_issuer_load(&set->issuers[i], &specs[i], &problems[i]))
+        if (!ia_issuer_load(&set->issuers[i], &specs[i], &findings[i]))
             return false;
     }
-    build_indexes(set, problems);
+    build_indexes(set, findings);
     return true;
+}
+
+static void report_findings(const struct ia_issuer_report *report, size_t index,
+                            const struct ia_issuer_findings *findings)
+{
+    if (findings->problems.used)
+        ia_problem_report(&report->problem, (int64_t)index, findings->problems.text);
+    if (findings->notes.used)
+        ia_problem_report(&report->note, (int64_t)index, findings->notes.text);
 }
 
 enum ia_rc ia_issuer_set_build(const struct ia_issuer_spec *specs, size_t n, const struct ia_issuer_report *report,
                                struct ia_issuer_set **out, struct ia_err *err)
 {
     struct ia_issuer_set *set = calloc(1, sizeof *set + n * sizeof set->issuers[0]);
-    ia_autofree struct ia_problems *problems = calloc(n + 1, sizeof *problems);
+    ia_autofree struct ia_issuer_findings *findings = calloc(n + 1, sizeof *findings);
     if (set)
         set->refs = 1;
-    if (!set || !problems || !load_issuers(set, specs, n, problems)) {
+    if (!set || !findings || !load_issuers(set, specs, n, findings)) {
         ia_issuer_set_free(set);
         return ia_nomem(err);
     }
-    for (size_t i = 0; i < n && report && report->problem; i++)
-        if (problems[i].used)
-            report->problem(report->ctx, set->issuers[i].name, problems[i].text);
+    for (size_t i = 0; i < n && report; i++)
+        report_findings(report, i, &findings[i]);
     *out = set;
     return IA_OK;
 }
@@ -104,6 +112,14 @@ const struct ia_issuer *ia_issuer_by_iss(const struct ia_issuer_set *set, const 
 {
     struct ia_issuer **at = bsearch(iss, set->by_issuer, set->n_by_issuer, sizeof *set->by_issuer, compare_iss_key);
     return at ? *at : NULL;
+}
+
+const struct ia_issuer *ia_issuer_by_iss_without_slash(const struct ia_issuer_set *set, const char *iss)
+{
+    for (size_t i = 0; i < set->n_by_issuer; i++)
+        if (ia_texts_differ_by_slash(set->by_issuer[i]->issuer, iss))
+            return set->by_issuer[i];
+    return NULL;
 }
 
 const struct ia_issuer *ia_issuer_by_name(const struct ia_issuer_set *set, const char *name)

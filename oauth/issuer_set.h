@@ -25,7 +25,7 @@ struct ia_issuer {
     size_t n_templates;
     struct ia_scope_role *scopes; /* sorted by role */
     size_t n_scopes;
-    unsigned algorithms; /* set of 1 << enum ia_alg */
+    unsigned algorithms; /* set of 1 << enum ia_alg, fully specified */
     int leeway_s;
     bool active;
     bool invalid;         /* something is wrong with the row: it admits no token */
@@ -41,21 +41,34 @@ struct ia_issuer_set {
     struct ia_issuer issuers[];
 };
 
-/* Everything that is wrong with one issuer, as one line; truncated where it is full. */
-struct ia_problems {
+/* Several remarks as one line; truncated where it is full. */
+struct ia_remarks {
     char text[IA_ISSUER_TEXT_MAX];
     size_t used;
 };
-void ia_problems_add(struct ia_problems *problems, const char *fmt, ...) IA_PRINTF(2, 3);
+void ia_remarks_add(struct ia_remarks *remarks, const char *fmt, ...) IA_PRINTF(2, 3);
 
-/* Load one row into the zeroed *issuer; what is wrong with it goes to `problems` and marks it invalid.  False without
+/* What is to be said of one issuer. */
+struct ia_issuer_findings {
+    struct ia_remarks problems, notes;
+};
+
+/* Load one row into the zeroed *issuer; what is wrong with it goes to `findings` and marks it invalid.  False without
  * memory: the caller clears *issuer all the same. */
-bool ia_issuer_load(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_problems *problems);
+bool ia_issuer_load(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_issuer_findings *findings);
 void ia_issuer_clear(struct ia_issuer *issuer);
+
+/* May an issuer's row have that name? */
+bool ia_issuer_name_valid(const char *name);
 
 /* The issuer of that exact `iss`, or row name; NULL when there is none. */
 const struct ia_issuer *ia_issuer_by_iss(const struct ia_issuer_set *set, const char *iss);
+/* One whose `issuer` differs from `iss` by a slash at the end alone, for a message; NULL for none. */
+const struct ia_issuer *ia_issuer_by_iss_without_slash(const struct ia_issuer_set *set, const char *iss);
 const struct ia_issuer *ia_issuer_by_name(const struct ia_issuer_set *set, const char *name);
+
+/* Are the texts equal but for a slash at the end?  Worth naming: it is the usual mistake with `iss` and `aud`. */
+bool ia_texts_differ_by_slash(const char *a, const char *b);
 
 bool ia_text_list_has(const struct ia_text_list *list, const char *text);
 

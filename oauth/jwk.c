@@ -17,6 +17,14 @@
 
 #define PARAM_MAX (IA_RSA_BITS_MAX / 8 + 1) /* bytes of one decoded member; one leading zero is common in the wild */
 
+static enum ia_jwk_result ignored_key(char wrong[IA_JWK_TEXT_MAX], const char *member, const char *value)
+{
+    char printed[48];
+    ia_kid_print(value, printed);
+    snprintf(wrong, IA_JWK_TEXT_MAX, "%s '%s' is not used here", member, printed);
+    return IA_JWK_IGNORED;
+}
+
 static enum ia_jwk_result bad_key(char wrong[IA_JWK_TEXT_MAX], const char *fmt, ...) IA_PRINTF(2, 3);
 
 static enum ia_jwk_result bad_key(char wrong[IA_JWK_TEXT_MAX], const char *fmt, ...)
@@ -133,14 +141,18 @@ static const struct curve {
 } ec_curves[] = {{"P-256", IA_KEY_P256, 32}, {"P-384", IA_KEY_P384, 48}, {"P-521", IA_KEY_P521, 66}},
   okp_curves[] = {{"Ed25519", IA_KEY_ED25519, 32}, {"Ed448", IA_KEY_ED448, 57}};
 
-static const struct curve *find_curve(const json_t *json, const struct curve *curves, size_t n)
+static const struct curve *find_curve(const char *crv, const struct curve *curves, size_t n)
 {
-    bool wrong;
-    const char *crv = ia_json_text(json, "crv", &wrong);
     for (size_t i = 0; crv && i < n; i++)
         if (strcmp(curves[i].name, crv) == 0)
             return &curves[i];
     return NULL;
+}
+
+/* A curve that is not in the table: one that is not used here, or none. */
+static enum ia_jwk_result refuse_curve(const char *crv, char wrong[IA_JWK_TEXT_MAX])
+{
+    return crv && *crv ? ignored_key(wrong, "crv", crv) : bad_key(wrong, "crv is missing or not a string");
 }
 
 static EVP_PKEY *ec_key(const struct curve *curve, const uint8_t *point, size_t len)
@@ -156,9 +168,11 @@ static EVP_PKEY *ec_key(const struct curve *curve, const uint8_t *point, size_t 
 
 static enum ia_jwk_result parse_ec(const json_t *json, struct ia_jwk *out, char wrong[IA_JWK_TEXT_MAX])
 {
-    const struct curve *curve = find_curve(json, ec_curves, sizeof ec_curves / sizeof ec_curves[0]);
+    bool not_text;
+    const char *crv = ia_json_text(json, "crv", &not_text);
+    const struct curve *curve = find_curve(crv, ec_curves, sizeof ec_curves / sizeof ec_curves[0]);
     if (!curve)
-        return bad_key(wrong, "crv is not P-256, P-384 or P-521");
+        return refuse_curve(crv, wrong);
     uint8_t point[1 + 2 * 66] = {POINT_CONVERSION_UNCOMPRESSED};
     /* RFC 7518 section 6.2.1.2: the full size of a coordinate, leading zeros and all. */
     if (read_param(json, "x", point + 1, curve->len) != curve->len ||
@@ -171,9 +185,11 @@ static enum ia_jwk_result parse_ec(const json_t *json, struct ia_jwk *out, char 
 
 static enum ia_jwk_result parse_okp(const json_t *json, struct ia_jwk *out, char wrong[IA_JWK_TEXT_MAX])
 {
-    const struct curve *curve = find_curve(json, okp_curves, sizeof okp_curves / sizeof okp_curves[0]);
+    bool not_text;
+    const char *crv = ia_json_text(json, "crv", &not_text);
+    const struct curve *curve = find_curve(crv, okp_curves, sizeof okp_curves / sizeof okp_curves[0]);
     if (!curve)
-        return bad_key(wrong, "crv is neither Ed25519 nor Ed448");
+        return refuse_curve(crv, wrong);
     uint8_t bytes[57];
     if (read_param(json, "x", bytes, curve->len) != curve->len)
         return bad_key(wrong, "x is missing, not base64url, or not of the curve's size");
@@ -196,13 +212,13 @@ static bool key_ops_verify(const json_t *ops)
 /* RFC 7517 sections 4.2, 4.3: is the key meant for checking signatures? */
 static enum ia_jwk_result read_purpose(const json_t *json, char wrong[IA_JWK_TEXT_MAX])
 {
-    bool no_text;
-    const char *use = ia_json_text(json, "use", &no_text);
-    if (no_text)
+    bool not_text;
+    const char *use = ia_json_text(json, "use", &not_text);
+    if (not_text)
         return bad_key(wrong, "use is not a string");
     if (use && strcmp(use, "sig") != 0)
         return IA_JWK_SKIP;
-    const json_t *ops = json_object_get(json, "key_ops");
+    const json_t *ops = ia_json_get(json, "key_ops");
     if (ops && !json_is_array(ops))
         return bad_key(wrong, "key_ops is not an array");
     return !ops || key_ops_verify(ops) ? IA_JWK_OK : IA_JWK_SKIP;
@@ -213,15 +229,15 @@ static bool has_private_member(const json_t *json)
 {
     static const char *const names[] = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (json_object_get(json, names[i]))
+        if (ia_json_get(json, names[i]))
             return true;
     return false;
 }
 
 static enum ia_jwk_result parse_material(const json_t *json, struct ia_jwk *out, char wrong[IA_JWK_TEXT_MAX])
 {
-    bool no_text;
-    const char *kty = ia_json_text(json, "kty", &no_text);
+    bool not_text;
+    const char *kty = ia_json_text(json, "kty", &not_text);
     if (!kty)
         return bad_key(wrong, "kty is missing or not a string");
     if (strcmp(kty, "oct") == 0)
@@ -234,21 +250,24 @@ static enum ia_jwk_result parse_material(const json_t *json, struct ia_jwk *out,
         return parse_ec(json, out, wrong);
     if (strcmp(kty, "OKP") == 0)
         return parse_okp(json, out, wrong);
-    return bad_key(wrong, "kty is not RSA, EC or OKP");
+    return *kty ? ignored_key(wrong, "kty", kty) : bad_key(wrong, "kty is empty");
 }
 
+/* What the key may be used with: its alg, or without one all that fit its type and curve. */
 static enum ia_jwk_result read_alg(const json_t *json, struct ia_jwk *out, char wrong[IA_JWK_TEXT_MAX])
 {
-    bool no_text;
-    const char *alg = ia_json_text(json, "alg", &no_text);
-    if (no_text)
+    bool not_text;
+    const char *alg = ia_json_text(json, "alg", &not_text);
+    if (not_text)
         return bad_key(wrong, "alg is not a string");
+    out->algs = ia_alg_set_of_key(out->type);
     if (!alg)
         return IA_JWK_OK;
-    out->alg = ia_alg_from_name(alg);
-    if (out->alg == IA_ALG_NONE)
-        return bad_key(wrong, "alg is not supported");
-    return ia_alg_fits(out->alg, out->type) ? IA_JWK_OK : bad_key(wrong, "alg does not fit the key's type and curve");
+    unsigned named = ia_alg_set(ia_alg_from_name(alg));
+    if (named == 0)
+        return ignored_key(wrong, "alg", alg);
+    out->algs &= named;
+    return out->algs ? IA_JWK_OK : bad_key(wrong, "alg does not fit the key's type and curve");
 }
 
 static bool compute_key_id(struct ia_jwk *jwk)
@@ -279,14 +298,14 @@ static enum ia_jwk_result parse_named(const json_t *json, const char *kid, struc
 
 enum ia_jwk_result ia_jwk_parse(const json_t *json, struct ia_jwk *out, char wrong[IA_JWK_TEXT_MAX])
 {
-    bool no_text;
+    bool not_text;
     *out = (struct ia_jwk){0};
     if (!json_is_object(json))
         return bad_key(wrong, "is not a JSON object");
     enum ia_jwk_result result = read_purpose(json, wrong);
     if (result != IA_JWK_OK)
         return result;
-    const char *kid = ia_json_text(json, "kid", &no_text);
+    const char *kid = ia_json_text(json, "kid", &not_text);
     if (!kid || !*kid || strlen(kid) > IA_KID_MAX)
         return bad_key(wrong, "has no usable kid, by which tokens name their key");
     result = parse_named(json, kid, out, wrong);

@@ -7,8 +7,9 @@
 
 enum ia_jwk_result {
     IA_JWK_OK,
-    IA_JWK_SKIP, /* meant for something else, e.g. encryption */
-    IA_JWK_BAD,  /* `wrong` says why */
+    IA_JWK_SKIP,    /* for another use, e.g. encryption */
+    IA_JWK_IGNORED, /* of a type, curve or algorithm that is not used here; `wrong` says which */
+    IA_JWK_BAD,     /* `wrong` says why */
     IA_JWK_NOMEM,
 };
 

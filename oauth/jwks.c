@@ -9,27 +9,23 @@
 #include <string.h>
 
 struct ia_jwks {
+    size_t listed;
     size_t n;
-    struct ia_jwk keys[]; /* sorted by kid, each kid once */
+    struct ia_jwk keys[]; /* sorted by kid */
 };
 
-static void report_problem(const struct ia_jwks_report *report, const char *text)
+/* Report the key at `index`. */
+static void report_key(const struct ia_problem_callback *to, size_t index, const json_t *json, const char *wrong)
 {
-    if (report && report->problem)
-        report->problem(report->ctx, text);
-}
-
-static void report_bad_key(const struct ia_jwks_report *report, size_t index, const json_t *json, const char *wrong)
-{
-    bool no_text;
+    bool not_text;
     char kid[48], text[IA_JWK_TEXT_MAX + 64];
-    const char *named = ia_json_text(json, "kid", &no_text);
+    const char *named = ia_json_text(json, "kid", &not_text);
     ia_kid_print(named ? named : "", kid);
     if (*kid)
         snprintf(text, sizeof text, "key '%s': %s", kid, wrong);
     else
         snprintf(text, sizeof text, "key number %zu: %s", index + 1, wrong);
-    report_problem(report, text);
+    ia_problem_report(to, (int64_t)index, text);
 }
 
 static bool parse_keys(const json_t *array, const struct ia_jwks_report *report, struct ia_jwks *jwks)
@@ -38,12 +34,14 @@ static bool parse_keys(const json_t *array, const struct ia_jwks_report *report,
     json_t *json;
     char wrong[IA_JWK_TEXT_MAX];
     json_array_foreach(array, i, json) {
-        switch (ia_jwk_parse(json, &jwks->keys[jwks->n], wrong)) {
+        enum ia_jwk_result result = ia_jwk_parse(json, &jwks->keys[jwks->n], wrong);
+        switch (result) {
         case IA_JWK_OK:
             jwks->n++;
             break;
         case IA_JWK_BAD:
-            report_bad_key(report, i, json, wrong);
+        case IA_JWK_IGNORED:
+            report_key(result == IA_JWK_BAD ? &report->problem : &report->note, i, json, wrong);
             break;
         case IA_JWK_SKIP:
             break;
@@ -59,40 +57,35 @@ static int compare_kids(const void *a, const void *b)
     return strcmp(((const struct ia_jwk *)a)->kid, ((const struct ia_jwk *)b)->kid);
 }
 
-static bool same_key(const struct ia_jwk *a, const struct ia_jwk *b)
+/* Mark the algorithms that two different keys of one kid may be used with: choosing either would be a guess.  True when
+ * there are any. */
+static bool mark_ambiguous(struct ia_jwk *a, struct ia_jwk *b)
 {
-    return a->alg == b->alg && memcmp(a->key_id, b->key_id, IA_KEY_ID_LEN) == 0;
+    unsigned both = a->algs & b->algs;
+    if (both == 0 || memcmp(a->key_id, b->key_id, IA_KEY_ID_LEN) == 0)
+        return false;
+    a->ambiguous |= both;
+    b->ambiguous |= both;
+    return true;
 }
 
-/* How many keys from keys[0] on have its kid, and are they one key listed again? */
-static size_t count_same_kid(const struct ia_jwk *keys, size_t n, bool *one_key)
+/* Compare each key with the others of its kid, which are its neighbours. */
+static void find_ambiguous(struct ia_jwks *jwks, const struct ia_jwks_report *report)
 {
-    size_t len = 1;
-    *one_key = true;
-    for (; len < n && strcmp(keys[len].kid, keys[0].kid) == 0; len++)
-        *one_key = *one_key && same_key(&keys[0], &keys[len]);
-    return len;
-}
-
-/* Two different keys with one kid: choosing either would be a guess, so neither is used. */
-static void drop_ambiguous(struct ia_jwks *jwks, const struct ia_jwks_report *report)
-{
-    size_t kept = 0, len;
-    for (size_t i = 0; i < jwks->n; i += len) {
-        bool one_key;
-        len = count_same_kid(&jwks->keys[i], jwks->n - i, &one_key);
-        if (!one_key) {
-            char kid[48], text[96];
-            ia_kid_print(jwks->keys[i].kid, kid);
-            snprintf(text, sizeof text, "key '%s': different keys have that kid", kid);
-            report_problem(report, text);
-        }
-        for (size_t k = one_key ? 1 : 0; k < len; k++)
-            ia_jwk_clear(&jwks->keys[i + k]);
-        if (one_key)
-            jwks->keys[kept++] = jwks->keys[i];
+    const char *reported = NULL;
+    for (size_t i = 0; i < jwks->n; i++) {
+        struct ia_jwk *key = &jwks->keys[i];
+        bool found = false;
+        for (size_t k = i + 1; k < jwks->n && strcmp(jwks->keys[k].kid, key->kid) == 0; k++)
+            found |= mark_ambiguous(key, &jwks->keys[k]);
+        if (!found || (reported && strcmp(reported, key->kid) == 0))
+            continue;
+        char kid[48], text[128];
+        reported = key->kid;
+        ia_kid_print(key->kid, kid);
+        snprintf(text, sizeof text, "key '%s': different keys have that kid and fit one algorithm", kid);
+        ia_problem_report(&report->problem, (int64_t)i, text);
     }
-    jwks->n = kept;
 }
 
 static enum ia_rc parse_set(const json_t *array, const struct ia_jwks_report *report, struct ia_jwks **out,
@@ -105,7 +98,8 @@ static enum ia_rc parse_set(const json_t *array, const struct ia_jwks_report *re
     }
     if (jwks->n > 1)
         qsort(jwks->keys, jwks->n, sizeof jwks->keys[0], compare_kids);
-    drop_ambiguous(jwks, report);
+    find_ambiguous(jwks, report);
+    jwks->listed = json_array_size(array);
     *out = jwks;
     return IA_OK;
 }
@@ -115,16 +109,18 @@ enum ia_rc ia_jwks_parse(const char *text, size_t len, const struct ia_jwks_repo
 {
     if (len > IA_JWKS_MAX)
         return ia_fail(err, IA_FORMAT, "JWK set: longer than %d bytes", IA_JWKS_MAX);
-    json_auto_t *root = ia_json_load(text, len);
+    static const struct ia_jwks_report unreported;
+    const char *why;
+    json_auto_t *root = ia_json_load(text, len, &why);
     if (!root)
-        return ia_fail(err, IA_FORMAT, "JWK set: not one JSON object without duplicate members");
-    const json_t *array = json_object_get(root, "keys");
+        return ia_fail(err, IA_FORMAT, "JWK set: the text %s", why);
+    const json_t *array = ia_json_get(root, "keys");
     if (!json_is_array(array))
         return ia_fail(err, IA_FORMAT, "JWK set: no array 'keys'");
     if (json_array_size(array) > IA_JWKS_KEYS_MAX)
         return ia_fail(err, IA_FORMAT, "JWK set: more than %d keys", IA_JWKS_KEYS_MAX);
     ERR_set_mark(); /* OpenSSL's errors about a bad key must not stay in the queue for the next caller */
-    enum ia_rc rc = parse_set(array, report, out, err);
+    enum ia_rc rc = parse_set(array, report ? report : &unreported, out, err);
     ERR_pop_to_mark();
     return rc;
 }
@@ -136,19 +132,48 @@ void ia_jwks_free(struct ia_jwks *jwks)
     free(jwks);
 }
 
-static int compare_kid_key(const void *kid, const void *jwk)
+/* The first key of that kid, or jwks->n. */
+static size_t find_kid(const struct ia_jwks *jwks, const char *kid)
 {
-    return strcmp(kid, ((const struct ia_jwk *)jwk)->kid);
+    size_t low = 0, high = jwks->n;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (strcmp(jwks->keys[middle].kid, kid) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < jwks->n && strcmp(jwks->keys[low].kid, kid) == 0 ? low : jwks->n;
 }
 
-const struct ia_jwk *ia_jwks_find(const struct ia_jwks *jwks, const char *kid)
+enum ia_jwks_found ia_jwks_find(const struct ia_jwks *jwks, const char *kid, unsigned algs, const struct ia_jwk **out)
 {
-    if (!jwks || jwks->n == 0)
-        return NULL;
-    return bsearch(kid, jwks->keys, jwks->n, sizeof jwks->keys[0], compare_kid_key);
+    enum ia_jwks_found found = IA_JWKS_NO_KID;
+    for (size_t i = jwks ? find_kid(jwks, kid) : 0; jwks && i < jwks->n; i++) {
+        const struct ia_jwk *key = &jwks->keys[i];
+        if (strcmp(key->kid, kid) != 0)
+            break;
+        if (key->algs & ~key->ambiguous & algs) {
+            *out = key;
+            return IA_JWKS_FOUND;
+        }
+        if (key->algs & algs)
+            found = IA_JWKS_AMBIGUOUS;
+        else if (found == IA_JWKS_NO_KID)
+            found = IA_JWKS_NO_ALG;
+    }
+    return found;
+}
+
+size_t ia_jwks_listed(const struct ia_jwks *jwks)
+{
+    return jwks ? jwks->listed : 0;
 }
 
 size_t ia_jwks_count(const struct ia_jwks *jwks)
 {
-    return jwks ? jwks->n : 0;
+    size_t n = 0;
+    for (size_t i = 0; jwks && i < jwks->n; i++)
+        n += (jwks->keys[i].algs & ~jwks->keys[i].ambiguous) != 0;
+    return n;
 }

@@ -35,7 +35,7 @@ static bool copy_text(const json_t *header, const char *name, char *out, size_t 
     bool wrong;
     const char *text = ia_json_text(header, name, &wrong);
     *there = text;
-    if (wrong || (text && strlen(text) >= size))
+    if (wrong || (text && strlen(text) >= size) || !ia_json_readable(ia_json_get(header, name)))
         return false;
     if (text)
         memcpy(out, text, strlen(text) + 1);
@@ -46,16 +46,16 @@ static enum ia_reason read_header(const json_t *header, struct ia_jws *jws, char
 {
     bool there, wrong;
     /* RFC 7515 section 4.1.11: extensions that must be understood; none is supported. */
-    if (json_object_get(header, "crit"))
+    if (ia_json_get(header, "crit"))
         return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED,
                               "the header holds crit, an extension that is not supported");
     if (!copy_text(header, "kid", jws->kid, sizeof jws->kid, &jws->has_kid))
-        return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED, "kid is no string, or too long");
+        return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED, "kid is not a string of at most %d bytes", IA_KID_MAX);
     if (!copy_text(header, "typ", jws->typ, sizeof jws->typ, &there))
-        return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED, "typ is no string, or too long");
+        return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED, "typ is not a string of at most %d bytes", IA_TYP_MAX);
     const char *alg = ia_json_text(header, "alg", &wrong);
-    if (!alg)
-        return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED, "the header has no alg");
+    if (!alg || !ia_json_readable(ia_json_get(header, "alg")))
+        return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED, "the header has no alg, or it is not a string");
     jws->alg = ia_alg_from_name(alg);
     if (jws->alg == IA_ALG_NONE)
         return ia_refusal_set(detail, IA_R_TOKEN_ALGORITHM, "alg is none, symmetric or unknown");
@@ -67,9 +67,10 @@ static enum ia_reason decode_header(struct ia_jws *jws, char detail[IA_DETAIL_MA
     size_t len, encoded_len = jws->signed_len - jws->encoded_payload_len - 1;
     if (!ia_base64url_decode(jws->signed_text, encoded_len, jws->block, &len))
         return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED, "the header is not base64url");
-    json_auto_t *header = ia_json_load(jws->block, len);
+    const char *why;
+    json_auto_t *header = ia_json_load(jws->block, len, &why);
     if (!header)
-        return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED, "the header is not one JSON object without duplicates");
+        return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED, "the header %s", why);
     return read_header(header, jws, detail);
 }
 
@@ -136,8 +137,8 @@ bool ia_jose_header_valid(const char *text, size_t len)
         return true;
     json_auto_t *header = NULL;
     if (ia_base64url_decode(text, len, bytes, &decoded))
-        header = ia_json_load(bytes, decoded);
+        header = ia_json_load(bytes, decoded, NULL);
     OPENSSL_cleanse(bytes, IA_BASE64URL_BYTES(len));
     free(bytes);
-    return header && json_object_get(header, "alg");
+    return header && ia_json_get(header, "alg");
 }

@@ -7,16 +7,22 @@
 
 #define IA_SHA256_LEN 32
 
+/* A password of this many characters of RFC 6750's b64token, or more, may be an opaque token: 22 characters of base64url
+ * are the 128 bits that RFC 6749 section 10.10 asks for. */
+#define IA_OPAQUE_TOKEN_MIN 22
+
 enum ia_presented_kind {
     IA_PRESENTED_OTHER = 0, /* nothing, or an ordinary password */
-    IA_PRESENTED_TOKEN,     /* JOSE compact form with a header: refused as a token when it is a bad one, never taken for
-                               a password */
+    IA_PRESENTED_UNUSABLE,  /* perhaps a token, but none in JOSE compact form; it may be an ordinary password as well */
+    IA_PRESENTED_TOKEN, /* JOSE compact form (JWS: three parts, JWE: five) with a header: refused as a token when it is
+                               a bad one, never taken for a password */
 };
 
 struct ia_presented {
     enum ia_presented_kind kind;
-    const char *text; /* borrowed */
+    const char *text; /* borrowed; without blanks, quotes and `Bearer ` around it */
     size_t len;
+    bool has_scheme;       /* `Bearer ` came before it */
     bool parsed;           /* the members below are valid */
     enum ia_reason reason; /* IA_R_NONE while nothing is wrong with it */
     char detail[IA_DETAIL_MAX];
@@ -25,7 +31,8 @@ struct ia_presented {
     uint8_t sha256[IA_SHA256_LEN]; /* of text */
 };
 
-/* Begin with text[0..len), which must outlive *out. */
+/* Begin with text[0..len), which must outlive *out.  What people copy along with a token (blanks, line ends, a pair of
+ * quotes, `Bearer `) is not part of it. */
 void ia_presented_init(struct ia_presented *out, const char *text, size_t len);
 
 /* Classify it and parse its header, unless that was done. */

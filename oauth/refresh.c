@@ -9,10 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NEVER   INT64_MIN
-#define BUSY_MS 100 /* before asking a full fetcher again */
+#define NEVER         INT64_MIN
+#define BUSY_MS       100              /* before asking a full fetcher again */
+#define SAVE_EVERY_MS (10 * 60 * 1000) /* the same keys are stored again: their age counts in days */
 
-struct entry {
+struct refresh_entry {
     char *name;
     char *issuer;
     char *jwks_url; /* or NULL: discovery */
@@ -22,19 +23,25 @@ struct entry {
     unsigned failures; /* in a row */
     int64_t started_ms;
     int64_t due_ms;
+    int64_t fetched_ms; /* when `jwks` was fetched, perhaps before this process began */
+    int64_t saved_ms;   /* when it was stored */
 };
 
 struct ia_refresh {
-    struct entry *entries;
+    struct ia_refresh_options options;
+    struct refresh_entry *entries;
     size_t n;
 };
 
-struct ia_refresh *ia_refresh_new(void)
+struct ia_refresh *ia_refresh_new(const struct ia_refresh_options *options)
 {
-    return calloc(1, sizeof(struct ia_refresh));
+    struct ia_refresh *refresh = calloc(1, sizeof *refresh);
+    if (refresh)
+        refresh->options = *options;
+    return refresh;
 }
 
-static void clear_entry(struct entry *e)
+static void clear_entry(struct refresh_entry *e)
 {
     free(e->name);
     free(e->issuer);
@@ -42,7 +49,7 @@ static void clear_entry(struct entry *e)
     free(e->jwks);
 }
 
-static void free_entries(struct entry *entries, size_t n)
+static void free_entries(struct refresh_entry *entries, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         clear_entry(&entries[i]);
@@ -57,7 +64,7 @@ void ia_refresh_free(struct ia_refresh *refresh)
     free(refresh);
 }
 
-static struct entry *find_entry(const struct ia_refresh *refresh, const char *name)
+static struct refresh_entry *find_entry(const struct ia_refresh *refresh, const char *name)
 {
     for (size_t i = 0; i < refresh->n; i++)
         if (strcmp(refresh->entries[i].name, name) == 0)
@@ -70,50 +77,148 @@ static bool same_optional(const char *a, const char *b)
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-static bool new_entry(struct entry *e, const struct ia_refresh_source *source, int64_t now_ms)
+static bool new_entry(struct refresh_entry *e, const struct ia_refresh_source *source, int64_t now_ms)
 {
-    *e = (struct entry){.name = strdup(source->name),
-                        .issuer = strdup(source->issuer),
-                        .jwks_url = source->jwks_url ? strdup(source->jwks_url) : NULL,
-                        .started_ms = NEVER,
-                        .due_ms = now_ms};
+    *e = (struct refresh_entry){.name = strdup(source->name),
+                                .issuer = strdup(source->issuer),
+                                .jwks_url = source->jwks_url ? strdup(source->jwks_url) : NULL,
+                                .started_ms = NEVER,
+                                .due_ms = now_ms};
     return e->name && e->issuer && (e->jwks_url || !source->jwks_url);
 }
 
-/* Move what is known of the sources that stay from the old list to the new one. */
-static void keep_known(const struct ia_refresh *refresh, struct entry *entries, size_t n)
+static struct ia_refresh_source source_of(const struct refresh_entry *e)
+{
+    return (struct ia_refresh_source){.name = e->name, .issuer = e->issuer, .jwks_url = e->jwks_url};
+}
+
+/* ---- key sets */
+
+enum set_kind { SET_INVALID, SET_USABLE, SET_WITHDRAWN };
+
+/* Is it a key set that may replace the last one?  If not, err says why. */
+static enum set_kind classify_set(const char *text, size_t len, struct ia_err *err)
+{
+    struct ia_jwks *jwks = NULL;
+    if (ia_jwks_parse(text, len, NULL, &jwks, err) != IA_OK)
+        return SET_INVALID;
+    enum set_kind kind = SET_USABLE;
+    if (ia_jwks_listed(jwks) == 0)
+        kind = SET_WITHDRAWN; /* a provider that lists no key has none that may be used */
+    else if (ia_jwks_count(jwks) == 0)
+        kind = SET_INVALID;
+    ia_jwks_free(jwks);
+    if (kind == SET_INVALID)
+        (void)ia_fail(err, IA_FORMAT, "JWK set: no key in it can be used");
+    return kind;
+}
+
+static bool is_too_old(const struct ia_refresh *refresh, int64_t age_ms)
+{
+    return refresh->options.stale_max_s > 0 && age_ms >= refresh->options.stale_max_s * 1000;
+}
+
+/* Begin with the stored keys, checked as fetched ones are. */
+static void restore_keys(const struct ia_refresh *refresh, struct refresh_entry *e, struct ia_refresh_time now)
+{
+    struct ia_err err = {0};
+    char *jwks = NULL;
+    int64_t fetched_s = 0;
+    const struct ia_refresh_source source = source_of(e);
+    enum ia_rc rc = ia_key_store_load(refresh->options.store, &source, now.wall_s, &jwks, &fetched_s, &err);
+    if (rc == IA_UNAVAILABLE)
+        return;
+    int64_t age_ms = (now.wall_s - fetched_s) * 1000;
+    if (rc == IA_OK && is_too_old(refresh, age_ms))
+        rc = ia_fail(&err, IA_UNAVAILABLE, "older than jwks_stale_max_s");
+    if (rc == IA_OK && classify_set(jwks, strlen(jwks), &err) != SET_INVALID) {
+        e->jwks = jwks;
+        e->fetched_ms = e->saved_ms = now.ms - age_ms;
+        return;
+    }
+    free(jwks);
+    snprintf(e->problem, sizeof e->problem, "the stored keys are not used: %s", err.msg);
+}
+
+static void save_keys(const struct ia_refresh *refresh, struct refresh_entry *e, struct ia_refresh_time now)
+{
+    struct ia_err err = {0};
+    const struct ia_refresh_source source = source_of(e);
+    e->saved_ms = now.ms;
+    if (ia_key_store_save(refresh->options.store, &source, e->jwks, now.wall_s, &err) != IA_OK)
+        snprintf(e->problem, sizeof e->problem, "%s", err.msg);
+}
+
+/* Drop the keys when they are too old; true when they were there. */
+static bool drop_old_keys(const struct ia_refresh *refresh, struct refresh_entry *e, int64_t now_ms)
+{
+    if (!e->jwks || !is_too_old(refresh, now_ms - e->fetched_ms))
+        return false;
+    free(e->jwks);
+    e->jwks = NULL;
+    size_t used = strlen(e->problem);
+    snprintf(e->problem + used, sizeof e->problem - used,
+             "%sno key: the last good keys are older than jwks_stale_max_s", used ? "; " : "");
+    return true;
+}
+
+/* ---- the list */
+
+/* Move what is known of the sources that stay from the old list to the new one.  The old list keeps what is new. */
+static void keep_known(const struct ia_refresh *refresh, struct refresh_entry *entries, size_t n,
+                       struct ia_refresh_time now)
 {
     for (size_t i = 0; i < n; i++) {
-        struct entry *old = find_entry(refresh, entries[i].name);
-        if (!old || !same_optional(old->issuer, entries[i].issuer) ||
-            !same_optional(old->jwks_url, entries[i].jwks_url))
-            continue;
-        struct entry made = entries[i];
-        entries[i] = *old;
-        *old = made;
+        struct refresh_entry *old = find_entry(refresh, entries[i].name);
+        if (old && same_optional(old->issuer, entries[i].issuer) && same_optional(old->jwks_url, entries[i].jwks_url)) {
+            struct refresh_entry made = entries[i];
+            entries[i] = *old;
+            *old = made;
+        } else if (refresh->options.store) {
+            restore_keys(refresh, &entries[i], now);
+        }
     }
 }
 
-enum ia_rc ia_refresh_configure(struct ia_refresh *refresh, const struct ia_refresh_source *sources, size_t n,
-                                int64_t now_ms, struct ia_err *err)
+static bool is_listed(const struct refresh_entry *entries, size_t n, const char *name)
 {
-    struct entry *entries = calloc(n + 1, sizeof *entries);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(entries[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Remove what is stored of sources that are not listed any more. */
+static void remove_stored(const struct ia_refresh *refresh, const struct refresh_entry *entries, size_t n)
+{
+    for (size_t i = 0; refresh->options.store && i < refresh->n; i++)
+        if (!is_listed(entries, n, refresh->entries[i].name))
+            ia_key_store_remove(refresh->options.store, refresh->entries[i].name);
+}
+
+enum ia_rc ia_refresh_configure(struct ia_refresh *refresh, const struct ia_refresh_source *sources, size_t n,
+                                struct ia_refresh_time now, struct ia_err *err)
+{
+    struct refresh_entry *entries = calloc(n + 1, sizeof *entries);
     size_t made = 0;
-    while (entries && made < n && new_entry(&entries[made], &sources[made], now_ms))
+    while (entries && made < n && new_entry(&entries[made], &sources[made], now.ms))
         made++;
     if (!entries || made < n) {
         free_entries(entries, entries ? made + 1 : 0); /* the incomplete entry as well */
         return ia_nomem(err);
     }
-    keep_known(refresh, entries, n);
+    remove_stored(refresh, entries, n);
+    keep_known(refresh, entries, n, now);
     free_entries(refresh->entries, refresh->n);
     refresh->entries = entries;
     refresh->n = n;
     return IA_OK;
 }
 
+/* ---- fetching */
+
 /* When another fetch may start at the earliest. */
-static int64_t earliest_start(const struct entry *e, int64_t now_ms)
+static int64_t earliest_start(const struct refresh_entry *e, int64_t now_ms)
 {
     if (e->started_ms == NEVER || e->started_ms + IA_REFRESH_GAP_MS < now_ms)
         return now_ms;
@@ -122,7 +227,7 @@ static int64_t earliest_start(const struct entry *e, int64_t now_ms)
 
 void ia_refresh_request(struct ia_refresh *refresh, const char *name, int64_t now_ms)
 {
-    struct entry *e = find_entry(refresh, name);
+    struct refresh_entry *e = find_entry(refresh, name);
     if (e && earliest_start(e, now_ms) < e->due_ms)
         e->due_ms = earliest_start(e, now_ms);
 }
@@ -136,7 +241,7 @@ static int64_t retry_jitter(const char *name, int64_t step)
     return hash % (step / 4);
 }
 
-static void fail_fetch(struct entry *e, const char *problem, int64_t now_ms)
+static void fail_fetch(struct refresh_entry *e, const char *problem, int64_t now_ms)
 {
     int64_t step = IA_REFRESH_GAP_MS;
     for (unsigned i = 0; i < e->failures && step < IA_REFRESH_BACKOFF_MAX; i++)
@@ -148,7 +253,7 @@ static void fail_fetch(struct entry *e, const char *problem, int64_t now_ms)
     snprintf(e->problem, sizeof e->problem, "%s", problem);
 }
 
-static void start_fetch(struct entry *e, struct ia_fetcher *fetcher, int64_t now_ms)
+static void start_fetch(struct refresh_entry *e, struct ia_fetcher *fetcher, int64_t now_ms)
 {
     struct ia_err err = {0};
     enum ia_rc rc = ia_fetcher_start(fetcher, e->name, e->issuer, e->jwks_url, &err);
@@ -162,84 +267,89 @@ static void start_fetch(struct entry *e, struct ia_fetcher *fetcher, int64_t now
         fail_fetch(e, err.msg, now_ms);
 }
 
-void ia_refresh_run(struct ia_refresh *refresh, struct ia_fetcher *fetcher, int64_t now_ms)
+bool ia_refresh_run(struct ia_refresh *refresh, struct ia_fetcher *fetcher, int64_t now_ms)
 {
+    bool changed = false;
     for (size_t i = 0; i < refresh->n; i++) {
-        struct entry *e = &refresh->entries[i];
+        struct refresh_entry *e = &refresh->entries[i];
+        changed |= drop_old_keys(refresh, e, now_ms);
         if (!e->fetching && e->due_ms <= now_ms)
             start_fetch(e, fetcher, now_ms);
     }
+    return changed;
+}
+
+/* When something is to be done for that entry: a fetch is to start, or its keys get too old. */
+static int64_t next_ms(const struct ia_refresh *refresh, const struct refresh_entry *e)
+{
+    int64_t due = e->fetching ? INT64_MAX : e->due_ms;
+    if (!e->jwks || refresh->options.stale_max_s <= 0)
+        return due;
+    int64_t old = e->fetched_ms + refresh->options.stale_max_s * 1000;
+    return old < due ? old : due;
 }
 
 int64_t ia_refresh_wait_ms(const struct ia_refresh *refresh, int64_t now_ms)
 {
     int64_t wait = -1;
     for (size_t i = 0; i < refresh->n; i++) {
-        const struct entry *e = &refresh->entries[i];
-        int64_t left = e->due_ms > now_ms ? e->due_ms - now_ms : 0;
-        if (!e->fetching && (wait < 0 || left < wait))
+        int64_t next = next_ms(refresh, &refresh->entries[i]);
+        int64_t left = next > now_ms ? next - now_ms : 0;
+        if (next != INT64_MAX && (wait < 0 || left < wait))
             wait = left;
     }
     return wait;
 }
 
-/* Is it a key set with at least one usable key?  If not, err says why. */
-static bool holds_usable_keys(const struct ia_fetch_result *result, struct ia_err *err)
-{
-    struct ia_jwks *jwks = NULL;
-    if (ia_jwks_parse(result->body, result->body_len, NULL, &jwks, err) != IA_OK)
-        return false;
-    bool usable = ia_jwks_count(jwks) > 0;
-    ia_jwks_free(jwks);
-    if (!usable)
-        (void)ia_fail(err, IA_FORMAT, "JWK set: no key in it can be used");
-    return usable;
-}
-
 /* Keep the set; true when it differs from the set before. */
-static bool keep_keys(struct entry *e, const struct ia_fetch_result *result, int64_t now_ms)
+static bool keep_keys(const struct ia_refresh *refresh, struct refresh_entry *e, const struct ia_fetch_result *result,
+                      struct ia_refresh_time now)
 {
-    e->failures = 0;
-    e->problem[0] = '\0';
-    e->due_ms = now_ms + (int64_t)result->max_age_s * 1000;
-    if (e->jwks && strcmp(e->jwks, result->body) == 0)
-        return false;
-    char *copy = strdup(result->body);
-    if (!copy) {
-        fail_fetch(e, "out of memory", now_ms);
+    bool changed = !e->jwks || strcmp(e->jwks, result->body) != 0;
+    char *copy = changed ? strdup(result->body) : NULL;
+    if (changed && !copy) {
+        fail_fetch(e, IA_NOMEM_TEXT, now.ms);
         return false;
     }
-    free(e->jwks);
-    e->jwks = copy;
-    return true;
+    e->failures = 0;
+    e->problem[0] = '\0';
+    e->due_ms = now.ms + (int64_t)result->max_age_s * 1000;
+    e->fetched_ms = now.ms;
+    if (changed) {
+        free(e->jwks);
+        e->jwks = copy;
+    }
+    if (refresh->options.store && (changed || now.ms - e->saved_ms >= SAVE_EVERY_MS))
+        save_keys(refresh, e, now);
+    return changed;
 }
 
-bool ia_refresh_accept(struct ia_refresh *refresh, const struct ia_fetch_result *result, int64_t now_ms)
+bool ia_refresh_accept(struct ia_refresh *refresh, const struct ia_fetch_result *result, struct ia_refresh_time now)
 {
     struct ia_err err = {0};
-    struct entry *e = find_entry(refresh, result->name);
+    struct refresh_entry *e = find_entry(refresh, result->name);
     if (!e || !e->fetching) /* removed meanwhile, or its URL has changed */
         return false;
     e->fetching = false;
     if (!result->body) {
-        fail_fetch(e, result->problem, now_ms);
+        fail_fetch(e, result->problem, now.ms);
         return false;
     }
-    if (!holds_usable_keys(result, &err)) {
-        fail_fetch(e, err.msg, now_ms);
+    if (classify_set(result->body, result->body_len, &err) == SET_INVALID) {
+        fail_fetch(e, err.msg, now.ms);
         return false;
     }
-    return keep_keys(e, result, now_ms);
+    return keep_keys(refresh, e, result, now);
 }
 
 const char *ia_refresh_jwks(const struct ia_refresh *refresh, const char *name)
 {
-    const struct entry *e = find_entry(refresh, name);
+    const struct refresh_entry *e = find_entry(refresh, name);
     return e ? e->jwks : NULL;
 }
 
 const char *ia_refresh_problem(const struct ia_refresh *refresh, const char *name)
 {
-    const struct entry *e = find_entry(refresh, name);
+    const struct refresh_entry *e = find_entry(refresh, name);
     return e ? e->problem : "";
 }

@@ -59,7 +59,7 @@ static bool begin_verification(EVP_MD_CTX *ctx, enum ia_alg alg, EVP_PKEY *key)
 bool ia_signature_prepare(struct ia_jwk *jwk)
 {
     for (enum ia_alg alg = IA_ALG_NONE + 1; alg < IA_ALG_COUNT; alg++) {
-        if (!ia_alg_fits(alg, jwk->type) || (jwk->alg != IA_ALG_NONE && jwk->alg != alg))
+        if (!(jwk->algs & 1u << alg))
             continue;
         jwk->ready[alg] = EVP_MD_CTX_new();
         if (!jwk->ready[alg] || !begin_verification(jwk->ready[alg], alg, jwk->key))
@@ -68,11 +68,11 @@ bool ia_signature_prepare(struct ia_jwk *jwk)
     return true;
 }
 
-static enum ia_reason verify_bytes(const struct ia_jws *jws, const struct ia_jwk *key, const uint8_t *signature,
+static enum ia_reason verify_bytes(const struct ia_jws *jws, const EVP_MD_CTX *ready, const uint8_t *signature,
                                    size_t len, char detail[IA_DETAIL_MAX])
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    if (!ctx || EVP_MD_CTX_copy_ex(ctx, key->ready[jws->alg]) != 1) {
+    if (!ctx || EVP_MD_CTX_copy_ex(ctx, ready) != 1) {
         EVP_MD_CTX_free(ctx);
         return ia_refusal_set(detail, IA_R_INTERNAL, "OpenSSL cannot start the verification");
     }
@@ -83,7 +83,7 @@ static enum ia_reason verify_bytes(const struct ia_jws *jws, const struct ia_jwk
                      : ia_refusal_set(detail, IA_R_TOKEN_SIGNATURE, "the signature does not verify with the key");
 }
 
-static enum ia_reason verify_ecdsa_pair(const struct ia_jws *jws, const struct ia_jwk *key, size_t n,
+static enum ia_reason verify_ecdsa_pair(const struct ia_jws *jws, const EVP_MD_CTX *ready, size_t n,
                                         char detail[IA_DETAIL_MAX])
 {
     uint8_t der[ECDSA_DER_MAX];
@@ -92,20 +92,26 @@ static enum ia_reason verify_ecdsa_pair(const struct ia_jws *jws, const struct i
     size_t len = ecdsa_der(jws->signature, n, der);
     if (len == 0)
         return ia_refusal_set(detail, IA_R_INTERNAL, IA_NOMEM_TEXT);
-    return verify_bytes(jws, key, der, len, detail);
+    return verify_bytes(jws, ready, der, len, detail);
+}
+
+/* The lowest algorithm of a set that is not empty; of a key's two EdDSA never both. */
+static enum ia_alg first_alg(unsigned algs)
+{
+    return (enum ia_alg)__builtin_ctz(algs);
 }
 
 enum ia_reason ia_signature_verify(const struct ia_jws *jws, const struct ia_jwk *key, char detail[IA_DETAIL_MAX])
 {
     detail[0] = '\0';
-    if (!ia_alg_fits(jws->alg, key->type))
-        return ia_refusal_set(detail, IA_R_TOKEN_ALGORITHM, "alg does not fit the type and curve of the key");
-    if (key->alg != IA_ALG_NONE && key->alg != jws->alg)
-        return ia_refusal_set(detail, IA_R_TOKEN_ALGORITHM, "alg is not the key's own alg");
+    unsigned algs = ia_alg_set(jws->alg) & key->algs & ~key->ambiguous;
+    if (algs == 0)
+        return ia_refusal_set(detail, IA_R_TOKEN_ALGORITHM, "alg is not for the key of that kid");
+    const EVP_MD_CTX *ready = key->ready[first_alg(algs)];
     ERR_set_mark();
     size_t n = coordinate_len(key->type);
-    enum ia_reason reason =
-        n ? verify_ecdsa_pair(jws, key, n, detail) : verify_bytes(jws, key, jws->signature, jws->signature_len, detail);
+    enum ia_reason reason = n ? verify_ecdsa_pair(jws, ready, n, detail)
+                              : verify_bytes(jws, ready, jws->signature, jws->signature_len, detail);
     ERR_pop_to_mark();
     return reason;
 }

@@ -138,6 +138,18 @@ void ia_token_free(struct ia_token *token)
     free(token);
 }
 
+static enum ia_reason refuse_issuer(const struct ia_issuer_set *set, const char *iss, struct ia_token_refusal *refusal)
+{
+    if (!iss)
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_ISSUER, "iss is missing");
+    const struct ia_issuer *resembling = ia_issuer_by_iss_without_slash(set, iss);
+    if (!resembling)
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_ISSUER, "iss is not a registered issuer");
+    return ia_refusal_set(refusal->detail, IA_R_TOKEN_ISSUER,
+                          "iss is not a registered issuer: it differs from issuer '%.100s' by a slash at its end",
+                          resembling->name);
+}
+
 /* The issuer that an unverified payload names: a key to look up by, trusted only when that issuer's key has signed. */
 static enum ia_reason find_issuer(const struct ia_issuer_set *set, const json_t *payload, const struct ia_issuer **out,
                                   struct ia_token_refusal *refusal)
@@ -148,29 +160,53 @@ static enum ia_reason find_issuer(const struct ia_issuer_set *set, const json_t 
         return ia_refusal_set(refusal->detail, IA_R_TOKEN_CLAIMS, "iss is not a string");
     const struct ia_issuer *issuer = iss ? ia_issuer_by_iss(set, iss) : NULL;
     if (!issuer)
-        return ia_refusal_set(refusal->detail, IA_R_TOKEN_ISSUER,
-                              iss ? "iss is not a registered issuer" : "iss is missing");
+        return refuse_issuer(set, iss, refusal);
     snprintf(refusal->issuer, sizeof refusal->issuer, "%s", issuer->name);
     *out = issuer;
     const char *problem = ia_issuer_problem(issuer);
     return problem ? ia_refusal_set(refusal->detail, IA_R_ISSUER_INACTIVE, "%s", problem) : IA_R_NONE;
 }
 
+/* The key that the header names.  Where it is not found, the provider may have published it since. */
+static enum ia_reason find_key(const struct ia_issuer *issuer, const struct ia_jws *jws, const struct ia_jwk **key,
+                               struct ia_token_refusal *refusal)
+{
+    if (!jws->has_kid)
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_KEY_UNKNOWN, "the header has no kid");
+    enum ia_jwks_found found = ia_jwks_find(issuer->jwks, jws->kid, ia_alg_set(jws->alg) & issuer->algorithms, key);
+    refusal->refresh_keys = found != IA_JWKS_FOUND;
+    switch (found) {
+    case IA_JWKS_FOUND:
+        return IA_R_NONE;
+    case IA_JWKS_NO_ALG:
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_ALGORITHM, "alg is not for the key of that kid");
+    case IA_JWKS_AMBIGUOUS:
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_KEY_UNKNOWN,
+                              "several keys of the issuer have that kid and fit alg");
+    case IA_JWKS_NO_KID:
+        break;
+    }
+    return ia_refusal_set(refusal->detail, IA_R_TOKEN_KEY_UNKNOWN, "kid is not one of the issuer's keys");
+}
+
 /* Algorithm, type and key, as the header names them. */
 static enum ia_reason check_header(const struct ia_issuer *issuer, const struct ia_jws *jws, const struct ia_jwk **key,
                                    struct ia_token_refusal *refusal)
 {
-    if (!(issuer->algorithms & 1u << jws->alg))
+    if (!(issuer->algorithms & ia_alg_set(jws->alg)))
         return ia_refusal_set(refusal->detail, IA_R_TOKEN_ALGORITHM, "alg is not one of the issuer's algorithms");
     if (!ia_issuer_accepts_type(issuer, jws->typ))
         return ia_refusal_set(refusal->detail, IA_R_TOKEN_TYPE, "typ is not one of the issuer's token types");
-    if (!jws->has_kid)
-        return ia_refusal_set(refusal->detail, IA_R_TOKEN_KEY_UNKNOWN, "the header has no kid");
-    *key = ia_jwks_find(issuer->jwks, jws->kid);
-    if (*key)
-        return IA_R_NONE;
-    refusal->refresh_keys = true;
-    return ia_refusal_set(refusal->detail, IA_R_TOKEN_KEY_UNKNOWN, "kid is not one of the issuer's keys");
+    return find_key(issuer, jws, key, refusal);
+}
+
+/* A signature that does not verify may be by a new key under the same kid. */
+static enum ia_reason check_signature(const struct ia_jws *jws, const struct ia_jwk *key,
+                                      struct ia_token_refusal *refusal)
+{
+    enum ia_reason reason = ia_signature_verify(jws, key, refusal->detail);
+    refusal->refresh_keys = reason == IA_R_TOKEN_SIGNATURE;
+    return reason;
 }
 
 static enum ia_reason take_token(const struct token_source *from, const struct ia_token_check *check,
@@ -188,24 +224,59 @@ static enum ia_reason take_token(const struct token_source *from, const struct i
 }
 
 /* Check a decoded token: the signature first, then the claims. */
-static enum ia_reason check_token(const struct ia_token_check *check, struct ia_token **out,
+static enum ia_reason check_token(const struct ia_token_check *check, const json_t *payload, struct ia_token **out,
                                   struct ia_token_refusal *refusal)
 {
     const struct ia_jws *jws = &check->presented->jws;
     struct ia_claims claims;
     struct token_source from = {.jws = jws, .claims = &claims};
-    json_auto_t *payload = ia_json_load(jws->payload, jws->payload_len);
-    if (!payload)
-        return ia_refusal_set(refusal->detail, IA_R_TOKEN_MALFORMED,
-                              "the payload is not one JSON object without duplicates");
     enum ia_reason reason = find_issuer(check->issuers, payload, &from.issuer, refusal);
     if (reason == IA_R_NONE)
         reason = check_header(from.issuer, jws, &from.key, refusal);
     if (reason == IA_R_NONE)
-        reason = ia_signature_verify(jws, from.key, refusal->detail);
+        reason = check_signature(jws, from.key, refusal);
     if (reason == IA_R_NONE)
         reason = ia_claims_validate(payload, from.issuer, check->now, &claims, refusal->detail);
     return reason == IA_R_NONE ? take_token(&from, check, out, refusal) : reason;
+}
+
+static void copy_claimed(const json_t *value, char out[IA_CLAIMED_MAX])
+{
+    size_t i;
+    json_t *entry;
+    if (json_is_string(value))
+        ia_claimed_add(out, json_string_value(value), json_string_length(value));
+    json_array_foreach(value, i, entry) {
+        if (json_is_string(entry))
+            ia_claimed_add(out, json_string_value(entry), json_string_length(entry));
+    }
+}
+
+static void describe_claimed(const struct ia_jws *jws, const json_t *payload, struct ia_token_claimed *out)
+{
+    copy_claimed(json_object_get(payload, "iss"), out->iss);
+    copy_claimed(json_object_get(payload, "aud"), out->aud);
+    copy_claimed(json_object_get(payload, "azp"), out->azp);
+    ia_claimed_add(out->kid, jws->kid, strlen(jws->kid));
+    ia_claimed_add(out->typ, jws->typ, strlen(jws->typ));
+}
+
+static enum ia_reason verify_opened(const struct ia_token_check *check, struct ia_token **out,
+                                    struct ia_token_refusal *refusal)
+{
+    const char *why;
+    struct ia_jws *jws = &check->presented->jws;
+    enum ia_reason reason = ia_jws_decode(jws, refusal->detail);
+    if (reason != IA_R_NONE)
+        return reason;
+    json_auto_t *payload = ia_json_load(jws->payload, jws->payload_len, &why);
+    if (payload)
+        reason = check_token(check, payload, out, refusal);
+    else
+        reason = ia_refusal_set(refusal->detail, IA_R_TOKEN_MALFORMED, "the payload %s", why);
+    if (reason != IA_R_NONE)
+        describe_claimed(jws, payload, &refusal->claimed);
+    return reason;
 }
 
 enum ia_reason ia_token_verify(const struct ia_token_check *check, struct ia_token **out,
@@ -216,6 +287,5 @@ enum ia_reason ia_token_verify(const struct ia_token_check *check, struct ia_tok
     ia_presented_parse(presented);
     if (presented->reason != IA_R_NONE)
         return ia_refusal_set(refusal->detail, presented->reason, "%s", presented->detail);
-    enum ia_reason reason = ia_jws_decode(&presented->jws, refusal->detail);
-    return reason == IA_R_NONE ? check_token(check, out, refusal) : reason;
+    return verify_opened(check, out, refusal);
 }

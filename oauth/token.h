@@ -86,5 +86,10 @@ size_t ia_token_roles(const struct ia_issuer_set *set, const struct ia_token *to
  * NULL when unset.  Borrowed from set and token. */
 const char *ia_token_variable(const struct ia_issuer_set *set, const struct ia_token *token, const char *name);
 
-/* May a client with this token use `client_id`: does it match one of the issuer's templates? */
-bool ia_token_allows_client_id(const struct ia_issuer_set *set, const struct ia_token *token, const char *client_id);
+#define IA_APP_CLIENT_ID_MAX 512 /* bytes of an app's client id */
+
+/* May a client with this token use `client_id`?  It must match one of the issuer's templates, and be 1 to
+ * IA_APP_CLIENT_ID_MAX bytes of UTF-8 without `+ #` or control characters: a template that ends in `*` would take 64 KB, and
+ * the broker keeps an id as long as its session.  If not, *why (may be NULL) is a static text. */
+bool ia_token_allows_client_id(const struct ia_issuer_set *set, const struct ia_token *token, const char *client_id,
+                               const char **why);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
 /* What a verified token allows under the current issuers. */
+#include "common/str.h"
 #include "oauth/issuer_set.h"
 #include "oauth/token.h"
 
@@ -33,12 +34,14 @@ static bool audience_accepted(const struct ia_issuer *issuer, const struct ia_to
 static enum ia_reason revalidate_key(const struct ia_issuer *issuer, const struct ia_token *token,
                                      struct ia_token_refusal *refusal)
 {
-    const struct ia_jwk *key = ia_jwks_find(issuer->jwks, token->kid);
-    if (!key || memcmp(key->key_id, token->key_id, IA_KEY_ID_LEN) != 0)
+    const struct ia_jwk *key = NULL;
+    unsigned algs = ia_alg_set(token->alg) & issuer->algorithms;
+    enum ia_jwks_found found = ia_jwks_find(issuer->jwks, token->kid, algs, &key);
+    if (algs == 0 || found == IA_JWKS_NO_ALG)
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_ALGORITHM, "the token's algorithm is no longer accepted");
+    if (found != IA_JWKS_FOUND || memcmp(key->key_id, token->key_id, IA_KEY_ID_LEN) != 0)
         return ia_refusal_set(refusal->detail, IA_R_TOKEN_KEY_UNKNOWN,
                               "the key that signed the token is no longer one of the issuer's");
-    if (!(issuer->algorithms & 1u << token->alg) || (key->alg != IA_ALG_NONE && key->alg != token->alg))
-        return ia_refusal_set(refusal->detail, IA_R_TOKEN_ALGORITHM, "the token's algorithm is no longer accepted");
     return IA_R_NONE;
 }
 
@@ -142,7 +145,22 @@ static const char *look_up_variable(void *ctx, const char *name, const char **wh
     return ia_token_variable(from->set, from->token, name);
 }
 
-bool ia_token_allows_client_id(const struct ia_issuer_set *set, const struct ia_token *token, const char *client_id)
+static const char *find_client_id_fault(const char *client_id)
+{
+    size_t len = strnlen(client_id, IA_APP_CLIENT_ID_MAX + 1);
+    if (len == 0)
+        return "the client id is empty";
+    if (len > IA_APP_CLIENT_ID_MAX)
+        return "the client id is longer than 512 bytes";
+    if (!ia_utf8_valid(client_id, len))
+        return "the client id is not valid UTF-8";
+    for (const unsigned char *p = (const unsigned char *)client_id; *p; p++)
+        if (*p < 0x20 || *p == 0x7F || (*p == 0xC2 && p[1] < 0xA0) || *p == '+' || *p == '#')
+            return "the client id holds + or # or a control character";
+    return NULL;
+}
+
+static bool matches_template(const struct ia_issuer_set *set, const struct ia_token *token, const char *client_id)
 {
     const struct ia_issuer *issuer = ia_issuer_by_name(set, token->issuer);
     struct token_variables from = {set, token};
@@ -150,4 +168,15 @@ bool ia_token_allows_client_id(const struct ia_issuer_set *set, const struct ia_
         if (ia_template_match(issuer->templates[i], look_up_variable, &from, client_id))
             return true;
     return false;
+}
+
+bool ia_token_allows_client_id(const struct ia_issuer_set *set, const struct ia_token *token, const char *client_id,
+                               const char **why)
+{
+    const char *fault = find_client_id_fault(client_id);
+    if (!fault && !matches_template(set, token, client_id))
+        fault = "no client id template of the issuer fits";
+    if (fault && why)
+        *why = fault;
+    return !fault;
 }

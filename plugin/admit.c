@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: ISC
 #include "plugin/admit.h"
+
+#include "plugin/broker_state.h"
+#include "plugin/database_state.h"
+#include "plugin/key_requests.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/registration_wait.h"
 #include "plugin/tls_gate.h"
 
-#include "common/hash.h"
 #include "common/principal.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#define KEYS_EVERY_US 100000
 
 enum ia_reason ia_login_refuse(struct ia_login *login, enum ia_reason reason, const char *detail)
 {
@@ -23,11 +24,6 @@ static void set_login_address(struct ia_login *login, const char *address)
     login->admission.ip = ia_ip_parse(address ? address : "");
 }
 
-static bool is_snapshot_stale(const struct ia_core *core, int64_t now)
-{
-    return core->options.stale_max_s && !core->db_up && now - core->db_contact_s > core->options.stale_max_s;
-}
-
 /* ---- the certificate */
 
 /* Mosquitto is linked against another OpenSSL: no listener was seen, so the chain is not known.  The leaf alone is
@@ -37,10 +33,11 @@ static bool verifies_leaf_alone(struct ia_core *core)
     /* With a list of ports it cannot be known whether this client came by one of them. */
     if (core->options.gate != IA_GATE_ALL || ia_gate_has_listeners())
         return false;
-    if (!core->fallback_told)
+    static bool logged;
+    if (!logged)
         ia_log(MOSQ_LOG_WARNING, "no TLS listener of Mosquitto was seen (another OpenSSL?): certificates are verified "
                                  "without their intermediates, after the handshake");
-    core->fallback_told = true;
+    logged = true;
     return true;
 }
 
@@ -81,20 +78,53 @@ static bool is_other_name(const char *name, const char *username)
     return name && strcmp(name, username) != 0;
 }
 
+#define RELEASE_HINT "; iot_auth.release_client_id frees it"
+
+/* What this memory says: an accepted login owns its client id while it is live, and after it for as long as Mosquitto
+ * may keep the session. */
+static bool is_owned_by_other(const struct ia_login *login, const char *client_id, const char *username)
+{
+    const struct ia_clients *clients = login->core->clients;
+    const struct ia_client *owner = ia_client_owner(clients, client_id);
+    if (owner && owner->live)
+        return is_other_name(ia_client_username(owner), username);
+    if (ia_mosq_is_21())
+        return owner && ia_mosq_client(client_id) && is_other_name(ia_client_username(owner), username);
+    if (owner && owner->keep != IA_KEEP_NO)
+        return is_other_name(ia_client_username(owner), username);
+    return ia_clients_kept_conflicts(clients, client_id, username);
+}
+
+/* May the session of this context, which is not the asking client's, be taken over by any client: is it of one that
+ * was left to other plugins?  Clients of that kind take ids from each other as Mosquitto lets them. */
+static bool is_free_for_all(const struct ia_login *login, const struct mosquitto *kept)
+{
+    struct ia_core *core = login->core;
+    const struct ia_client *client = ia_client_find(core->clients, kept);
+    if (client && client->live)
+        return client->kind == IA_CLIENT_DEFERRED;
+    if (ia_clients_kept_is_of(core->clients, kept, NULL))
+        return true;
+    return login->admission.context == IA_ADMIT_DEFERRED &&
+           !ia_login_is_principal(core, mosquitto_client_username(kept));
+}
+
 /* A new connection inherits what the client id's last one left, whoever it is: subscriptions and queue.  So an id
- * belongs to one principal for as long as Mosquitto may keep something under it. */
+ * belongs to one principal for as long as Mosquitto may keep something under it.  2.1 can be asked what it has, also
+ * what it restored from disk. */
 static const char *find_client_id_conflict(void *ctx, const char *username)
 {
     const struct ia_login *login = ctx;
     const char *client_id = login->admission.client_id;
-    const struct ia_client *owner = ia_client_owner(login->core->clients, client_id);
     const struct mosquitto *kept = ia_mosq_client(client_id);
-    bool is_kept = ia_mosq_is_21() ? kept != NULL : owner && owner->may_persist; /* 2.0 cannot be asked */
-    if (owner && (owner->live || is_kept) && is_other_name(ia_client_username(owner), username))
+    if (is_owned_by_other(login, client_id, username))
         return "the client id is in use by another principal";
-    if (kept && kept != login->client && is_other_name(mosquitto_client_username(kept), username))
-        return "the client id's session belongs to another principal";
-    return NULL;
+    if (!kept || kept == login->client || !is_other_name(mosquitto_client_username(kept), username) ||
+        is_free_for_all(login, kept))
+        return NULL;
+    if (!ia_mosq_has_address(kept) && ia_clients_is_released(login->core->clients, client_id))
+        return NULL;
+    return "the client id's session belongs to another principal" RELEASE_HINT;
 }
 
 static bool note_any_device(void *ctx, struct ia_device *device)
@@ -104,12 +134,17 @@ static bool note_any_device(void *ctx, struct ia_device *device)
     return false;
 }
 
-static bool is_principal_name(void *ctx, const char *name)
+bool ia_login_is_principal(struct ia_core *core, const char *name)
+{
+    bool found = ia_principal_is_app(name);
+    ia_device_cache_each(core->devices, name, note_any_device, &found);
+    return found;
+}
+
+static bool is_protected_login_name(void *ctx, const char *name)
 {
     const struct ia_login *login = ctx;
-    bool found = ia_principal_is_app(name);
-    ia_device_cache_each(login->core->devices, name, note_any_device, &found);
-    return found;
+    return ia_login_is_principal(login->core, name);
 }
 
 /* ---- the record */
@@ -120,30 +155,11 @@ static enum ia_reason find_login_device(void *ctx, struct ia_admission *a)
     const struct ia_unregistered_device who = {
         .info = a->info, .device_id = a->device_id, .ca_id = a->chain->ca_id, .address = a->address};
     struct ia_device *device = NULL;
-    enum ia_reason reason = ia_registration_find(login->core, &who, &device, a->detail, sizeof a->detail);
+    enum ia_reason reason = ia_registration_obtain(login->core, &who, &device, a->detail, sizeof a->detail);
     a->snapshot = login->core->snapshot; /* waiting may have brought a newer one */
     if (reason == IA_R_NONE)
         a->device = ia_device_ref(device);
     return reason;
-}
-
-/* ---- keys */
-
-/* A token names a key that is not known, which takes no valid signature: a flood of them must not fill the worker's
- * queue. */
-static void request_issuer_keys(struct ia_core *core, const char *issuer)
-{
-    uint32_t hash = (uint32_t)ia_hash_text(0, issuer);
-    int64_t now = ia_monotonic_us();
-    size_t slot = hash % (sizeof core->keys_asked / sizeof core->keys_asked[0]);
-    if (core->keys_asked[slot].issuer == hash && now - core->keys_asked[slot].at_us < KEYS_EVERY_US)
-        return;
-    core->keys_asked[slot].issuer = hash;
-    core->keys_asked[slot].at_us = now;
-    struct ia_request *request = ia_request_new(IA_REQUEST_KEYS, NULL);
-    if (request)
-        (void)snprintf(request->issuer, sizeof request->issuer, "%s", issuer);
-    (void)ia_worker_ask(core->worker, request);
 }
 
 /* ---- the question */
@@ -155,7 +171,8 @@ static void fill_audit(struct ia_login *login)
     struct ia_audit_entry *entry = &login->audit;
     entry->client_id = a->client_id;
     entry->address = a->address;
-    entry->app = a->context != IA_ADMIT_DEVICE && a->context != IA_ADMIT_DEFERRED;
+    bool token_meant = a->unusable_token && !a->chain;
+    entry->app = token_meant || (a->context != IA_ADMIT_DEVICE && a->context != IA_ADMIT_DEFERRED);
     entry->principal = entry->app ? NULL : a->device_id;
     if (entry->app && a->token)
         entry->principal = a->token->principal;
@@ -163,6 +180,7 @@ static void fill_audit(struct ia_login *login)
     entry->ca = a->ca;
     entry->ca_id = a->chain ? a->chain->ca_id : 0;
     entry->fingerprint = a->chain && a->chain->n_links > 0 ? a->chain->links[0].fingerprint : NULL;
+    entry->claimed = &a->claimed;
     memcpy(entry->detail, a->detail, sizeof entry->detail);
 }
 
@@ -172,7 +190,7 @@ static enum ia_reason decide_login(struct ia_login *login, enum ia_admission_con
     a->context = context;
     enum ia_reason reason = ia_admission_decide(a);
     if (a->refresh_issuer[0])
-        request_issuer_keys(login->core, a->refresh_issuer);
+        ia_key_requests_ask(login->core, a->refresh_issuer);
     fill_audit(login);
     return reason;
 }
@@ -211,6 +229,8 @@ void ia_login_present(struct ia_login *login, const char *text, size_t len, bool
     ia_token_cache_classify(login->core->tokens, text, len, &login->presented);
     if (required || login->presented.kind == IA_PRESENTED_TOKEN)
         login->admission.presented = &login->presented;
+    else if (login->presented.kind == IA_PRESENTED_UNUSABLE)
+        login->admission.unusable_token = login->presented.detail;
 }
 
 void ia_login_init(struct ia_login *login, struct ia_core *core, struct mosquitto *client)
@@ -220,13 +240,13 @@ void ia_login_init(struct ia_login *login, struct ia_core *core, struct mosquitt
     login->client = client;
     login->hooks = (struct ia_admission_hooks){.ctx = login,
                                                .client_id_conflict = find_client_id_conflict,
-                                               .is_protected_name = is_principal_name,
+                                               .is_protected_name = is_protected_login_name,
                                                .find_device = find_login_device};
     struct ia_admission *a = &login->admission;
     a->snapshot = core->snapshot;
     a->now = ia_wall_s();
-    a->without_ticks = !ia_has_ticks(core);
-    a->stale = is_snapshot_stale(core, a->now);
+    a->without_ticks = !ia_broker_has_ticks(core);
+    a->stale = ia_database_is_stale(core, a->now);
     a->client_id = mosquitto_client_id(client);
     a->info = &login->info;
     a->tokens = core->tokens;

@@ -27,6 +27,9 @@ void ia_login_clear(struct ia_login *login);
  * for nothing.  `required`: it must be a token. */
 void ia_login_present(struct ia_login *login, const char *text, size_t len, bool required);
 
+/* Is this the name of a device or an app, as far as memory knows? */
+bool ia_login_is_principal(struct ia_core *core, const char *name);
+
 /* Take over the client's certificate, if it is a credential here.  True: it is. */
 bool ia_login_take_leaf(struct ia_login *login);
 

@@ -1,46 +1,28 @@
 // SPDX-License-Identifier: ISC
 #include "plugin/clients.h"
 
+#include "common/hash.h"
+#include "plugin/clients_private.h"
+#include "plugin/shared_subscriptions.h"
+
 #include <mosquitto_broker.h>
-#include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
-/* The sessions that were opened with a certificate of one device: its own, and those of apps whose token is bound to
- * it. */
-struct ia_device_clients {
-    struct ia_client *sessions;
-    UT_hash_handle hh;
-    char device_id[];
-};
-
-/* The sessions that have, or had, a client id: the newest is at the head. */
-struct owner {
-    struct ia_client *sessions;
-    UT_hash_handle hh;
-    char client_id[];
-};
-
-#define RECENT 64 /* a power of two */
-
-struct ia_clients {
-    struct ia_client *by_client;
-    struct ia_client *recent[RECENT]; /* of by_client, by a few bits of the pointer: asked for each message */
-    struct ia_device_clients *by_device;
-    struct owner *by_client_id;
-    size_t n_live;
-    struct ia_client *pending_free; /* ended, to be forgotten by tidy */
-    struct ia_client *disconnect;   /* live, to be kicked, in this order */
-    struct ia_client *at;           /* the walk's place: the session to return next */
-};
-
 struct ia_clients *ia_clients_new(void)
 {
-    return calloc(1, sizeof(struct ia_clients));
+    struct ia_clients *clients = calloc(1, sizeof *clients);
+    if (clients && (clients->kept = ia_kept_new()) != NULL)
+        return clients;
+    free(clients);
+    return NULL;
 }
 
-static struct ia_device_clients *fellows_get(struct ia_clients *all, const char *device_id)
+/* ---- the clients of one device */
+
+static struct ia_device_clients *device_clients_get(struct ia_clients *all, const char *device_id)
 {
     struct ia_device_clients *p = NULL;
     size_t len = strlen(device_id);
@@ -58,298 +40,411 @@ static struct ia_device_clients *fellows_get(struct ia_clients *all, const char 
     return NULL;
 }
 
-static void fellows_drop_if_empty(struct ia_clients *all, struct ia_device_clients *p)
+static void device_clients_remove(struct ia_clients *all, struct ia_client *client)
 {
-    if (p->sessions)
+    struct ia_device_clients *p = client->same_device;
+    if (!p)
+        return;
+    DL_DELETE2(p->clients, client, prev_same_device, next_same_device);
+    if (p->clients)
         return;
     HASH_DEL(all->by_device, p);
     free(p);
 }
 
-static struct owner *owner_find(const struct ia_clients *all, const char *client_id)
+/* ---- freeing */
+
+static void disconnect_remove(struct ia_clients *all, struct ia_client *client)
 {
-    struct owner *o = NULL;
-    HASH_FIND(hh, all->by_client_id, client_id, strlen(client_id), o);
-    return o;
+    if (!client->disconnect_pending)
+        return;
+    DL_DELETE2(all->disconnect, client, prev_disconnect, next_disconnect);
+    client->disconnect_pending = false;
 }
 
-static bool owner_add(struct ia_clients *all, const char *client_id, struct ia_client *s)
+static struct ia_client **ended_list(struct ia_clients *all, const struct ia_client *client, size_t **n)
 {
-    struct owner *o = owner_find(all, client_id);
-    if (!o) {
-        size_t len = strlen(client_id);
-        o = calloc(1, sizeof *o + len + 1);
-        if (!o)
-            return false;
-        memcpy(o->client_id, client_id, len);
-        HASH_ADD_KEYPTR(hh, all->by_client_id, o->client_id, len, o);
-        if (!o->hh.tbl) {
-            free(o);
-            return false;
-        }
+    bool maybe = client->keep == IA_KEEP_MAYBE;
+    *n = maybe ? &all->n_ended_maybe : &all->n_ended;
+    return maybe ? &all->ended_maybe : &all->ended;
+}
+
+static void ended_remove(struct ia_clients *all, struct ia_client *client)
+{
+    size_t *n = NULL;
+    if (client->pending_free)
+        DL_DELETE2(all->pending_free, client, prev_ended, next_ended);
+    if (client->is_kept) {
+        struct ia_client **list = ended_list(all, client, &n);
+        DL_DELETE2(*list, client, prev_ended, next_ended);
+        --*n;
     }
-    DL_PREPEND2(o->sessions, s, prev_owned, next_owned);
-    s->owned = true;
-    return true;
+    client->pending_free = client->is_kept = false;
 }
 
-static void owner_remove(struct ia_clients *all, struct ia_client *s)
+static void client_free(struct ia_client *client)
 {
-    if (!s->owned)
-        return;
-    struct owner *o = owner_find(all, s->client_id);
-    DL_DELETE2(o->sessions, s, prev_owned, next_owned);
-    if (o->sessions)
-        return;
-    HASH_DEL(all->by_client_id, o);
-    free(o);
-}
-
-static void condemned_remove(struct ia_clients *all, struct ia_client *s)
-{
-    if (!s->disconnect_pending)
-        return;
-    DL_DELETE2(all->disconnect, s, prev_disconnect, next_disconnect);
-    s->disconnect_pending = false;
-}
-
-static void session_clear(struct ia_client *s)
-{
-    ia_device_free(s->device);
-    ia_token_free(s->token);
-    free(s->chain);
-    free(s->client_id);
-    free(s->username);
-    ia_rights_clear(&s->rights);
-    free(s);
+    ia_device_free(client->device);
+    ia_token_free(client->token);
+    free(client->chain);
+    free(client->client_id);
+    free(client->username);
+    ia_rights_clear(&client->check.rights);
+    ia_shared_free(client->check.shared);
+    free(client);
 }
 
 /* Contexts are about 1 KB apart, so these bits differ. */
-static struct ia_client **recent_slot(struct ia_clients *all, const struct mosquitto *client)
+static struct ia_client **recent_slot(struct ia_clients *all, const struct mosquitto *context)
 {
-    uintptr_t bits = (uintptr_t)client;
-    return &all->recent[(bits >> 4 ^ bits >> 10) & (RECENT - 1)];
+    uintptr_t bits = (uintptr_t)context;
+    return &all->recent[(bits >> 4 ^ bits >> 10) & (IA_RECENT_CLIENTS - 1)];
 }
 
-/* Remove all trace of a session. */
-static void forget(struct ia_clients *all, struct ia_client *s)
+/* Remove every trace of a client. */
+static void client_remove(struct ia_clients *all, struct ia_client *client)
 {
-    if (all->at == s)
-        all->at = s->hh.next;
-    HASH_DEL(all->by_client, s);
-    struct ia_client **slot = recent_slot(all, s->client);
-    if (*slot == s)
+    if (all->scan_next == client)
+        all->scan_next = client->hh.next;
+    HASH_DEL(all->by_context, client);
+    struct ia_client **slot = recent_slot(all, client->context);
+    if (*slot == client)
         *slot = NULL;
-    if (s->pending_free)
-        LL_DELETE2(all->pending_free, s, next_pending_free);
-    if (s->live)
+    if (client->live)
         all->n_live--;
-    owner_remove(all, s);
-    condemned_remove(all, s);
-    if (s->same_device) {
-        DL_DELETE2(s->same_device->sessions, s, prev_same_device, next_same_device);
-        fellows_drop_if_empty(all, s->same_device);
-    }
-    session_clear(s);
+    ended_remove(all, client);
+    ia_client_owner_remove(all, client);
+    disconnect_remove(all, client);
+    device_clients_remove(all, client);
+    client_free(client);
 }
 
-void ia_clients_free(struct ia_clients *sessions)
+void ia_clients_free(struct ia_clients *clients)
 {
-    if (!sessions)
+    if (!clients)
         return;
-    struct ia_client *s, *next;
-    HASH_ITER(hh, sessions->by_client, s, next)
-        forget(sessions, s);
-    free(sessions);
+    struct ia_client *client, *next;
+    HASH_ITER(hh, clients->by_context, client, next) {
+        client_remove(clients, client);
+    }
+    ia_kept_free(clients->kept);
+    free(clients);
 }
 
-struct ia_client *ia_client_find(struct ia_clients *sessions, const struct mosquitto *client)
+/* ---- one client */
+
+struct ia_client *ia_client_find(struct ia_clients *clients, const struct mosquitto *context)
 {
-    struct ia_client **slot = recent_slot(sessions, client), *s = NULL;
-    if (*slot && (*slot)->client == client)
+    struct ia_client **slot = recent_slot(clients, context), *client = NULL;
+    if (*slot && (*slot)->context == context)
         return *slot;
-    HASH_FIND_PTR(sessions->by_client, &client, s);
-    if (s)
-        *slot = s;
-    return s;
+    HASH_FIND_PTR(clients->by_context, &context, client);
+    if (client)
+        *slot = client;
+    return client;
 }
 
-static bool hash_certificate(X509 *leaf, uint8_t out[IA_FINGERPRINT_LEN])
-{
-    return leaf && ia_cert_fingerprint(leaf, out);
-}
-
-bool ia_client_has_certificate(const struct ia_client *session, X509 *leaf)
+bool ia_client_has_certificate(const struct ia_client *client, X509 *leaf)
 {
     uint8_t fingerprint[IA_FINGERPRINT_LEN];
-    return session->has_leaf && hash_certificate(leaf, fingerprint) &&
-           memcmp(fingerprint, session->leaf, sizeof fingerprint) == 0;
+    return client->has_leaf && leaf && ia_cert_fingerprint(leaf, fingerprint) &&
+           memcmp(fingerprint, client->leaf, sizeof fingerprint) == 0;
 }
 
-bool ia_client_is_of(const struct ia_client *session, const struct mosquitto *client)
+static uint64_t client_id_hash(const char *client_id)
 {
-    const char *id = mosquitto_client_id(client), *username = mosquitto_client_username(client);
-    if (!id || strcmp(id, session->client_id) != 0)
+    return client_id ? ia_hash_text(0, client_id) : 0;
+}
+
+bool ia_client_is_of(const struct ia_client *client, const struct mosquitto *context)
+{
+    const char *id = mosquitto_client_id(context), *username = mosquitto_client_username(context);
+    if (!id || client_id_hash(id) != client->client_id_hash || (client->client_id && strcmp(id, client->client_id)))
         return false;
-    /* Of a handed-on client another plugin may change it. */
-    bool is_named = session->kind == IA_CLIENT_DEVICE || session->kind == IA_CLIENT_APP;
-    if (is_named && username && strcmp(username, ia_client_username(session)) != 0)
+    /* Of a deferred client another plugin may change it. */
+    if (client->username && username && strcmp(username, client->username) != 0)
         return false;
-    X509 *certificate = mosquitto_client_certificate(client);
-    bool same = !certificate || ia_client_has_certificate(session, certificate);
+    X509 *certificate = mosquitto_client_certificate(context);
+    bool same = !certificate || ia_client_has_certificate(client, certificate);
     X509_free(certificate);
     return same;
 }
 
-const char *ia_client_username(const struct ia_client *session)
+const char *ia_client_username(const struct ia_client *client)
 {
-    return session->username ? session->username : "";
+    return client->username ? client->username : "";
 }
 
-bool ia_client_set_device(struct ia_clients *sessions, struct ia_client *session, struct ia_device *device)
+/* Only devices and apps have names here, and own a client id. */
+static bool name_client(struct ia_clients *all, struct ia_client *client, const char *client_id, const char *username)
 {
-    struct ia_device_clients *fellows = fellows_get(sessions, ia_device_id(device));
-    if (!fellows) {
-        ia_device_free(device);
-        return false;
+    client->client_id_hash = client_id_hash(client_id);
+    if (client->kind != IA_CLIENT_DEVICE && client->kind != IA_CLIENT_APP)
+        return true;
+    client->client_id = strdup(client_id);
+    client->username = strdup(username);
+    return client->client_id && client->username && ia_client_owner_add(all, client);
+}
+
+static void note_leaf(struct ia_client *client, const struct mosquitto *context)
+{
+    X509 *leaf = mosquitto_client_certificate(context);
+    client->has_leaf = leaf && ia_cert_fingerprint(leaf, client->leaf);
+    X509_free(leaf);
+}
+
+struct ia_client *ia_client_open(struct ia_clients *clients, const struct mosquitto *context, enum ia_client_kind kind,
+                                 const char *client_id, const char *username)
+{
+    ia_client_forget_ended(clients, context);
+    struct ia_client *old = ia_client_find(clients, context);
+    if (old)
+        client_remove(clients, old);
+    struct ia_client *client = calloc(1, sizeof *client);
+    if (!client)
+        return NULL;
+    client->context = context;
+    client->kind = kind;
+    client->expires_at = INT64_MAX;
+    note_leaf(client, context);
+    if (name_client(clients, client, client_id, username))
+        HASH_ADD_PTR(clients->by_context, context, client);
+    if (!client->hh.tbl) {
+        ia_client_owner_remove(clients, client);
+        client_free(client);
+        return NULL;
     }
-    session->device = device;
-    session->same_device = fellows;
-    DL_APPEND2(fellows->sessions, session, prev_same_device, next_same_device);
+    client->live = true;
+    clients->n_live++;
+    return client;
+}
+
+static bool attach_device(struct ia_clients *clients, struct ia_client *client, struct ia_device *device)
+{
+    struct ia_device_clients *same = device ? device_clients_get(clients, ia_device_id(device)) : NULL;
+    client->device = device;
+    client->same_device = same;
+    if (same)
+        DL_APPEND2(same->clients, client, prev_same_device, next_same_device);
+    return same || !device;
+}
+
+void ia_client_set_address(struct ia_client *client, const struct ia_ip *ip, const char *address,
+                           enum ia_client_keep keep)
+{
+    client->ip = *ip;
+    client->keep = keep;
+    (void)snprintf(client->address, sizeof client->address, "%s", address ? address : "");
+}
+
+bool ia_client_set_facts(struct ia_clients *clients, struct ia_client *client, const struct ia_client_facts *facts)
+{
+    ia_client_set_address(client, &facts->ip, facts->address, facts->keep);
+    client->token = facts->token;
+    client->chain = facts->chain;
+    client->ca_id = facts->chain ? facts->chain->ca_id : 0;
+    client->by_ext_auth = facts->by_ext_auth;
+    return attach_device(clients, client, facts->device);
+}
+
+void ia_client_accept(struct ia_clients *clients, struct ia_client *client)
+{
+    for (struct ia_client *older = client->next_owned; older; older = older->next_owned) {
+        if (older->live)
+            older->keep = IA_KEEP_NO;
+        else
+            ia_client_end(clients, older, IA_KEEP_NO); /* its will is published in this very CONNECT, if at all */
+    }
+    ia_kept_forget_client_id(clients->kept, client->client_id);
+    ia_clients_clear_release(clients, client->client_id);
+}
+
+/* Of a client that was left to other plugins it is remembered that its client id may be taken; of other kinds than
+ * devices and apps nothing else is kept. */
+static void end_client(struct ia_clients *clients, struct ia_client *client)
+{
+    size_t *n = NULL;
+    const char *client_id = client->kind == IA_CLIENT_DEFERRED ? mosquitto_client_id(client->context) : NULL;
+    if (client_id && client->keep == IA_KEEP_YES)
+        (void)ia_kept_add(clients->kept, client->context, client_id, NULL);
+    if (client->keep == IA_KEEP_NO || !client->client_id) {
+        client->pending_free = true;
+        DL_APPEND2(clients->pending_free, client, prev_ended, next_ended);
+        return;
+    }
+    struct ia_client **list = ended_list(clients, client, &n);
+    DL_APPEND2(*list, client, prev_ended, next_ended);
+    client->is_kept = true;
+    ++*n;
+}
+
+void ia_client_end(struct ia_clients *clients, struct ia_client *client, enum ia_client_keep keep)
+{
+    if (!client->live && (keep != IA_KEEP_NO || client->pending_free))
+        return;
+    if (client->live)
+        clients->n_live--;
+    ended_remove(clients, client);
+    client->live = false;
+    client->keep = keep < client->keep ? keep : client->keep;
+    disconnect_remove(clients, client);
+    end_client(clients, client);
+}
+
+void ia_client_drop(struct ia_clients *clients, struct ia_client *client)
+{
+    client_remove(clients, client);
+}
+
+void ia_client_forget_ended(struct ia_clients *clients, const struct mosquitto *context)
+{
+    struct ia_client *client = ia_client_find(clients, context);
+    if (client && !client->live)
+        client_remove(clients, client);
+    ia_kept_forget_context(clients->kept, context);
+}
+
+bool ia_clients_release_client_id(struct ia_clients *clients, const char *client_id)
+{
+    struct ia_client *owner = ia_client_owner(clients, client_id);
+    if (owner && owner->live)
+        return false;
+    while ((owner = ia_client_newest(clients, client_id)) != NULL)
+        ia_client_drop(clients, owner);
+    ia_kept_forget_client_id(clients->kept, client_id);
+    ia_clients_note_release(clients, client_id);
     return true;
 }
 
-/* A stranger owns nothing: no username, no client id. */
-static bool name_session(struct ia_clients *all, struct ia_client *s, const char *client_id, const char *username)
-{
-    s->client_id = strdup(client_id);
-    s->username = username ? strdup(username) : NULL;
-    if (!s->client_id || (username && !s->username))
-        return false;
-    return !username || owner_add(all, s->client_id, s);
-}
+/* ---- what changes of a client */
 
-struct ia_client *ia_client_open(struct ia_clients *sessions, const struct mosquitto *client, enum ia_client_kind kind,
-                                 const char *client_id, const char *username)
+void ia_client_set_device(struct ia_client *client, struct ia_device *device)
 {
-    struct ia_client *old = ia_client_find(sessions, client);
-    if (old)
-        forget(sessions, old);
-    struct ia_client *s = calloc(1, sizeof *s);
-    if (!s)
-        return NULL;
-    s->client = client;
-    s->kind = kind;
-    X509 *leaf = mosquitto_client_certificate(client);
-    s->has_leaf = hash_certificate(leaf, s->leaf);
-    X509_free(leaf);
-    s->expires_at = INT64_MAX;
-    bool named = name_session(sessions, s, client_id, username);
-    if (named)
-        HASH_ADD_PTR(sessions->by_client, client, s);
-    if (!s->hh.tbl) {
-        owner_remove(sessions, s);
-        session_clear(s);
-        return NULL;
+    if (client->device != device) {
+        ia_device_free(client->device);
+        client->device = ia_device_ref(device);
     }
-    s->live = true;
-    sessions->n_live++;
-    return s;
+    client->device_deleted = client->certificate_deleted = false;
+    client->check.rights.generation = 0; /* roles and attributes may have changed */
 }
 
-void ia_client_drop(struct ia_clients *sessions, struct ia_client *session)
+void ia_client_set_deleted(struct ia_client *client, bool device_too)
 {
-    forget(sessions, session);
+    client->certificate_deleted = true;
+    client->device_deleted = device_too;
 }
 
-void ia_client_end(struct ia_clients *sessions, struct ia_client *session)
+void ia_client_set_token(struct ia_client *client, struct ia_token *token)
 {
-    if (!session->live)
+    ia_token_free(client->token);
+    client->token = token;
+    client->check.rights.generation = 0;
+}
+
+void ia_client_set_token_hash(struct ia_client *client, const uint8_t hash[32])
+{
+    memcpy(client->token_hash, hash, sizeof client->token_hash);
+}
+
+void ia_client_set_validated(struct ia_client *client, uint64_t generation)
+{
+    client->validated_generation = generation;
+}
+
+void ia_client_set_expiry(struct ia_client *client, int64_t expires_at)
+{
+    client->expires_at = expires_at;
+}
+
+void ia_client_set_cannot_disconnect(struct ia_client *client, bool cannot)
+{
+    client->cannot_disconnect = cannot;
+}
+
+/* ---- many clients */
+
+void ia_clients_of_device(struct ia_clients *clients, const char *device_id, ia_client_fn *fn, void *ctx)
+{
+    struct ia_device_clients *same = NULL;
+    struct ia_client *client, *next;
+    HASH_FIND(hh, clients->by_device, device_id, strlen(device_id), same);
+    if (!same)
         return;
-    session->live = false;
-    sessions->n_live--;
-    condemned_remove(sessions, session);
-    session->pending_free = !session->may_persist && session->kind != IA_CLIENT_UNAUTHENTICATED;
-    if (session->pending_free)
-        LL_PREPEND2(sessions->pending_free, session, next_pending_free);
+    DL_FOREACH_SAFE2(same->clients, client, next, next_same_device) {
+        fn(ctx, client);
+    }
 }
 
-struct ia_client *ia_client_owner(const struct ia_clients *sessions, const char *client_id)
+void ia_clients_each(struct ia_clients *clients, ia_client_fn *fn, void *ctx)
 {
-    struct owner *o = owner_find(sessions, client_id);
-    struct ia_client *s;
-    if (!o)
-        return NULL;
-    DL_FOREACH2(o->sessions, s, next_owned)
-        if (s->live)
-            return s;
-    return o->sessions;
+    for (struct ia_client *client = clients->by_context; client; client = client->hh.next)
+        fn(ctx, client);
 }
 
-struct ia_client *ia_client_newest(const struct ia_clients *sessions, const char *client_id)
+void ia_clients_scan_begin(struct ia_clients *clients)
 {
-    struct owner *o = owner_find(sessions, client_id);
-    return o ? o->sessions : NULL;
+    clients->scan_next = clients->by_context;
 }
 
-void ia_clients_of_device(struct ia_clients *sessions, const char *device_id, ia_client_fn *fn, void *ctx)
+struct ia_client *ia_clients_scan(struct ia_clients *clients)
 {
-    struct ia_device_clients *f = NULL;
-    HASH_FIND(hh, sessions->by_device, device_id, strlen(device_id), f);
-    struct ia_client *s, *next;
-    if (!f)
-        return;
-    DL_FOREACH_SAFE2(f->sessions, s, next, next_same_device)
-        fn(ctx, s);
-}
-
-void ia_clients_each(struct ia_clients *sessions, ia_client_fn *fn, void *ctx)
-{
-    for (struct ia_client *s = sessions->by_client; s; s = s->hh.next)
-        fn(ctx, s);
-}
-
-void ia_clients_scan_begin(struct ia_clients *sessions)
-{
-    sessions->at = sessions->by_client;
-}
-
-struct ia_client *ia_clients_scan(struct ia_clients *sessions)
-{
-    while (sessions->at) {
-        struct ia_client *s = sessions->at;
-        sessions->at = s->hh.next;
-        if (s->live)
-            return s;
+    while (clients->scan_next) {
+        struct ia_client *client = clients->scan_next;
+        clients->scan_next = client->hh.next;
+        if (client->live)
+            return client;
     }
     return NULL;
 }
 
-void ia_clients_tidy(struct ia_clients *sessions)
+/* The oldest of a list beyond its bound. */
+static void reduce_ended(struct ia_clients *clients, struct ia_client **list, const size_t *n, size_t max)
 {
-    struct ia_client *s;
-    while ((s = sessions->pending_free) != NULL)
-        forget(sessions, s);
+    while (*n > max) {
+        struct ia_client *oldest = *list;
+        (void)ia_kept_add(clients->kept, oldest->context, oldest->client_id, oldest->username);
+        client_remove(clients, oldest);
+    }
 }
 
-void ia_client_mark_disconnect(struct ia_clients *sessions, struct ia_client *session, enum ia_reason reason)
+void ia_clients_tidy(struct ia_clients *clients)
 {
-    if (!session->live || session->disconnect_reason != IA_R_NONE)
+    while (clients->pending_free)
+        client_remove(clients, clients->pending_free);
+    reduce_ended(clients, &clients->ended_maybe, &clients->n_ended_maybe, IA_ENDED_MAYBE_MAX);
+    reduce_ended(clients, &clients->ended, &clients->n_ended, IA_ENDED_MAX);
+}
+
+void ia_client_mark_disconnect(struct ia_clients *clients, struct ia_client *client, enum ia_reason reason)
+{
+    if (!client->live || client->disconnect_reason != IA_R_NONE)
         return;
-    session->disconnect_reason = reason;
-    session->disconnect_pending = true;
-    DL_APPEND2(sessions->disconnect, session, prev_disconnect, next_disconnect);
+    client->disconnect_reason = reason;
+    ia_client_retry_disconnect(clients, client);
 }
 
-struct ia_client *ia_clients_next_disconnect(struct ia_clients *sessions)
+void ia_client_retry_disconnect(struct ia_clients *clients, struct ia_client *client)
 {
-    struct ia_client *s = sessions->disconnect;
-    if (s)
-        condemned_remove(sessions, s);
-    return s;
+    if (!client->live || client->disconnect_pending)
+        return;
+    client->disconnect_pending = true;
+    DL_APPEND2(clients->disconnect, client, prev_disconnect, next_disconnect);
 }
 
-size_t ia_clients_live(const struct ia_clients *sessions)
+struct ia_client *ia_clients_next_disconnect(struct ia_clients *clients)
 {
-    return sessions->n_live;
+    struct ia_client *client = clients->disconnect;
+    if (client)
+        disconnect_remove(clients, client);
+    return client;
+}
+
+size_t ia_clients_live(const struct ia_clients *clients)
+{
+    return clients->n_live;
+}
+
+size_t ia_clients_kept(const struct ia_clients *clients)
+{
+    return ia_kept_count(clients->kept);
 }

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: ISC
-/* BASIC_AUTH and extended authentication: Mosquitto's questions, and the sessions that begin with the answers. */
+#include "plugin/login.h"
+
+#include "plugin/acl_check.h"
 #include "plugin/admit.h"
+#include "plugin/broker_state.h"
+#include "plugin/http_api.h"
 #include "plugin/mosquitto_compat.h"
+#include "plugin/replies.h"
+#include "plugin/revalidate.h"
 
 #include "oauth/bearer.h"
 
@@ -34,35 +40,12 @@ static void hash_token(const struct ia_login *login, uint8_t out[32])
         SHA256((const unsigned char *)a->presented->text, a->presented->len, out);
 }
 
-/* May Mosquitto keep something under this client's id when it is gone?  How long an MQTT 5 session lasts a plugin
- * cannot see. */
-static bool may_persist(const struct mosquitto *client)
+/* Does Mosquitto keep something under this client's id after its connection?  2.1 says so when it ends. */
+static enum ia_client_keep session_keep(const struct mosquitto *client)
 {
-    return mosquitto_client_protocol_version(client) >= 5 || !mosquitto_client_clean_session(client);
-}
-
-static void take_address(const struct ia_login *login, struct ia_client *s)
-{
-    const struct ia_admission *a = &login->admission;
-    s->ip = a->ip;
-    (void)snprintf(s->address, sizeof s->address, "%s", a->address ? a->address : "");
-}
-
-/* Give what was decided to the session. */
-static bool fill_session(struct ia_login *login, struct ia_client *s)
-{
-    struct ia_admission *a = &login->admission;
-    s->token = a->token;
-    a->token = NULL;
-    take_address(login, s);
-    s->may_persist = may_persist(login->client);
-    s->expires_at = ia_revalidate_expiry(s, a->token_expires_at);
-    s->validated_generation = login->core->snapshot->generation;
-    s->by_ext_auth = login->by_ext_auth;
-    hash_token(login, s->token_hash);
-    struct ia_device *device = a->device;
-    a->device = NULL;
-    return !device || ia_client_set_device(login->core->clients, s, device);
+    if (ia_mosq_is_21() || !mosquitto_client_clean_session(client))
+        return IA_KEEP_YES;
+    return mosquitto_client_protocol_version(client) >= 5 ? IA_KEEP_MAYBE : IA_KEEP_NO;
 }
 
 static struct ia_chain *copy_chain(const struct ia_chain *chain)
@@ -74,54 +57,76 @@ static struct ia_chain *copy_chain(const struct ia_chain *chain)
     return copy;
 }
 
-/* A session of who was decided, not filled yet; NULL: out of memory. */
-static struct ia_client *new_session(struct ia_login *login)
+/* A client of who was decided, which takes the facts over; NULL: out of memory. */
+static struct ia_client *new_client(struct ia_login *login)
 {
-    const struct ia_admission *a = &login->admission;
+    struct ia_admission *a = &login->admission;
+    struct ia_clients *clients = login->core->clients;
     struct ia_chain *chain = a->chain ? copy_chain(a->chain) : NULL;
-    if (a->chain && !chain)
-        return NULL;
-    struct ia_client *s =
-        ia_client_open(login->core->clients, login->client, a->token ? IA_CLIENT_APP : IA_CLIENT_DEVICE, a->client_id,
-                       a->token ? a->token->principal : a->device_id);
-    if (!s) {
+    struct ia_client *client = NULL;
+    if (!a->chain || chain)
+        client = ia_client_open(clients, login->client, a->token ? IA_CLIENT_APP : IA_CLIENT_DEVICE, a->client_id,
+                                a->token ? a->token->principal : a->device_id);
+    if (!client) {
         free(chain);
         return NULL;
     }
-    s->chain = chain;
-    s->ca_id = chain ? chain->ca_id : 0;
-    return s;
+    const struct ia_client_facts facts = {.device = a->device,
+                                          .chain = chain,
+                                          .token = a->token,
+                                          .ip = a->ip,
+                                          .address = a->address,
+                                          .keep = session_keep(login->client),
+                                          .by_ext_auth = login->by_ext_auth};
+    a->device = NULL;
+    a->token = NULL;
+    if (ia_client_set_facts(clients, client, &facts))
+        return client;
+    ia_client_drop(clients, client);
+    return NULL;
+}
+
+/* The whole of a client's expiry and token is known. */
+static void complete_client(const struct ia_login *login, struct ia_client *client)
+{
+    uint8_t hash[32];
+    hash_token(login, hash);
+    ia_client_set_token_hash(client, hash);
+    ia_client_set_expiry(client, ia_revalidate_expiry(client, login->admission.token_expires_at));
 }
 
 /* Waiting for the registry may have let things change that were checked before it: the steps of a live session are run
  * at once. */
-static enum ia_reason begin_session(struct ia_login *login, struct ia_client *s)
+static enum ia_reason begin_session(struct ia_login *login, struct ia_client *client)
 {
-    if (!fill_session(login, s))
-        return ia_login_refuse(login, IA_R_INTERNAL, IA_NOMEM_TEXT);
-    if (mosquitto_set_username(login->client, ia_client_username(s)) != MOSQ_ERR_SUCCESS)
+    if (mosquitto_set_username(login->client, ia_client_username(client)) != MOSQ_ERR_SUCCESS)
         return ia_login_refuse(login, IA_R_INTERNAL, "Mosquitto refused the username");
-    ia_revalidate(login->core, s);
-    return s->disconnect_reason;
+    ia_revalidate(login->core, client);
+    return client->disconnect_reason;
 }
 
 static enum ia_reason open_session(struct ia_login *login)
 {
-    struct ia_client *s = new_session(login);
-    if (!s)
+    struct ia_clients *clients = login->core->clients;
+    struct ia_client *client = new_client(login);
+    if (!client) {
+        login->audit.principal = NULL;
         return ia_login_refuse(login, IA_R_INTERNAL, IA_NOMEM_TEXT);
-    enum ia_reason reason = begin_session(login, s);
+    }
+    complete_client(login, client);
+    enum ia_reason reason = begin_session(login, client);
     if (reason != IA_R_NONE) {
-        /* The texts may be those of the token that the session owns.  Nothing may be derived from it later. */
+        /* The principal's text may be the token's, which the client owns.  Nothing may be derived from it later. */
         login->audit.principal = login->audit.app ? NULL : login->admission.device_id;
         memcpy(login->audit.detail, login->admission.detail, sizeof login->audit.detail);
-        ia_client_drop(login->core->clients, s);
+        ia_client_drop(clients, client);
         return reason;
     }
-    ia_revalidate_note_expiry(login->core, s);
-    login->audit.principal = ia_client_username(s);
-    if (s->kind == IA_CLIENT_DEVICE)
-        report_connected(login->core, s);
+    ia_client_accept(clients, client);
+    ia_revalidate_note_expiry(login->core, client);
+    login->audit.principal = ia_client_username(client);
+    if (client->kind == IA_CLIENT_DEVICE)
+        report_connected(login->core, client);
     return IA_R_NONE;
 }
 
@@ -155,7 +160,9 @@ static bool same_token(const struct ia_client *s, const char *password)
         return true; /* its token came in an AUTH packet and is not passed on again */
     if (!password)
         return false;
-    SHA256((const unsigned char *)password, strlen(password), hash);
+    struct ia_presented presented;
+    ia_presented_init(&presented, password, strlen(password));
+    SHA256((const unsigned char *)presented.text, presented.len, hash);
     return memcmp(hash, s->token_hash, sizeof hash) == 0;
 }
 
@@ -166,7 +173,7 @@ static bool is_brokers_own(const struct ia_core *core, const struct mosquitto *c
     const char *id = mosquitto_client_id(client);
     if (ia_mosq_is_21())
         return id && ia_mosq_client(id) == client;
-    return core->reloading && !ia_mosq_is_websocket(client);
+    return ia_broker_is_reloading(core) && !ia_mosq_is_websocket(client);
 }
 
 /* Is this the broker asking again for a client that it has?  Only a live session with the credential that it came with
@@ -180,35 +187,31 @@ static bool is_reauthentication(struct ia_core *core, struct mosquitto *client, 
             return false;
         return s->kind == IA_CLIENT_APP ? same_token(s, password) : same_certificate(s, client);
     }
-    if (s && s->kind == IA_CLIENT_DEFERRED)
-        return false; /* those who were asked first are asked again */
+    if ((s && s->kind == IA_CLIENT_DEFERRED) || ia_acl_is_deferred_by_name(core, client))
+        return false; /* the plugins and files that were asked first are asked again */
     return is_brokers_own(core, client);
 }
 
 /* ---- other clients */
 
-/* Leave the client to the next plugin or the password file, unless it would take over what belongs to a device or
- * app. */
+/* Leave the client to the next plugin or the password file, unless it would take what belongs to a device or app. */
 static int defer_client(struct ia_login *login)
 {
     struct ia_core *core = login->core;
-    const struct ia_client *ended = ia_client_find(core->clients, login->client);
-    bool is_its = ended && !ended->live && ended->kind == IA_CLIENT_DEFERRED && ia_client_is_of(ended, login->client);
-    if (is_its && is_brokers_own(core, login->client))
+    const struct ia_client *known = ia_client_find(core->clients, login->client);
+    if (!(known && known->live) && is_brokers_own(core, login->client))
         return MOSQ_ERR_PLUGIN_DEFER; /* SIGHUP, for a client that is not connected: no session of it begins */
     const char *username = mosquitto_client_username(login->client);
-    username = username ? username : "";
-    enum ia_reason reason = ia_login_decide_deferred(login, username);
-    struct ia_client *s = reason == IA_R_NONE ? ia_client_open(core->clients, login->client, IA_CLIENT_DEFERRED,
-                                                               login->admission.client_id, username)
-                                              : NULL;
-    if (s) {
-        s->may_persist = may_persist(login->client);
-        take_address(login, s);
+    enum ia_reason reason = ia_login_decide_deferred(login, username ? username : "");
+    struct ia_client *client = reason == IA_R_NONE ? ia_client_open(core->clients, login->client, IA_CLIENT_DEFERRED,
+                                                                    login->admission.client_id, NULL)
+                                                   : NULL;
+    if (client) {
+        ia_client_set_address(client, &login->admission.ip, login->admission.address, session_keep(login->client));
         return MOSQ_ERR_PLUGIN_DEFER;
     }
     if (reason == IA_R_NONE)
-        reason = IA_R_INTERNAL;
+        reason = ia_login_refuse(login, IA_R_INTERNAL, IA_NOMEM_TEXT);
     ia_report_refused(core, &login->audit, reason);
     return ia_mosq_refusal(login->client, reason);
 }
@@ -222,15 +225,26 @@ static bool is_deferred_login(struct ia_login *login)
            !ia_login_take_leaf(login);
 }
 
+/* A session that has ended under the very pointer of a new client is over, before anything is decided: its client id may
+ * be the new client's. */
+static void forget_ended_session(struct ia_core *core, const struct mosquitto *client)
+{
+    if (!is_brokers_own(core, client))
+        ia_client_forget_ended(core->clients, client);
+}
+
 int ia_on_basic_auth(int event, void *event_data, void *userdata)
 {
     (void)event;
     const struct mosquitto_evt_basic_auth *ev = event_data;
     struct ia_core *core = userdata;
     struct ia_login login;
+    if (!ia_broker_is_own_thread(core))
+        return ia_http_api_login(core, ev);
     ia_replies_apply(core);
     if (is_reauthentication(core, ev->client, ev->password))
         return MOSQ_ERR_SUCCESS;
+    forget_ended_session(core, ev->client);
     ia_login_init(&login, core, ev->client);
     if (ev->password)
         ia_login_present(&login, ev->password, strlen(ev->password), false);
@@ -246,28 +260,48 @@ int ia_on_basic_auth(int event, void *event_data, void *userdata)
 
 /* Re-authentication of a live session: the same issuer and app, or it ends.  Answered with SUCCESS in any case,
  * because 2.0 would send a second CONNACK; TICK disconnects. */
-static int reauthenticate(struct ia_login *login, struct ia_client *s)
+static int reauthenticate(struct ia_login *login, struct ia_client *client)
 {
-    enum ia_reason reason = ia_login_decide_again(login, s->token->principal);
+    enum ia_reason reason = ia_login_decide_again(login, client->token->principal);
     if (reason != IA_R_NONE) {
-        login->audit.principal = ia_client_username(s);
+        login->audit.principal = ia_client_username(client);
         ia_report_refused(login->core, &login->audit, reason);
-        ia_disconnect_mark(login->core, s, reason);
+        ia_disconnect_mark(login->core, client, reason);
         return MOSQ_ERR_SUCCESS;
     }
-    ia_token_free(s->token);
-    s->token = login->admission.token;
+    uint8_t hash[32];
+    hash_token(login, hash);
+    ia_client_set_token(client, login->admission.token);
+    ia_client_set_token_hash(client, hash);
     login->admission.token = NULL;
-    s->rights.generation = 0;
-    hash_token(login, s->token_hash);
-    ia_revalidate(login->core, s); /* sets its new end */
-    ia_revalidate_note_expiry(login->core, s);
+    ia_revalidate(login->core, client); /* sets its new expiry */
+    ia_revalidate_note_expiry(login->core, client);
     return MOSQ_ERR_SUCCESS;
 }
 
 static bool is_live_app(const struct ia_client *s, const char *client_id)
 {
     return s && s->live && s->kind == IA_CLIENT_APP && client_id && strcmp(s->client_id, client_id) == 0;
+}
+
+static bool is_our_method(const struct mosquitto_evt_extended_auth *ev)
+{
+    return ev->auth_method && strcmp(ev->auth_method, "OAUTHBEARER") == 0;
+}
+
+/* Another plugin may know the method.  With other_clients defer its client is left to others from here on: were it
+ * unknown, nothing would be allowed to it.  A live client that authenticates again is what it was. */
+static int defer_method(struct ia_core *core, struct mosquitto *client)
+{
+    const struct ia_client *known = ia_client_find(core->clients, client);
+    struct ia_login login;
+    if (!core->options.defer_others || !mosquitto_client_id(client) || (known && known->live))
+        return MOSQ_ERR_PLUGIN_DEFER;
+    forget_ended_session(core, client);
+    ia_login_init(&login, core, client);
+    int rc = defer_client(&login);
+    ia_login_clear(&login);
+    return rc;
 }
 
 int ia_on_ext_auth_start(int event, void *event_data, void *userdata)
@@ -278,9 +312,11 @@ int ia_on_ext_auth_start(int event, void *event_data, void *userdata)
     struct ia_login login;
     const char *token = "";
     size_t len = 0;
-    if (!ev->auth_method || strcmp(ev->auth_method, "OAUTHBEARER") != 0)
-        return MOSQ_ERR_PLUGIN_DEFER;
+    if (!ia_broker_is_own_thread(core))
+        return ia_http_api_refuse(core);
     ia_replies_apply(core);
+    if (!is_our_method(ev))
+        return defer_method(core, ev->client);
     ia_login_init(&login, core, ev->client);
     login.by_ext_auth = true;
     (void)ia_bearer_token(ev->data_in, ev->data_in_len, &token, &len); /* stays empty: refused as a malformed token */
@@ -299,17 +335,18 @@ int ia_on_ext_auth_start(int event, void *event_data, void *userdata)
 
 /* OAUTHBEARER has one step: there is nothing to go on with.  Mosquitto calls this for a live client too, on an AUTH
  * packet without content; refusing that one would make it free the client id of a connection that it keeps (use after
- * free).  So it is told to continue, and TICK kicks it. */
+ * free).  So the answer is to continue, and TICK disconnects it. */
 int ia_on_ext_auth_continue(int event, void *event_data, void *userdata)
 {
     (void)event;
     const struct mosquitto_evt_extended_auth *ev = event_data;
     struct ia_core *core = userdata;
-    struct ia_client *s = ia_client_find(core->clients, ev->client);
-    if (s && s->live) {
-        ia_disconnect_mark(core, s, IA_R_TOKEN_MALFORMED);
+    if (!ia_broker_is_own_thread(core))
+        return ia_http_api_refuse(core);
+    struct ia_client *client = ia_client_find(core->clients, ev->client);
+    if (client && client->live && client->kind != IA_CLIENT_DEFERRED) {
+        ia_disconnect_mark(core, client, IA_R_TOKEN_MALFORMED);
         return MOSQ_ERR_AUTH_CONTINUE;
     }
-    bool ours = ev->auth_method && strcmp(ev->auth_method, "OAUTHBEARER") == 0;
-    return ours ? MOSQ_ERR_AUTH : MOSQ_ERR_PLUGIN_DEFER;
+    return is_our_method(ev) ? MOSQ_ERR_AUTH : MOSQ_ERR_PLUGIN_DEFER;
 }

@@ -15,7 +15,7 @@ static struct mosquitto *(*find_client)(const char *client_id);
 
 static bool believes_headers; /* where a WebSocket client says that it comes from */
 
-/* 2.0 does not tell which it is.  Debian 12's 2.0.11 is known by exporting its internal functions, among which one of
+/* 2.0 does not report its version.  Debian 12's 2.0.11 is known by exporting its internal functions, among which one of
  * 2.0.15's is missing; any other 2.0 is taken for one that believes what clients say. */
 static bool is_2011(void)
 {

@@ -35,7 +35,7 @@ bool ia_mosq_is_websocket(const struct mosquitto *client);
 /* Ask for the next TICK within `ms` milliseconds (2.1; 2.0 ticks at least every 100 ms by itself). */
 void ia_mosq_next_tick(struct mosquitto_evt_tick *tick, long ms);
 
-/* The return value of BASIC_AUTH for a refusal.  A final one gets a CONNACK.  One that a retry may mend is
+/* The return value of BASIC_AUTH for a refusal.  A final refusal gets a CONNACK.  One that a retry may resolve is
  * SERVER_UNAVAILABLE to MQTT 5 clients of 2.1; elsewhere the broker could only say 'not authorised', which makes
  * clients give up: the connection is closed without an answer. */
 int ia_mosq_refusal(const struct mosquitto *client, enum ia_reason reason);

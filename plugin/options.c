@@ -68,6 +68,11 @@ static enum ia_rc parse_others(const struct option *option, const char *value, v
     return parse_word(option, value, "defer", "deny", field, err);
 }
 
+static enum ia_rc parse_http(const struct option *option, const char *value, void *field, struct ia_err *err)
+{
+    return parse_word(option, value, "loopback", "deny", field, err);
+}
+
 static enum ia_rc parse_format(const struct option *option, const char *value, void *field, struct ia_err *err)
 {
     return parse_word(option, value, "json", "text", field, err);
@@ -133,8 +138,11 @@ static const struct option table[] = {
     {"tls_gate", parse_gate, 0, "on", 0, 0},
     {"max_chain_bytes", parse_number, FIELD(max_chain_bytes), "16384", 16384, 65536},
     {"other_clients", parse_others, FIELD(defer_others), "deny", 0, 0},
+    {"http_api", parse_http, FIELD(http_api_loopback), "deny", 0, 0},
     {"jwks_ca_file", parse_file, FIELD(worker.jwks_ca_file), NULL, 0, 0},
     {"insecure_http_jwks", parse_switch, FIELD(worker.insecure_http_jwks), "off", 0, 0},
+    {"jwks_stale_max_s", parse_number, FIELD(worker.jwks_stale_max_s), "604800", 0, 315360000},
+    {"state_dir", parse_text, FIELD(worker.state_dir), NULL, 0, 0},
     {"event_prefix", parse_topic, FIELD(event_prefix), "$iot-auth/events", 0, 0},
     {"log_format", parse_format, FIELD(log_json), "text", 0, 0},
 };
@@ -210,6 +218,7 @@ void ia_options_clear(struct ia_options *options)
     free(options->worker.db_conninfo);
     free(options->worker.node_name);
     free(options->worker.jwks_ca_file);
+    free(options->worker.state_dir);
     free(options->event_prefix);
     *options = (struct ia_options){0};
 }

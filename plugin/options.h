@@ -25,6 +25,7 @@ struct ia_options {
     unsigned n_gate_ports;
     int64_t max_chain_bytes; /* of the certificates that a client sends */
     bool defer_others;
+    bool http_api_loopback;
     char *event_prefix;
     bool log_json;
 };

@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: ISC
 /* The plugin's entry points, and the callbacks that only keep house. */
+#include "jitr/registration.h"
+#include "plugin/acl_check.h"
+#include "plugin/broker_state.h"
 #include "plugin/core.h"
+#include "plugin/database_state.h"
+#include "plugin/event_limits.h"
+#include "plugin/key_requests.h"
+#include "plugin/login.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/registration_wait.h"
+#include "plugin/replies.h"
 #include "plugin/report.h"
+#include "plugin/resync.h"
+#include "plugin/revalidate.h"
 #include "plugin/tls_gate.h"
 #include "plugin/tls_listener.h"
 #include "worker/waker.h"
@@ -13,12 +23,10 @@
 
 #define IA_EXPORT __attribute__((visibility("default")))
 
-#define JUDGE_US          5000  /* of one TICK, for live sessions */
-#define SWEEP_SLOTS       20000 /* of one TICK, for records that a walk did not find */
-#define PUBLISH_EVERY_US  5000000
-#define TOKENS_REMEMBERED 100000
-#define TICK_MS           50 /* 2.1 sleeps until something is due */
-#define TICK_BUSY_MS      1
+#define REVALIDATE_US 5000 /* of one TICK, for live sessions */
+#define TOKENS_CACHED 100000
+#define TICK_MS       50 /* 2.1 sleeps until something is due */
+#define TICK_BUSY_MS  1
 
 static struct ia_core *the_core; /* one instance a process */
 
@@ -56,40 +64,40 @@ static int on_tick(int event, void *event_data, void *userdata)
 {
     (void)event;
     struct ia_core *core = userdata;
-    core->last_tick_us = ia_monotonic_us();
-    core->waited_turn_us = 0;
-    core->reloading = false;
+    ia_broker_tick(core);
+    ia_registration_turn(core);
     ia_replies_apply(core);
     ia_clients_tidy(core->clients);
-    bool more = ia_revalidate_slice(core, JUDGE_US);
-    if (core->sweeping)
-        core->sweeping = !ia_resync_sweep(core, SWEEP_SLOTS);
-    if (core->last_tick_us >= core->next_publish_us) {
-        core->next_publish_us = core->last_tick_us + PUBLISH_EVERY_US;
+    bool more = ia_revalidate_slice(core, REVALIDATE_US);
+    bool sweeping = ia_resync_sweep(core);
+    if (ia_broker_publish_due(core)) {
         ia_registration_tidy(core);
         ia_report_counters(core);
     }
-    bool busy = more || core->sweeping || ia_worker_has_reply(core->worker);
+    bool busy = more || sweeping || ia_worker_has_reply(core->worker);
     ia_mosq_next_tick(event_data, busy ? TICK_BUSY_MS : TICK_MS);
     if (busy)
         ia_waker_wake_soon();
     return MOSQ_ERR_SUCCESS;
 }
 
-/* The end of a connection; also told of clients that were refused, or twice.  Of one that was never let in, the pointer
- * is remembered: its username must not speak for it when its will is checked. */
+/* The end of a connection; also reported of clients that were refused, or twice.  Of a client that was never let in, the
+ * pointer is remembered until the next TICK: its username must not count when its will is checked.  2.1 sends
+ * CLIENT_OFFLINE instead where it keeps the session, so DISCONNECT says that nothing is kept. */
 static int on_disconnect(int event, void *event_data, void *userdata)
 {
-    (void)event;
     const struct mosquitto_evt_disconnect *ev = event_data;
     struct ia_core *core = userdata;
+    if (!ia_broker_is_own_thread(core))
+        return MOSQ_ERR_SUCCESS;
+    bool dropped = ia_mosq_is_21() && event == MOSQ_EVT_DISCONNECT;
     const char *id = mosquitto_client_id(ev->client);
-    struct ia_client *s = ia_client_find(core->clients, ev->client);
-    /* Also where an ended session's pointer has a new owner, of whom we have heard nothing until now. */
-    if (id && (!s || (!s->live && !ia_client_is_of(s, ev->client))))
-        s = ia_client_open(core->clients, ev->client, IA_CLIENT_UNAUTHENTICATED, id, NULL);
-    if (s)
-        ia_client_end(core->clients, s);
+    struct ia_client *client = ia_client_find(core->clients, ev->client);
+    /* Also where an ended session's pointer has a new owner, of which nothing was known until now. */
+    if (id && (!client || (!client->live && !ia_client_is_of(client, ev->client))))
+        client = ia_client_open(core->clients, ev->client, IA_CLIENT_UNAUTHENTICATED, id, NULL);
+    if (client)
+        ia_client_end(core->clients, client, dropped ? IA_KEEP_NO : IA_KEEP_YES);
     return MOSQ_ERR_SUCCESS;
 }
 
@@ -98,7 +106,7 @@ static int on_reload(int event, void *event_data, void *userdata)
 {
     (void)event, (void)event_data;
     struct ia_core *core = userdata;
-    core->reloading = core->last_tick_us != 0; /* only TICK ends it */
+    ia_broker_reload(core);
     ia_tls_listener_reload();
     return ia_mosq_is_21() ? MOSQ_ERR_SUCCESS : MOSQ_ERR_PLUGIN_DEFER;
 }
@@ -121,6 +129,30 @@ static const struct {
 
 /* ---- start */
 
+static int on_dynamic_security(int event, void *event_data, void *userdata)
+{
+    (void)event, (void)event_data, (void)userdata;
+    return MOSQ_ERR_SUCCESS;
+}
+
+/* Plugins are asked in the order in which they are loaded, and the first answer counts: dynamic-security in front of
+ * this plugin would admit a device by its name alone, `admin` for instance.  Its control topic can be registered only
+ * once, so a registration shows whether it is there. */
+static enum ia_rc check_load_order(const struct ia_core *core, struct ia_err *err)
+{
+    static const char topic[] = "$CONTROL/dynamic-security/v1";
+    int rc = mosquitto_callback_register(core->id, MOSQ_EVT_CONTROL, on_dynamic_security, topic, NULL);
+    if (rc == MOSQ_ERR_SUCCESS) {
+        (void)mosquitto_callback_unregister(core->id, MOSQ_EVT_CONTROL, on_dynamic_security, topic);
+        return IA_OK;
+    }
+    if (rc != MOSQ_ERR_ALREADY_EXISTS)
+        return IA_OK; /* it cannot be found out here */
+    return ia_fail(err, IA_USAGE,
+                   "the dynamic-security plugin is loaded before this one and would answer first: put the "
+                   "`plugin` line of mosquitto_iot_auth.so above it");
+}
+
 static enum ia_rc register_callbacks(struct ia_core *core, struct ia_err *err)
 {
     for (size_t i = 0; i < N_CALLBACKS; i++) {
@@ -136,7 +168,7 @@ static enum ia_rc register_callbacks(struct ia_core *core, struct ia_err *err)
 static void wait_for_registry(struct ia_core *core)
 {
     int64_t until = ia_monotonic_us() + core->options.startup_wait_ms * 1000;
-    while (!core->resynced) {
+    while (!ia_resync_is_complete(core)) {
         int64_t left = until - ia_monotonic_us();
         if (left <= 0 || !ia_replies_wait(core, left))
             break;
@@ -151,19 +183,47 @@ static enum ia_rc make_parts(struct ia_core *core, struct ia_err *err)
 {
     core->devices = ia_device_cache_new((size_t)core->options.device_cache_size);
     core->clients = ia_clients_new();
-    core->topic_split = ia_topic_split_new();
-    if (!core->devices || !core->clients || !core->topic_split)
+    core->broker = ia_broker_state_new();
+    core->database = ia_database_state_new();
+    core->resync = ia_resync_new();
+    core->scan = ia_session_scan_new();
+    core->registrations = ia_registrations_new();
+    core->wait = ia_registration_wait_new();
+    core->key_requests = ia_key_requests_new();
+    core->event_limits = ia_event_limits_new();
+    core->acl = ia_acl_state_new();
+    if (!core->devices || !core->clients || !core->broker || !core->database || !core->resync || !core->scan ||
+        !core->registrations || !core->wait || !core->key_requests || !core->event_limits || !core->acl)
         return ia_nomem(err);
-    return ia_token_cache_new(TOKENS_REMEMBERED, &core->tokens, err);
+    return ia_token_cache_new(TOKENS_CACHED, &core->tokens, err);
 }
 
-static enum ia_rc start(struct ia_core *core, const struct mosquitto_opt *options, int n, struct ia_err *err)
+static void free_parts(struct ia_core *core)
+{
+    ia_clients_free(core->clients);
+    ia_device_cache_free(core->devices);
+    ia_token_cache_free(core->tokens);
+    ia_snapshot_free(core->snapshot);
+    ia_acl_state_free(core->acl);
+    ia_event_limits_free(core->event_limits);
+    ia_key_requests_free(core->key_requests);
+    ia_registration_wait_free(core->wait);
+    ia_registrations_free(core->registrations);
+    ia_session_scan_free(core->scan);
+    ia_resync_free(core->resync);
+    ia_database_state_free(core->database);
+    ia_broker_state_free(core->broker);
+}
+
+static enum ia_rc start_core(struct ia_core *core, const struct mosquitto_opt *options, int n, struct ia_err *err)
 {
     const struct ia_gate_hooks hooks = {
         .ctx = core, .snapshot = gate_snapshot, .verified = gate_verified, .refused = gate_refused};
     enum ia_rc rc = ia_options_read(options, n, &core->options, err);
     if (rc == IA_OK)
         rc = make_parts(core, err);
+    if (rc == IA_OK)
+        rc = check_load_order(core, err);
     if (rc == IA_OK)
         rc = ia_worker_start(&core->options.worker, &core->worker, err);
     if (rc == IA_OK && core->options.gate != IA_GATE_OFF)
@@ -178,15 +238,9 @@ static void core_free(struct ia_core *core)
     ia_gate_close();
     ia_waker_close();
     bool stopped = ia_worker_stop(core->worker);
-    ia_clients_free(core->clients);
-    ia_topic_split_free(core->topic_split);
-    ia_device_cache_free(core->devices);
-    ia_token_cache_free(core->tokens);
-    ia_snapshot_free(core->snapshot);
-    ia_registration_clear(core);
-    ia_rights_clear(&core->scratch);
+    free_parts(core);
     if (!stopped)
-        return; /* the worker may still read the options: they end with the process */
+        return; /* the worker may still read the options: they live as long as the process */
     ia_options_clear(&core->options);
     free(core);
 }
@@ -218,7 +272,7 @@ int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userdata, st
     if (!core)
         return MOSQ_ERR_NOMEM;
     core->id = identifier;
-    if (start(core, options, option_count, &err) != IA_OK) {
+    if (start_core(core, options, option_count, &err) != IA_OK) {
         ia_log(MOSQ_LOG_ERR, "cannot start: %s", err.msg);
         core_free(core);
         return MOSQ_ERR_INVAL;

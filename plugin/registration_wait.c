@@ -1,192 +1,155 @@
 // SPDX-License-Identifier: ISC
 #include "plugin/registration_wait.h"
 
+#include "common/principal.h"
+#include "jitr/registration.h"
+#include "plugin/database_state.h"
+#include "plugin/replies.h"
+#include "plugin/resync.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define FREE_WAIT_US   20000    /* of one wait, that costs nobody anything */
-#define BUDGET_US      250000   /* of waits beyond that, for each second */
-#define NEGATIVE_US    1000000  /* how long a refusal by the registry is believed */
-#define UNANSWERED_US  60000000 /* then the question was lost with its connection */
 #define NAMES_A_SECOND 64
-#define PENDING_MAX    20000
 
-static struct ia_pending *pending_find(struct ia_core *core, const uint8_t *fingerprint)
+struct ia_registration_wait {
+    struct ia_wait_budget budget;
+    size_t named; /* devices asked for by name in the present second … */
+    int64_t named_s;
+};
+
+struct ia_registration_wait *ia_registration_wait_new(void)
 {
-    struct ia_pending *p = NULL;
-    HASH_FIND(hh, core->pending, fingerprint, IA_FINGERPRINT_LEN, p);
-    return p;
+    return calloc(1, sizeof(struct ia_registration_wait));
 }
 
-static struct ia_pending *pending_get(struct ia_core *core, const uint8_t *fingerprint)
+void ia_registration_wait_free(struct ia_registration_wait *wait)
 {
-    struct ia_pending *p = pending_find(core, fingerprint);
-    if (p || HASH_COUNT(core->pending) >= PENDING_MAX)
-        return p;
-    p = calloc(1, sizeof *p);
-    if (!p)
-        return NULL;
-    memcpy(p->fingerprint, fingerprint, sizeof p->fingerprint);
-    p->answered = true; /* nothing is on its way */
-    p->reason = IA_R_DEVICE_UNKNOWN;
-    HASH_ADD(hh, core->pending, fingerprint, IA_FINGERPRINT_LEN, p);
-    if (p->hh.tbl)
-        return p;
-    free(p);
-    return NULL;
-}
-
-static void asked(struct ia_pending *p, bool registering)
-{
-    p->answered = false;
-    p->registering = registering;
-    p->at_us = ia_monotonic_us();
-}
-
-/* The record in memory.  One that the last walk through all devices did not find is gone, also where the sweep has yet
- * to come by, or the next walk has called it off. */
-static struct ia_device *recall(struct ia_core *core, const uint8_t *fingerprint)
-{
-    struct ia_device *device = ia_device_cache_find(core->devices, fingerprint);
-    uint8_t walks = (uint8_t)(core->seen - core->walked_seen);
-    if (!device || (uint8_t)(core->seen - device->seen) <= walks)
-        return device;
-    ia_device_cache_remove(core->devices, fingerprint);
-    return NULL;
+    free(wait);
 }
 
 void ia_registration_prefetch(struct ia_core *core, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
 {
-    if (!core->db_up || recall(core, fingerprint) || pending_find(core, fingerprint))
+    struct ia_registrations *pending = core->registrations;
+    if (!ia_database_is_up(core) || ia_resync_find_device(core, fingerprint) ||
+        ia_registration_find(pending, fingerprint))
         return;
     struct ia_request *request = ia_request_new(IA_REQUEST_LOOKUP, NULL);
     if (!request)
         return;
     memcpy(request->fingerprint, fingerprint, IA_FINGERPRINT_LEN);
-    if (!ia_worker_ask(core->worker, request))
-        return;
-    struct ia_pending *p = pending_get(core, fingerprint);
-    if (p)
-        asked(p, false);
+    if (ia_worker_ask(core->worker, request))
+        (void)ia_registration_ask(pending, fingerprint, false, ia_monotonic_us());
 }
 
-/* Send the registration, unless it is on its way already. */
-static bool ask(struct ia_core *core, struct ia_pending *p, const struct ia_unregistered_device *who)
+/* Send the registration, unless it is under way already. */
+static bool send_registration(struct ia_core *core, const struct ia_unregistered_device *who)
 {
-    if (!p->answered && p->registering)
+    struct ia_registrations *pending = core->registrations;
+    if (ia_registration_is_pending(ia_registration_find(pending, who->info->fingerprint)))
         return true;
     struct ia_request *request = ia_request_new(IA_REQUEST_REGISTER, NULL);
     if (!request)
         return false;
-    request->registration.info = *who->info;
-    request->registration.ca_id = who->ca_id;
-    (void)snprintf(request->registration.device_id, sizeof request->registration.device_id, "%s", who->device_id);
-    (void)snprintf(request->registration.address, sizeof request->registration.address, "%s",
-                   who->address ? who->address : "");
-    if (!ia_worker_ask(core->worker, request))
-        return false;
-    asked(p, true);
-    return true;
+    struct ia_register_request *r = &request->registration;
+    r->info = *who->info;
+    r->ca_id = who->ca_id;
+    (void)snprintf(r->device_id, sizeof r->device_id, "%s", who->device_id);
+    (void)snprintf(r->address, sizeof r->address, "%s", who->address ? who->address : "");
+    return ia_worker_ask(core->worker, request) &&
+           ia_registration_ask(pending, who->info->fingerprint, true, ia_monotonic_us());
 }
 
-/* For how long may the broker thread wait now?  Long waits are a debt, paid off at 250 ms a second, so that a slow
- * database and a storm of new devices cannot starve the live sessions; and between two TICKs, when the live sessions
- * have their turn, all waits together last no longer than auth_wait_ms. */
-static int64_t allowance_us(struct ia_core *core)
-{
-    int64_t now = ia_monotonic_us();
-    int64_t paid = (now - core->waited_since_us) / 1000 * BUDGET_US / 1000;
-    core->waited_us = paid < core->waited_us ? core->waited_us - paid : 0;
-    core->waited_since_us = now;
-    return core->waited_us < BUDGET_US ? core->options.auth_wait_ms * 1000 - core->waited_turn_us : 0;
-}
-
-static void account(struct ia_core *core, int64_t waited_us)
+static void count_wait(struct ia_core *core, int64_t waited_us)
 {
     core->counters.waits++;
     if ((uint64_t)waited_us > core->counters.longest_wait_us)
         core->counters.longest_wait_us = (uint64_t)waited_us;
-    if (waited_us > FREE_WAIT_US)
-        core->waited_us += waited_us - FREE_WAIT_US;
-    core->waited_turn_us += waited_us;
+    ia_wait_budget_spend(&core->wait->budget, waited_us);
 }
 
-/* Wait for the answer of a registration, or for the record to arrive by an earlier look-up; not beyond the news that
+/* Wait for the answer to a registration, or for the record to arrive by an earlier look-up; not beyond the report that
  * the connection is lost. */
-static struct ia_device *await(struct ia_core *core, const uint8_t *fingerprint, int64_t most_us)
+static struct ia_device *wait_for_device(struct ia_core *core, const uint8_t *fingerprint, int64_t most_us)
 {
     int64_t begun = ia_monotonic_us(), until = begun + most_us;
     struct ia_device *device = NULL;
     for (;;) {
-        device = recall(core, fingerprint);
-        const struct ia_pending *p = pending_find(core, fingerprint);
+        device = ia_resync_find_device(core, fingerprint);
         int64_t left = until - ia_monotonic_us();
-        if (device || left <= 0 || !core->db_up || !p || (p->answered && p->registering))
+        if (device || left <= 0 || !ia_database_is_up(core) ||
+            !ia_registration_is_pending(ia_registration_find(core->registrations, fingerprint)))
             break;
         if (!ia_replies_wait(core, left))
             break;
     }
-    account(core, ia_monotonic_us() - begun);
+    count_wait(core, ia_monotonic_us() - begun);
     return device;
 }
 
-static enum ia_reason unavailable(char *detail, size_t size, const char *why)
+static enum ia_reason registry_unavailable(char *detail, size_t size, const char *why)
 {
     (void)snprintf(detail, size, "%s", why);
     return IA_R_REGISTRY_UNAVAILABLE;
 }
 
-/* What the registry said a moment ago stands for a second. */
-static bool is_refused_lately(const struct ia_pending *p)
+static enum ia_reason answered_reason(const struct ia_core *core, const uint8_t *fingerprint, char *detail, size_t size)
 {
-    return p->answered && p->registering && p->reason != IA_R_NONE && p->reason != IA_R_REGISTRY_UNAVAILABLE &&
-           ia_monotonic_us() - p->at_us < NEGATIVE_US;
+    const struct ia_registration *r = ia_registration_find(core->registrations, fingerprint);
+    if (!r || !r->answered || !r->registering)
+        return registry_unavailable(detail, size, "no answer within auth_wait_ms; the registration goes on");
+    (void)snprintf(detail, size, "%s", r->detail);
+    return r->reason == IA_R_NONE ? IA_R_INTERNAL : r->reason; /* a record that could not be kept */
 }
 
-enum ia_reason ia_registration_find(struct ia_core *core, const struct ia_unregistered_device *who,
-                                    struct ia_device **device, char *detail, size_t detail_size)
+static enum ia_reason ask_registry(struct ia_core *core, const struct ia_unregistered_device *who,
+                                   struct ia_device **device, char *detail, size_t size)
+{
+    if (!send_registration(core, who))
+        return registry_unavailable(detail, size, "too many requests are waiting for the database");
+    int64_t most_us =
+        ia_wait_budget_allowance(&core->wait->budget, core->options.auth_wait_ms * 1000, ia_monotonic_us());
+    if (most_us <= 0)
+        return registry_unavailable(detail, size, "the database is slow; the registration goes on");
+    *device = wait_for_device(core, who->info->fingerprint, most_us);
+    if (*device)
+        return IA_R_NONE;
+    if (!ia_database_is_up(core))
+        return registry_unavailable(detail, size, "the database is not connected");
+    return answered_reason(core, who->info->fingerprint, detail, size);
+}
+
+enum ia_reason ia_registration_obtain(struct ia_core *core, const struct ia_unregistered_device *who,
+                                      struct ia_device **device, char *detail, size_t detail_size)
 {
     const uint8_t *fingerprint = who->info->fingerprint;
-    *device = recall(core, fingerprint);
+    struct ia_registrations *pending = core->registrations;
+    *device = ia_resync_find_device(core, fingerprint);
     if (*device) {
         core->counters.cache_hits++;
         return IA_R_NONE;
     }
     core->counters.cache_misses++;
-    if (!core->db_up)
-        return unavailable(detail, detail_size, "the database is not connected");
-    struct ia_pending *p = pending_get(core, fingerprint);
-    if (!p)
-        return unavailable(detail, detail_size, "too many devices are waiting for the registry");
-    if (!is_refused_lately(p)) {
-        if (!ask(core, p, who))
-            return unavailable(detail, detail_size, "too many requests are waiting for the database");
-        int64_t most_us = allowance_us(core);
-        if (most_us <= 0)
-            return unavailable(detail, detail_size, "the database is slow; the registration goes on");
-        *device = await(core, fingerprint, most_us);
-        if (*device)
-            return IA_R_NONE;
-        p = pending_find(core, fingerprint);
-        if (!core->db_up)
-            return unavailable(detail, detail_size, "the database is not connected");
-    }
-    if (!p || !p->answered || !p->registering)
-        return unavailable(detail, detail_size, "no answer within auth_wait_ms; the registration goes on");
-    (void)snprintf(detail, detail_size, "%s", p->detail);
-    return p->reason == IA_R_NONE ? IA_R_INTERNAL : p->reason; /* a record that could not be kept */
+    if (!ia_database_is_up(core))
+        return registry_unavailable(detail, detail_size, "the database is not connected");
+    if (!ia_registration_has_room(pending, fingerprint))
+        return registry_unavailable(detail, detail_size, "too many devices are waiting for the registry");
+    if (ia_registration_is_refused(ia_registration_find(pending, fingerprint), ia_monotonic_us()))
+        return answered_reason(core, fingerprint, detail, detail_size);
+    return ask_registry(core, who, device, detail, detail_size);
 }
 
 void ia_registration_ask_by_name(struct ia_core *core, const char *device_id)
 {
+    struct ia_registration_wait *wait = core->wait;
     int64_t now_s = ia_wall_s();
-    if (core->named_asked_s != now_s) {
-        core->named_asked_s = now_s;
-        core->named_asked = 0;
+    if (wait->named_s != now_s) {
+        wait->named_s = now_s;
+        wait->named = 0;
     }
-    bool is_device = strncmp(device_id, "app:", 4) != 0 && strlen(device_id) <= IA_VALUE_MAX;
-    if (!is_device || !core->db_up || core->named_asked++ >= NAMES_A_SECOND)
+    bool is_device = !ia_principal_is_app(device_id) && strlen(device_id) <= IA_VALUE_MAX;
+    if (!is_device || !ia_database_is_up(core) || wait->named++ >= NAMES_A_SECOND)
         return;
     struct ia_request *request = ia_request_new(IA_REQUEST_DEVICE, NULL);
     if (request)
@@ -194,23 +157,17 @@ void ia_registration_ask_by_name(struct ia_core *core, const char *device_id)
     (void)ia_worker_ask(core->worker, request);
 }
 
-void ia_registration_clear(struct ia_core *core)
+size_t ia_registration_pending(const struct ia_core *core)
 {
-    struct ia_pending *p, *next;
-    HASH_ITER(hh, core->pending, p, next) {
-        HASH_DEL(core->pending, p);
-        free(p);
-    }
+    return ia_registrations_count(core->registrations);
+}
+
+void ia_registration_turn(struct ia_core *core)
+{
+    ia_wait_budget_turn(&core->wait->budget);
 }
 
 void ia_registration_tidy(struct ia_core *core)
 {
-    struct ia_pending *p, *next;
-    int64_t now = ia_monotonic_us();
-    HASH_ITER(hh, core->pending, p, next) {
-        if (now - p->at_us < (p->answered ? NEGATIVE_US : UNANSWERED_US))
-            continue;
-        HASH_DEL(core->pending, p);
-        free(p);
-    }
+    ia_registrations_tidy(core->registrations, ia_monotonic_us());
 }

@@ -3,14 +3,18 @@
 
 #include "common/json_out.h"
 #include "common/rfc3339.h"
+#include "plugin/database_state.h"
+#include "plugin/event_limits.h"
+#include "plugin/http_api.h"
 #include "plugin/mosquitto_compat.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#define EVENT_JSON_MAX  2048
-#define EVENTS_A_SECOND 10 /* of refused strangers: anyone can mint certificates */
+#define EVENT_JSON_MAX  4096
+#define LOG_JSON_MAX    960 /* Mosquitto cuts a log line at 1,000 bytes, and a JSON object that is cut is none */
+#define LOG_CLAIMED_MAX (5 * (IA_CLAIMED_MAX + 16))
 #define COUNTERS_MAX    8192
 
 /* What clients send may hold anything: in a log line it must not pass for another line, or another member of this one.
@@ -31,26 +35,65 @@ static const char *word(const char *text, char out[IA_VALUE_MAX + 1])
     return text && *text ? harmless(text, ' ', out, IA_VALUE_MAX + 1) : "-";
 }
 
-static const char *ca_name(const struct ia_audit_entry *attempt)
+static const char *ca_name(const struct ia_audit_entry *entry)
 {
-    return attempt->ca ? attempt->ca->name : NULL;
+    return entry->ca ? entry->ca->name : NULL;
 }
+
+/* ---- what a refused token claims */
+
+/* The name of a claimed value in log and event; "claimed_" says that it is not verified. */
+static const struct {
+    const char *name;
+    size_t offset;
+} claimed_members[] = {
+    {"claimed_iss", offsetof(struct ia_token_claimed, iss)}, {"claimed_aud", offsetof(struct ia_token_claimed, aud)},
+    {"claimed_azp", offsetof(struct ia_token_claimed, azp)}, {"claimed_kid", offsetof(struct ia_token_claimed, kid)},
+    {"claimed_typ", offsetof(struct ia_token_claimed, typ)},
+};
+
+/* The claimed value of member i; "" for none. */
+static const char *claimed_value(const struct ia_audit_entry *a, size_t i)
+{
+    return a->claimed ? (const char *)a->claimed + claimed_members[i].offset : "";
+}
+
+static const char *claimed_text(const struct ia_audit_entry *a, char out[LOG_CLAIMED_MAX])
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof claimed_members / sizeof claimed_members[0]; i++) {
+        char value[IA_CLAIMED_MAX];
+        if (*harmless(claimed_value(a, i), 0x1F, value, sizeof value))
+            used += (size_t)snprintf(out + used, LOG_CLAIMED_MAX - used, " %s=\"%s\"", claimed_members[i].name, value);
+    }
+    return out;
+}
+
+static void describe_claimed(struct ia_json_out *j, const struct ia_audit_entry *a)
+{
+    for (size_t i = 0; i < sizeof claimed_members / sizeof claimed_members[0]; i++)
+        if (*claimed_value(a, i))
+            ia_json_out_text(j, claimed_members[i].name, claimed_value(a, i));
+}
+
+/* ---- log */
 
 static void log_text(const struct ia_audit_entry *a, const char *verdict, enum ia_reason reason)
 {
     char who[IA_VALUE_MAX + 1], cid[IA_VALUE_MAX + 1], ca[IA_VALUE_MAX + 1], from[IA_VALUE_MAX + 1];
-    char detail[sizeof a->detail];
+    char detail[sizeof a->detail], claimed[LOG_CLAIMED_MAX];
     bool refused = reason != IA_R_NONE;
     (void)harmless(refused ? a->detail : "", 0x1F, detail, sizeof detail);
-    ia_log(refused ? MOSQ_LOG_NOTICE : MOSQ_LOG_INFO, "%s%s%s %s=%s client=%s address=%s ca=%s%s%s%s", verdict,
+    ia_log(refused ? MOSQ_LOG_NOTICE : MOSQ_LOG_INFO, "%s%s%s %s=%s client=%s address=%s ca=%s%s%s%s%s", verdict,
            refused ? " reason=" : "", ia_reason_name(reason), a->app ? "app" : "device", word(a->principal, who),
            word(a->client_id, cid), word(a->address, from), word(ca_name(a), ca), detail[0] ? " detail=\"" : "", detail,
-           detail[0] ? "\"" : "");
+           detail[0] ? "\"" : "", claimed_text(a, claimed));
 }
 
 /* The members that log line and event share. */
-static void describe(struct ia_json_out *j, const struct ia_core *core, const struct ia_audit_entry *a,
-                     enum ia_reason reason, int64_t at_us)
+static void describe_entry(struct ia_json_out *j, const struct ia_core *core, const struct ia_audit_entry *a,
+                           enum ia_reason reason, int64_t at_us)
 {
     char at[IA_RFC3339_SIZE], hex[2 * IA_FINGERPRINT_LEN + 1];
     ia_json_out_text(j, a->app ? "app" : "device_id", a->principal);
@@ -73,15 +116,25 @@ static void describe(struct ia_json_out *j, const struct ia_core *core, const st
     ia_json_out_text(j, "at", ia_rfc3339(at_us, at));
 }
 
+static const char *format_decision(const struct ia_core *core, const struct ia_audit_entry *a, const char *verdict,
+                                   enum ia_reason reason, bool with_claimed, char out[EVENT_JSON_MAX])
+{
+    struct ia_json_out j;
+    ia_json_out_begin(&j, out, EVENT_JSON_MAX);
+    ia_json_out_text(&j, "verdict", verdict);
+    describe_entry(&j, core, a, reason, ia_wall_us());
+    if (with_claimed)
+        describe_claimed(&j, a);
+    return ia_json_out_end(&j);
+}
+
 static void log_json(const struct ia_core *core, const struct ia_audit_entry *a, const char *verdict,
                      enum ia_reason reason)
 {
     char text[EVENT_JSON_MAX];
-    struct ia_json_out j;
-    ia_json_out_begin(&j, text, sizeof text);
-    ia_json_out_text(&j, "verdict", verdict);
-    describe(&j, core, a, reason, ia_wall_us());
-    const char *line = ia_json_out_end(&j);
+    const char *line = format_decision(core, a, verdict, reason, true, text);
+    if (!line || strlen(line) > LOG_JSON_MAX) /* the event has the claimed values too */
+        line = format_decision(core, a, verdict, reason, false, text);
     if (line)
         mosquitto_log_printf(reason == IA_R_NONE ? MOSQ_LOG_INFO : MOSQ_LOG_NOTICE, "%s", line);
 }
@@ -99,18 +152,19 @@ void ia_report_publish(const struct ia_core *core, const char *kind, const char 
 {
     char topic[512];
     (void)snprintf(topic, sizeof topic, "%s/%s", core->options.event_prefix, kind);
-    /* An event that cannot be published for lack of memory is still a row. */
+    /* An event that cannot be published because memory ran out is still a row. */
     (void)mosquitto_broker_publish_copy(NULL, topic, (int)strlen(json), json, 0, false, NULL);
 }
 
 /* Write and publish one event. */
-static void event(struct ia_core *core, const char *kind, const struct ia_audit_entry *a, enum ia_reason reason)
+static void write_event(struct ia_core *core, const char *kind, const struct ia_audit_entry *a, enum ia_reason reason)
 {
     char text[EVENT_JSON_MAX];
     struct ia_json_out j;
     int64_t at_us = ia_wall_us();
     ia_json_out_begin(&j, text, sizeof text);
-    describe(&j, core, a, reason, at_us);
+    describe_entry(&j, core, a, reason, at_us);
+    describe_claimed(&j, a);
     const char *json = ia_json_out_end(&j);
     struct ia_request *row = json ? ia_request_new(IA_REQUEST_EVENT, json) : NULL;
     if (!row) {
@@ -128,67 +182,54 @@ static void event(struct ia_core *core, const char *kind, const struct ia_audit_
     ia_report_publish(core, kind, json);
 }
 
-void ia_report_accepted(struct ia_core *core, const struct ia_audit_entry *attempt)
+void ia_report_accepted(struct ia_core *core, const struct ia_audit_entry *entry)
 {
-    if (attempt->app)
+    if (entry->app)
         core->counters.accepted_apps++;
     else
         core->counters.accepted_devices++;
-    log_decision(core, attempt, "accepted", IA_R_NONE);
+    log_decision(core, entry, "accepted", IA_R_NONE);
 }
 
-/* May one more event of a stranger be written in this second?  Counted if not. */
-static bool sample(struct ia_core *core)
+/* The record of the device that was refused; NULL for an unregistered one. */
+static struct ia_device *refused_device(struct ia_core *core, const struct ia_audit_entry *entry)
 {
-    int64_t now_s = ia_wall_s();
-    if (core->sampled_s != now_s) {
-        core->sampled_s = now_s;
-        core->sampled = 0;
-    }
-    if (core->sampled++ < EVENTS_A_SECOND)
-        return true;
-    core->counters.events_dropped++;
-    return false;
+    return entry->fingerprint ? ia_device_cache_find(core->devices, entry->fingerprint) : NULL;
 }
 
-/* The record of the device that was refused; NULL for a stranger. */
-static struct ia_device *known_device(struct ia_core *core, const struct ia_audit_entry *attempt)
+/* A registered device has one event when it is refused for another reason than before, however often it retries.  In
+ * the handshake the key is not proven yet, and a certificate is public: whoever shows another's is limited like any
+ * unregistered one, and does not silence the events of the device itself. */
+static bool is_transition(struct ia_core *core, const struct ia_audit_entry *entry, enum ia_reason reason)
 {
-    return attempt->proven && attempt->fingerprint ? ia_device_cache_find(core->devices, attempt->fingerprint) : NULL;
-}
-
-/* A device that is known tells once that it is refused for something new, however often it retries.  In the handshake
- * the key is not proven yet, and a certificate is public: whoever shows another's is sampled like any stranger, and
- * does not silence what is told of the device itself. */
-static bool is_transition(struct ia_core *core, const struct ia_audit_entry *attempt, enum ia_reason reason)
-{
-    struct ia_device *kept = attempt->fingerprint ? ia_device_cache_find(core->devices, attempt->fingerprint) : NULL;
+    struct ia_device *kept = refused_device(core, entry);
     if (!kept)
-        return sample(core);
-    if ((attempt->proven ? kept->refusal : kept->refusal_unproven) == (uint8_t)reason)
+        return ia_event_limits_admit(core, entry->app ? entry->principal : NULL);
+    if ((entry->proven ? kept->refusal : kept->refusal_unproven) == (uint8_t)reason)
         return false;
-    if (!attempt->proven && !sample(core))
+    if (!ia_event_limits_admit(core, entry->proven ? ia_device_id(kept) : NULL))
         return false;
     kept->refusal_unproven = (uint8_t)reason;
-    if (attempt->proven)
+    if (entry->proven)
         kept->refusal = (uint8_t)reason;
     return true;
 }
 
-void ia_report_refused(struct ia_core *core, struct ia_audit_entry *attempt, enum ia_reason reason)
+void ia_report_refused(struct ia_core *core, struct ia_audit_entry *entry, enum ia_reason reason)
 {
-    const struct ia_device *known = known_device(core, attempt);
-    if (known && !attempt->app && !attempt->principal)
-        attempt->principal = ia_device_id(known);
+    const struct ia_device *known = entry->proven ? refused_device(core, entry) : NULL;
+    if (known && !entry->app && !entry->principal)
+        entry->principal = ia_device_id(known);
     core->counters.refused[reason]++;
-    log_decision(core, attempt, "refused", reason);
-    if (is_transition(core, attempt, reason))
-        event(core, attempt->app ? "app/refused" : "device/refused", attempt, reason);
+    log_decision(core, entry, "refused", reason);
+    if (is_transition(core, entry, reason))
+        write_event(core, entry->app ? "app/refused" : "device/refused", entry, reason);
 }
 
-void ia_report_ended(struct ia_core *core, const struct ia_client *session, enum ia_reason reason)
+void ia_report_ended(struct ia_core *core, const struct ia_client *session, const char *client_id,
+                     enum ia_reason reason)
 {
-    struct ia_audit_entry a = {.client_id = session->client_id,
+    struct ia_audit_entry a = {.client_id = client_id,
                                .address = session->address,
                                .principal = ia_client_username(session),
                                .app = session->kind == IA_CLIENT_APP};
@@ -199,14 +240,14 @@ void ia_report_ended(struct ia_core *core, const struct ia_client *session, enum
     core->counters.ended[reason]++;
     log_decision(core, &a, "ended", reason);
     if (session->username)
-        event(core, "session/ended", &a, reason);
+        write_event(core, "session/ended", &a, reason);
 }
 
-void ia_report_denied(struct ia_core *core, const struct ia_audit_entry *attempt)
+void ia_report_denied(struct ia_core *core, const struct ia_audit_entry *entry)
 {
-    log_decision(core, attempt, "denied", IA_R_TOPIC_DENIED);
-    if (sample(core))
-        event(core, attempt->app ? "app/refused" : "device/refused", attempt, IA_R_TOPIC_DENIED);
+    log_decision(core, entry, "denied", IA_R_TOPIC_DENIED);
+    if (ia_event_limits_admit(core, entry->principal))
+        write_event(core, entry->app ? "app/refused" : "device/refused", entry, IA_R_TOPIC_DENIED);
 }
 
 void ia_report_registered(struct ia_core *core, const struct ia_device *device)
@@ -254,13 +295,14 @@ static void write_counter(void *ctx, const char *name, int64_t value)
 static void each_gauge(const struct ia_core *core, ia_counter_fn *fn, void *ctx)
 {
     fn(ctx, "sessions", (int64_t)ia_clients_live(core->clients));
+    fn(ctx, "http_api/questions", (int64_t)ia_http_api_count());
     fn(ctx, "cache/devices", (int64_t)ia_device_cache_count(core->devices));
     struct ia_token_cache_stats tokens = ia_token_cache_stats(core->tokens);
     fn(ctx, "cache/tokens", (int64_t)tokens.entries);
     fn(ctx, "cache/token_hits", (int64_t)tokens.hits);
     fn(ctx, "cache/token_misses", (int64_t)tokens.misses);
     fn(ctx, "snapshot/generation", core->snapshot ? (int64_t)core->snapshot->generation : 0);
-    fn(ctx, "snapshot/age_s", core->db_contact_s ? ia_wall_s() - core->db_contact_s : -1);
+    fn(ctx, "snapshot/age_s", ia_database_age_s(core, ia_wall_s()));
 }
 
 void ia_report_counters(struct ia_core *core)

@@ -1,27 +1,52 @@
 // SPDX-License-Identifier: ISC
-/* Live sessions: are they still allowed to be there?  Judged when the configuration changes, when their device does,
- * and when their end comes; kicked from TICK only, in slices, so that ten thousand at once delay nobody. */
+#include "plugin/revalidate.h"
+
 #include "access/admission.h"
-#include "plugin/core.h"
+#include "plugin/client_rights.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/report.h"
 #include "x509/validity.h"
 
-#define TICK_MISSING_US 2000000
+#include <stdio.h>
+#include <stdlib.h>
 
-/* What is known of a session, live or ended, for admission's table. */
-static struct ia_admission session_facts(const struct ia_core *core, const struct ia_client *s,
+#define RETRY_US 1000000 /* a disconnect that failed is tried again */
+
+struct ia_session_scan {
+    bool running;                      /* a scan of the live sessions is under way */
+    bool all;                          /* it revalidates every session: an address rule has expired */
+    uint64_t generation;               /* of the snapshot that the last scan began under */
+    int64_t next_rule_expiry;          /* seconds since 1970 */
+    int64_t next_expiry;               /* of all live sessions: no scan is due before it */
+    const struct ia_client *under_way; /* being disconnected at this moment */
+    int64_t retry_at_us;               /* 0: no disconnect has failed */
+};
+
+struct ia_session_scan *ia_session_scan_new(void)
+{
+    return calloc(1, sizeof(struct ia_session_scan));
+}
+
+void ia_session_scan_free(struct ia_session_scan *scan)
+{
+    free(scan);
+}
+
+/* ---- one session */
+
+/* What is known of a session, live or ended, for the table of admission. */
+static struct ia_admission session_facts(const struct ia_core *core, const struct ia_client *client,
                                          enum ia_admission_context context, int64_t now)
 {
     return (struct ia_admission){.context = context,
                                  .snapshot = core->snapshot,
                                  .now = now,
-                                 .ip = s->ip,
-                                 .address = s->address[0] ? s->address : NULL,
-                                 .client_id = s->client_id,
-                                 .chain = s->chain,
-                                 .device = s->device,
-                                 .token = s->token};
+                                 .ip = client->ip,
+                                 .address = client->address[0] ? client->address : NULL,
+                                 .client_id = client->client_id,
+                                 .chain = client->chain,
+                                 .device = client->device,
+                                 .token = client->token};
 }
 
 int64_t ia_revalidate_expiry(const struct ia_client *client, int64_t token_expires_at)
@@ -35,133 +60,180 @@ int64_t ia_revalidate_expiry(const struct ia_client *client, int64_t token_expir
 
 void ia_revalidate(struct ia_core *core, struct ia_client *client)
 {
-    if (!client->live || !core->snapshot ||
-        (client->kind != IA_CLIENT_DEVICE && client->kind != IA_CLIENT_APP && client->kind != IA_CLIENT_DEFERRED))
+    if (!client->live || !core->snapshot || client->kind == IA_CLIENT_UNAUTHENTICATED)
         return;
-    client->validated_generation = core->snapshot->generation;
+    ia_client_set_validated(client, core->snapshot->generation);
     struct ia_admission a = session_facts(core, client, IA_ADMIT_LIVE, ia_wall_s());
     enum ia_reason reason = ia_admission_decide(&a);
+    if (reason == IA_R_NONE && !ia_client_rights_cover_shared(core, client))
+        reason = IA_R_RIGHTS_CHANGED;
     if (reason == IA_R_NONE)
-        client->expires_at = ia_revalidate_expiry(client, a.token_expires_at);
+        ia_client_set_expiry(client, ia_revalidate_expiry(client, a.token_expires_at));
     else
         ia_disconnect_mark(core, client, reason);
 }
 
-void ia_disconnect_mark(struct ia_core *core, struct ia_client *session, enum ia_reason reason)
+/* Its own expiry does not count: the client was connected in good time, and rights outlive the connection. */
+enum ia_reason ia_revalidate_ended(struct ia_core *core, const struct ia_client *client)
 {
-    ia_client_mark_disconnect(core->clients, session, reason);
+    int64_t wall = ia_wall_s(), now = wall < client->expires_at ? wall : client->expires_at - 1;
+    struct ia_admission a = session_facts(core, client, IA_ADMIT_WILL, now);
+    return ia_admission_decide(&a);
 }
 
-/* Would a kick of its client id meet this session?  After a take-over it is another's, until its own DISCONNECT
+void ia_revalidate_note_expiry(struct ia_core *core, const struct ia_client *client)
+{
+    if (client->expires_at < core->scan->next_expiry)
+        core->scan->next_expiry = client->expires_at;
+}
+
+/* ---- disconnecting */
+
+void ia_disconnect_mark(struct ia_core *core, struct ia_client *client, enum ia_reason reason)
+{
+    ia_client_mark_disconnect(core->clients, client, reason);
+}
+
+bool ia_disconnect_is_under_way(const struct ia_core *core, const struct ia_client *client)
+{
+    return core->scan->under_way == client;
+}
+
+/* A live client's context can be asked; devices and apps have a copy. */
+static const char *live_client_id(const struct ia_client *client)
+{
+    return client->client_id ? client->client_id : mosquitto_client_id(client->context);
+}
+
+/* Would disconnecting its client id meet this client?  After a take-over the id is another's, until its own DISCONNECT
  * follows: on 2.0 that of a WebSocket which does not read may take minutes. */
-static bool has_its_id(const struct ia_core *core, const struct ia_client *s)
+static bool has_its_client_id(const struct ia_core *core, const struct ia_client *client)
 {
-    if (ia_mosq_is_21())
-        return ia_mosq_client(s->client_id) == s->client;
-    return !ia_mosq_is_websocket(s->client) || ia_client_newest(core->clients, s->client_id) == s;
-}
-
-/* Disconnect one condemned session.  Only a client that is connected may be kicked: on 2.0 anything else corrupts the
- * broker's expiry list.  A live session is one whose DISCONNECT has not been seen. */
-static void kick(struct ia_core *core, struct ia_client *session)
-{
-    session->cannot_disconnect = !has_its_id(core, session);
-    if (session->cannot_disconnect)
-        return;
-    ia_report_ended(core, session, session->disconnect_reason);
-    core->kicking = session;
-    (void)mosquitto_kick_client_by_clientid(session->client_id, false); /* ends the session by its DISCONNECT */
-    core->kicking = NULL;
-}
-
-static enum ia_reason end_of(const struct ia_client *s, int64_t now)
-{
-    if (now < s->expires_at)
-        return IA_R_NONE;
-    return s->chain && ia_x509_expired(s->chain->not_after, now) ? IA_R_CERTIFICATE_EXPIRED : IA_R_TOKEN_EXPIRED;
-}
-
-/* One session's turn in the round: is it at its end, is it to be judged anew? */
-static void take_turn(struct ia_core *core, struct ia_client *s, int64_t now)
-{
-    if (s->disconnect_reason != IA_R_NONE)
-        return;
-    if (core->anew || s->validated_generation != core->snapshot->generation)
-        ia_revalidate(core, s); /* also tells a token's end under the issuer's leeway of now */
-    enum ia_reason end = end_of(s, now);
-    if (end != IA_R_NONE)
-        ia_disconnect_mark(core, s, end);
-    else if (s->expires_at < core->first_end)
-        core->first_end = s->expires_at;
-}
-
-/* Is there a reason to look at every live session: another snapshot, or a rule or session whose end has come? */
-static bool round_due(struct ia_core *core, int64_t now)
-{
-    if (core->walking)
-        return true;
-    bool same = core->walked_generation == core->snapshot->generation;
-    if (same && now < core->first_end && now < core->rule_end)
+    const char *id = live_client_id(client);
+    if (!id)
         return false;
-    core->walking = true;
-    core->anew = now >= core->rule_end;
-    core->rule_end = ia_ip_next_expiry(core->snapshot->ips, now);
-    core->walked_generation = core->snapshot->generation;
-    core->first_end = INT64_MAX; /* found anew in this round */
+    if (ia_mosq_is_21())
+        return ia_mosq_client(id) == client->context;
+    const struct ia_client *newest = ia_client_newest(core->clients, id);
+    return !ia_mosq_is_websocket(client->context) || !client->client_id || newest == client;
+}
+
+/* By client id, and where Mosquitto does not find the client by that (2.0.11 with use_username_as_clientid forgets a
+ * context's id when another client's CONNECT fails), by username: that ends the principal's other connections as well,
+ * which may come back.  True: it is disconnected, or (a WebSocket) will be in a moment. */
+static bool try_disconnect(const struct ia_client *client)
+{
+    int rc = mosquitto_kick_client_by_clientid(live_client_id(client), false);
+    bool closes_later = rc == MOSQ_ERR_SUCCESS && ia_mosq_is_websocket(client->context);
+    if (!client->live || closes_later)
+        return true;
+    if (client->username)
+        (void)mosquitto_kick_client_by_username(client->username, false);
+    return !client->live;
+}
+
+/* Only a client that is connected may be disconnected: on 2.0 anything else corrupts the broker's expiry list.  A live
+ * client is one whose DISCONNECT has not been seen.  What happened is reported, not what was wanted. */
+static void disconnect_client(struct ia_core *core, struct ia_client *client)
+{
+    bool ended = false, tried = has_its_client_id(core, client);
+    char client_id[IA_VALUE_MAX + 1] = "";
+    if (tried) {
+        (void)snprintf(client_id, sizeof client_id, "%s", live_client_id(client));
+        core->scan->under_way = client;
+        ended = try_disconnect(client); /* its DISCONNECT comes from within */
+        core->scan->under_way = NULL;
+    }
+    ia_client_set_cannot_disconnect(client, !ended);
+    if (ended) {
+        ia_report_ended(core, client, client_id, client->disconnect_reason);
+        return;
+    }
+    core->scan->retry_at_us = ia_monotonic_us() + RETRY_US;
+    if (tried)
+        ia_log(MOSQ_LOG_ERR, "Mosquitto does not disconnect the client of %s: nothing is allowed to it; tried again",
+               ia_client_username(client));
+}
+
+static void retry_disconnect(void *ctx, struct ia_client *client)
+{
+    struct ia_core *core = ctx;
+    if (client->live && client->cannot_disconnect)
+        ia_client_retry_disconnect(core->clients, client);
+}
+
+static void retry_if_due(struct ia_core *core)
+{
+    if (!core->scan->retry_at_us || ia_monotonic_us() < core->scan->retry_at_us)
+        return;
+    core->scan->retry_at_us = 0;
+    ia_clients_each(core->clients, retry_disconnect, core);
+}
+
+/* ---- the scan */
+
+static enum ia_reason expiry_reason(const struct ia_client *client, int64_t now)
+{
+    if (now < client->expires_at)
+        return IA_R_NONE;
+    return client->chain && ia_x509_expired(client->chain->not_after, now) ? IA_R_CERTIFICATE_EXPIRED
+                                                                           : IA_R_TOKEN_EXPIRED;
+}
+
+/* One session of the scan: has it expired, is it to be revalidated? */
+static void scan_client(struct ia_core *core, struct ia_client *client, int64_t now)
+{
+    if (client->disconnect_reason != IA_R_NONE)
+        return;
+    if (core->scan->all || client->validated_generation != core->snapshot->generation)
+        ia_revalidate(core, client); /* also learns a token's expiry under the issuer's present leeway */
+    enum ia_reason reason = expiry_reason(client, now);
+    if (reason != IA_R_NONE)
+        ia_disconnect_mark(core, client, reason);
+    else
+        ia_revalidate_note_expiry(core, client);
+}
+
+/* Is there a reason to look at every live session: another snapshot, or a rule or session that has expired? */
+static bool is_scan_due(struct ia_core *core, int64_t now)
+{
+    struct ia_session_scan *scan = core->scan;
+    if (scan->running)
+        return true;
+    bool same = scan->generation == core->snapshot->generation;
+    if (same && now < scan->next_expiry && now < scan->next_rule_expiry)
+        return false;
+    scan->running = true;
+    scan->all = now >= scan->next_rule_expiry;
+    scan->next_rule_expiry = ia_ip_next_expiry(core->snapshot->ips, now);
+    scan->generation = core->snapshot->generation;
+    scan->next_expiry = INT64_MAX; /* found by this scan */
     ia_clients_scan_begin(core->clients);
     return true;
 }
 
-/* Kick one, or else judge one.  False: there is nothing to do. */
+/* Disconnect one client, or else look at one.  False: there is nothing to do. */
 static bool take_step(struct ia_core *core, int64_t now)
 {
-    struct ia_client *s = ia_clients_next_disconnect(core->clients);
-    if (s) {
-        kick(core, s);
+    struct ia_client *client = ia_clients_next_disconnect(core->clients);
+    if (client) {
+        disconnect_client(core, client);
         return true;
     }
-    if (!core->snapshot || !round_due(core, now))
+    if (!core->snapshot || !is_scan_due(core, now))
         return false;
-    s = ia_clients_scan(core->clients);
-    if (s)
-        take_turn(core, s, now);
+    client = ia_clients_scan(core->clients);
+    if (client)
+        scan_client(core, client, now);
     else
-        core->walking = false;
+        core->scan->running = false;
     return true;
-}
-
-/* Its own expiry does not count: the client was connected in good time, and rights outlive the connection. */
-enum ia_reason ia_revalidate_ended(struct ia_core *core, const struct ia_client *session)
-{
-    int64_t wall = ia_wall_s(), now = wall < session->expires_at ? wall : session->expires_at - 1;
-    struct ia_admission a = session_facts(core, session, IA_ADMIT_WILL, now);
-    return ia_admission_decide(&a);
-}
-
-void ia_revalidate_note_expiry(struct ia_core *core, const struct ia_client *session)
-{
-    if (session->expires_at < core->first_end)
-        core->first_end = session->expires_at;
-}
-
-bool ia_has_ticks(struct ia_core *core)
-{
-    if (core->last_tick_us)
-        return true;
-    int64_t now = ia_monotonic_us();
-    if (!core->first_call_us)
-        core->first_call_us = now;
-    if (now - core->first_call_us < TICK_MISSING_US)
-        return true;
-    if (!core->tickless_told)
-        ia_log(MOSQ_LOG_ERR, "Mosquitto sends no TICK (per_listener_settings true on 2.0?): everything is denied");
-    core->tickless_told = true;
-    return false;
 }
 
 bool ia_revalidate_slice(struct ia_core *core, int64_t budget_us)
 {
     int64_t until = ia_monotonic_us() + budget_us, now = ia_wall_s();
+    retry_if_due(core);
     for (unsigned i = 1; take_step(core, now); i++)
         if (i % 16 == 0 && ia_monotonic_us() >= until)
             return true;

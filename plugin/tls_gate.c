@@ -111,7 +111,7 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
 
 /* ---- verify */
 
-static void verify_anew(const struct ia_snapshot *snapshot, X509 *leaf, STACK_OF(X509) * sent, struct ia_chain *out)
+static void verify_chain(const struct ia_snapshot *snapshot, X509 *leaf, STACK_OF(X509) * sent, struct ia_chain *out)
 {
     if (gate.remembered_generation != snapshot->ca_generation) {
         ia_gate_flush();
@@ -176,7 +176,7 @@ static int verify_here(X509_STORE_CTX *ctx, int fd)
     struct ia_chain chain = {.reason = IA_R_REGISTRY_UNAVAILABLE, .x509_error = X509_V_ERR_UNSPECIFIED};
     if (!snapshot || !leaf)
         return refuse(ctx, fd, &chain);
-    verify_anew(snapshot, leaf, X509_STORE_CTX_get0_untrusted(ctx), &chain);
+    verify_chain(snapshot, leaf, X509_STORE_CTX_get0_untrusted(ctx), &chain);
     if (chain.reason != IA_R_NONE)
         return refuse(ctx, fd, &chain);
     attach(leaf, &chain, snapshot->ca_generation, fd);

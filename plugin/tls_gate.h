@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* The TLS gate: takes the check of client certificate chains over from Mosquitto, which knows files only.
  *
- * OpenSSL tells us of each SSL_CTX made after ia_gate_open (ex_data `new` callback); on those of listeners hooks are
+ * OpenSSL reports each SSL_CTX made after ia_gate_open (ex_data `new` callback); on those of listeners hooks are
  * set:
  * - ClientHello: an address that the GLOBAL lists deny is turned away before any key operation; no resumption is
  *   offered, so that every connect is verified as things are now (and saves the cost of tickets).  What a client may ask

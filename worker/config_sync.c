@@ -15,6 +15,7 @@ struct ia_config_sync {
     struct ia_outbox *outbox;
     const struct ia_sink *sink;
     struct ia_builder *builder;
+    struct ia_key_store *key_store; /* NULL: keys are not stored */
     struct ia_refresh *refresh;
     struct ia_fetcher *fetcher;
     unsigned changed_parts;      /* set of enum ia_load: to be read again */
@@ -78,6 +79,11 @@ static void report_ip_rule(void *ctx, int64_t rule_id, const char *problem)
 
 /* ---- snapshots */
 
+static struct ia_refresh_time refresh_time(void)
+{
+    return (struct ia_refresh_time){.ms = ia_monotonic_ms(), .wall_s = ia_wall_s()};
+}
+
 /* Give the list of issuers whose keys come by URL to the refresh schedule. */
 static enum ia_rc configure_refresh(struct ia_config_sync *sync, const struct ia_rows *rows, struct ia_err *err)
 {
@@ -91,7 +97,7 @@ static enum ia_rc configure_refresh(struct ia_config_sync *sync, const struct ia
             sources[n++] =
                 (struct ia_refresh_source){.name = row->name, .issuer = row->issuer, .jwks_url = row->jwks_url};
     }
-    enum ia_rc rc = ia_refresh_configure(sync->refresh, sources, n, ia_monotonic_ms(), err);
+    enum ia_rc rc = ia_refresh_configure(sync->refresh, sources, n, refresh_time(), err);
     free(sources);
     return rc;
 }
@@ -181,7 +187,7 @@ static void take_fetched_keys(void *ctx, const struct ia_fetch_result *result)
     struct ia_config_sync *sync = ctx;
     char before[IA_ISSUER_TEXT_MAX];
     (void)snprintf(before, sizeof before, "%s", ia_refresh_problem(sync->refresh, result->name));
-    bool changed = ia_refresh_accept(sync->refresh, result, ia_monotonic_ms());
+    bool changed = ia_refresh_accept(sync->refresh, result, refresh_time());
     if (changed || strcmp(before, ia_refresh_problem(sync->refresh, result->name)) != 0)
         sync->keys_changed = true;
 }
@@ -193,7 +199,8 @@ void ia_config_sync_request_keys(struct ia_config_sync *sync, const char *issuer
 
 void ia_config_sync_run_fetches(struct ia_config_sync *sync)
 {
-    ia_refresh_run(sync->refresh, sync->fetcher, ia_monotonic_ms());
+    if (ia_refresh_run(sync->refresh, sync->fetcher, ia_monotonic_ms()))
+        sync->keys_changed = true;
     if (ia_fetcher_busy(sync->fetcher))
         ia_fetcher_run(sync->fetcher);
 }
@@ -231,16 +238,22 @@ void ia_config_sync_stop_fetches(struct ia_config_sync *sync)
 
 /* ---- life */
 
-static enum ia_rc create_parts(struct ia_config_sync *sync, const struct ia_fetch_options *fetch, struct ia_err *err)
+static enum ia_rc create_parts(struct ia_config_sync *sync, const struct ia_key_options *keys, struct ia_err *err)
 {
+    if (keys->state_dir) {
+        enum ia_rc rc = ia_key_store_open(keys->state_dir, &sync->key_store, err);
+        if (rc != IA_OK)
+            return rc;
+    }
+    const struct ia_refresh_options refresh = {.stale_max_s = keys->stale_max_s, .store = sync->key_store};
     sync->builder = ia_builder_new();
-    sync->refresh = ia_refresh_new();
+    sync->refresh = ia_refresh_new(&refresh);
     if (!sync->builder || !sync->refresh)
         return ia_nomem(err);
-    return ia_fetcher_new(fetch, take_fetched_keys, sync, &sync->fetcher, err);
+    return ia_fetcher_new(&keys->fetch, take_fetched_keys, sync, &sync->fetcher, err);
 }
 
-enum ia_rc ia_config_sync_new(const struct ia_fetch_options *fetch, struct ia_db *db, struct ia_outbox *outbox,
+enum ia_rc ia_config_sync_new(const struct ia_key_options *keys, struct ia_db *db, struct ia_outbox *outbox,
                               const struct ia_sink *sink, struct ia_config_sync **out, struct ia_err *err)
 {
     struct ia_config_sync *sync = calloc(1, sizeof *sync);
@@ -249,7 +262,7 @@ enum ia_rc ia_config_sync_new(const struct ia_fetch_options *fetch, struct ia_db
     sync->db = db;
     sync->outbox = outbox;
     sync->sink = sink;
-    enum ia_rc rc = create_parts(sync, fetch, err);
+    enum ia_rc rc = create_parts(sync, keys, err);
     if (rc == IA_OK)
         *out = sync;
     else
@@ -263,6 +276,7 @@ void ia_config_sync_free(struct ia_config_sync *sync)
         return;
     ia_fetcher_free(sync->fetcher);
     ia_refresh_free(sync->refresh);
+    ia_key_store_free(sync->key_store);
     ia_builder_free(sync->builder);
     ia_rows_free(sync->issuer_rows);
     free(sync);

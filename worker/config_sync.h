@@ -12,10 +12,16 @@
 
 struct ia_config_sync;
 
-/* Borrows db, outbox and sink; copies the fetch options.  The caller owns *out. */
-IA_MUST_USE enum ia_rc ia_config_sync_new(const struct ia_fetch_options *fetch, struct ia_db *db,
-                                          struct ia_outbox *outbox, const struct ia_sink *sink,
-                                          struct ia_config_sync **out, struct ia_err *err);
+/* How the keys of issuers are fetched and kept. */
+struct ia_key_options {
+    struct ia_fetch_options fetch;
+    int64_t stale_max_s;   /* how long the last good keys are used while no fetch succeeds; 0: no limit */
+    const char *state_dir; /* where they survive a restart; NULL: nowhere */
+};
+
+/* Borrows db, outbox and sink; copies the key options.  The caller owns *out. */
+IA_MUST_USE enum ia_rc ia_config_sync_new(const struct ia_key_options *keys, struct ia_db *db, struct ia_outbox *outbox,
+                                          const struct ia_sink *sink, struct ia_config_sync **out, struct ia_err *err);
 void ia_config_sync_free(struct ia_config_sync *sync);
 
 /* These parts (a set of enum ia_load) may have changed: they are read again. */

@@ -340,13 +340,15 @@ static enum ia_rc create_db(struct ia_main_loop *loop, const struct ia_worker_op
 /* The parts, each after those that it uses. */
 static enum ia_rc create_parts(struct ia_main_loop *loop, const struct ia_worker_options *options, struct ia_err *err)
 {
-    const struct ia_fetch_options fetch = {.ca_file = options->jwks_ca_file,
-                                           .insecure_http = options->insecure_http_jwks};
+    const struct ia_key_options keys = {
+        .fetch = {.ca_file = options->jwks_ca_file, .insecure_http = options->insecure_http_jwks},
+        .stale_max_s = options->jwks_stale_max_s,
+        .state_dir = options->state_dir};
     loop->errors = ia_error_log_new(loop->sink);
     loop->outbox = ia_outbox_new(options->node_name);
     if (!loop->errors || !loop->outbox)
         return ia_nomem(err);
-    enum ia_rc rc = ia_config_sync_new(&fetch, loop->db, loop->outbox, loop->sink, &loop->config, err);
+    enum ia_rc rc = ia_config_sync_new(&keys, loop->db, loop->outbox, loop->sink, &loop->config, err);
     if (rc != IA_OK)
         return rc;
     loop->devices = ia_device_sync_new(loop->db, loop->config, loop->sink);

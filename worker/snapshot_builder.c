@@ -122,12 +122,10 @@ struct issuer_input {
     char (*problems)[IA_ISSUER_TEXT_MAX]; /* beside rows->issuers */
 };
 
-static void note_issuer_problem(void *ctx, const char *name, const char *text)
+static void note_issuer_problem(void *ctx, int64_t index, const char *text)
 {
     struct issuer_input *input = ctx;
-    for (size_t i = 0; i < input->rows->n_issuers; i++)
-        if (strcmp(input->rows->issuers[i].name, name) == 0 && !input->problems[i][0])
-            (void)snprintf(input->problems[i], sizeof input->problems[i], "%s", text);
+    (void)snprintf(input->problems[index], sizeof input->problems[index], "%s", text);
 }
 
 /* The scopes of one issuer are a run in input->scopes. */
@@ -187,7 +185,7 @@ static enum ia_rc build_issuer_set(struct issuer_input *input, const struct ia_r
         input->specs[i] = issuer_spec(&rows->issuers[i], refresh);
         add_scopes(input, &input->specs[i]);
     }
-    const struct ia_issuer_report report = {.problem = note_issuer_problem, .ctx = input};
+    const struct ia_issuer_report report = {.problem = {note_issuer_problem, input}};
     return ia_issuer_set_build(input->specs, rows->n_issuers, &report, out, err);
 }
 

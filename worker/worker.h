@@ -13,6 +13,8 @@ struct ia_worker_options {
     char *node_name;
     char *jwks_ca_file; /* NULL: the system's CAs */
     bool insecure_http_jwks;
+    int64_t jwks_stale_max_s; /* 0: no limit */
+    char *state_dir;          /* NULL: keys do not survive a restart */
 };
 
 /* Start the thread.  It connects and loads, and retries for as long as it runs.  `options` must outlive it. */

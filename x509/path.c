@@ -364,7 +364,7 @@ static void explain_no_path(const struct path_search *s, struct ia_path *out)
 {
     if (s->cost_exceeded)
         refuse_path(out, IA_R_CHAIN_INVALID, X509_V_ERR_CERT_REJECTED,
-                    "too many candidate issuers, or keys that are too slow: the limit on signature checks was reached");
+                    "limit on signature checks reached (too many or slow keys): register the issuing CA itself");
     else if (s->problem)
         refuse_path(out, IA_R_CHAIN_INVALID, X509_V_ERR_CERT_REJECTED, s->problem);
     else if (s->forged)
@@ -386,6 +386,7 @@ void ia_path_find(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent
     }
     for (int i = 0; i < sk_X509_num(sent); i++)
         add_sent(&s, sk_X509_value(sent, i));
+    (void)afford(&s, ia_key_cost(X509_get0_pubkey(leaf))); /* TLS verifies the handshake's signature with it */
     bool found = (guess_path(&s, out) && verify_guess(&s, out)) || search_path(&s, out);
     if (!found)
         explain_no_path(&s, out);

@@ -17,9 +17,10 @@ static void must(bool ok)
         abort();
 }
 
-static void on_problem(void *ctx, const char *text)
+static void on_text(void *ctx, int64_t index, const char *text)
 {
     (void)ctx;
+    must(index >= 0 && index < IA_JWKS_KEYS_MAX);
     must(text[0] != '\0');
     for (; *text; text++)
         must((unsigned char)*text >= 0x20 && *text != 0x7F);
@@ -32,24 +33,24 @@ static void try_key(const struct ia_jwk *key)
     uint8_t zeros[IA_RSA_BITS_MAX / 8] = {0};
     struct ia_jws jws = {.signed_text = "a.b", .signed_len = 3, .signature = zeros, .signature_len = 64};
     must(key->kid[0] && strlen(key->kid) <= IA_KID_MAX);
-    must(key->alg == IA_ALG_NONE || ia_alg_fits(key->alg, key->type));
+    must(key->algs && !(key->algs & ~ia_alg_set_of_key(key->type)));
     must(key->type != IA_KEY_RSA || EVP_PKEY_get_bits(key->key) >= IA_RSA_BITS_MIN);
     for (jws.alg = IA_ALG_NONE + 1; jws.alg < IA_ALG_COUNT; jws.alg++)
-        if (jws.alg != IA_ALG_EDDSA) /* a key of small order takes a signature of zeros: its owner's own doing */
+        if (jws.alg < IA_ALG_EDDSA) /* a key of small order takes a signature of zeros: its owner's own fault */
             must(ia_signature_verify(&jws, key, detail) != IA_R_NONE);
 }
 
 static void parse_set(const char *text, size_t len)
 {
-    static const struct ia_jwks_report report = {.problem = on_problem};
+    static const struct ia_jwks_report report = {.problem = {on_text, NULL}, .note = {on_text, NULL}};
     struct ia_jwks *jwks = NULL;
     if (ia_jwks_parse(text, len, &report, &jwks, NULL) != IA_OK)
         return;
     must(ia_jwks_count(jwks) <= IA_JWKS_KEYS_MAX);
     static const char *const kids[] = {"k", "k1", "1", "a"};
     for (size_t i = 0; i < sizeof kids / sizeof kids[0]; i++) {
-        const struct ia_jwk *key = ia_jwks_find(jwks, kids[i]);
-        if (key)
+        const struct ia_jwk *key = NULL;
+        if (ia_jwks_find(jwks, kids[i], ~0u, &key) == IA_JWKS_FOUND)
             try_key(key);
     }
     ia_jwks_free(jwks);

@@ -67,7 +67,7 @@ static void signed_payload(const void *text, size_t len)
     struct ia_claims claims;
     char detail[IA_DETAIL_MAX] = "";
     const struct ia_issuer *issuer = ia_issuer_by_name(issuers(), "idp");
-    json_auto_t *payload = ia_json_load(text, len);
+    json_auto_t *payload = ia_json_load(text, len, NULL);
     if (!payload)
         return;
     enum ia_reason reason = ia_claims_validate(payload, issuer, NOW, &claims, detail);

@@ -146,7 +146,7 @@ START_TEST(cache_sweep_removes_all_and_only_the_unseen)
         find(cache, n)->seen = n % 3 == 0;
     }
     ia_device_cache_sweep_begin(cache);
-    for (int slices = 0; !ia_device_cache_sweep(cache, 1, 100, NULL, NULL); slices++)
+    for (int slices = 0; !ia_device_cache_sweep(cache, 1, 100); slices++)
         ck_assert_int_lt(slices, 10000);
     for (unsigned n = 0; n < 10000; n++)
         ck_assert_int_eq(find(cache, n) != NULL, n % 3 == 0);
@@ -161,12 +161,12 @@ START_TEST(cache_sweep_survives_growth)
     for (unsigned n = 0; n < 700; n++)
         ck_assert(put(cache, n));
     ia_device_cache_sweep_begin(cache);
-    (void)ia_device_cache_sweep(cache, 1, 300, NULL, NULL);
+    (void)ia_device_cache_sweep(cache, 1, 300);
     for (unsigned n = 1000; n < 9000; n++) {
         ck_assert(put(cache, n));
         find(cache, n)->seen = 1;
     }
-    while (!ia_device_cache_sweep(cache, 1, 300, NULL, NULL))
+    while (!ia_device_cache_sweep(cache, 1, 300))
         ;
     ck_assert_uint_eq(ia_device_cache_count(cache), 8000);
     ia_device_cache_free(cache);

@@ -9,10 +9,18 @@
 
 static char problem[1024];
 
-static void on_problem(void *ctx, const char *name, const char *text)
+static void on_problem(void *ctx, int64_t index, const char *text)
 {
-    (void)ctx;
-    snprintf(problem, sizeof problem, "%s: %s", name, text);
+    const struct ia_issuer_spec *specs = ctx;
+    snprintf(problem, sizeof problem, "%s: %s", specs[index].name, text);
+}
+
+static char note[1024];
+
+static void on_note(void *ctx, int64_t index, const char *text)
+{
+    const struct ia_issuer_spec *specs = ctx;
+    snprintf(note, sizeof note, "%s: %s", specs[index].name, text);
 }
 
 struct ia_issuer_spec fixture_spec(void)
@@ -43,8 +51,8 @@ struct ia_issuer_set *fixture_set(const struct ia_issuer_spec *specs, size_t n)
 {
     struct ia_issuer_set *set = NULL;
     struct ia_err err = {0};
-    const struct ia_issuer_report report = {.problem = on_problem};
-    problem[0] = '\0';
+    const struct ia_issuer_report report = {.problem = {on_problem, (void *)specs}, .note = {on_note, (void *)specs}};
+    problem[0] = note[0] = '\0';
     ck_assert_msg(ia_issuer_set_build(specs, n, &report, &set, &err) == IA_OK, "%s", err.msg);
     return set;
 }
@@ -57,6 +65,11 @@ struct ia_issuer_set *fixture_one(struct ia_issuer_spec spec)
 const char *fixture_problem(void)
 {
     return problem;
+}
+
+const char *fixture_note(void)
+{
+    return note;
 }
 
 char *fixture_token(const char *payload)

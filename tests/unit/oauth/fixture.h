@@ -19,6 +19,7 @@ struct ia_issuer_set *fixture_one(struct ia_issuer_spec spec);
 
 /* The problem that the last fixture_set reported of its last issuer, "" for none. */
 const char *fixture_problem(void);
+const char *fixture_note(void); /* likewise */
 
 /* A token with that payload (a JSON object), kid k1, typ at+jwt.  The caller frees. */
 char *fixture_token(const char *payload);

@@ -21,6 +21,7 @@
 
 struct page {
     char *path, *response;
+    size_t len;
     unsigned requests;
 };
 
@@ -75,9 +76,18 @@ static void make_tls(struct idp *idp)
     X509_free(cert);
 }
 
-/* What to answer to a request, counted; NULL: nothing at all.  The caller frees. */
-static char *answer(struct idp *idp, const char *request)
+static char *copy_bytes(const char *bytes, size_t len)
 {
+    char *copy = malloc(len + 1);
+    need(copy != NULL, "memory");
+    memcpy(copy, bytes, len);
+    return copy;
+}
+
+/* What to answer to a request, counted; NULL: nothing at all.  The caller frees. */
+static char *answer(struct idp *idp, const char *request, size_t *len)
+{
+    static const char not_found[] = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
     char path[256] = "";
     char *text = NULL;
     sscanf(request, "GET %255s", path);
@@ -86,10 +96,11 @@ static char *answer(struct idp *idp, const char *request)
     while (page->path && strcmp(page->path, path) != 0)
         page++;
     page->requests++; /* the empty last one counts what is not there */
+    *len = page->path ? page->len : sizeof not_found - 1;
     if (!page->path)
-        text = strdup("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+        text = copy_bytes(not_found, *len);
     else if (page->response)
-        text = strdup(page->response);
+        text = copy_bytes(page->response, *len);
     pthread_mutex_unlock(&idp->lock);
     return text;
 }
@@ -99,9 +110,8 @@ static int receive(int fd, SSL *ssl, char *to, int size)
     return ssl ? SSL_read(ssl, to, size) : (int)recv(fd, to, (size_t)size, 0);
 }
 
-static void transmit(int fd, SSL *ssl, const char *text)
+static void transmit(int fd, SSL *ssl, const char *text, size_t len)
 {
-    size_t len = strlen(text);
     while (len > 0) {
         int n = ssl ? SSL_write(ssl, text, (int)len) : (int)send(fd, text, len, MSG_NOSIGNAL);
         if (n <= 0)
@@ -127,9 +137,10 @@ static bool talk(struct idp *idp, int fd, SSL *ssl)
         if (strstr(request, "\r\n\r\n"))
             break;
     }
-    char *text = answer(idp, request);
+    size_t len = 0;
+    char *text = answer(idp, request, &len);
     if (text)
-        transmit(fd, ssl, text);
+        transmit(fd, ssl, text, len);
     if (text && ssl)
         SSL_shutdown(ssl);
     bool hang = !text;
@@ -211,7 +222,7 @@ const char *idp_ca_file(const struct idp *idp)
     return idp->ca_file;
 }
 
-void idp_serve(struct idp *idp, const char *path, const char *response)
+static void set_response(struct idp *idp, const char *path, char *response, size_t len)
 {
     pthread_mutex_lock(&idp->lock);
     struct page *page = idp->pages;
@@ -221,16 +232,32 @@ void idp_serve(struct idp *idp, const char *path, const char *response)
     if (!page->path)
         page->path = strdup(path);
     free(page->response);
-    page->response = response ? strdup(response) : NULL;
+    page->response = response;
+    page->len = len;
     pthread_mutex_unlock(&idp->lock);
+}
+
+void idp_serve(struct idp *idp, const char *path, const char *response)
+{
+    size_t len = response ? strlen(response) : 0;
+    set_response(idp, path, response ? copy_bytes(response, len) : NULL, len);
+}
+
+void idp_serve_bytes(struct idp *idp, const char *path, const char *headers, const void *body, size_t len)
+{
+    char *head = mint_text("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %zu\r\n%s\r\n", len, headers);
+    size_t head_len = strlen(head);
+    char *response = malloc(head_len + len + 1);
+    need(response != NULL, "memory");
+    memcpy(response, head, head_len);
+    memcpy(response + head_len, body, len);
+    free(head);
+    set_response(idp, path, response, head_len + len);
 }
 
 void idp_serve_body(struct idp *idp, const char *path, const char *headers, const char *body)
 {
-    char *response = mint_text("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %zu\r\n%s\r\n%s", strlen(body),
-                               headers, body);
-    idp_serve(idp, path, response);
-    free(response);
+    idp_serve_bytes(idp, path, headers, body, strlen(body));
 }
 
 unsigned idp_requests(struct idp *idp, const char *path)

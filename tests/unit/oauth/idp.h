@@ -19,6 +19,8 @@ void idp_serve(struct idp *idp, const char *path, const char *response);
 /* 200 with that body and these further header lines. */
 void idp_serve_body(struct idp *idp, const char *path, const char *headers, const char *body);
 
+void idp_serve_bytes(struct idp *idp, const char *path, const char *headers, const void *body, size_t len);
+
 /* Run the fetcher until nothing is in flight, woken by its descriptor alone; a fetch that needs more than that fails the
  * test. */
 struct ia_fetcher;

@@ -172,6 +172,8 @@ static const EVP_MD *digest_of(enum ia_alg alg)
     case IA_ALG_ES512:
         return EVP_sha512();
     case IA_ALG_EDDSA:
+    case IA_ALG_ED25519:
+    case IA_ALG_ED448:
         return NULL;
     default:
         return EVP_sha256();

@@ -163,14 +163,14 @@ static bool configure(void *ctx)
 {
     static const struct ia_refresh_source sources[] = {{"a", "https://a.example", NULL},
                                                        {"b", "https://b.example", "https://b.example/jwks"}};
-    enum ia_rc rc = ia_refresh_configure(ctx, sources, 2, 0, NULL);
+    enum ia_rc rc = ia_refresh_configure(ctx, sources, 2, (struct ia_refresh_time){0}, NULL);
     disarm();
     return rc == IA_OK;
 }
 
 START_TEST(refresh_keeps_its_list_without_memory)
 {
-    struct ia_refresh *refresh = ia_refresh_new();
+    struct ia_refresh *refresh = ia_refresh_new(&(struct ia_refresh_options){0});
     ck_assert_int_eq(fail_each(configure, refresh), 1 + 2 + 3);
     ck_assert_int_eq(ia_refresh_wait_ms(refresh, 0), 0);
     ck_assert_int_eq(fail_each(configure, refresh), 1 + 2 + 3);

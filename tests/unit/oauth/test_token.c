@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "oauth/token.h"
 
+#include "common/str.h"
 #include "fixture.h"
 #include "mint.h"
 #include "suite.h"
@@ -43,7 +44,7 @@ static const struct {
     {"aud with a number", "{\"iss\":\"" ISS "\",\"aud\":[\"mqtt\",1],\"exp\":1700000300" ID "}", IA_R_TOKEN_CLAIMS},
     {"aud is an object", "{\"iss\":\"" ISS "\",\"aud\":{\"mqtt\":1},\"exp\":1700000300" ID "}", IA_R_TOKEN_CLAIMS},
     {"exp missing: for ever", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\"" ID "}", IA_R_TOKEN_CLAIMS},
-    {"exp null", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\",\"exp\":null" ID "}", IA_R_TOKEN_CLAIMS},
+    {"exp null is missing", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\",\"exp\":null" ID "}", IA_R_TOKEN_CLAIMS},
     {"exp is a string", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\",\"exp\":\"1700000300\"" ID "}", IA_R_TOKEN_CLAIMS},
     {"exp in milliseconds", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\",\"exp\":1700000300000" ID "}", IA_R_TOKEN_CLAIMS},
     {"exp is huge", "{\"iss\":\"" ISS "\",\"aud\":\"mqtt\",\"exp\":1e300" ID "}", IA_R_TOKEN_CLAIMS},
@@ -64,7 +65,9 @@ static const struct {
     {"nbf to come, within leeway", "{" CLAIMS ID ",\"nbf\":1700000030}", IA_R_NONE},
     {"nbf to come", "{" CLAIMS ID ",\"nbf\":1700000031}", IA_R_TOKEN_NOT_YET_VALID},
     {"nbf is a string", "{" CLAIMS ID ",\"nbf\":\"1699999999\"}", IA_R_TOKEN_CLAIMS},
-    {"nbf null", "{" CLAIMS ID ",\"nbf\":null}", IA_R_TOKEN_CLAIMS},
+    {"nbf null", "{" CLAIMS ID ",\"nbf\":null}", IA_R_NONE},
+    {"nbf beyond any number", "{" CLAIMS ID ",\"nbf\":1e400}", IA_R_TOKEN_MALFORMED},
+    {"iat null", "{" CLAIMS ID ",\"iat\":null}", IA_R_NONE},
     {"nbf is huge", "{" CLAIMS ID ",\"nbf\":1e18}", IA_R_TOKEN_CLAIMS},
     {"nbf with a fraction", "{" CLAIMS ID ",\"nbf\":1700000030.5}", IA_R_NONE},
     {"iat to come: not judged", "{" CLAIMS ID ",\"iat\":1800000000}", IA_R_NONE},
@@ -75,22 +78,63 @@ static const struct {
     {"client_id is invalid, sub is not tried: a client must not choose its name by spoiling another claim",
      "{" CLAIMS ",\"client_id\":\"a/b\",\"sub\":\"a\"}", IA_R_TOKEN_CLAIMS},
     {"client_id is a number", "{" CLAIMS ",\"client_id\":7,\"sub\":\"a\"}", IA_R_TOKEN_CLAIMS},
-    {"client_id null", "{" CLAIMS ",\"client_id\":null,\"sub\":\"a\"}", IA_R_TOKEN_CLAIMS},
+    {"client_id null: the next names it", "{" CLAIMS ",\"client_id\":null,\"sub\":\"a\"}", IA_R_NONE},
+    {"all of them null", "{" CLAIMS ",\"client_id\":null,\"azp\":null,\"sub\":null}", IA_R_TOKEN_CLAIMS},
     {"app id is empty", "{" CLAIMS ",\"client_id\":\"\"}", IA_R_TOKEN_CLAIMS},
     {"app id with a wildcard", "{" CLAIMS ",\"client_id\":\"+\"}", IA_R_TOKEN_CLAIMS},
     {"app id with a control character", "{" CLAIMS ",\"client_id\":\"a\\nb\"}", IA_R_TOKEN_CLAIMS},
     {"app id with a NUL", "{" CLAIMS ",\"client_id\":\"a\\u0000b\"}", IA_R_TOKEN_MALFORMED},
     {"app id with a leading dollar", "{" CLAIMS ",\"client_id\":\"$SYS\"}", IA_R_TOKEN_CLAIMS},
-    {"scope is a list", "{" CLAIMS ID ",\"scope\":[\"a\"]}", IA_R_TOKEN_CLAIMS},
-    {"scope null", "{" CLAIMS ID ",\"scope\":null}", IA_R_TOKEN_CLAIMS},
+    {"scope is a list", "{" CLAIMS ID ",\"scope\":[\"a\",\"read:plant\"]}", IA_R_NONE},
+    {"scope is an empty list", "{" CLAIMS ID ",\"scope\":[]}", IA_R_NONE},
+    {"scope with a number", "{" CLAIMS ID ",\"scope\":[\"a\",1]}", IA_R_TOKEN_CLAIMS},
+    {"scope is an object", "{" CLAIMS ID ",\"scope\":{\"a\":true}}", IA_R_TOKEN_CLAIMS},
+    {"scope is a number", "{" CLAIMS ID ",\"scope\":1}", IA_R_TOKEN_CLAIMS},
+    {"scope null", "{" CLAIMS ID ",\"scope\":null}", IA_R_NONE},
+    {"scope and scp null", "{" CLAIMS ID ",\"scope\":null,\"scp\":null}", IA_R_NONE},
+    {"scope fine, scp an object", "{" CLAIMS ID ",\"scope\":\"a\",\"scp\":{}}", IA_R_TOKEN_CLAIMS},
     {"scp is a list", "{" CLAIMS ID ",\"scp\":[\"a\",\"b\"]}", IA_R_NONE},
     {"scp is a string", "{" CLAIMS ID ",\"scp\":\"a b\"}", IA_R_NONE},
     {"scp with a number", "{" CLAIMS ID ",\"scp\":[\"a\",1]}", IA_R_TOKEN_CLAIMS},
     {"scp is an object", "{" CLAIMS ID ",\"scp\":{}}", IA_R_TOKEN_CLAIMS},
     {"bound to a certificate", "{" CLAIMS ID ",\"cnf\":{\"x5t#S256\":\"" X5T "\"}}", IA_R_TOKEN_UNBOUND},
-    {"cnf null", "{" CLAIMS ID ",\"cnf\":null}", IA_R_TOKEN_UNBOUND},
+    {"cnf null", "{" CLAIMS ID ",\"cnf\":null}", IA_R_NONE},
+    {"cnf with nothing but null", "{" CLAIMS ID ",\"cnf\":{\"x5t#S256\":null}}", IA_R_TOKEN_UNBOUND},
     {"cnf empty", "{" CLAIMS ID ",\"cnf\":{}}", IA_R_TOKEN_UNBOUND},
     {"cnf is a string", "{" CLAIMS ID ",\"cnf\":\"" X5T "\"}", IA_R_TOKEN_UNBOUND},
+    {"aud null", "{\"iss\":\"" ISS "\",\"aud\":null,\"exp\":1700000300" ID "}", IA_R_TOKEN_AUDIENCE},
+    {"iss null", "{\"iss\":null,\"aud\":\"mqtt\",\"exp\":1700000300" ID "}", IA_R_TOKEN_ISSUER},
+    /* Claims that nothing reads do not decide: C cannot hold these, RFC 8259 allows them. */
+    {"unread: 64 bits", "{" CLAIMS ID ",\"x\":18446744073709551615}", IA_R_NONE},
+    {"unread: 23 digits", "{" CLAIMS ID ",\"x\":12345678901234567890123}", IA_R_NONE},
+    {"unread: negative and long", "{" CLAIMS ID ",\"x\":-99999999999999999999999999}", IA_R_NONE},
+    {"unread: 1e400", "{" CLAIMS ID ",\"x\":1e400,\"y\":-1.5E+999}", IA_R_NONE},
+    {"unread: lone high surrogate", "{" CLAIMS ID ",\"x\":\"a\\ud800b\"}", IA_R_NONE},
+    {"unread: lone low surrogate", "{" CLAIMS ID ",\"x\":\"\\uDFFF\"}", IA_R_NONE},
+    {"unread: surrogates the wrong way round", "{" CLAIMS ID ",\"x\":\"\\udc00\\ud800\"}", IA_R_NONE},
+    {"unread: NUL", "{" CLAIMS ID ",\"x\":\"a\\u0000b\"}", IA_R_NONE},
+    {"unread: deep inside", "{" CLAIMS ID ",\"x\":{\"y\":[1,{\"z\":[1e999,\"\\ud83d\"]}]}}", IA_R_NONE},
+    {"unread: in a name", "{" CLAIMS ID ",\"x\\ud800\":1}", IA_R_NONE},
+    {"unread, and a text that resembles them", "{" CLAIMS ID ",\"x\":1e400,\"y\":\"1e400 \\\\ud800 \\\"\"}", IA_R_NONE},
+    {"a pair of surrogates beside it", "{" CLAIMS ID ",\"x\":\"\\ud83d\\ude00\",\"y\":1e400}", IA_R_NONE},
+    {"no number: leading zero", "{" CLAIMS ID ",\"x\":01}", IA_R_TOKEN_MALFORMED},
+    {"no number: no digit after the point", "{" CLAIMS ID ",\"x\":1.}", IA_R_TOKEN_MALFORMED},
+    {"no number: no exponent", "{" CLAIMS ID ",\"x\":1e}", IA_R_TOKEN_MALFORMED},
+    {"no number: plus", "{" CLAIMS ID ",\"x\":+1}", IA_R_TOKEN_MALFORMED},
+    {"no number: infinity", "{" CLAIMS ID ",\"x\":-Infinity}", IA_R_TOKEN_MALFORMED},
+    {"no JSON beside a number out of range", "{" CLAIMS ID ",\"x\":1e400,\"y\":}", IA_R_TOKEN_MALFORMED},
+    {"a claim twice beside a number out of range", "{" CLAIMS ID ",\"x\":1e400" ID "}", IA_R_TOKEN_MALFORMED},
+    {"exp twice, once out of range", "{" CLAIMS ID ",\"exp\":1e400}", IA_R_TOKEN_MALFORMED},
+    {"half an escape at the end", "{" CLAIMS ID ",\"x\":1e400,\"y\":\"\\u", IA_R_TOKEN_MALFORMED},
+    {"invalid UTF-8", "{" CLAIMS ID ",\"x\":\"\xC3\x28\"}", IA_R_TOKEN_MALFORMED},
+    /* Claims that count stay strict. */
+    {"aud with a lone surrogate", "{\"iss\":\"" ISS "\",\"aud\":[\"mqtt\",\"\\ud800\"],\"exp\":1700000300" ID "}",
+     IA_R_TOKEN_MALFORMED},
+    {"scope with a NUL", "{" CLAIMS ID ",\"scope\":\"a\\u0000\"}", IA_R_TOKEN_MALFORMED},
+    {"scp with a number out of range", "{" CLAIMS ID ",\"scp\":[1e400]}", IA_R_TOKEN_MALFORMED},
+    {"app id with a lone surrogate", "{" CLAIMS ",\"client_id\":\"a\\udead\"}", IA_R_TOKEN_MALFORMED},
+    {"iat out of range", "{" CLAIMS ID ",\"iat\":1e400}", IA_R_TOKEN_MALFORMED},
+    {"cnf with a number out of range", "{" CLAIMS ID ",\"cnf\":{\"x5t#S256\":1e400}}", IA_R_TOKEN_UNBOUND},
     {"cnf of DPoP: a proof that is not checked here", "{" CLAIMS ID ",\"cnf\":{\"jkt\":\"" X5T "\"}}",
      IA_R_TOKEN_UNBOUND},
 };
@@ -127,7 +171,15 @@ static const struct {
     {"kid in another case", "{\"alg\":\"EdDSA\",\"kid\":\"K1\"}", IA_R_TOKEN_KEY_UNKNOWN, true},
     {"kid that would be a path", "{\"alg\":\"EdDSA\",\"kid\":\"../../dev/null\"}", IA_R_TOKEN_KEY_UNKNOWN, true},
     {"kid that would be a query", "{\"alg\":\"EdDSA\",\"kid\":\"' OR 1=1 --\"}", IA_R_TOKEN_KEY_UNKNOWN, true},
-    {"algorithm of the issuer, not of the key", "{\"alg\":\"ES256\",\"kid\":\"k1\"}", IA_R_TOKEN_ALGORITHM, false},
+    {"algorithm of the issuer, not of the key: it may have a new key", "{\"alg\":\"ES256\",\"kid\":\"k1\"}",
+     IA_R_TOKEN_ALGORITHM, true},
+    {"Ed25519 (RFC 9864)", "{\"alg\":\"Ed25519\",\"kid\":\"k1\"}", IA_R_NONE, false},
+    {"Ed448, not of the key", "{\"alg\":\"Ed448\",\"kid\":\"k1\"}", IA_R_TOKEN_ALGORITHM, true},
+    {"ESP256, not of the key", "{\"alg\":\"ESP256\",\"kid\":\"k1\"}", IA_R_TOKEN_ALGORITHM, true},
+    {"ESP384, not of the issuer", "{\"alg\":\"ESP384\",\"kid\":\"k1\"}", IA_R_TOKEN_ALGORITHM, false},
+    {"kid null is absent", "{\"alg\":\"EdDSA\",\"kid\":null}", IA_R_TOKEN_KEY_UNKNOWN, false},
+    {"crit null is absent", "{\"alg\":\"EdDSA\",\"kid\":\"k1\",\"crit\":null,\"typ\":null}", IA_R_NONE, false},
+    {"unread member that C cannot hold", "{\"alg\":\"EdDSA\",\"kid\":\"k1\",\"x\":1e400}", IA_R_NONE, false},
     {"algorithm that the issuer does not list", "{\"alg\":\"RS256\",\"kid\":\"k1\"}", IA_R_TOKEN_ALGORITHM, false},
     {"a key of its own is not taken",
      "{\"alg\":\"EdDSA\",\"jwk\":{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k1\",\"x\":\"AA\"}}",
@@ -154,7 +206,9 @@ START_TEST(token_by_another_key_is_refused)
     struct ia_issuer_set *set = fixture_one(fixture_spec());
     EVP_PKEY *other = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
     char *token = mint_token(other, IA_ALG_EDDSA, "{\"alg\":\"EdDSA\",\"kid\":\"k1\"}", "{" CLAIMS ID "}");
-    ck_assert_int_eq(fixture_verify(set, token, NULL, NULL), IA_R_TOKEN_SIGNATURE);
+    struct ia_token_refusal refusal;
+    ck_assert_int_eq(fixture_verify(set, token, NULL, &refusal), IA_R_TOKEN_SIGNATURE);
+    ck_assert(refusal.refresh_keys); /* the provider may have a new key under that kid */
     EVP_PKEY_free(other);
     free(token);
     ia_issuer_set_free(set);
@@ -290,6 +344,94 @@ START_TEST(refusal_never_quotes_the_token)
 }
 END_TEST
 
+/* What a refused token claims, for the administrator who set `issuer` or `audience` a little differently. */
+static const struct {
+    const char *label, *header, *payload;
+    struct ia_token_claimed claimed;
+    const char *detail;
+} claimed_rows[] = {
+    {"another issuer",
+     "{\"alg\":\"EdDSA\",\"kid\":\"k1\",\"typ\":\"JWT\"}",
+     "{\"iss\":\"https://other.example\",\"aud\":[\"a\",\"b c\"],\"azp\":\"dash\"}",
+     {"https://other.example", "a b c", "dash", "k1", "JWT"},
+     "iss is not a registered issuer"},
+    {"a slash more",
+     "{\"alg\":\"EdDSA\",\"kid\":\"k1\"}",
+     "{\"iss\":\"" ISS "/\"}",
+     {ISS "/", "", "", "k1", ""},
+     "differs from issuer 'idp' by a slash"},
+    {"another audience",
+     "{\"alg\":\"EdDSA\",\"kid\":\"k1\"}",
+     "{\"iss\":\"" ISS "\",\"aud\":\"billing\",\"exp\":1900000000}",
+     {ISS, "billing", "", "k1", ""},
+     "aud contains none"},
+    {"an audience with a slash less",
+     "{\"alg\":\"EdDSA\",\"kid\":\"k1\"}",
+     "{\"iss\":\"" ISS "\",\"aud\":\"https://mqtt.example\",\"exp\":1900000000}",
+     {ISS, "https://mqtt.example", "", "k1", ""},
+     "differs by a slash"},
+    {"another key",
+     "{\"alg\":\"EdDSA\",\"kid\":\"2024-01\"}",
+     "{" CLAIMS "}",
+     {ISS, "mqtt", "", "2024-01", ""},
+     "kid is not"},
+    {"types that are no texts",
+     "{\"alg\":\"EdDSA\",\"kid\":\"k1\"}",
+     "{\"iss\":7,\"aud\":{\"a\":1},\"azp\":[\"x\",7]}",
+     {"", "", "x", "k1", ""},
+     "iss is not a string"},
+    {"control characters",
+     "{\"alg\":\"EdDSA\",\"kid\":\"a\\nb\"}",
+     "{\"iss\":\"a\\u0007\\u0085\\u007f\\u00e9\"}",
+     {"a????\xC3\xA9", "", "", "a?b", ""},
+     "iss is not a registered issuer"},
+};
+
+START_TEST(refusal_has_what_the_token_claims)
+{
+    struct ia_issuer_set *set = fixture_one(fixture_spec());
+    struct ia_token_refusal refusal;
+    const struct ia_token_claimed *want = &claimed_rows[_i].claimed, *got = &refusal.claimed;
+    char *token =
+        mint_token(mint_key(IA_KEY_ED25519, 0), IA_ALG_EDDSA, claimed_rows[_i].header, claimed_rows[_i].payload);
+    ck_assert_int_ne(fixture_verify(set, token, NULL, &refusal), IA_R_NONE);
+    ck_assert_msg(strstr(refusal.detail, claimed_rows[_i].detail), "%s", refusal.detail);
+    ck_assert_str_eq(got->iss, want->iss);
+    ck_assert_str_eq(got->aud, want->aud);
+    ck_assert_str_eq(got->azp, want->azp);
+    ck_assert_str_eq(got->kid, want->kid);
+    ck_assert_str_eq(got->typ, want->typ);
+    free(token);
+    ia_issuer_set_free(set);
+}
+END_TEST
+
+START_TEST(claimed_values_are_bounded_at_a_character)
+{
+    struct ia_issuer_set *set = fixture_one(fixture_spec());
+    for (size_t extra = 0; extra < 4; extra++) {
+        struct ia_token_refusal refusal;
+        char *euros = mint_text("%s", ""), *whole;
+        for (int i = 0; i < 100; i++) {
+            char *longer = mint_text("%s\xE2\x82\xAC", euros);
+            free(euros);
+            euros = longer;
+        }
+        whole = mint_text("{\"iss\":\"%.*s%s\",\"aud\":[\"%0200d\",\"b\"]}", (int)extra, "abc", euros, 7);
+        char *token = fixture_token(whole);
+        ck_assert_int_eq(fixture_verify(set, token, NULL, &refusal), IA_R_TOKEN_ISSUER);
+        ck_assert(ia_utf8_valid(refusal.claimed.iss, strlen(refusal.claimed.iss)));
+        ck_assert_ptr_nonnull(strstr(refusal.claimed.iss, "\xE2\x80\xA6")); /* … */
+        ck_assert_uint_gt(strlen(refusal.claimed.iss), 150);
+        ck_assert_ptr_nonnull(strstr(refusal.claimed.aud, "00\xE2\x80\xA6"));
+        free(euros);
+        free(whole);
+        free(token);
+    }
+    ia_issuer_set_free(set);
+}
+END_TEST
+
 static char *many(const char *text, int n)
 {
     char *all = mint_text("%s", "");
@@ -411,8 +553,51 @@ START_TEST(client_id_rows_decide_as_listed)
 {
     struct ia_issuer_set *set = fixture_one(fixture_spec());
     struct ia_token *made = good_token(set, "");
-    ck_assert_msg(ia_token_allows_client_id(set, made, client_ids[_i].client_id) == client_ids[_i].fits, "%s",
+    ck_assert_msg(ia_token_allows_client_id(set, made, client_ids[_i].client_id, NULL) == client_ids[_i].fits, "%s",
                   client_ids[_i].label);
+    ia_token_free(made);
+    ia_issuer_set_free(set);
+}
+END_TEST
+
+/* Under a template of `*`, which any client id matches. */
+static const struct {
+    const char *label, *client_id;
+    int padding; /* so many digits behind it */
+    const char *why;
+} client_id_bounds[] = {
+    {"512 bytes", "a", 511, NULL},
+    {"513 bytes", "a", 512, "longer than 512"},
+    {"60 KB", "a", 60000, "longer than 512"},
+    {"empty", "", 0, "empty"},
+    {"a slash", "app/1", 0, NULL},
+    {"a blank and UTF-8", "caf\xC3\xA9 1", 0, NULL},
+    {"a plus", "a+b", 0, "+ or #"},
+    {"a hash", "#", 0, "+ or #"},
+    {"a newline", "a\nb", 0, "control"},
+    {"DEL", "a\x7F", 0, "control"},
+    {"a C1 control", "a\xC2\x85", 0, "control"},
+    {"no-break space, which is none", "a\xC2\xA0", 0, NULL},
+    {"half a character", "a\xC3", 0, "UTF-8"},
+    {"a surrogate", "\xED\xA0\x80", 0, "UTF-8"},
+    {"overlong slash", "\xC0\xAF", 0, "UTF-8"},
+};
+
+START_TEST(client_id_bound_rows_decide_as_listed)
+{
+    static const char *const any[] = {"*"};
+    struct ia_issuer_spec spec = fixture_spec();
+    spec.client_id_templates = any;
+    spec.n_client_id_templates = 1;
+    struct ia_issuer_set *set = fixture_one(spec);
+    struct ia_token *made = good_token(set, "");
+    int padding = client_id_bounds[_i].padding;
+    char *id = padding ? mint_text("%s%0*d", client_id_bounds[_i].client_id, padding, 1)
+                       : mint_text("%s", client_id_bounds[_i].client_id);
+    const char *why = NULL, *wanted = client_id_bounds[_i].why;
+    ck_assert_msg(ia_token_allows_client_id(set, made, id, &why) == !wanted, "%s", client_id_bounds[_i].label);
+    ck_assert_msg(wanted ? why && strstr(why, wanted) : !why, "%s: %s", client_id_bounds[_i].label, why ? why : "");
+    free(id);
     ia_token_free(made);
     ia_issuer_set_free(set);
 }
@@ -427,9 +612,9 @@ START_TEST(client_id_template_with_tenant_and_claim)
     spec.n_client_id_templates = 1;
     struct ia_issuer_set *set = fixture_one(spec);
     struct ia_token *with = good_token(set, ",\"dept\":\"rd\""), *without = good_token(set, "");
-    ck_assert(ia_token_allows_client_id(set, with, "acme-rd-1"));
-    ck_assert(!ia_token_allows_client_id(set, with, "acme-hr-1"));
-    ck_assert(!ia_token_allows_client_id(set, without, "acme--1"));
+    ck_assert(ia_token_allows_client_id(set, with, "acme-rd-1", NULL));
+    ck_assert(!ia_token_allows_client_id(set, with, "acme-hr-1", NULL));
+    ck_assert(!ia_token_allows_client_id(set, without, "acme--1", NULL));
     ck_assert_str_eq(ia_token_variable(set, with, "tenant"), "acme");
     ia_token_free(with);
     ia_token_free(without);
@@ -651,6 +836,9 @@ int main(void)
     tcase_add_test(c, issuer_cannot_sign_for_another);
     tcase_add_test(c, verified_token_holds_what_counts);
     tcase_add_test(c, refusal_never_quotes_the_token);
+    tcase_add_loop_test(c, refusal_has_what_the_token_claims, 0, ROWS(claimed_rows));
+    tcase_add_test(c, claimed_values_are_bounded_at_a_character);
+    tcase_add_loop_test(c, client_id_bound_rows_decide_as_listed, 0, ROWS(client_id_bounds));
     tcase_add_test(c, scopes_are_bounded);
     tcase_add_test(c, claims_beyond_the_bound_are_unset);
     tcase_add_test(c, app_id_claim_alone_names_the_app);

@@ -59,8 +59,20 @@ int mosquitto_kick_client_by_clientid(const char *clientid, bool with_will)
     ck_assert_msg(!with_will, "who is thrown out has no last word");
     ck_assert_uint_lt(broker.n_kicked, sizeof broker.kicked / sizeof broker.kicked[0]);
     (void)snprintf(broker.kicked[broker.n_kicked++], sizeof broker.kicked[0], "%s", clientid);
+    if (broker.forgets_ids)
+        return MOSQ_ERR_NOT_FOUND;
     if (broker.on_kick)
         broker.on_kick(clientid);
+    return MOSQ_ERR_SUCCESS;
+}
+
+int mosquitto_kick_client_by_username(const char *username, bool with_will)
+{
+    ck_assert_msg(!with_will, "who is thrown out has no last word");
+    ck_assert_uint_lt(broker.n_kicked_names, sizeof broker.kicked_names / sizeof broker.kicked_names[0]);
+    (void)snprintf(broker.kicked_names[broker.n_kicked_names++], sizeof broker.kicked_names[0], "%s", username);
+    if (broker.on_kick_name)
+        broker.on_kick_name(username);
     return MOSQ_ERR_SUCCESS;
 }
 
@@ -95,6 +107,8 @@ int mosquitto_callback_register(mosquitto_plugin_id_t *identifier, int event, MO
     (void)identifier, (void)event_data;
     if (event == broker.refused_event)
         return MOSQ_ERR_NOT_SUPPORTED;
+    if (event == MOSQ_EVT_CONTROL && broker.has_dynamic_security)
+        return MOSQ_ERR_ALREADY_EXISTS;
     broker.callbacks[event].fn = cb_func;
     broker.callbacks[event].userdata = userdata;
     return MOSQ_ERR_SUCCESS;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* A broker that does what it is told: Mosquitto's functions that the plugin calls, over a `struct mosquitto` of
+/* A broker under the control of the test: Mosquitto's functions that the plugin calls, over a `struct mosquitto` of
  * ours. */
 #pragma once
 
@@ -42,6 +42,11 @@ extern struct broker {
     char kicked[64][128];
     size_t n_kicked;
     void (*on_kick)(const char *client_id);
+    bool forgets_ids; /* no client is found by its id (2.0.11 with use_username_as_clientid) */
+    char kicked_names[64][128];
+    size_t n_kicked_names;
+    void (*on_kick_name)(const char *username);
+    bool has_dynamic_security; /* another plugin has registered its control topic */
 } broker;
 
 /* Call what the plugin registered for that event; fails the test where there is nothing. */

@@ -75,8 +75,8 @@ START_TEST(event_topics_are_never_anybody_elses)
     ck_assert_int_eq(world_connect(&device), MOSQ_ERR_SUCCESS);
     ck_assert_msg(world_acl(&device, MOSQ_ACL_WRITE, events[_i].topic) == events[_i].answer, "%s", events[_i].topic);
     ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, events[_i].topic), OK); /* reading is a matter of rules */
-    struct mosquitto gone = {.id = "x", .username = "nobody"};
-    ck_assert_int_eq(world_acl(&gone, MOSQ_ACL_WRITE, events[_i].topic), events[_i].answer);
+    struct mosquitto offline = {.id = "x", .username = "nobody"};
+    ck_assert_int_eq(world_acl(&offline, MOSQ_ACL_WRITE, events[_i].topic), events[_i].answer);
     world_stop();
 }
 END_TEST
@@ -138,7 +138,7 @@ START_TEST(remembered_topic_is_forgotten_with_the_right_to_it)
 END_TEST
 
 /* One event for a session and action, with the rule; a client that keeps trying is only counted. */
-START_TEST(denial_is_told_once_for_each_action_with_its_rule)
+START_TEST(denial_is_reported_once_for_each_action_with_its_rule)
 {
     world_rows();
     world.rules[world.n_rules++] = (struct ia_rule){
@@ -174,21 +174,21 @@ START_TEST(denied_topic_cannot_forge_the_log_line)
 END_TEST
 
 /* use_identity_as_username lets it past BASIC_AUTH under its CN: with rights of a username this were impersonation. */
-START_TEST(connected_stranger_is_denied_and_kicked)
+START_TEST(connected_unauthenticated_client_is_denied_and_disconnected)
 {
     world_start();
     world_dev1_is(IA_DEVICE_ACTIVE);
-    struct mosquitto stranger = world_client("x", "self_leaf");
-    stranger.username = "dev-1";
-    world_kicks(&stranger);
-    ck_assert_int_eq(world_acl(&stranger, MOSQ_ACL_WRITE, "devices/dev-1/data"), DENIED);
-    ck_assert_int_eq(world_acl(&stranger, MOSQ_ACL_SUBSCRIBE, "devices/dev-1/#"), DENIED);
-    ck_assert_int_eq(world_acl(&stranger, MOSQ_ACL_READ, "devices/dev-1/data"), DENIED);
+    struct mosquitto unauthenticated = world_client("x", "self_leaf");
+    unauthenticated.username = "dev-1";
+    world_kicks(&unauthenticated);
+    ck_assert_int_eq(world_acl(&unauthenticated, MOSQ_ACL_WRITE, "devices/dev-1/data"), DENIED);
+    ck_assert_int_eq(world_acl(&unauthenticated, MOSQ_ACL_SUBSCRIBE, "devices/dev-1/#"), DENIED);
+    ck_assert_int_eq(world_acl(&unauthenticated, MOSQ_ACL_READ, "devices/dev-1/data"), DENIED);
     ck_assert_uint_eq(broker.n_kicked, 0); /* never from inside another callback */
     world_tick();
     ck_assert_uint_eq(broker.n_kicked, 1);
     ck_assert_str_eq(broker.kicked[0], "x");
-    ck_assert_int_eq(world_acl(&stranger, MOSQ_ACL_WRITE, "devices/dev-1/data"), DENIED); /* its will */
+    ck_assert_int_eq(world_acl(&unauthenticated, MOSQ_ACL_WRITE, "devices/dev-1/data"), DENIED); /* its will */
     world_stop();
 }
 END_TEST
@@ -197,7 +197,7 @@ END_TEST
 START_TEST(no_tick_denies_also_who_is_connected)
 {
     world_start_connected(&device, false);
-    world.core->last_tick_us = 0; /* as if none had come */
+    world_forget_ticks();
     ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/x"), OK);
     clock_advance_ms(2001);
     ck_assert_int_eq(world_acl(&device, MOSQ_ACL_WRITE, "devices/dev-1/x"), DENIED);
@@ -224,7 +224,7 @@ START_TEST(binding_that_needs_more_roles_than_fit_denies)
 }
 END_TEST
 
-/* --- condemned, not yet kicked
+/* --- marked for disconnect
  * -------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -232,7 +232,7 @@ static const struct {
     int access;
     const char *topic;
     int answer;
-} condemned[] = {
+} marked[] = {
     {IA_DEVICE_INACTIVE, MOSQ_ACL_WRITE, "devices/dev-1/x", DENIED},
     {IA_DEVICE_INACTIVE, MOSQ_ACL_READ, "devices/dev-1/x", OK}, /* a denied READ loses the message */
     {IA_DEVICE_INACTIVE, MOSQ_ACL_READ, "devices/dev-2/x", DENIED},
@@ -241,13 +241,13 @@ static const struct {
     {IA_DEVICE_REVOKED, MOSQ_ACL_SUBSCRIBE, "devices/dev-1/#", DENIED},
 };
 
-START_TEST(condemned_session_keeps_what_waits_for_it_unless_revoked)
+START_TEST(session_marked_for_disconnect_keeps_its_queue_unless_revoked)
 {
     world_start_connected(&device, true);
-    world_dev1_is(condemned[_i].status);
+    world_dev1_is(marked[_i].status);
     ia_replies_apply(world.core);
-    ck_assert_msg(world_acl(&device, condemned[_i].access, condemned[_i].topic) == condemned[_i].answer, "%d %s", _i,
-                  condemned[_i].topic);
+    ck_assert_msg(world_acl(&device, marked[_i].access, marked[_i].topic) == marked[_i].answer, "%d %s", _i,
+                  marked[_i].topic);
     world_stop();
 }
 END_TEST
@@ -304,13 +304,13 @@ static void cases(TCase *c)
     tcase_add_test(c, rule_change_takes_effect_on_the_next_check);
     tcase_add_test(c, role_of_its_own_takes_effect_on_the_next_check);
     tcase_add_test(c, remembered_topic_is_forgotten_with_the_right_to_it);
-    tcase_add_test(c, denial_is_told_once_for_each_action_with_its_rule);
+    tcase_add_test(c, denial_is_reported_once_for_each_action_with_its_rule);
     tcase_add_test(c, denied_topic_cannot_forge_the_log_line);
-    tcase_add_test(c, connected_stranger_is_denied_and_kicked);
+    tcase_add_test(c, connected_unauthenticated_client_is_denied_and_disconnected);
     tcase_add_test(c, no_tick_denies_also_who_is_connected);
     tcase_add_test(c, binding_that_needs_more_roles_than_fit_denies);
-    tcase_add_loop_test(c, condemned_session_keeps_what_waits_for_it_unless_revoked, 0,
-                        (int)(sizeof condemned / sizeof condemned[0]));
+    tcase_add_loop_test(c, session_marked_for_disconnect_keeps_its_queue_unless_revoked, 0,
+                        (int)(sizeof marked / sizeof marked[0]));
     tcase_add_loop_test(c, kick_leaves_subscriptions_unless_revoked, 0, (int)(sizeof kicks / sizeof kicks[0]));
     tcase_add_test(c, kicked_session_has_no_will);
 }

@@ -37,18 +37,18 @@ END_TEST
 /* --- the registry
  * --------------------------------------------------------------------------------------------------- */
 
-static struct ia_device_row newcomer;
+static struct ia_device_row new_device;
 
-static void registers_newcomer(void)
+static void registers_new_device(void)
 {
-    world_answer("plain_leaf", true, &newcomer, IA_R_NONE);
+    world_answer("plain_leaf", true, &new_device, IA_R_NONE);
 }
 
 START_TEST(unknown_device_is_registered_while_the_broker_waits)
 {
     world_start();
-    newcomer = world_device("plain_leaf", "dev-1");
-    worker_stub.on_wait = registers_newcomer;
+    new_device = world_device("plain_leaf", "dev-1");
+    worker_stub.on_wait = registers_new_device;
     worker_stub.answers_after_us = 5000;
     struct mosquitto client = world_client("dev-1", "plain_leaf");
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_SUCCESS);
@@ -57,7 +57,7 @@ START_TEST(unknown_device_is_registered_while_the_broker_waits)
     ck_assert_str_eq(asked->registration.device_id, "dev-1");
     ck_assert_str_eq(asked->registration.address, "192.0.2.1");
     ck_assert_int_eq(asked->registration.ca_id, 1);
-    ck_assert_mem_eq(asked->registration.info.fingerprint, newcomer.fingerprint, 32);
+    ck_assert_mem_eq(asked->registration.info.fingerprint, new_device.fingerprint, 32);
     ck_assert_uint_eq(broker_published("$iot-auth/events/device/registered"), 1);
     ck_assert_ptr_nonnull(strstr(broker_payload("$iot-auth/events/device/registered"), "\"device_id\":\"dev-1\""));
     ck_assert_uint_eq(world.core->counters.registrations, 1);
@@ -75,8 +75,8 @@ START_TEST(unknown_device_is_turned_away_in_time_and_in_at_its_next_attempt)
     ck_assert_uint_eq(world_refused(IA_R_REGISTRY_UNAVAILABLE), 1);
     ck_assert_int_eq(worker_stub.waited_us, 300000);
     ck_assert_ptr_null(world_session(&client));
-    newcomer = world_device("plain_leaf", "dev-1");
-    registers_newcomer(); /* it went on meanwhile */
+    new_device = world_device("plain_leaf", "dev-1");
+    registers_new_device(); /* it went on meanwhile */
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_SUCCESS);
     ck_assert_int_eq(worker_stub.waited_us, 300000);
     ck_assert_uint_eq(worker_asked(IA_REQUEST_REGISTER), 1);
@@ -88,14 +88,14 @@ static void disables_ca_and_registers(void)
 {
     world.cas[0].status = IA_CA_INACTIVE;
     world_snapshot();
-    registers_newcomer();
+    registers_new_device();
 }
 
 /* The answer was given under a configuration that is no longer. */
 START_TEST(ca_disabled_while_waiting_refuses)
 {
     world_start();
-    newcomer = world_device("plain_leaf", "dev-1");
+    new_device = world_device("plain_leaf", "dev-1");
     worker_stub.on_wait = disables_ca_and_registers;
     struct mosquitto client = world_client("dev-1", "plain_leaf");
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_AUTH);
@@ -110,14 +110,14 @@ static void denies_address_and_registers(void)
     world.ips[world.n_ips++] =
         (struct ia_ip_rule){.rule_id = 5, .network = "192.0.2.0/24", .scope = IA_IP_CA, .scope_key = "acme"};
     world_snapshot();
-    registers_newcomer();
+    registers_new_device();
 }
 
 /* Judged before the wait, and denied since: the session must not be opened on yesterday's list. */
 START_TEST(address_denied_while_waiting_refuses)
 {
     world_start();
-    newcomer = world_device("plain_leaf", "dev-1");
+    new_device = world_device("plain_leaf", "dev-1");
     worker_stub.on_wait = denies_address_and_registers;
     struct mosquitto client = world_client("dev-1", "plain_leaf");
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_AUTH);
@@ -262,8 +262,8 @@ START_TEST(leaf_is_verified_alone_where_no_listener_was_seen)
     ck_assert_uint_eq(world_refused(IA_R_CHAIN_INVALID), 1);
     ck_assert_int_eq(world_basic_auth(&below, NULL), MOSQ_ERR_AUTH); /* its intermediate is not known here */
     ck_assert_uint_eq(world_refused(IA_R_CA_UNKNOWN), 1);
-    const char *told = strstr(broker.log, "no TLS listener");
-    ck_assert(told && !strstr(told + 1, "no TLS listener"));
+    const char *logged = strstr(broker.log, "no TLS listener");
+    ck_assert(logged && !strstr(logged + 1, "no TLS listener"));
     world_stop();
 }
 END_TEST
@@ -282,7 +282,7 @@ START_TEST(leaf_is_nothing_where_the_gate_is_off)
 END_TEST
 
 /* Handshake under one snapshot, CONNECT under the next. */
-START_TEST(chain_is_decided_anew_when_the_cas_changed_since_the_handshake)
+START_TEST(chain_is_decided_again_when_the_cas_changed_since_the_handshake)
 {
     start_with_device("plain_leaf", "dev-1");
     struct mosquitto client = world_client("dev-1", "plain_leaf");
@@ -425,12 +425,12 @@ START_TEST(snapshot_never_grows_stale_without_a_limit)
 END_TEST
 
 /* 2.0.11 sends no TICK under per_listener_settings: nobody would ever be kicked. */
-START_TEST(no_tick_for_two_seconds_refuses_all_and_is_told_once)
+START_TEST(no_tick_for_two_seconds_refuses_all_and_is_logged_once)
 {
     struct ia_device_row row = world_device("plain_leaf", "dev-1");
     world_start();
     world_device_now("dev-1", &row, 1);
-    world.core->last_tick_us = 0; /* as if none had come */
+    world_forget_ticks();
     struct mosquitto client = world_client("dev-1", "plain_leaf");
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_SUCCESS);
     clock_advance_ms(2001);
@@ -439,8 +439,8 @@ START_TEST(no_tick_for_two_seconds_refuses_all_and_is_told_once)
         ck_assert_int_eq(world_connect(&late), MOSQ_ERR_AUTH);
     }
     ck_assert_uint_eq(world_refused(IA_R_INTERNAL), 2);
-    const char *told = strstr(broker.log, "sends no TICK (");
-    ck_assert(told && !strstr(told + 1, "sends no TICK ("));
+    const char *logged = strstr(broker.log, "sends no TICK (");
+    ck_assert(logged && !strstr(logged + 1, "sends no TICK ("));
     world_stop();
 }
 END_TEST
@@ -469,7 +469,7 @@ static void cases(TCase *c)
     tcase_add_test(c, foreign_certificate_is_no_credential);
     tcase_add_test(c, leaf_is_verified_alone_where_no_listener_was_seen);
     tcase_add_test(c, leaf_is_nothing_where_the_gate_is_off);
-    tcase_add_test(c, chain_is_decided_anew_when_the_cas_changed_since_the_handshake);
+    tcase_add_test(c, chain_is_decided_again_when_the_cas_changed_since_the_handshake);
     tcase_add_test(c, certificate_revoked_since_the_handshake_is_refused);
     tcase_add_test(c, certificate_expired_since_the_handshake_is_refused);
     tcase_add_test(c, device_address_rule_refuses_with_the_rule_in_the_event);
@@ -477,7 +477,7 @@ static void cases(TCase *c)
     tcase_add_test(c, no_snapshot_refuses_all_as_retryable);
     tcase_add_test(c, snapshot_is_used_until_stale_max_s);
     tcase_add_test(c, snapshot_never_grows_stale_without_a_limit);
-    tcase_add_test(c, no_tick_for_two_seconds_refuses_all_and_is_told_once);
+    tcase_add_test(c, no_tick_for_two_seconds_refuses_all_and_is_logged_once);
     tcase_add_test(c, username_that_the_broker_refuses_refuses_the_device);
 }
 

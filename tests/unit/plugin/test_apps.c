@@ -87,7 +87,7 @@ START_TEST(app_is_refused_with_its_reason)
 }
 END_TEST
 
-/* The provider may have new keys: the worker looks, and the client is told to come again. */
+/* The provider may have new keys: the worker looks, and the client is asked to retry. */
 START_TEST(unknown_key_asks_for_the_issuers_keys_and_is_retryable)
 {
     world_start();
@@ -232,7 +232,7 @@ START_TEST(ext_auth_makes_the_same_session)
     client.version = 5;
     ck_assert_int_eq(world_ext_auth(&client, world_token("board", "read", 300)), MOSQ_ERR_SUCCESS);
     ck_assert_str_eq(client.username, "app:idp:board");
-    ck_assert(world_session(&client)->by_ext_auth && world_session(&client)->may_persist);
+    ck_assert(world_session(&client)->by_ext_auth && world_session(&client)->keep == IA_KEEP_MAYBE);
     world_stop();
 }
 END_TEST

@@ -37,6 +37,12 @@ static struct ia_device *record(const char *id, uint8_t fingerprint)
     return device;
 }
 
+/* A login with a certificate of that device. */
+static void came_with(struct ia_client *s, struct ia_device *device)
+{
+    ck_assert(ia_client_set_facts(sessions, s, &(struct ia_client_facts){.device = device}));
+}
+
 /* --- open, find, end
  * ------------------------------------------------------------------------------------------------ */
 
@@ -72,7 +78,7 @@ START_TEST(sessions_of_many_connections_do_not_mix)
         }
     }
     for (int i = 0; i < MANY; i += 2)
-        ia_client_end(sessions, ia_client_find(sessions, &many[i]));
+        ia_client_end(sessions, ia_client_find(sessions, &many[i]), IA_KEEP_YES);
     ia_clients_tidy(sessions);
     for (int i = 0; i < MANY; i++)
         ck_assert_int_eq(ia_client_find(sessions, &many[i]) != NULL, i % 2);
@@ -94,10 +100,10 @@ END_TEST
 START_TEST(ended_session_stays_until_tidy_unless_it_may_persist)
 {
     struct ia_client *s = open_device(0, "clean", "dev-1"), *kept = open_device(1, "kept", "dev-2");
-    kept->may_persist = true;
-    ia_client_end(sessions, s);
-    ia_client_end(sessions, s); /* DISCONNECT may come twice */
-    ia_client_end(sessions, kept);
+    kept->keep = IA_KEEP_YES;
+    ia_client_end(sessions, s, IA_KEEP_YES);
+    ia_client_end(sessions, s, IA_KEEP_YES); /* DISCONNECT may come twice */
+    ia_client_end(sessions, kept, IA_KEEP_YES);
     ck_assert_uint_eq(ia_clients_live(sessions), 0);
     ck_assert_ptr_eq(ia_client_find(sessions, &clients[0]), s); /* its will is yet to be checked */
     ia_clients_tidy(sessions);
@@ -111,7 +117,7 @@ END_TEST
 START_TEST(dropped_session_leaves_no_trace)
 {
     struct ia_client *s = open_device(0, "id", "dev-1");
-    ck_assert(ia_client_set_device(sessions, s, record("dev-1", 1)));
+    came_with(s, record("dev-1", 1));
     ia_client_mark_disconnect(sessions, s, IA_R_DEVICE_INACTIVE);
     ia_client_drop(sessions, s);
     ck_assert_ptr_null(ia_client_find(sessions, &clients[0]));
@@ -128,10 +134,10 @@ START_TEST(owner_is_the_live_session_whatever_came_and_went)
 {
     struct ia_client *first = open_device(0, "id", "dev-1"), *second = open_device(1, "id", "dev-1");
     ck_assert_ptr_eq(ia_client_owner(sessions, "id"), second);
-    ia_client_end(sessions, first); /* taken over */
+    ia_client_end(sessions, first, IA_KEEP_YES); /* taken over */
     ck_assert_ptr_eq(ia_client_owner(sessions, "id"), second);
     struct ia_client *third = open_device(2, "id", "dev-1");
-    ia_client_end(sessions, third); /* the newest goes first */
+    ia_client_end(sessions, third, IA_KEEP_YES); /* the newest goes first */
     ck_assert_ptr_eq(ia_client_owner(sessions, "id"), second);
     ia_clients_tidy(sessions);
     ck_assert_ptr_eq(ia_client_owner(sessions, "id"), second);
@@ -144,25 +150,26 @@ END_TEST
 START_TEST(owner_is_the_newest_ended_session_where_none_lives)
 {
     struct ia_client *first = open_device(0, "id", "dev-1"), *second = open_device(1, "id", "dev-1");
-    first->may_persist = second->may_persist = true;
-    ia_client_end(sessions, second);
-    ia_client_end(sessions, first);
+    first->keep = second->keep = IA_KEEP_YES;
+    ia_client_end(sessions, second, IA_KEEP_YES);
+    ia_client_end(sessions, first, IA_KEEP_YES);
     ia_clients_tidy(sessions);
     ck_assert_ptr_eq(ia_client_owner(sessions, "id"), second);
     ck_assert_ptr_null(ia_client_owner(sessions, "other"));
 }
 END_TEST
 
-START_TEST(stranger_owns_neither_client_id_nor_name)
+START_TEST(unauthenticated_client_owns_nothing_and_leaves_nothing)
 {
     struct ia_client *s = ia_client_open(sessions, &clients[0], IA_CLIENT_UNAUTHENTICATED, "id", NULL);
     ck_assert_str_eq(ia_client_username(s), "");
     ck_assert_ptr_null(ia_client_owner(sessions, "id"));
     struct ia_client *owner = open_device(1, "id", "dev-1");
     ck_assert_ptr_eq(ia_client_owner(sessions, "id"), owner);
-    ia_client_end(sessions, s);
-    ia_clients_tidy(sessions); /* its username must go on meaning nothing */
-    ck_assert_ptr_eq(ia_client_find(sessions, &clients[0]), s);
+    ia_client_end(sessions, s, IA_KEEP_YES);
+    ck_assert_ptr_eq(ia_client_find(sessions, &clients[0]), s); /* its will is checked yet */
+    ia_clients_tidy(sessions);
+    ck_assert_ptr_null(ia_client_find(sessions, &clients[0])); /* nothing is kept of it */
     ck_assert_ptr_eq(ia_client_owner(sessions, "id"), owner);
 }
 END_TEST
@@ -203,13 +210,13 @@ START_TEST(sessions_of_a_device_are_those_that_came_with_it)
 {
     struct ia_client *a = open_device(0, "a", "dev-1"), *b = open_device(1, "b", "app:idp:x"),
                      *c = open_device(2, "c", "dev-2");
-    ck_assert(ia_client_set_device(sessions, a, record("dev-1", 1)));
-    ck_assert(ia_client_set_device(sessions, b, record("dev-1", 2))); /* an app, bound to it */
-    ck_assert(ia_client_set_device(sessions, c, record("dev-2", 3)));
+    came_with(a, record("dev-1", 1));
+    came_with(b, record("dev-1", 2)); /* an app, bound to it */
+    came_with(c, record("dev-2", 3));
     ck_assert_str_eq(of_device("dev-1"), "ab");
     ck_assert_str_eq(of_device("dev-2"), "c");
     ck_assert_str_eq(of_device("app:idp:x"), "");
-    ia_client_end(sessions, a);
+    ia_client_end(sessions, a, IA_KEEP_YES);
     ck_assert_str_eq(of_device("dev-1"), "ab"); /* its will may be yet to come */
     ia_client_drop(sessions, b);
     ck_assert_str_eq(of_device("dev-1"), "a");
@@ -221,7 +228,7 @@ END_TEST
 START_TEST(each_session_is_each_one)
 {
     (void)open_device(0, "a", "dev-1");
-    ia_client_end(sessions, open_device(1, "b", "dev-2"));
+    ia_client_end(sessions, open_device(1, "b", "dev-2"), IA_KEEP_YES);
     (void)open_device(2, "c", "dev-3");
     seen[0] = '\0';
     ia_clients_each(sessions, note, sessions);
@@ -229,21 +236,21 @@ START_TEST(each_session_is_each_one)
 }
 END_TEST
 
-/* --- walking
+/* --- the session scan
  * -------------------------------------------------------------------------------------------------------- */
 
-START_TEST(walk_survives_whatever_ends_meanwhile)
+START_TEST(scan_survives_whatever_ends_meanwhile)
 {
     for (size_t i = 0; i < 6; i++)
         (void)open_device(i, (const char *[]){"a", "b", "c", "d", "e", "f"}[i], "dev-1");
     ia_clients_scan_begin(sessions);
     ck_assert_str_eq(ia_clients_scan(sessions)->client_id, "a");
-    ia_client_end(sessions, ia_client_find(sessions, &clients[0]));  /* the one just returned */
-    ia_client_drop(sessions, ia_client_find(sessions, &clients[1])); /* the next one */
-    ia_client_end(sessions, ia_client_find(sessions, &clients[2]));
+    ia_client_end(sessions, ia_client_find(sessions, &clients[0]), IA_KEEP_YES); /* the one just returned */
+    ia_client_drop(sessions, ia_client_find(sessions, &clients[1]));             /* the next one */
+    ia_client_end(sessions, ia_client_find(sessions, &clients[2]), IA_KEEP_YES);
     ia_clients_tidy(sessions);
     ck_assert_str_eq(ia_clients_scan(sessions)->client_id, "d");
-    (void)open_device(4, "e2", "dev-2"); /* replaced: walked at its new place */
+    (void)open_device(4, "e2", "dev-2"); /* replaced: scanned at its new place */
     ck_assert_str_eq(ia_clients_scan(sessions)->client_id, "f");
     ck_assert_str_eq(ia_clients_scan(sessions)->client_id, "e2");
     ck_assert_ptr_null(ia_clients_scan(sessions));
@@ -252,7 +259,7 @@ START_TEST(walk_survives_whatever_ends_meanwhile)
 }
 END_TEST
 
-START_TEST(walk_of_nothing_ends_at_once)
+START_TEST(scan_of_nothing_ends_at_once)
 {
     ck_assert_ptr_null(ia_clients_scan(sessions));
     ia_clients_scan_begin(sessions);
@@ -261,10 +268,10 @@ START_TEST(walk_of_nothing_ends_at_once)
 }
 END_TEST
 
-/* --- condemned
+/* --- marked for disconnect
  * ------------------------------------------------------------------------------------------------------ */
 
-START_TEST(condemned_sessions_wait_in_their_order_and_once)
+START_TEST(marked_clients_wait_in_their_order_and_once)
 {
     struct ia_client *a = open_device(0, "a", "dev-1"), *b = open_device(1, "b", "dev-2"),
                      *c = open_device(2, "c", "dev-3"), *d = open_device(3, "d", "dev-4");
@@ -273,9 +280,9 @@ START_TEST(condemned_sessions_wait_in_their_order_and_once)
     ia_client_mark_disconnect(sessions, c, IA_R_CA_INACTIVE);
     ia_client_mark_disconnect(sessions, b, IA_R_ADDRESS_DENIED); /* the first reason stands */
     ck_assert_int_eq(b->disconnect_reason, IA_R_DEVICE_REVOKED);
-    ia_client_end(sessions, a); /* it left by itself: never kick one that is not connected */
+    ia_client_end(sessions, a, IA_KEEP_YES); /* it left by itself: never kick one that is not connected */
     ia_client_mark_disconnect(sessions, a, IA_R_DEVICE_REVOKED);
-    ia_client_end(sessions, d);
+    ia_client_end(sessions, d, IA_KEEP_YES);
     ia_client_mark_disconnect(sessions, d, IA_R_DEVICE_REVOKED);
     ck_assert_int_eq(d->disconnect_reason, IA_R_NONE);
     ck_assert_ptr_eq(ia_clients_next_disconnect(sessions), b);
@@ -328,9 +335,9 @@ START_TEST(session_without_memory_is_not_opened_and_leaves_nothing)
     ck_assert_int_gt(n, 3);
     struct ia_device *device = record("dev-1", 1);
     countdown = 0;
-    ck_assert(!ia_client_set_device(sessions, s, device));
+    ck_assert(!ia_client_set_facts(sessions, s, &(struct ia_client_facts){.device = device}));
     countdown = -1;
-    ck_assert_ptr_null(s->device);
+    ia_client_drop(sessions, s); /* and the record with it */
 }
 END_TEST
 
@@ -344,13 +351,13 @@ static void cases(TCase *c)
     tcase_add_test(c, dropped_session_leaves_no_trace);
     tcase_add_test(c, owner_is_the_live_session_whatever_came_and_went);
     tcase_add_test(c, owner_is_the_newest_ended_session_where_none_lives);
-    tcase_add_test(c, stranger_owns_neither_client_id_nor_name);
+    tcase_add_test(c, unauthenticated_client_owns_nothing_and_leaves_nothing);
     tcase_add_test(c, ended_session_is_its_clients_by_id);
     tcase_add_test(c, sessions_of_a_device_are_those_that_came_with_it);
     tcase_add_test(c, each_session_is_each_one);
-    tcase_add_test(c, walk_survives_whatever_ends_meanwhile);
-    tcase_add_test(c, walk_of_nothing_ends_at_once);
-    tcase_add_test(c, condemned_sessions_wait_in_their_order_and_once);
+    tcase_add_test(c, scan_survives_whatever_ends_meanwhile);
+    tcase_add_test(c, scan_of_nothing_ends_at_once);
+    tcase_add_test(c, marked_clients_wait_in_their_order_and_once);
     tcase_add_test(c, session_without_memory_is_not_opened_and_leaves_nothing);
 }
 

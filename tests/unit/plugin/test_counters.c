@@ -6,20 +6,20 @@
 #include <stdio.h>
 #include <string.h>
 
-static char told[4096]; /* "name=value\n" … */
+static char reported[4096]; /* "name=value\n" … */
 
 static void note(void *ctx, const char *name, int64_t value)
 {
-    size_t n = strlen(told);
-    ck_assert_ptr_eq(ctx, told);
-    (void)snprintf(told + n, sizeof told - n, "%s=%lld\n", name, (long long)value);
+    size_t n = strlen(reported);
+    ck_assert_ptr_eq(ctx, reported);
+    (void)snprintf(reported + n, sizeof reported - n, "%s=%lld\n", name, (long long)value);
 }
 
 static const char *each(const struct ia_counters *counters)
 {
-    told[0] = '\0';
-    ia_counters_each(counters, note, told);
-    return told;
+    reported[0] = '\0';
+    ia_counters_each(counters, note, reported);
+    return reported;
 }
 
 START_TEST(counters_begin_at_nought_and_show_no_reasons)
@@ -33,7 +33,7 @@ START_TEST(counters_begin_at_nought_and_show_no_reasons)
 }
 END_TEST
 
-START_TEST(counters_are_told_by_their_names)
+START_TEST(counters_are_reported_by_their_names)
 {
     struct ia_counters counters = {.accepted_devices = 1,
                                    .accepted_apps = 2,
@@ -82,7 +82,7 @@ END_TEST
 static void cases(TCase *c)
 {
     tcase_add_test(c, counters_begin_at_nought_and_show_no_reasons);
-    tcase_add_test(c, counters_are_told_by_their_names);
+    tcase_add_test(c, counters_are_reported_by_their_names);
     tcase_add_test(c, every_reason_has_its_counter);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* Random histories of connects, take-overs, kicks, reloads, reused pointers and changes in the registry, against a
  * simple model of the broker.  What must hold in each: nobody but a connected client is kicked, a client id passes from
- * one device to itself only, who has no right writes nowhere, and who lost it is gone after the next TICK. */
+ * one device to itself only, a client without the right writes nowhere, and one that lost it is disconnected by the next TICK. */
 #include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
 
@@ -10,7 +10,7 @@
 
 enum { CONTEXTS = 8, STEPS = 4000, DEVICES = 3 };
 
-enum state { FREE, CONNECTED, STRANGER, OFFLINE };
+enum state { FREE, CONNECTED, UNAUTHENTICATED, OFFLINE };
 
 /* A place in the broker's memory: freed and used again. */
 static struct {
@@ -46,7 +46,8 @@ static const char *own_topic(int device)
 static int connected_with(const char *id)
 {
     for (int i = 0; i < CONTEXTS; i++)
-        if ((contexts[i].state == CONNECTED || contexts[i].state == STRANGER) && strcmp(contexts[i].client.id, id) == 0)
+        if ((contexts[i].state == CONNECTED || contexts[i].state == UNAUTHENTICATED) &&
+            strcmp(contexts[i].client.id, id) == 0)
             return i;
     return -1;
 }
@@ -70,8 +71,8 @@ static void on_kick(const char *client_id)
 {
     int i = connected_with(client_id);
     ck_assert_msg(i >= 0, "kicked %s, who is not connected", client_id);
-    ck_assert_msg(contexts[i].state == STRANGER || contexts[i].to_disconnect || !ca_active, "kicked %s for nothing",
-                  client_id);
+    ck_assert_msg(contexts[i].state == UNAUTHENTICATED || contexts[i].to_disconnect || !ca_active,
+                  "kicked %s for nothing", client_id);
     broker.n_kicked = 0;
     close_connection(i, false);
 }
@@ -82,7 +83,7 @@ static void take_over(int newer)
     for (int i = 0; i < CONTEXTS; i++) {
         if (i == newer || contexts[i].state == FREE || strcmp(contexts[i].client.id, contexts[newer].client.id) != 0)
             continue;
-        ck_assert_msg(contexts[i].state == STRANGER || contexts[i].device == contexts[newer].device,
+        ck_assert_msg(contexts[i].state == UNAUTHENTICATED || contexts[i].device == contexts[newer].device,
                       "%s of %s goes to %s", contexts[newer].client.id, devices[contexts[i].device].id,
                       devices[contexts[newer].device].id);
         if (contexts[i].state != OFFLINE)
@@ -119,12 +120,12 @@ static void somebody_connects(void)
         contexts[i].state = CONNECTED;
         take_over(i);
     } else if (any(2)) {
-        world_disconnect(&contexts[i].client); /* it is told of refused clients, too, or not */
+        world_disconnect(&contexts[i].client); /* it is sent for refused clients, too, or not */
     }
 }
 
 /* Past our BASIC_AUTH, under a device's name. */
-static void stranger_connects(void)
+static void unauthenticated_client_connects(void)
 {
     int i = free_context();
     const char *id = client_ids[any(4)];
@@ -133,13 +134,13 @@ static void stranger_connects(void)
     contexts[i].client = world_client(id, "self_leaf");
     contexts[i].client.username = devices[any(DEVICES)].id;
     contexts[i].device = (int)any(DEVICES);
-    contexts[i].state = STRANGER;
+    contexts[i].state = UNAUTHENTICATED;
 }
 
 static void somebody_leaves(void)
 {
     int i = (int)any(CONTEXTS);
-    if (contexts[i].state == CONNECTED || contexts[i].state == STRANGER)
+    if (contexts[i].state == CONNECTED || contexts[i].state == UNAUTHENTICATED)
         close_connection(i, true);
 }
 
@@ -157,7 +158,7 @@ static void somebody_asks(void)
         ck_assert_int_eq(world_acl(client, MOSQ_ACL_WRITE, own_topic(other)), MOSQ_ERR_ACL_DENIED);
         ck_assert_int_eq(world_acl(client, MOSQ_ACL_SUBSCRIBE, "#"), MOSQ_ERR_ACL_DENIED);
     }
-    if (contexts[i].state == STRANGER)
+    if (contexts[i].state == UNAUTHENTICATED)
         ck_assert_int_eq(write, MOSQ_ERR_ACL_DENIED);
     if (contexts[i].state == OFFLINE)
         ck_assert_int_eq(world_acl(client, MOSQ_ACL_WRITE, own_topic(other)), MOSQ_ERR_ACL_DENIED);
@@ -223,7 +224,7 @@ static void (*const happenings[])(void) = {somebody_connects,
                                            tick,
                                            tick,
                                            reload,
-                                           stranger_connects};
+                                           unauthenticated_client_connects};
 
 START_TEST(whatever_happens_rights_end_when_they_end)
 {

@@ -98,11 +98,11 @@ START_TEST(next_tick_is_asked_for_where_it_can_be)
 }
 END_TEST
 
-START_TEST(address_tells_a_connection)
+START_TEST(address_shows_a_connection)
 {
-    const struct mosquitto there = {.address = "192.0.2.1"}, gone = {.address = NULL};
-    ck_assert(ia_mosq_has_address(&there));
-    ck_assert(!ia_mosq_has_address(&gone));
+    const struct mosquitto connected = {.address = "192.0.2.1"}, offline = {.address = NULL};
+    ck_assert(ia_mosq_has_address(&connected));
+    ck_assert(!ia_mosq_has_address(&offline));
 }
 END_TEST
 
@@ -137,7 +137,7 @@ static void cases(TCase *c)
     tcase_add_loop_test(c, refusals_are_answered_as_the_version_can, 0, (int)(sizeof answers / sizeof answers[0]));
     tcase_add_test(c, no_reason_is_answered_with_anything_that_lets_in);
     tcase_add_test(c, next_tick_is_asked_for_where_it_can_be);
-    tcase_add_test(c, address_tells_a_connection);
+    tcase_add_test(c, address_shows_a_connection);
     tcase_add_test(c, address_of_a_websocket_counts_where_it_is_the_sockets);
     tcase_add_test(c, log_line_has_its_prefix_and_is_cut_not_overrun);
 }

@@ -11,7 +11,7 @@
 
 static struct mosquitto device;
 
-/* --- gone
+/* --- disconnected
  * ----------------------------------------------------------------------------------------------------------- */
 
 static void leave(void)
@@ -106,7 +106,7 @@ START_TEST(delayed_will_of_an_app_follows_the_rights_of_now)
     app_wills[_i].change();
     world_snapshot();
     world_tick();
-    ck_assert_msg(world_acl(&app, MOSQ_ACL_WRITE, "devices/board/gone") == app_wills[_i].answer, "%s",
+    ck_assert_msg(world_acl(&app, MOSQ_ACL_WRITE, "devices/board/will") == app_wills[_i].answer, "%s",
                   app_wills[_i].label);
     world_stop();
 }
@@ -221,7 +221,7 @@ START_TEST(retained_message_of_an_app_is_withheld_with_its_right_to_it)
     world_start();
     struct mosquitto app = world_client("app:idp:board", NULL);
     struct mosquitto left = {.id = "app:idp:board", .username = "app:idp:board"};
-    struct mosquitto gone = {.id = "app:idp:x", .username = "app:idp:x"};
+    struct mosquitto offline = {.id = "app:idp:x", .username = "app:idp:x"};
     struct mosquitto nobodys = {.id = "app:other:x", .username = "app:other:x"};
     app.persistent = true;
     ck_assert_int_eq(world_basic_auth(&app, world_token("board", "read", 3600)), OK);
@@ -230,14 +230,14 @@ START_TEST(retained_message_of_an_app_is_withheld_with_its_right_to_it)
         ck_assert_int_eq(world_acl(&left, MOSQ_ACL_WRITE, "other/x"), DENIED);
         world_disconnect(&app);
     }
-    ck_assert_int_eq(world_acl(&gone, MOSQ_ACL_WRITE, "boards/x"), OK);
+    ck_assert_int_eq(world_acl(&offline, MOSQ_ACL_WRITE, "boards/x"), OK);
     ck_assert_int_eq(world_acl(&nobodys, MOSQ_ACL_WRITE, "boards/x"), DENIED);
     world.issuers[0].active = false;
     world_snapshot();
     world_tick();
     ck_assert_int_eq(world_acl(&left, MOSQ_ACL_WRITE, "boards/x"), DENIED);
-    ck_assert_int_eq(world_acl(&gone, MOSQ_ACL_WRITE, "boards/x"), DENIED);
-    ck_assert_int_eq(world_acl(&gone, MOSQ_ACL_READ, "boards/x"), OK); /* its queue is another matter */
+    ck_assert_int_eq(world_acl(&offline, MOSQ_ACL_WRITE, "boards/x"), DENIED);
+    ck_assert_int_eq(world_acl(&offline, MOSQ_ACL_READ, "boards/x"), OK); /* its queue is another matter */
     world_stop();
 }
 END_TEST

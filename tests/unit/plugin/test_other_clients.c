@@ -74,7 +74,7 @@ START_TEST(others_are_held_to_the_global_address_rules)
 END_TEST
 
 /* Mosquitto gives a context's memory to the next client: the pointer of a session that has ended proves nothing. */
-START_TEST(client_on_the_pointer_of_one_that_left_is_decided_anew)
+START_TEST(client_on_the_pointer_of_one_that_left_is_decided_by_itself)
 {
     world_start_with("other_clients", "defer");
     struct mosquitto client = world_client("browser", NULL);
@@ -127,7 +127,7 @@ static void cases(TCase *c)
     tcase_add_loop_test(c, others_may_not_use_our_names, 0, (int)(sizeof impostors / sizeof impostors[0]));
     tcase_add_test(c, others_may_not_take_over_a_connected_client);
     tcase_add_test(c, others_are_held_to_the_global_address_rules);
-    tcase_add_test(c, client_on_the_pointer_of_one_that_left_is_decided_anew);
+    tcase_add_test(c, client_on_the_pointer_of_one_that_left_is_decided_by_itself);
     tcase_add_test(c, reload_asks_again_of_one_that_is_not_connected);
     tcase_add_test(c, token_is_never_handed_on);
 }

@@ -127,7 +127,7 @@ START_TEST(reload_ends_no_version)
     world_start();
     ck_assert_int_ne(world_reload(), MOSQ_ERR_INVAL);
     world_tick();
-    ck_assert(!world.core->reloading);
+    ck_assert(!ia_broker_is_reloading(world.core));
     world_stop();
 }
 END_TEST

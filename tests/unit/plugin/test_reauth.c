@@ -37,7 +37,7 @@ START_TEST(connected_device_is_answered_from_memory)
 END_TEST
 
 /* An error would make the broker free what it goes on using; ACL and kick do the rest. */
-START_TEST(condemned_device_is_answered_with_success_and_kicked)
+START_TEST(disabled_device_is_answered_with_success_and_disconnected)
 {
     start_connected();
     world_kicks(&device);
@@ -96,10 +96,10 @@ START_TEST(window_of_2_1_proves_nothing_but_the_brokers_own_context_does)
     broker.is_21 = true;
     world_start();
     struct mosquitto offline = {.id = "dev-7", .username = "dev-7", .version = 4},
-                     stranger = world_client("dev-7", NULL);
+                     unauthenticated = world_client("dev-7", NULL);
     broker.known[0] = &offline;
     ck_assert_int_eq(world_reload(), MOSQ_ERR_SUCCESS); /* an error would end 2.1 */
-    ck_assert_int_eq(world_basic_auth(&stranger, NULL), MOSQ_ERR_AUTH);
+    ck_assert_int_eq(world_basic_auth(&unauthenticated, NULL), MOSQ_ERR_AUTH);
     ck_assert_int_eq(world_basic_auth(&offline, NULL), MOSQ_ERR_SUCCESS);
     offline.id = NULL;
     broker.known[0] = NULL;
@@ -150,7 +150,7 @@ END_TEST
 static void cases(TCase *c)
 {
     tcase_add_test(c, connected_device_is_answered_from_memory);
-    tcase_add_test(c, condemned_device_is_answered_with_success_and_kicked);
+    tcase_add_test(c, disabled_device_is_answered_with_success_and_disconnected);
     tcase_add_test(c, reused_pointer_is_decided_as_a_new_connection);
     tcase_add_test(c, window_of_2_0_covers_contexts_that_we_do_not_know_but_no_websockets);
     tcase_add_test(c, window_of_2_1_proves_nothing_but_the_brokers_own_context_does);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* What the worker sends, in its order: records, the walk through all devices, snapshots, and what is passed on. */
+/* What the worker sends, in its order: records, the resync of all devices, snapshots, and what is passed on. */
 #include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
 
@@ -56,7 +56,7 @@ START_TEST(session_is_judged_also_when_its_record_cannot_be_kept)
 }
 END_TEST
 
-/* --- the walk through all devices
+/* --- the resync of all devices
  * ----------------------------------------------------------------------------------- */
 
 static void page(const struct ia_device_row *rows, size_t n)
@@ -80,12 +80,12 @@ static void end(void)
 
 static void sweep(void)
 {
-    for (int i = 0; i < 1000 && (world_tick(), world.core->sweeping); i++)
+    for (int i = 0; i < 1000 && (world_tick(), ia_resync_is_sweeping(world.core)); i++)
         ;
-    ck_assert(!world.core->sweeping);
+    ck_assert(!ia_resync_is_sweeping(world.core));
 }
 
-START_TEST(walk_makes_good_what_was_missed)
+START_TEST(resync_repairs_what_was_missed)
 {
     struct ia_device_row rows[] = {world_device("leaf_of_root", "dev-2"), world_device("ed_leaf", "dev-3")};
     world_start_connected(&device, false);
@@ -108,7 +108,7 @@ START_TEST(deleted_device_is_unknown_before_the_sweep_has_come_by)
     begin();
     end();
     ia_replies_apply(world.core);
-    ck_assert(world.core->sweeping);
+    ck_assert(ia_resync_is_sweeping(world.core));
     size_t asked = worker_asked(IA_REQUEST_REGISTER);
     struct mosquitto again = world_client("dev-1", "plain_leaf");
     ck_assert_int_ne(world_connect(&again), MOSQ_ERR_SUCCESS);
@@ -119,8 +119,8 @@ START_TEST(deleted_device_is_unknown_before_the_sweep_has_come_by)
 }
 END_TEST
 
-/* The next walk begins before the sweep has come by, and calls it off. */
-START_TEST(deleted_device_stays_unknown_while_the_next_walk_is_under_way)
+/* The next resync begins before the sweep has removed the record, and stops the sweep. */
+START_TEST(deleted_device_stays_unknown_while_the_next_resync_is_under_way)
 {
     world_start_connected(&device, false);
     begin();
@@ -135,8 +135,8 @@ START_TEST(deleted_device_stays_unknown_while_the_next_walk_is_under_way)
 }
 END_TEST
 
-/* The connection is lost again and again, each time in the middle of the walk. */
-START_TEST(walks_that_come_to_no_end_make_nobody_unknown)
+/* The connection is lost again and again, each time in the middle of the resync. */
+START_TEST(resyncs_that_are_never_completed_make_no_device_unknown)
 {
     world_start_connected(&device, false);
     begin();
@@ -152,7 +152,7 @@ START_TEST(walks_that_come_to_no_end_make_nobody_unknown)
 }
 END_TEST
 
-START_TEST(walk_that_finds_all_as_it_was_changes_nothing)
+START_TEST(resync_that_finds_all_unchanged_changes_nothing)
 {
     struct ia_device_row row = world_device("plain_leaf", "dev-1");
     world_start_connected(&device, false);
@@ -170,7 +170,7 @@ START_TEST(walk_that_finds_all_as_it_was_changes_nothing)
 }
 END_TEST
 
-START_TEST(walk_brings_a_changed_record_to_its_session)
+START_TEST(resync_brings_a_changed_record_to_its_session)
 {
     struct ia_device_row row = world_device("plain_leaf", "dev-1");
     world_start_connected(&device, false);
@@ -185,7 +185,7 @@ START_TEST(walk_brings_a_changed_record_to_its_session)
 END_TEST
 
 /* A cache that is too small for all: who is connected is found, and judged, all the same. */
-START_TEST(walk_with_a_full_cache_still_judges_who_is_connected)
+START_TEST(resync_with_a_full_cache_still_revalidates_connected_devices)
 {
     struct ia_device_row row = world_device("plain_leaf", "dev-1"), fill = world_device("leaf_of_root", "dev-2");
     world_start_with("device_cache_size", "1");
@@ -266,13 +266,13 @@ static void cases(TCase *c)
 {
     tcase_add_test(c, replies_are_applied_in_their_order);
     tcase_add_test(c, session_is_judged_also_when_its_record_cannot_be_kept);
-    tcase_add_test(c, walk_makes_good_what_was_missed);
+    tcase_add_test(c, resync_repairs_what_was_missed);
     tcase_add_test(c, deleted_device_is_unknown_before_the_sweep_has_come_by);
-    tcase_add_test(c, deleted_device_stays_unknown_while_the_next_walk_is_under_way);
-    tcase_add_test(c, walks_that_come_to_no_end_make_nobody_unknown);
-    tcase_add_test(c, walk_that_finds_all_as_it_was_changes_nothing);
-    tcase_add_test(c, walk_brings_a_changed_record_to_its_session);
-    tcase_add_test(c, walk_with_a_full_cache_still_judges_who_is_connected);
+    tcase_add_test(c, deleted_device_stays_unknown_while_the_next_resync_is_under_way);
+    tcase_add_test(c, resyncs_that_are_never_completed_make_no_device_unknown);
+    tcase_add_test(c, resync_that_finds_all_unchanged_changes_nothing);
+    tcase_add_test(c, resync_brings_a_changed_record_to_its_session);
+    tcase_add_test(c, resync_with_a_full_cache_still_revalidates_connected_devices);
     tcase_add_test(c, log_lines_and_events_of_the_worker_are_passed_on);
     tcase_add_test(c, counters_are_published_and_kept);
     tcase_add_test(c, old_snapshot_goes_to_the_worker_or_is_freed_here);

@@ -35,9 +35,9 @@ static void break_template(void)
     world.cas[0].device_id_template = "${nonsense}";
 }
 
-static void register_disabled_twin(void)
+static void register_disabled_same_key_ca(void)
 {
-    world.cas[world.n_cas] = world_ca(2, "twin", "root");
+    world.cas[world.n_cas] = world_ca(2, "same-key", "root");
     world.cas[world.n_cas++].status = IA_CA_REVOKED;
 }
 
@@ -78,7 +78,7 @@ static const struct {
     {"CA disabled", disable_ca, IA_R_CA_INACTIVE},
     {"CA deleted", remove_ca, IA_R_CA_UNKNOWN},
     {"CA's template no longer parses", break_template, IA_R_CA_INACTIVE},
-    {"the same CA registered again, revoked", register_disabled_twin, IA_R_CA_INACTIVE},
+    {"the same CA registered again, revoked", register_disabled_same_key_ca, IA_R_CA_INACTIVE},
     {"network denied", deny_network, IA_R_ADDRESS_DENIED},
     {"network denied to the device", deny_device_network, IA_R_ADDRESS_DENIED},
     {"another network allowed to the CA", allow_another_network, IA_R_ADDRESS_DENIED},
@@ -204,7 +204,7 @@ START_TEST(session_ends_in_the_second_after_its_certificates_notafter)
 }
 END_TEST
 
-/* By time alone: neither the worker nor the database has a part in it. */
+/* Neither the worker nor the database has a part in it. */
 START_TEST(session_ends_with_the_address_rule_that_it_stands_on)
 {
     int64_t until = MC_NOW + 60;
@@ -301,6 +301,7 @@ END_TEST
 START_TEST(session_is_kicked_once)
 {
     world_start_connected(&device, false);
+    device.protocol = mp_websockets;
     broker.on_kick = NULL; /* no DISCONNECT yet */
     world_dev1_is(IA_DEVICE_INACTIVE);
     for (int i = 0; i < 5; i++) {
@@ -312,6 +313,49 @@ START_TEST(session_is_kicked_once)
     world_disconnect(&device);
     world_tick();
     ck_assert_uint_eq(ia_clients_live(world.core->clients), 0);
+    world_stop();
+}
+END_TEST
+
+static void disconnect_by_name(const char *username)
+{
+    ck_assert_str_eq(username, "dev-1");
+    world_disconnect(&device);
+}
+
+/* 2.0.11 with use_username_as_clientid: another client's failed CONNECT makes the broker forget the id. */
+START_TEST(session_that_is_not_found_by_its_client_id_is_disconnected_by_its_username)
+{
+    world_start_connected(&device, false);
+    broker.forgets_ids = true;
+    broker.on_kick_name = disconnect_by_name;
+    world_dev1_is(IA_DEVICE_REVOKED);
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked_names, 1);
+    ck_assert_uint_eq(ia_clients_live(world.core->clients), 0);
+    ck_assert_uint_eq(ended(IA_R_DEVICE_REVOKED), 1);
+    world_stop();
+}
+END_TEST
+
+START_TEST(session_that_cannot_be_disconnected_is_not_reported_as_ended_and_tried_again)
+{
+    world_start_connected(&device, false);
+    broker.forgets_ids = true;
+    world_dev1_is(IA_DEVICE_INACTIVE);
+    world_tick();
+    ck_assert_uint_eq(ended(IA_R_DEVICE_INACTIVE), 0);
+    ck_assert_uint_eq(broker_published("$iot-auth/events/session/ended"), 0);
+    ck_assert_ptr_nonnull(strstr(broker.log, "Mosquitto does not disconnect the client of dev-1"));
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_READ, "devices/dev-1/x"), MOSQ_ERR_ACL_DENIED);
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_SUBSCRIBE, "devices/dev-1/x"), MOSQ_ERR_ACL_DENIED);
+    broker.on_kick_name = disconnect_by_name;
+    clock_advance_ms(900);
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked_names, 1); /* not in each TICK */
+    clock_advance_ms(200);
+    world_tick();
+    ck_assert_uint_eq(ended(IA_R_DEVICE_INACTIVE), 1);
     world_stop();
 }
 END_TEST
@@ -348,8 +392,8 @@ START_TEST(session_that_was_taken_over_is_not_kicked_in_anothers_place)
 END_TEST
 
 /* On 2.0 a WebSocket whose peer does not read hears of its take-over minutes later.  Its client id is the newer one's
- * meanwhile, also when that is gone again: a kick would meet that one, and corrupt the broker's memory. */
-static const bool newer_is_gone[] = {false, true};
+ * meanwhile, also when the newer one has disconnected: a kick would meet that one, and corrupt the broker's memory. */
+static const bool newer_has_left[] = {false, true};
 
 START_TEST(websocket_that_was_taken_over_is_not_kicked_in_anothers_place)
 {
@@ -358,7 +402,7 @@ START_TEST(websocket_that_was_taken_over_is_not_kicked_in_anothers_place)
     world_start_connected(&device, false);
     device.protocol = mp_websockets;
     ck_assert_int_eq(world_connect(&newer), MOSQ_ERR_SUCCESS);
-    if (newer_is_gone[_i])
+    if (newer_has_left[_i])
         world_disconnect(&newer);
     ia_disconnect_mark(world.core, world_session(&device), IA_R_CERTIFICATE_EXPIRED);
     world_tick();
@@ -438,6 +482,8 @@ static void cases(TCase *c)
     tcase_add_loop_test(c, app_is_judged_when_its_issuer_changes, 0, (int)(sizeof issuers / sizeof issuers[0]));
     tcase_add_test(c, app_goes_on_with_its_new_rights_when_the_mapping_changes);
     tcase_add_test(c, session_is_kicked_once);
+    tcase_add_test(c, session_that_is_not_found_by_its_client_id_is_disconnected_by_its_username);
+    tcase_add_test(c, session_that_cannot_be_disconnected_is_not_reported_as_ended_and_tried_again);
     tcase_add_test(c, session_whose_disconnect_was_seen_is_not_kicked);
     tcase_add_test(c, session_that_was_taken_over_is_not_kicked_in_anothers_place);
     tcase_add_loop_test(c, websocket_that_was_taken_over_is_not_kicked_in_anothers_place, 0, 2);

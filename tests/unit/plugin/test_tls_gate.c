@@ -31,12 +31,12 @@ int64_t __wrap_ia_wall_s(void)
     return MC_NOW;
 }
 
-static unsigned n_verified_anew;
+static unsigned n_full_verifications;
 
 void __wrap_ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, int64_t now,
                             struct ia_chain *out)
 {
-    n_verified_anew++;
+    n_full_verifications++;
     __real_ia_chain_verify(set, leaf, sent, now, out);
 }
 
@@ -289,7 +289,7 @@ START_TEST(bad_chain_is_refused_with_its_alert)
     ck_assert_msg(n_refused == 1 && refused_for == refusals[_i].reason, "%s: %s", refusals[_i].label,
                   ia_reason_name(refused_for));
     ck_assert_str_eq(refused_address, "127.0.0.1");
-    ck_assert_msg(alert != 0, "%s: the client is told nothing", refusals[_i].label);
+    ck_assert_msg(alert != 0, "%s: the client gets no alert", refusals[_i].label);
     if (refusals[_i].alert)
         ck_assert_msg(alert == refusals[_i].alert, "%s: alert %d", refusals[_i].label, alert);
     ck_assert_uint_eq(n_verified, 0);
@@ -489,7 +489,7 @@ START_TEST(denied_address_is_turned_away_before_any_cryptography)
     ck_assert_int_eq(refused_for, IA_R_NONE);
     ck_assert_str_eq(refused_address, "127.0.0.1");
     ck_assert_int_eq(alert, SSL_AD_ACCESS_DENIED);
-    ck_assert_uint_eq(n_verified_anew, 0);
+    ck_assert_uint_eq(n_full_verifications, 0);
 }
 END_TEST
 
@@ -596,13 +596,13 @@ START_TEST(leaf_is_verified_once_under_a_set_of_cas)
         ck_assert(connects("leaf_of_root", "p256:leaf", NULL, &result, &chain));
         ck_assert_int_eq(result, IA_LEAF_VERIFIED);
     }
-    ck_assert_uint_eq(n_verified_anew, 1);
+    ck_assert_uint_eq(n_full_verifications, 1);
     ck_assert_uint_eq(n_verified, 3);
     configure("-root", NULL); /* what was good is not remembered as good */
     ck_assert(!connects("leaf_of_root", "p256:leaf", NULL, NULL, NULL));
-    ck_assert_uint_eq(n_verified_anew, 2);
+    ck_assert_uint_eq(n_full_verifications, 2);
     ck_assert(!connects("leaf_of_root", "p256:leaf", NULL, NULL, NULL)); /* nor a refusal as one */
-    ck_assert_uint_eq(n_verified_anew, 3);
+    ck_assert_uint_eq(n_full_verifications, 3);
 }
 END_TEST
 
@@ -654,7 +654,7 @@ START_TEST(listener_that_asks_for_no_certificate_works_as_before)
 }
 END_TEST
 
-/* OpenSSL keeps the callbacks after the plugin has gone. */
+/* OpenSSL keeps the callbacks after the plugin was unloaded. */
 START_TEST(closed_gate_lets_nobody_in)
 {
     configure("root", NULL);
@@ -662,7 +662,7 @@ START_TEST(closed_gate_lets_nobody_in)
     SSL_CTX *server = listener(REQUIRED), *client = device("leaf_of_root", "p256:leaf", NULL);
     ia_gate_close();
     ck_assert(!handshake(server, client, NULL, NULL));
-    ck_assert_uint_eq(n_verified + n_refused, 0); /* its hooks are gone */
+    ck_assert_uint_eq(n_verified + n_refused, 0); /* its hooks are cleared */
     SSL_CTX_free(server);
     SSL_CTX_free(client);
 }

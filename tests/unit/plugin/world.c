@@ -279,6 +279,12 @@ int world_reload(void)
     return broker_event(MOSQ_EVT_RELOAD, &ev);
 }
 
+void world_forget_ticks(void)
+{
+    ia_broker_state_free(world.core->broker);
+    world.core->broker = ia_broker_state_new();
+}
+
 int world_connect(struct mosquitto *client)
 {
     if (client->certificate && !gate_handshake(client->certificate, NULL, client->address))

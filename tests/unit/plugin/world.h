@@ -7,7 +7,11 @@
  * devices/#).  The wall clock stands at MC_NOW. */
 #pragma once
 
+#include "plugin/broker_state.h"
 #include "plugin/core.h"
+#include "plugin/replies.h"
+#include "plugin/resync.h"
+#include "plugin/revalidate.h"
 #include "tests/unit/plugin/broker_stub.h"
 #include "tests/unit/plugin/gate_stub.h"
 #include "tests/unit/plugin/worker_stub.h"
@@ -53,7 +57,7 @@ struct ia_ca_row world_ca(int64_t ca_id, const char *name, const char *cert);
  * world_device_now or world_answer. */
 struct ia_device_row world_device(const char *cert, const char *id);
 
-/* The registry says: these are all records of the device `id` (n may be 0: it is gone). */
+/* The registry says: these are all records of the device `id` (n may be 0: it is deleted). */
 void world_device_now(const char *id, const struct ia_device_row *rows, size_t n);
 
 /* The registry's answer about the certificate `cert`: a record, or (NULL) `reason`.  `registering`: to REGISTER. */
@@ -75,6 +79,9 @@ int world_acl(struct mosquitto *client, int access, const char *topic);
 int world_tick(void);
 int world_disconnect(struct mosquitto *client);
 int world_reload(void);
+
+/* As if no TICK had come. */
+void world_forget_ticks(void);
 
 /* Handshake, then BASIC_AUTH. */
 int world_connect(struct mosquitto *client);

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: ISC
 #include "tests/unit/x509/make_cert.h"
 
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
 #include <openssl/err.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
@@ -20,8 +23,64 @@ static void must(bool ok, const char *what)
     abort();
 }
 
+/* An RSA public key of that many bits with an exponent of that many bits: nobody has its private key, so it can only be
+ * in a certificate. */
+static EVP_PKEY *fake_rsa_key(int bits, int exponent_bits)
+{
+    BIGNUM *n = BN_new(), *e = BN_new();
+    EVP_PKEY *key = NULL;
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+    must(n && e && ctx && builder && BN_rand(n, bits, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ODD) == 1 &&
+             BN_set_bit(e, exponent_bits) == 1 && BN_sub_word(e, 1) == 1 &&
+             OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n) == 1 &&
+             OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, e) == 1,
+         "fake RSA key");
+    OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(builder);
+    must(params && EVP_PKEY_fromdata_init(ctx) == 1 && EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) == 1,
+         "fake RSA key");
+    OSSL_PARAM_free(params);
+    OSSL_PARAM_BLD_free(builder);
+    EVP_PKEY_CTX_free(ctx);
+    BN_free(n);
+    BN_free(e);
+    return key;
+}
+
+static EVP_PKEY *explicit_curve_key(void)
+{
+    EVP_PKEY *key = NULL;
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_EC, NULL);
+    must(ctx && EVP_PKEY_keygen_init(ctx) == 1 &&
+             EVP_PKEY_CTX_set_ec_paramgen_curve_nid(ctx, NID_X9_62_prime256v1) == 1 &&
+             EVP_PKEY_CTX_set_ec_param_enc(ctx, OPENSSL_EC_EXPLICIT_CURVE) == 1 && EVP_PKEY_keygen(ctx, &key) == 1,
+         "explicit curve");
+    EVP_PKEY_CTX_free(ctx);
+    return key;
+}
+
+/* "curve:NAME:anything" */
+static EVP_PKEY *curve_key(const char *name)
+{
+    char curve[64];
+    const char *end = strchr(name + 6, ':');
+    must(end && (size_t)(end - name - 6) < sizeof curve, name);
+    memcpy(curve, name + 6, (size_t)(end - name - 6));
+    curve[end - name - 6] = '\0';
+    return EVP_EC_gen(curve);
+}
+
 static EVP_PKEY *generate(const char *name)
 {
+    if (strncmp(name, "curve:", 6) == 0)
+        return curve_key(name);
+    if (strncmp(name, "fake_rsa:", 9) == 0) {
+        char *end = NULL;
+        int bits = (int)strtol(name + 9, &end, 10);
+        return fake_rsa_key(bits, (int)strtol(end + 1, NULL, 10));
+    }
+    if (strncmp(name, "explicit:", 9) == 0)
+        return explicit_curve_key();
     if (strncmp(name, "p256:", 5) == 0)
         return EVP_EC_gen("P-256");
     if (strncmp(name, "p384:", 5) == 0)

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: ISC
+/* Just-in-time registration, as far as it needs no database: which unregistered devices have been asked for, what the
+ * registry answered a moment ago, and for how long the asking thread may wait.  Pure: `now_us` is an argument.  One
+ * thread. */
+#pragma once
+
+#include "common/reason.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- questions and answers, by the SHA-256 of the certificate */
+
+#define IA_REGISTRATIONS_MAX   20000
+#define IA_REGISTRATION_DETAIL 96
+
+/* One question to the registry, from the moment it is asked until a second after its answer. */
+struct ia_registration {
+    bool registering; /* to register the device; else only to look it up */
+    bool answered;
+    enum ia_reason reason; /* of the answer, while there is no record */
+    char detail[IA_REGISTRATION_DETAIL];
+    int64_t at_us; /* when it was asked, or answered */
+};
+
+struct ia_registrations;
+
+struct ia_registrations *ia_registrations_new(void); /* NULL when out of memory */
+void ia_registrations_free(struct ia_registrations *all);
+size_t ia_registrations_count(const struct ia_registrations *all);
+
+/* The question about that certificate, or NULL: borrowed until the next call that changes the table. */
+const struct ia_registration *ia_registration_find(const struct ia_registrations *all, const uint8_t fingerprint[32]);
+
+/* Is there room for a question about that certificate?  To be asked before the request is sent. */
+bool ia_registration_has_room(const struct ia_registrations *all, const uint8_t fingerprint[32]);
+
+/* The question was sent.  False when out of memory: its answer will not be recognised. */
+bool ia_registration_ask(struct ia_registrations *all, const uint8_t fingerprint[32], bool registering, int64_t now_us);
+
+/* The answer to a question of that kind.  An answer to a look-up that arrives while a registration is under way is not
+ * the answer to the registration. */
+void ia_registration_answer(struct ia_registrations *all, const uint8_t fingerprint[32], bool registering,
+                            enum ia_reason reason, const char *detail, int64_t now_us);
+
+/* Did the registry refuse this registration less than a second ago?  It is not asked again before that. */
+bool ia_registration_is_refused(const struct ia_registration *registration, int64_t now_us);
+
+/* Is the registration under way? */
+bool ia_registration_is_pending(const struct ia_registration *registration);
+
+/* Forget answers older than a second, and questions that were lost with their connection. */
+void ia_registrations_tidy(struct ia_registrations *all, int64_t now_us);
+
+/* ---- the wait budget: a slow database and a storm of new devices must not starve the live sessions */
+
+/* Waiting beyond 20 ms a time is a debt, which shrinks by 250 ms each second; at 250 ms nothing waits.  Between two
+ * turns of the live sessions all waits together last no longer than the caller's limit.  Zeroed memory: nothing owed. */
+struct ia_wait_budget {
+    int64_t debt_us;
+    int64_t updated_us;
+    int64_t turn_us; /* waited since the last turn of the live sessions */
+};
+
+/* How long the caller may wait now; 0 or less: not at all. */
+int64_t ia_wait_budget_allowance(struct ia_wait_budget *budget, int64_t limit_us, int64_t now_us);
+void ia_wait_budget_spend(struct ia_wait_budget *budget, int64_t waited_us);
+void ia_wait_budget_turn(struct ia_wait_budget *budget);

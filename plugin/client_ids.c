@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: ISC
+/* Who owns a client id: a new connection inherits what the last one under its id left, whoever it is. */
+#include "plugin/clients_private.h"
+
+#include "common/hash.h"
+
+#include <mosquitto_broker.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+static struct ia_client_id_owners *owners_find(const struct ia_clients *all, const char *client_id)
+{
+    struct ia_client_id_owners *o = NULL;
+    HASH_FIND(hh, all->by_client_id, client_id, strlen(client_id), o);
+    return o;
+}
+
+static struct ia_client_id_owners *owners_get(struct ia_clients *all, const char *client_id)
+{
+    struct ia_client_id_owners *o = owners_find(all, client_id);
+    size_t len = strlen(client_id);
+    if (o)
+        return o;
+    o = calloc(1, sizeof *o + len + 1);
+    if (!o)
+        return NULL;
+    memcpy(o->client_id, client_id, len);
+    HASH_ADD_KEYPTR(hh, all->by_client_id, o->client_id, len, o);
+    if (o->hh.tbl)
+        return o;
+    free(o);
+    return NULL;
+}
+
+bool ia_client_owner_add(struct ia_clients *all, struct ia_client *client)
+{
+    struct ia_client_id_owners *o = owners_get(all, client->client_id);
+    if (!o)
+        return false;
+    DL_PREPEND2(o->clients, client, prev_owned, next_owned);
+    client->owns_client_id = true;
+    return true;
+}
+
+void ia_client_owner_remove(struct ia_clients *all, struct ia_client *client)
+{
+    if (!client->owns_client_id)
+        return;
+    struct ia_client_id_owners *o = owners_find(all, client->client_id);
+    client->owns_client_id = false;
+    DL_DELETE2(o->clients, client, prev_owned, next_owned);
+    if (o->clients)
+        return;
+    HASH_DEL(all->by_client_id, o);
+    free(o);
+}
+
+struct ia_client *ia_client_owner(const struct ia_clients *clients, const char *client_id)
+{
+    const struct ia_client_id_owners *o = owners_find(clients, client_id);
+    struct ia_client *client;
+    if (!o)
+        return NULL;
+    DL_FOREACH2(o->clients, client, next_owned) {
+        if (client->live)
+            return client;
+    }
+    return o->clients;
+}
+
+struct ia_client *ia_client_newest(const struct ia_clients *clients, const char *client_id)
+{
+    const struct ia_client_id_owners *o = owners_find(clients, client_id);
+    return o ? o->clients : NULL;
+}
+
+bool ia_clients_kept_conflicts(const struct ia_clients *clients, const char *client_id, const char *username)
+{
+    return ia_kept_conflicts(clients->kept, client_id, username);
+}
+
+bool ia_clients_kept_is_of(const struct ia_clients *clients, const struct mosquitto *context, const char *username)
+{
+    return ia_kept_is_of(clients->kept, context, mosquitto_client_id(context), username);
+}
+
+/* ---- released by an administrator */
+
+static uint64_t released_hash(const char *client_id)
+{
+    uint64_t hash = ia_hash_text(1, client_id);
+    return hash ? hash : 1;
+}
+
+bool ia_clients_is_released(const struct ia_clients *clients, const char *client_id)
+{
+    uint64_t hash = released_hash(client_id);
+    for (size_t i = 0; i < IA_RELEASED_IDS_MAX; i++)
+        if (clients->released[i] == hash)
+            return true;
+    return false;
+}
+
+void ia_clients_note_release(struct ia_clients *clients, const char *client_id)
+{
+    if (!ia_clients_is_released(clients, client_id))
+        clients->released[clients->next_released++ % IA_RELEASED_IDS_MAX] = released_hash(client_id);
+}
+
+void ia_clients_clear_release(struct ia_clients *clients, const char *client_id)
+{
+    uint64_t hash = clients->next_released ? released_hash(client_id) : 0;
+    for (size_t i = 0; hash && i < IA_RELEASED_IDS_MAX; i++)
+        if (clients->released[i] == hash)
+            clients->released[i] = 0;
+}
