@@ -208,6 +208,18 @@ long_functions() {
     functions $folders tests bench | awk '$4 - $3 >= 60 { print $2 ":" $3 ": " $1 " has " $4 - $3 + 1 " lines; at most 60" }'
 }
 
+# What the documentation names as a file of the tree exists.
+documented_paths() {
+    local file path
+    for file in *.md docs/*.md; do
+        [ -f "$file" ] || continue
+        grep -noE '`(common|x509|acl|oauth|sql|jitr|access|worker|plugin|cli|tests|scripts|bench|docs|docker)/[A-Za-z0-9_./-]+`' "$file" |
+            tr -d '`' | while IFS=: read -r line path; do
+                [ -e "$path" ] || echo "$file:$line: there is no $path"
+            done
+    done
+}
+
 # Every file that can carry a comment says what its licence is.
 spdx_lines() {
     local file
@@ -261,6 +273,7 @@ check header-circle "$python" "$lint/circles.py" headers $folders
 check object-circle object_circles
 check database-include database_includes
 check word banned_words
+check path documented_paths
 check spdx spdx_lines
 check script scripts_parse
 check options options_table

@@ -40,6 +40,7 @@ BREACHES = [
     ("plugin/a.c", '#include "sql/db.h"\n', "database-include: plugin/a.c:1: may not include sql/db.h"),
     ("acl/a.h", "int a;\n", "header: acl/a.h:1: no #pragma once"),
     ("acl/a.h", '#include "acl/a.h"\n', "header-circle: acl/a.h:1: in a circle of 1 headers: uses acl/a.h"),
+    ("docs/a.md", "Text.\nSee `acl/no.c`.\n", "path: docs/a.md:2: there is no acl/no.c"),
     ("docs/a.md", "# Title\n", "spdx: docs/a.md:1: no SPDX line"),
     ("sql/admin/a.sql", "SELECT 1;\n", "spdx: sql/admin/a.sql:1: no SPDX line"),
     ("scripts/a", "#!/usr/bin/env bash\nif then\n", "script: scripts/a: line 2"),
@@ -63,6 +64,7 @@ FINE = [
     ("folder-size", "cli/a.c", "int a;\n"),
     ("database-include", "worker/a.c", '#include "sql/db.h"\n'),
     ("word", "docs/a.md", "A recommendation to amend untold black packages.\n"),
+    ("path", "docs/a.md", "See `docs/a.md`, and `$iot-auth/events/` or `/etc/mosquitto/acl/x.c`.\n"),
     ("spdx", "docs/a.md", "<!-- SPDX-License-Identifier: ISC -->\n"),
 ]
 
@@ -220,6 +222,7 @@ PLANTED = [
     ("common/str.h", '#include "common/planted.h"\n', "header-circle: common/str.h:"),
     ("common/planted.h", '#pragma once\n#include "common/str.h"\n', "header-circle: common/planted.h:"),
     ("docs/planted.md", "# Planted\n", "spdx: docs/planted.md:"),
+    ("docs/README.md", "`plugin/planted.c`\n", "path: docs/README.md:"),
     ("scripts/demo", "if then\n", "script: scripts/demo: line"),
     ("plugin/options.c", '{"planted", parse_text, 0, "on", 0, 0},\n', "options: plugin/options.c has option: planted on"),
 ]
