@@ -187,6 +187,16 @@ static enum ia_reason check_client_id(struct ia_admission *a)
                : refuse_client_id(a, "no client id template of the CA fits");
 }
 
+/* A live session was admitted before the name was reserved: it goes on until it ends. */
+static enum ia_reason check_reserved_name(struct ia_admission *a)
+{
+    if (!a->token && ia_reserved_has(a->snapshot->reserved, a->device_id))
+        return ia_admission_refuse(a, IA_R_IDENTITY_INVALID, "the device id is a reserved name");
+    if (ia_reserved_has(a->snapshot->reserved, a->client_id))
+        return ia_admission_refuse(a, IA_R_CLIENT_ID_MISMATCH, "the client id is a reserved name");
+    return IA_R_NONE;
+}
+
 static const char *admission_username(const struct ia_admission *a)
 {
     if (a->context == IA_ADMIT_DEFERRED)
@@ -279,6 +289,7 @@ static const struct admission_step {
     {"same app", check_same_app, REAUTH},
     {"issuer address", check_issuer_address, APP | LIVE},
     {"client id", check_client_id, DEVICE | APP | LIVE | COMMAND},
+    {"reserved name", check_reserved_name, DEVICE | APP | COMMAND},
     {"client id owner", check_client_id_owner, DEVICE | APP | DEFERRED},
     {"protected name", check_protected_name, DEFERRED},
     {"CA address", check_ca_address, DEVICE | APP | LIVE},

@@ -4,6 +4,7 @@
  * no pointer leads from one part into another. */
 #pragma once
 
+#include "access/reserved.h"
 #include "acl/ip.h"
 #include "acl/policy.h"
 #include "jitr/ca_settings.h"
@@ -20,6 +21,7 @@ struct ia_snapshot {
     struct ia_policy *policy;
     struct ia_ip_set *ips;
     struct ia_issuer_set *issuers;
+    struct ia_reserved_names *reserved; /* NULL: no names are reserved */
 };
 
 void ia_snapshot_free(struct ia_snapshot *snapshot);

@@ -10,7 +10,7 @@
     X(RECEIVE, "receive", 4)
 
 enum ia_action {
-#define X(id, name, bit) IA_##id = bit,
+#define X(id, name, bit) IA_##id = (bit),
     IA_ACTIONS(X)
 #undef X
 };

@@ -221,6 +221,7 @@ static void search_role(struct search *s, const struct ia_role *role, ia_classes
         if (!at.wanted)
             continue;
         const struct ia_trie_node *node = &s->trie->nodes[at.node];
+        // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): pending[] is filled up to n
         bool end = at.depth == s->levels->n;
         ia_classes here = end && !s->levels->tail ? node->ends.here & at.wanted : 0;
         ia_classes tail = node->ends.tail & at.wanted;
@@ -258,7 +259,9 @@ enum ia_verdict ia_policy_check(const struct ia_policy *policy, const struct ia_
     struct ia_topic_split own;
     struct ia_topic_split *split = access->split ? access->split : &own;
     ia_classes wanted = wanted_classes(access);
-    own.len = 0;
+    /* The rest of `own` is 8 KiB; split_topic() fills in what is read of it. */
+    own.len = own.levels.n = 0;
+    own.levels.tail = own.levels.dollar = false;
     if (!wanted || !split_topic(split, access))
         return topic_verdict(IA_DENY, 0, rule_id);
     struct search s;

@@ -50,6 +50,7 @@ static enum ia_rc parse_crl(const char *pem, void **out, struct ia_err *err)
         free(spec);
         return rc;
     }
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): ia_nomem returns an error
     spec->pem = copy;
     *out = spec;
     return IA_OK;

@@ -50,6 +50,7 @@ enum ia_rc ia_cli_read_text(const char *path, size_t max, char **out, struct ia_
     (void)fclose(in);
     if (rc != IA_OK)
         return rc;
+    // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): IA_OK means that it was read
     if (strlen(text) != len) {
         free(text);
         return ia_fail(err, IA_FORMAT, "%s: contains a NUL byte", path);

@@ -240,6 +240,7 @@ static bool any_padded(const struct ia_text_list *list)
 {
     for (size_t i = 0; i < list->n; i++) {
         const char *text = list->items[i];
+        // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): copy_row has copied each text
         size_t len = strlen(text);
         if (len > 0 && ((unsigned char)text[0] <= ' ' || (unsigned char)text[len - 1] <= ' '))
             return true;

@@ -96,6 +96,7 @@ enum ia_reason ia_jws_open(const char *text, size_t len, struct ia_jws *out, cha
 
 enum ia_reason ia_jws_decode(struct ia_jws *jws, char detail[IA_DETAIL_MAX])
 {
+    // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): ia_jws_open has set it
     jws->payload = jws->block; /* the decoded header is not needed any more */
     if (!ia_base64url_decode(jws->encoded_payload, jws->encoded_payload_len, jws->payload, &jws->payload_len))
         return ia_refusal_set(detail, IA_R_TOKEN_MALFORMED, "the payload is not base64url");

@@ -118,6 +118,7 @@ static struct ia_token *make_token(const struct token_source *from)
     head.expires_at = ia_claims_expiry(head.exp, from->issuer);
     head.not_before = from->claims->not_before;
     head.bound = from->claims->bound;
+    // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): set by check_header
     memcpy(head.key_id, from->key->key_id, sizeof head.key_id);
     if (head.bound)
         memcpy(head.cert_sha256, from->claims->cert_sha256, sizeof head.cert_sha256);

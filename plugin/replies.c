@@ -177,6 +177,9 @@ static void apply_reply(struct ia_core *core, struct ia_reply *reply)
     case IA_REPLY_CONTACT:
         ia_database_report_contact(core);
         break;
+    case IA_REPLY_RELEASED:
+        (void)ia_clients_release_client_id(core->clients, reply->text);
+        break;
     case IA_REPLY_LOG:
         ia_log(mosquitto_log_level(reply->level), "%s", reply->text);
         break;

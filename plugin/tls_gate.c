@@ -41,6 +41,7 @@ static void address_text(int fd, char out[INET6_ADDRSTRLEN])
     out[0] = '\0';
     if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0)
         return;
+    // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): getpeername has set it
     const void *at = peer.ss_family == AF_INET6 ? (const void *)&((struct sockaddr_in6 *)&peer)->sin6_addr
                                                 : (const void *)&((struct sockaddr_in *)&peer)->sin_addr;
     if (peer.ss_family != AF_INET && peer.ss_family != AF_INET6)
@@ -55,6 +56,7 @@ static uint16_t local_port(int fd)
     socklen_t len = sizeof local;
     if (getsockname(fd, (struct sockaddr *)&local, &len) != 0)
         return 0;
+    // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): getsockname has set it
     if (local.ss_family == AF_INET6)
         return ntohs(((struct sockaddr_in6 *)&local)->sin6_port);
     return local.ss_family == AF_INET ? ntohs(((struct sockaddr_in *)&local)->sin_port) : 0;
@@ -83,8 +85,26 @@ static bool address_admitted(int fd)
     struct ia_ip ip = ia_ip_parse(text);
     if (ia_ip_check(snapshot->ips, IA_IP_GLOBAL, NULL, &ip, ia_wall_s(), NULL) == IA_ALLOW)
         return true;
-    gate.hooks.refused(gate.hooks.ctx, text, NULL);
+    gate.hooks.refused(gate.hooks.ctx, text, NULL, NULL);
     return false;
+}
+
+/* A client that shows no certificate where one is required reaches no other callback: OpenSSL ends the handshake with
+ * certificate_required (TLS 1.3) or handshake_failure (TLS 1.2, where it has other causes, too). */
+static void on_info(const SSL *ssl, int where, int alert)
+{
+    if (!gate.open || (where & SSL_CB_WRITE_ALERT) != SSL_CB_WRITE_ALERT)
+        return;
+    int what = alert & 0xFF;
+    bool missing = what == SSL_AD_CERTIFICATE_REQUIRED ||
+                   (what == SSL_AD_HANDSHAKE_FAILURE && SSL_version(ssl) < TLS1_3_VERSION &&
+                    ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE);
+    if (!missing)
+        return;
+    char text[INET6_ADDRSTRLEN];
+    const struct ia_chain none = {.reason = IA_R_NO_CREDENTIAL, .detail = "the client shows no certificate"};
+    address_text(SSL_get_fd(ssl), text);
+    gate.hooks.refused(gate.hooks.ctx, text, &none, NULL);
 }
 
 static int on_client_hello(SSL *ssl, int *alert, void *arg)
@@ -99,6 +119,7 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
     }
     if (!(SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER) || !is_gate_port(fd))
         return SSL_CLIENT_HELLO_SUCCESS;
+    SSL_set_info_callback(ssl, on_info);
     ERR_set_mark();
     bool prepared = ia_tls_listener_prepare(ssl, (int)gate.options->max_chain_bytes);
     ERR_pop_to_mark();
@@ -164,7 +185,7 @@ static int refuse(X509_STORE_CTX *ctx, int fd, const struct ia_chain *chain)
 {
     char text[INET6_ADDRSTRLEN];
     address_text(fd, text);
-    gate.hooks.refused(gate.hooks.ctx, text, chain);
+    gate.hooks.refused(gate.hooks.ctx, text, chain, X509_STORE_CTX_get0_cert(ctx));
     X509_STORE_CTX_set_error(ctx, chain->x509_error != X509_V_OK ? chain->x509_error : X509_V_ERR_UNSPECIFIED);
     return 0;
 }

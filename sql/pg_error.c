@@ -117,7 +117,7 @@ void ia_pg_error_text(const char *message, const char *password, char *out, size
             in += secret;
             continue;
         }
-        out[n++] = (unsigned char)*in < 0x20 || *in == 0x7F ? ' ' : *in;
+        out[n++] = (char)((unsigned char)*in < 0x20 || *in == 0x7F ? ' ' : *in);
         in++;
     }
     out[n] = '\0';

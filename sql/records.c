@@ -55,6 +55,14 @@ enum ia_rc ia_db_set_issuer_problem(struct ia_db *db, const char *name, const ch
     return ia_db_exec(db, IA_S_SET_ISSUER_PROBLEM, &p, err);
 }
 
+enum ia_rc ia_db_set_issuer_note(struct ia_db *db, const char *name, const char *note, struct ia_err *err)
+{
+    struct ia_params p = {0};
+    ia_params_text(&p, name);
+    ia_params_text(&p, note);
+    return ia_db_exec(db, IA_S_SET_ISSUER_NOTE, &p, err);
+}
+
 /* One column of events as text[], by the offset of its field. */
 static void add_text_column(struct ia_params *p, const struct ia_event_row *events, size_t n, size_t offset)
 {
@@ -97,6 +105,7 @@ enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const char *count
     struct ia_params p = {0};
     ia_params_text(&p, node);
     ia_params_text(&p, counters);
+    ia_params_text(&p, ia_db_tls_word(ia_db_tls(db)));
     return ia_db_exec(db, IA_S_HEARTBEAT, &p, err);
 }
 
@@ -184,6 +193,7 @@ enum ia_rc ia_db_unparsed(struct ia_db *db, const uint8_t after[IA_FINGERPRINT_L
     enum ia_rc rc = load_records(db, IA_S_UNPARSED, &p, &unparsed_columns, &decoded, &l, err);
     if (rc != IA_OK)
         return rc;
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): IA_OK means that it was loaded
     l->pub.unparsed = (struct ia_unparsed_rows){.rows = decoded.rows, .n = decoded.n};
     *out = &l->pub.unparsed;
     return IA_OK;
@@ -203,6 +213,7 @@ enum ia_rc ia_db_event_tail(struct ia_db *db, int64_t after_event_id, struct ia_
     enum ia_rc rc = load_records(db, IA_S_EVENT_TAIL, &p, &tail_columns, &decoded, &l, err);
     if (rc != IA_OK)
         return rc;
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): IA_OK means that it was loaded
     l->pub.tail = (struct ia_tail_rows){.rows = decoded.rows, .n = decoded.n};
     *out = &l->pub.tail;
     return IA_OK;
@@ -220,6 +231,7 @@ enum ia_rc ia_db_last_event(struct ia_db *db, int64_t *event_id, struct ia_err *
     enum ia_rc rc = load_records(db, IA_S_LAST_EVENT, NULL, &last_columns, &decoded, &l, err);
     if (rc != IA_OK)
         return rc;
+    // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): IA_OK means that it was decoded
     if (decoded.n == 1)
         *event_id = ((const struct last_row *)decoded.rows)->event_id;
     free_records(l);

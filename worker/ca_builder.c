@@ -31,7 +31,7 @@ static struct draft *find_draft(struct drafts *drafts, int64_t ca_id)
 {
     struct ia_ca_row row = {.ca_id = ca_id};
     struct draft key = {.row = &row};
-    return bsearch(&key, drafts->list, drafts->n, sizeof key, compare_drafts);
+    return drafts->n ? bsearch(&key, drafts->list, drafts->n, sizeof key, compare_drafts) : NULL;
 }
 
 static void set_problem(void *ctx, int64_t ca_id, const char *text)

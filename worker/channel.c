@@ -12,7 +12,7 @@ struct ia_request *ia_request_new(enum ia_request_kind kind, const char *text)
         return NULL;
     r->kind = kind;
     if (text)
-        memcpy(r->text, text, len);
+        memcpy(r->text, text, len + 1);
     return r;
 }
 
@@ -31,7 +31,7 @@ struct ia_reply *ia_reply_new(enum ia_reply_kind kind, const char *text)
         return NULL;
     r->kind = kind;
     if (text)
-        memcpy(r->text, text, len);
+        memcpy(r->text, text, len + 1);
     return r;
 }
 

@@ -84,6 +84,7 @@ enum ia_reply_kind {
     IA_REPLY_STATE,        /* `connected`: is the database reachable? */
     IA_REPLY_CONTACT,      /* the database has answered just now */
     IA_REPLY_LOG,          /* write `text` to the log at `level` */
+    IA_REPLY_RELEASED,     /* the client id `text` has no owner any more, unless its owner is connected */
     IA_REPLY_EVENT,        /* publish `text` as an event of kind `event` */
 };
 

@@ -94,11 +94,28 @@ START_TEST(every_context_has_steps_and_every_step_a_context)
 }
 END_TEST
 
+START_TEST(reserved_name_is_no_ones_exactly)
+{
+    static const char *const names[] = {"root", "admin", "ops"};
+    struct ia_reserved_names *reserved = NULL;
+    struct ia_err err = {0};
+    ck_assert_int_eq(ia_reserved_build(names, 3, &reserved, &err), IA_OK);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert(ia_reserved_has(reserved, names[i]));
+    ck_assert(!ia_reserved_has(reserved, "Admin") && !ia_reserved_has(reserved, "admin2"));
+    ck_assert(!ia_reserved_has(reserved, NULL) && !ia_reserved_has(NULL, "admin"));
+    ia_reserved_free(ia_reserved_ref(reserved));
+    ck_assert(ia_reserved_has(reserved, "ops"));
+    ia_reserved_free(reserved);
+}
+END_TEST
+
 static void admission_cases(TCase *c)
 {
     tcase_add_test(c, table_is_what_the_documentation_shows);
     tcase_add_test(c, only_status_and_addresses_of_the_device_follow_the_question_to_the_database);
     tcase_add_loop_test(c, zeroed_facts_are_refused_in_every_context, 0, IA_ADMISSION_CONTEXTS);
+    tcase_add_test(c, reserved_name_is_no_ones_exactly);
     tcase_add_test(c, every_context_has_steps_and_every_step_a_context);
 }
 

@@ -373,6 +373,20 @@ START_TEST(device_address_rule_refuses_with_the_rule_in_the_event)
 }
 END_TEST
 
+/* A tenant's certificate must not take the name of a legacy user. */
+START_TEST(reserved_name_is_refused_as_device_and_as_client_id)
+{
+    static const char *const ids[] = {"dev-1"}, *const client_ids[] = {"dev-1/x"};
+    struct ia_err err = {0};
+    start_with_device("plain_leaf", "dev-1");
+    ck_assert_int_eq(ia_reserved_build(_i ? client_ids : ids, 1, &world.core->snapshot->reserved, &err), IA_OK);
+    struct mosquitto client = world_client("dev-1/x", "plain_leaf");
+    ck_assert_int_eq(world_connect(&client), MOSQ_ERR_AUTH);
+    ck_assert_uint_eq(world_refused(_i ? IA_R_CLIENT_ID_MISMATCH : IA_R_IDENTITY_INVALID), 1);
+    world_stop();
+}
+END_TEST
+
 /* --- not ready
  * ------------------------------------------------------------------------------------------------------ */
 
@@ -459,6 +473,7 @@ END_TEST
 
 static void cases(TCase *c)
 {
+    tcase_add_loop_test(c, reserved_name_is_refused_as_device_and_as_client_id, 0, 2);
     tcase_add_test(c, known_device_is_in_without_a_query);
     tcase_add_test(c, unknown_device_is_registered_while_the_broker_waits);
     tcase_add_test(c, unknown_device_is_turned_away_in_time_and_in_at_its_next_attempt);

@@ -66,6 +66,16 @@ START_TEST(event_that_2_0_does_not_know_is_done_without)
 }
 END_TEST
 
+/* Its answer would come first, so a device that is called `admin` would administer the broker. */
+START_TEST(dynamic_security_in_front_is_refused)
+{
+    void *core = NULL;
+    broker.has_dynamic_security = true;
+    ck_assert_int_eq(mosquitto_plugin_init(NULL, &core, options, 2), MOSQ_ERR_INVAL);
+    ck_assert_ptr_nonnull(strstr(broker.log, "dynamic-security plugin is loaded before this one"));
+}
+END_TEST
+
 /* per_listener_settings true loads it for each listener. */
 START_TEST(second_instance_fails_and_leaves_the_first_alone)
 {
@@ -151,6 +161,7 @@ static void cases(TCase *c)
     tcase_add_test(c, worker_that_does_not_start_stops_the_broker);
     tcase_add_test(c, callback_that_is_not_taken_stops_the_broker_and_all_is_undone);
     tcase_add_test(c, event_that_2_0_does_not_know_is_done_without);
+    tcase_add_test(c, dynamic_security_in_front_is_refused);
     tcase_add_test(c, second_instance_fails_and_leaves_the_first_alone);
     tcase_add_test(c, end_takes_every_callback_back);
     tcase_add_test(c, options_stay_where_the_worker_cannot_be_stopped);

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: ISC
+/* Shared subscriptions: Mosquitto deals their messages in turn and drops what a member may not read (mosquitto #2662), so
+ * a member that may not read them must not be one. */
+#include "tests/unit/plugin/suite.h"
+#include "tests/unit/plugin/world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define JOBS "$share/g/jobs/#"
+
+static struct mosquitto device;
+
+static void add_rule(int64_t rule_id, unsigned actions, const char *filter)
+{
+    world.rules[world.n_rules++] = (struct ia_rule){.rule_id = rule_id,
+                                                    .role = "device",
+                                                    .allow = true,
+                                                    .actions = actions,
+                                                    .topic_filter = filter,
+                                                    .max_qos = 2,
+                                                    .allow_retain = true};
+}
+
+static void connect_device(void)
+{
+    struct ia_device_row row = world_device("plain_leaf", "dev-1");
+    world_start();
+    world_device_now("dev-1", &row, 1);
+    device = world_client("dev-1", "plain_leaf");
+    ck_assert_int_eq(world_connect(&device), MOSQ_ERR_SUCCESS);
+    world_kicks(&device);
+}
+
+static const struct {
+    const char *subscribe, *receive, *filter;
+    int rc;
+} filters[] = {
+    {"jobs/#", "jobs/#", JOBS, MOSQ_ERR_SUCCESS},
+    {"jobs/#", "#", JOBS, MOSQ_ERR_SUCCESS},
+    {"jobs/#", "jobs/1", JOBS, MOSQ_ERR_ACL_DENIED}, /* one topic of many */
+    {"jobs/#", "jobs/+", JOBS, MOSQ_ERR_ACL_DENIED}, /* one level of many */
+    {"jobs/#", "jobs/+", "$share/g/jobs/+", MOSQ_ERR_SUCCESS},
+    {"jobs/#", "jobs/1", "$share/g/jobs/1", MOSQ_ERR_SUCCESS},
+    {"jobs/#", "other/#", JOBS, MOSQ_ERR_ACL_DENIED},
+    {"other/#", "jobs/#", JOBS, MOSQ_ERR_ACL_DENIED},
+    {"jobs/#", "other/#", "jobs/#", MOSQ_ERR_SUCCESS}, /* not shared: nothing of another's is lost */
+    {"#", "#", "$share/g", MOSQ_ERR_ACL_DENIED},
+};
+
+START_TEST(shared_subscription_needs_the_right_to_receive_all_of_it)
+{
+    world_rows();
+    add_rule(50, IA_SUBSCRIBE, filters[_i].subscribe);
+    add_rule(51, IA_RECEIVE, filters[_i].receive);
+    connect_device();
+    ck_assert_msg(world_acl(&device, MOSQ_ACL_SUBSCRIBE, filters[_i].filter) == filters[_i].rc, "row %d", _i);
+    world_stop();
+}
+END_TEST
+
+START_TEST(session_that_may_no_longer_read_its_shared_subscription_is_ended)
+{
+    world_rows();
+    add_rule(50, IA_SUBSCRIBE | IA_RECEIVE, "jobs/#");
+    connect_device();
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_SUBSCRIBE, JOBS), MOSQ_ERR_SUCCESS);
+    if (_i) /* it has given the subscription up */
+        ck_assert_int_eq(world_acl(&device, MOSQ_ACL_UNSUBSCRIBE, JOBS), MOSQ_ERR_SUCCESS);
+    world.rules[world.n_rules - 1].actions = IA_SUBSCRIBE;
+    world_snapshot();
+    world_tick();
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, _i ? 0 : 1);
+    ck_assert_uint_eq(world.core->counters.ended[IA_R_RIGHTS_CHANGED], _i ? 0 : 1);
+    world_stop();
+}
+END_TEST
+
+START_TEST(shared_subscriptions_of_one_client_are_bounded)
+{
+    char filter[64];
+    world_rows();
+    add_rule(50, IA_SUBSCRIBE | IA_RECEIVE, "jobs/#");
+    connect_device();
+    for (int i = 0; i < 40; i++) {
+        (void)snprintf(filter, sizeof filter, "$share/g%d/jobs/#", i);
+        ck_assert_int_eq(world_acl(&device, MOSQ_ACL_SUBSCRIBE, filter),
+                         i < 32 ? MOSQ_ERR_SUCCESS : MOSQ_ERR_ACL_DENIED);
+    }
+    ck_assert_int_eq(world_acl(&device, MOSQ_ACL_SUBSCRIBE, "$share/g0/jobs/#"), MOSQ_ERR_SUCCESS); /* again */
+    world_stop();
+}
+END_TEST
+
+static void shared_cases(TCase *c)
+{
+    tcase_add_loop_test(c, shared_subscription_needs_the_right_to_receive_all_of_it, 0,
+                        (int)(sizeof filters / sizeof filters[0]));
+    tcase_add_loop_test(c, session_that_may_no_longer_read_its_shared_subscription_is_ended, 0, 2);
+    tcase_add_test(c, shared_subscriptions_of_one_client_are_bounded);
+}
+
+int main(void)
+{
+    return run_suite("shared_subscriptions", shared_cases);
+}
