@@ -55,6 +55,14 @@ enum ia_rc ia_db_set_issuer_problem(struct ia_db *db, const char *name, const ch
     return ia_db_exec(db, IA_S_SET_ISSUER_PROBLEM, &p, err);
 }
 
+enum ia_rc ia_db_set_issuer_note(struct ia_db *db, const char *name, const char *note, struct ia_err *err)
+{
+    struct ia_params p = {0};
+    ia_params_text(&p, name);
+    ia_params_text(&p, note);
+    return ia_db_exec(db, IA_S_SET_ISSUER_NOTE, &p, err);
+}
+
 /* One column of events as text[], by the offset of its field. */
 static void add_text_column(struct ia_params *p, const struct ia_event_row *events, size_t n, size_t offset)
 {

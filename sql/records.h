@@ -22,6 +22,7 @@ IA_MUST_USE enum ia_rc ia_db_set_rule_problem(struct ia_db *db, int64_t rule_id,
                                               struct ia_err *err);
 IA_MUST_USE enum ia_rc ia_db_set_issuer_problem(struct ia_db *db, const char *name, const char *problem,
                                                 struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_db_set_issuer_note(struct ia_db *db, const char *name, const char *note, struct ia_err *err);
 
 /* One row of iot_auth.event; texts may be NULL but for kind. */
 struct ia_event_row {

@@ -87,6 +87,7 @@ struct ia_issuer_row {
     const char *tenant; /* or NULL */
     bool active;
     const char *problem; /* or NULL */
+    const char *note;    /* or NULL: remarks on its keys that are no problem */
     const char *fault;   /* or NULL */
 };
 

@@ -105,6 +105,7 @@ static const struct ia_column issuer_list[] = {
     IA_COLUMN(struct ia_issuer_row, tenant, NULLABLE),
     IA_COLUMN_ACTIVE(struct ia_issuer_row, active),
     IA_COLUMN(struct ia_issuer_row, problem, NULLABLE),
+    IA_COLUMN(struct ia_issuer_row, note, NULLABLE),
     IA_COLUMN(struct ia_issuer_row, fault, NULLABLE),
 };
 

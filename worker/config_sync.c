@@ -80,6 +80,12 @@ static void report_issuer(void *ctx, int64_t index, const char *problem)
         warn_of_row(c, name, problem, " (see iot_auth.oauth_issuer.problem)");
 }
 
+static void report_issuer_note(void *ctx, int64_t index, const char *note)
+{
+    const struct problem_context *c = ctx;
+    ia_outbox_issuer_note(c->sync->outbox, c->rows->issuers[index].name, note);
+}
+
 /* iot_auth.ip_rule has no column `problem`. */
 static void report_ip_rule(void *ctx, int64_t rule_id, const char *problem)
 {
@@ -134,6 +140,7 @@ static enum ia_rc build_snapshot(struct ia_config_sync *sync, unsigned parts, co
         .ca = {report_ca, &context},
         .rule = {report_rule, &context},
         .issuer = {report_issuer, &context},
+        .issuer_note = {report_issuer_note, &context},
         .ip_rule = {report_ip_rule, &context},
     };
     enum ia_rc rc = parts & IA_LOAD_ISSUERS ? configure_refresh(sync, rows, err) : IA_OK;

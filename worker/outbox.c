@@ -15,7 +15,7 @@
 #define PRUNE_EVERY_S 3600
 #define EVENT_AGE_S   (90 * 86400)
 
-enum column_kind { COLUMN_CA, COLUMN_RULE, COLUMN_ISSUER };
+enum column_kind { COLUMN_CA, COLUMN_RULE, COLUMN_ISSUER, COLUMN_ISSUER_NOTE };
 
 /* Columns of one configuration row. */
 struct column {
@@ -25,7 +25,7 @@ struct column {
     bool parsed;
     struct ia_cert_info info;
     char name[IA_VALUE_MAX + 1];
-    char *problem; /* NULL: none */
+    char *problem; /* or note; NULL: none */
 };
 
 /* The last connect of a device.  There may be many during an outage, so it is not a whole request. */
@@ -128,11 +128,21 @@ void ia_outbox_rule(struct ia_outbox *outbox, int64_t rule_id, const char *probl
         c->id = rule_id;
 }
 
-void ia_outbox_issuer(struct ia_outbox *outbox, const char *name, const char *problem)
+static void add_issuer_column(struct ia_outbox *o, enum column_kind kind, const char *name, const char *text)
 {
-    struct column *c = add_column(outbox, COLUMN_ISSUER, problem);
+    struct column *c = add_column(o, kind, text);
     if (c)
         (void)snprintf(c->name, sizeof c->name, "%s", name);
+}
+
+void ia_outbox_issuer(struct ia_outbox *outbox, const char *name, const char *problem)
+{
+    add_issuer_column(outbox, COLUMN_ISSUER, name, problem);
+}
+
+void ia_outbox_issuer_note(struct ia_outbox *outbox, const char *name, const char *note)
+{
+    add_issuer_column(outbox, COLUMN_ISSUER_NOTE, name, note);
 }
 
 void ia_outbox_event(struct ia_outbox *outbox, struct ia_request *request)
@@ -178,6 +188,8 @@ static enum ia_rc write_column(struct ia_db *db, const struct column *c, struct 
         return ia_db_set_rule_problem(db, c->id, c->problem, err);
     case COLUMN_ISSUER:
         return ia_db_set_issuer_problem(db, c->name, c->problem, err);
+    case COLUMN_ISSUER_NOTE:
+        return ia_db_set_issuer_note(db, c->name, c->problem, err);
     }
     return IA_OK;
 }

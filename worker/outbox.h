@@ -15,6 +15,7 @@ void ia_outbox_free(struct ia_outbox *outbox);
 void ia_outbox_ca(struct ia_outbox *outbox, int64_t ca_id, const struct ia_cert_info *info, const char *problem);
 void ia_outbox_rule(struct ia_outbox *outbox, int64_t rule_id, const char *problem);
 void ia_outbox_issuer(struct ia_outbox *outbox, const char *name, const char *problem);
+void ia_outbox_issuer_note(struct ia_outbox *outbox, const char *name, const char *note);
 
 /* These take the request over. */
 void ia_outbox_event(struct ia_outbox *outbox, struct ia_request *request);

@@ -121,13 +121,20 @@ struct issuer_input {
     struct ia_issuer_spec *specs;
     struct ia_scope_role *scopes;
     size_t n_scopes;
-    char (*problems)[IA_ISSUER_TEXT_MAX]; /* beside rows->issuers */
+    char (*problems)[IA_ISSUER_TEXT_MAX]; /* beside rows->issuers, as notes */
+    char (*notes)[IA_ISSUER_TEXT_MAX];
 };
 
 static void note_issuer_problem(void *ctx, int64_t index, const char *text)
 {
     struct issuer_input *input = ctx;
     (void)snprintf(input->problems[index], sizeof input->problems[index], "%s", text);
+}
+
+static void keep_issuer_note(void *ctx, int64_t index, const char *text)
+{
+    struct issuer_input *input = ctx;
+    (void)snprintf(input->notes[index], sizeof input->notes[index], "%s", text);
 }
 
 /* The scopes of one issuer are a run in input->scopes. */
@@ -171,7 +178,7 @@ static struct ia_issuer_spec issuer_spec(const struct ia_issuer_row *row, const 
 
 /* Problems of the row come before those of fetching its keys. */
 static void report_issuers(const struct issuer_input *input, const struct ia_refresh *refresh,
-                           const struct ia_problem_callback *to)
+                           const struct ia_row_problems *to)
 {
     for (size_t i = 0; i < input->rows->n_issuers; i++) {
         const struct ia_issuer_row *row = &input->rows->issuers[i];
@@ -180,7 +187,9 @@ static void report_issuers(const struct issuer_input *input, const struct ia_ref
         if (row->fault)
             text = row->fault;
         if (!is_same_problem(text, row->problem))
-            ia_problem_report(to, (int64_t)i, text[0] ? text : NULL);
+            ia_problem_report(&to->issuer, (int64_t)i, text[0] ? text : NULL);
+        if (!is_same_problem(input->notes[i], row->note))
+            ia_problem_report(&to->issuer_note, (int64_t)i, input->notes[i][0] ? input->notes[i] : NULL);
     }
 }
 
@@ -188,13 +197,13 @@ static enum ia_rc build_issuer_set(struct issuer_input *input, const struct ia_r
                                    struct ia_issuer_set **out, struct ia_err *err)
 {
     const struct ia_rows *rows = input->rows;
-    if (!input->problems || !input->specs || !input->scopes)
+    if (!input->problems || !input->notes || !input->specs || !input->scopes)
         return ia_nomem(err);
     for (size_t i = 0; i < rows->n_issuers; i++) {
         input->specs[i] = issuer_spec(&rows->issuers[i], refresh);
         add_scopes(input, &input->specs[i]);
     }
-    const struct ia_issuer_report report = {.problem = {note_issuer_problem, input}};
+    const struct ia_issuer_report report = {.problem = {note_issuer_problem, input}, .note = {keep_issuer_note, input}};
     return ia_issuer_set_build(input->specs, rows->n_issuers, &report, out, err);
 }
 
@@ -204,11 +213,13 @@ static enum ia_rc build_issuers(const struct ia_rows *rows, const struct ia_refr
     struct issuer_input input = {.rows = rows,
                                  .specs = calloc(rows->n_issuers + 1, sizeof(struct ia_issuer_spec)),
                                  .scopes = calloc(rows->n_scopes + 1, sizeof(struct ia_scope_role)),
-                                 .problems = calloc(rows->n_issuers + 1, IA_ISSUER_TEXT_MAX)};
+                                 .problems = calloc(rows->n_issuers + 1, IA_ISSUER_TEXT_MAX),
+                                 .notes = calloc(rows->n_issuers + 1, IA_ISSUER_TEXT_MAX)};
     enum ia_rc rc = build_issuer_set(&input, refresh, &fresh->issuers, err);
     if (rc == IA_OK)
-        report_issuers(&input, refresh, &problems->issuer);
+        report_issuers(&input, refresh, problems);
     free(input.problems);
+    free(input.notes);
     free(input.specs);
     free(input.scopes);
     return rc;

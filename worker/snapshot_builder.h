@@ -12,9 +12,10 @@
  * row says.  `text` NULL: the row has no problem any more. */
 struct ia_row_problems {
     struct ia_ca_report ca;
-    struct ia_problem_callback rule;    /* by rule_id */
-    struct ia_problem_callback issuer;  /* by the index in rows->issuers */
-    struct ia_problem_callback ip_rule; /* by rule_id; at each build, because there is no column */
+    struct ia_problem_callback rule;        /* by rule_id */
+    struct ia_problem_callback issuer;      /* by the index in rows->issuers */
+    struct ia_problem_callback issuer_note; /* likewise, for the column `note` */
+    struct ia_problem_callback ip_rule;     /* by rule_id; at each build, because there is no column */
 };
 
 struct ia_builder; /* parsed certificates, and the parts built last */

@@ -274,6 +274,8 @@ def test_keys_of_other_kinds_are_no_problem(site, provider):
     provider.answer({"keys": others + listed})
     admitted_soon(site, trusting(site), corp)
     assert corp.problem(site) is None
+    note = wait_until(lambda: site.registry.value("SELECT note FROM iot_auth.oauth_issuer WHERE name = 'corp'"), SOON, "note")
+    assert "key 'pq': kty 'AKP' is not used here" in note and "'X25519'" in note and "'RSA-OAEP-256'" in note
 
 
 def stored(folder):

@@ -582,7 +582,8 @@ START_TEST(directory_must_be_private)
     ck_assert_ptr_nonnull(strstr(err.msg, "state_dir"));
     ck_assert_int_eq(ia_key_store_open("/nowhere/at/all", &store, &err), IA_USAGE);
     ck_assert_int_eq(ia_key_store_open("/etc/passwd", &store, &err), IA_USAGE);
-    ck_assert_int_eq(ia_key_store_open("/tmp", &store, &err), IA_USAGE); /* anybody could add a file */
+    ck_assert_int_eq(chmod(dir, 01777), 0); /* anybody could add a file */
+    ck_assert_int_eq(ia_key_store_open(dir, &store, &err), IA_USAGE);
     ck_assert_ptr_null(store);
     ck_assert_int_eq(chmod(dir, 0700), 0);
     ck_assert_int_eq(ia_key_store_open(dir, &store, &err), IA_OK);

@@ -95,8 +95,15 @@ START_TEST(problems_of_rules_and_issuers_are_written_and_cleared)
     ck_assert_str_eq(kit_value(&kit, rule), "");
     ck_assert(ia_db_set_issuer_problem(db, "idp", "no keys", NULL) == IA_OK);
     ck_assert_str_eq(kit_value(&kit, issuer), "no keys");
+    static const char note[] = "SELECT note FROM iot_auth.oauth_issuer";
+    ck_assert(ia_db_set_issuer_note(db, "idp", "key 'a': kty 'AKP' is not used here", NULL) == IA_OK);
+    ck_assert_str_eq(kit_value(&kit, note), "key 'a': kty 'AKP' is not used here");
+    ck_assert_str_eq(kit_value(&kit, issuer), "no keys"); /* each by itself */
     ck_assert(ia_db_set_issuer_problem(db, "idp", NULL, NULL) == IA_OK);
     ck_assert_str_eq(kit_value(&kit, issuer), "");
+    ck_assert_str_ne(kit_value(&kit, note), "");
+    ck_assert(ia_db_set_issuer_note(db, "idp", NULL, NULL) == IA_OK);
+    ck_assert_str_eq(kit_value(&kit, note), "");
 }
 END_TEST
 

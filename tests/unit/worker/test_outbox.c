@@ -84,6 +84,14 @@ enum ia_rc ia_db_set_issuer_problem(struct ia_db *db, const char *name, const ch
     return write_one("issuer", name, err);
 }
 
+enum ia_rc ia_db_set_issuer_note(struct ia_db *db, const char *name, const char *note, struct ia_err *err)
+{
+    char text[256];
+    (void)db;
+    (void)snprintf(text, sizeof text, "%s %s", name, note);
+    return write_one("note", text, err);
+}
+
 enum ia_rc ia_db_write_events(struct ia_db *db, const char *node, const struct ia_event_row *events, size_t n,
                               struct ia_err *err)
 {
@@ -213,10 +221,11 @@ START_TEST(rows_are_written_in_order_and_once)
     ia_outbox_ca(outbox, 7, NULL, "bad");
     ia_outbox_rule(outbox, 9, NULL);
     ia_outbox_issuer(outbox, "corp", "no keys");
+    ia_outbox_issuer_note(outbox, "corp", "a key of another kind");
     write_all(10);
     ck_assert_str_eq(base.written,
                      "event a\nevent b\nevent c\nconnected sensor-1\nconnected sensor-2\nca 7 unparsed bad\nrule 9 "
-                     "-\nissuer corp\n");
+                     "-\nissuer corp\nnote corp a key of another kind\n");
     ck_assert(!ia_outbox_due(outbox));
 }
 END_TEST
