@@ -5,7 +5,7 @@
  * registered that would be refused anyway.
  *
  * No Mosquitto, no database, no clock: what they know comes in as facts, and two hooks ask for what only the caller can
- * find out.  docs/architecture.md shows the table; a test compares both. */
+ * find out.  docs/decisions.md shows the table; a test compares both. */
 #pragma once
 
 #include "access/snapshot.h"

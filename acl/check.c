@@ -259,7 +259,9 @@ enum ia_verdict ia_policy_check(const struct ia_policy *policy, const struct ia_
     struct ia_topic_split own;
     struct ia_topic_split *split = access->split ? access->split : &own;
     ia_classes wanted = wanted_classes(access);
-    own.len = 0;
+    /* The rest of `own` is 8 KiB; split_topic() fills in what is read of it. */
+    own.len = own.levels.n = 0;
+    own.levels.tail = own.levels.dollar = false;
     if (!wanted || !split_topic(split, access))
         return topic_verdict(IA_DENY, 0, rule_id);
     struct search s;

@@ -61,6 +61,8 @@ static const struct {
     {"$queue", "it begins with $queue, which Mosquitto does not have"},
     {"$exclusive", "it begins with $exclusive, which Mosquitto does not have"},
     {"$delayed", "it begins with $delayed, which Mosquitto does not have"},
+    {"$oshare", "it begins with $oshare, which Mosquitto does not have"},
+    {"$local", "it begins with $local, which Mosquitto does not have"},
 };
 
 static bool level_equals(const struct ia_level *level, const char *text)

@@ -44,7 +44,7 @@ static void gate_verified(void *ctx, const struct ia_chain *chain)
     ia_registration_prefetch(ctx, chain->links[0].fingerprint);
 }
 
-static void gate_refused(void *ctx, const char *address, const struct ia_chain *chain)
+static void gate_refused(void *ctx, const char *address, const struct ia_chain *chain, X509 *leaf)
 {
     struct ia_core *core = ctx;
     struct ia_audit_entry a = {.address = address};
@@ -55,6 +55,12 @@ static void gate_refused(void *ctx, const char *address, const struct ia_chain *
         a.fingerprint = chain->links[0].fingerprint;
     if (chain)
         memcpy(a.detail, chain->detail, sizeof chain->detail);
+    struct ia_shown_certificate shown;
+    if (leaf) {
+        ia_shown_certificate_read(leaf, &shown);
+        a.shown = &shown;
+        a.fingerprint = shown.fingerprint;
+    }
     ia_report_refused(core, &a, chain ? chain->reason : IA_R_ADDRESS_DENIED);
 }
 
@@ -162,6 +168,15 @@ static enum ia_rc register_callbacks(struct ia_core *core, struct ia_err *err)
                            callbacks[i].event, rc);
     }
     return IA_OK;
+}
+
+/* What Mosquitto makes of a client that every plugin leaves to the others surprises: a silent SUBACK 0x80. */
+static void log_defer(const struct ia_core *core)
+{
+    if (core->options.defer_others)
+        ia_log(MOSQ_LOG_NOTICE,
+               "other_clients defer: Mosquitto denies such clients every topic that no acl_file and no "
+               "other plugin allows");
 }
 
 /* Until the first snapshot and all devices are there, or the time is over. */
@@ -279,6 +294,7 @@ int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userdata, st
     }
     the_core = core;
     *userdata = core;
+    log_defer(core);
     wait_for_registry(core);
     if (!ia_mosq_is_21())
         ia_waker_open();

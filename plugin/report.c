@@ -14,6 +14,7 @@
 
 #define EVENT_JSON_MAX  4096
 #define LOG_JSON_MAX    960 /* Mosquitto cuts a log line at 1,000 bytes, and a JSON object that is cut is none */
+#define LOG_SHOWN_MAX   700 /* the whole line has 1023 bytes */
 #define LOG_CLAIMED_MAX (5 * (IA_CLAIMED_MAX + 16))
 #define COUNTERS_MAX    8192
 
@@ -77,18 +78,59 @@ static void describe_claimed(struct ia_json_out *j, const struct ia_audit_entry 
             ia_json_out_text(j, claimed_members[i].name, claimed_value(a, i));
 }
 
+/* ---- what a refused certificate says of itself */
+
+/* `cn` and `serial` are looked for by iot_auth.why_refused. */
+static const struct {
+    const char *name;
+    size_t offset;
+} shown_members[] = {
+    {"cn", offsetof(struct ia_shown_certificate, cn)},
+    {"serial", offsetof(struct ia_shown_certificate, serial)},
+    {"claimed_subject", offsetof(struct ia_shown_certificate, subject)},
+    {"claimed_issuer", offsetof(struct ia_shown_certificate, issuer)},
+    {"claimed_key_id", offsetof(struct ia_shown_certificate, key_id)},
+    {"claimed_authority_key_id", offsetof(struct ia_shown_certificate, authority_key_id)},
+    {"claimed_not_after", offsetof(struct ia_shown_certificate, not_after)},
+};
+#define N_SHOWN (sizeof shown_members / sizeof shown_members[0])
+
+/* The value of member i; "" for none. */
+static const char *shown_value(const struct ia_audit_entry *a, size_t i)
+{
+    return a->shown ? (const char *)a->shown + shown_members[i].offset : "";
+}
+
+static const char *shown_text(const struct ia_audit_entry *a, char out[LOG_SHOWN_MAX])
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < N_SHOWN && used < LOG_SHOWN_MAX; i++)
+        if (*shown_value(a, i))
+            used += (size_t)snprintf(out + used, LOG_SHOWN_MAX - used, " %s=\"%s\"", shown_members[i].name,
+                                     shown_value(a, i));
+    return out;
+}
+
+static void describe_shown(struct ia_json_out *j, const struct ia_audit_entry *a)
+{
+    for (size_t i = 0; i < N_SHOWN; i++)
+        if (*shown_value(a, i))
+            ia_json_out_text(j, shown_members[i].name, shown_value(a, i));
+}
+
 /* ---- log */
 
 static void log_text(const struct ia_audit_entry *a, const char *verdict, enum ia_reason reason)
 {
     char who[IA_VALUE_MAX + 1], cid[IA_VALUE_MAX + 1], ca[IA_VALUE_MAX + 1], from[IA_VALUE_MAX + 1];
-    char detail[sizeof a->detail], claimed[LOG_CLAIMED_MAX];
+    char detail[sizeof a->detail], claimed[LOG_CLAIMED_MAX], shown[LOG_SHOWN_MAX];
     bool refused = reason != IA_R_NONE;
     (void)harmless(refused ? a->detail : "", 0x1F, detail, sizeof detail);
-    ia_log(refused ? MOSQ_LOG_NOTICE : MOSQ_LOG_INFO, "%s%s%s %s=%s client=%s address=%s ca=%s%s%s%s%s", verdict,
+    ia_log(refused ? MOSQ_LOG_NOTICE : MOSQ_LOG_INFO, "%s%s%s %s=%s client=%s address=%s ca=%s%s%s%s%s%s", verdict,
            refused ? " reason=" : "", ia_reason_name(reason), a->app ? "app" : "device", word(a->principal, who),
            word(a->client_id, cid), word(a->address, from), word(ca_name(a), ca), detail[0] ? " detail=\"" : "", detail,
-           detail[0] ? "\"" : "", claimed_text(a, claimed));
+           detail[0] ? "\"" : "", claimed_text(a, claimed), shown_text(a, shown));
 }
 
 /* The members that log line and event share. */
@@ -123,8 +165,10 @@ static const char *format_decision(const struct ia_core *core, const struct ia_a
     ia_json_out_begin(&j, out, EVENT_JSON_MAX);
     ia_json_out_text(&j, "verdict", verdict);
     describe_entry(&j, core, a, reason, ia_wall_us());
-    if (with_claimed)
+    if (with_claimed) {
         describe_claimed(&j, a);
+        describe_shown(&j, a);
+    }
     return ia_json_out_end(&j);
 }
 
@@ -165,6 +209,7 @@ static void write_event(struct ia_core *core, const char *kind, const struct ia_
     ia_json_out_begin(&j, text, sizeof text);
     describe_entry(&j, core, a, reason, at_us);
     describe_claimed(&j, a);
+    describe_shown(&j, a);
     const char *json = ia_json_out_end(&j);
     struct ia_request *row = json ? ia_request_new(IA_REQUEST_EVENT, json) : NULL;
     if (!row) {

@@ -4,6 +4,7 @@
 
 #include "oauth/refusal.h"
 #include "plugin/core.h"
+#include "plugin/shown_certificate.h"
 
 /* A connection under decision, or decided.  Texts are borrowed; NULL where not known. */
 struct ia_audit_entry {
@@ -15,8 +16,9 @@ struct ia_audit_entry {
     bool proven; /* the client has shown that it has the certificate's key: the report concerns its device */
     const uint8_t *fingerprint; /* of the leaf */
     bool app;
-    const struct ia_token_claimed *claimed; /* by a refused token: not verified; NULL or empty: nothing */
-    char detail[192];                       /* why, for people */
+    const struct ia_token_claimed *claimed;   /* by a refused token: not verified; NULL or empty: nothing */
+    const struct ia_shown_certificate *shown; /* whose chain was refused: not verified; NULL: none */
+    char detail[192];                         /* why, for people */
 };
 
 void ia_report_accepted(struct ia_core *core, const struct ia_audit_entry *entry);

@@ -85,8 +85,26 @@ static bool address_admitted(int fd)
     struct ia_ip ip = ia_ip_parse(text);
     if (ia_ip_check(snapshot->ips, IA_IP_GLOBAL, NULL, &ip, ia_wall_s(), NULL) == IA_ALLOW)
         return true;
-    gate.hooks.refused(gate.hooks.ctx, text, NULL);
+    gate.hooks.refused(gate.hooks.ctx, text, NULL, NULL);
     return false;
+}
+
+/* A client that shows no certificate where one is required reaches no other callback: OpenSSL ends the handshake with
+ * certificate_required (TLS 1.3) or handshake_failure (TLS 1.2, where it has other causes, too). */
+static void on_info(const SSL *ssl, int where, int alert)
+{
+    if (!gate.open || (where & SSL_CB_WRITE_ALERT) != SSL_CB_WRITE_ALERT)
+        return;
+    int what = alert & 0xFF;
+    bool missing = what == SSL_AD_CERTIFICATE_REQUIRED ||
+                   (what == SSL_AD_HANDSHAKE_FAILURE && SSL_version(ssl) < TLS1_3_VERSION &&
+                    ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE);
+    if (!missing)
+        return;
+    char text[INET6_ADDRSTRLEN];
+    const struct ia_chain none = {.reason = IA_R_NO_CREDENTIAL, .detail = "the client shows no certificate"};
+    address_text(SSL_get_fd(ssl), text);
+    gate.hooks.refused(gate.hooks.ctx, text, &none, NULL);
 }
 
 static int on_client_hello(SSL *ssl, int *alert, void *arg)
@@ -101,6 +119,7 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
     }
     if (!(SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER) || !is_gate_port(fd))
         return SSL_CLIENT_HELLO_SUCCESS;
+    SSL_set_info_callback(ssl, on_info);
     ERR_set_mark();
     bool prepared = ia_tls_listener_prepare(ssl, (int)gate.options->max_chain_bytes);
     ERR_pop_to_mark();
@@ -166,7 +185,7 @@ static int refuse(X509_STORE_CTX *ctx, int fd, const struct ia_chain *chain)
 {
     char text[INET6_ADDRSTRLEN];
     address_text(fd, text);
-    gate.hooks.refused(gate.hooks.ctx, text, chain);
+    gate.hooks.refused(gate.hooks.ctx, text, chain, X509_STORE_CTX_get0_cert(ctx));
     X509_STORE_CTX_set_error(ctx, chain->x509_error != X509_V_OK ? chain->x509_error : X509_V_ERR_UNSPECIFIED);
     return 0;
 }

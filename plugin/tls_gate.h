@@ -26,7 +26,9 @@ struct ia_gate_hooks {
     void *ctx;
     const struct ia_snapshot *(*snapshot)(void *ctx);          /* the current one, or NULL */
     void (*verified)(void *ctx, const struct ia_chain *chain); /* the key is not proven yet: look up only */
-    void (*refused)(void *ctx, const char *address, const struct ia_chain *chain); /* chain NULL: by its address */
+
+    /* The handshake was refused.  `chain` NULL: by its address; `leaf` NULL: without a certificate. */
+    void (*refused)(void *ctx, const char *address, const struct ia_chain *chain, X509 *leaf);
 };
 
 /* Begin to watch for listeners.  Once a process: IA_USAGE the second time. */

@@ -76,8 +76,8 @@ static void add_items(struct ia_params *p, const struct ia_registration *items, 
     ia_params_value(p, ia_pg_int8_array(arena, ca_ids, n, false));
     ia_params_value(p, ia_pg_text_array(arena, serials, n));
     ia_params_value(p, ia_pg_text_array(arena, subjects, n));
-    ia_params_value(p, ia_pg_time_us_array(arena, not_before, n, true));
-    ia_params_value(p, ia_pg_time_us_array(arena, not_after, n, true));
+    ia_params_value(p, ia_pg_time_us_array(arena, not_before, n, false));
+    ia_params_value(p, ia_pg_time_us_array(arena, not_after, n, false));
     ia_params_text(p, node);
     ia_params_value(p, ia_pg_text_array(arena, addresses, n));
 }

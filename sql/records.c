@@ -105,6 +105,7 @@ enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const char *count
     struct ia_params p = {0};
     ia_params_text(&p, node);
     ia_params_text(&p, counters);
+    ia_params_text(&p, ia_db_tls_word(ia_db_tls(db)));
     return ia_db_exec(db, IA_S_HEARTBEAT, &p, err);
 }
 

@@ -30,7 +30,7 @@ static void report_crowded_name(const struct ia_ca_build *b, const struct ia_ca_
     const struct ia_ca_set *set = b->set;
     for (const struct ia_ca *ca = ia_ca_set_first_key_id(set, key->first->cert->subject_hash, NULL); ca;
          ca = ia_ca_next_key_id(ca)) {
-        if (ca->key == key)
+        if (ca->key == key || cost > IA_CHAIN_COST_MAX)
             break;
         if (ca->key->first == ca)
             cost += ca->key->cost;
@@ -64,7 +64,8 @@ static enum ia_rc build_ca_set(const struct ia_ca_build *b)
 
 enum ia_rc ia_ca_set_build(const struct ia_ca_set_input *in, struct ia_ca_set **out, struct ia_err *err)
 {
-    struct ia_ca_build b = {.set = calloc(1, sizeof *b.set), .in = in};
+    uint64_t spent = 0;
+    struct ia_ca_build b = {.set = calloc(1, sizeof *b.set), .in = in, .spent = &spent};
     struct ia_openssl_scope scope;
     if (!b.set)
         return ia_nomem(err);

@@ -26,13 +26,13 @@ static const char *ca_extension_problem(X509 *x509)
     if (X509_get_version(x509) != X509_VERSION_3)
         return "not an X.509 version 3 certificate, so it has no basicConstraints";
     if (!(flags & EXFLAG_BCONS) || !(flags & EXFLAG_CA))
-        return "not a CA: basicConstraints does not say CA:TRUE";
+        return "not a CA: basicConstraints does not say CA:TRUE; register the CA's certificate, not a device's";
     if (!(X509_get_key_usage(x509) & KU_KEY_CERT_SIGN))
         return "the key usage does not include keyCertSign";
     if (flags & EXFLAG_CRITICAL)
         return "unknown critical extension";
     if (!ia_x509_may_issue_clients(x509))
-        return "the extended key usage does not include clientAuth, so it cannot issue device certificates";
+        return "the extended key usage does not include clientAuth or anyExtendedKeyUsage, so it cannot issue device certificates";
     return NULL;
 }
 
@@ -70,6 +70,7 @@ enum ia_rc ia_cert_check_ca(const struct ia_cert *cert, int64_t now, struct ia_e
     if (ia_x509_not_yet_valid(info->not_before, now))
         return ia_fail(err, IA_FORMAT, "not valid before %s", ia_rfc3339_seconds(info->not_before, date));
     if (ia_x509_expired(info->not_after, now))
-        return ia_fail(err, IA_FORMAT, "expired at %s", ia_rfc3339_seconds(info->not_after, date));
+        return ia_fail(err, IA_FORMAT, "expired at %s; register the renewed CA",
+                       ia_rfc3339_seconds(info->not_after, date));
     return IA_OK;
 }

@@ -27,7 +27,7 @@ static const char *crl_problem(const struct ia_ca *ca, const struct ia_crl_spec 
         return spec->crl->unusable;
     if (!key_may_sign_crls(ca->key))
         return "the CA's key usage does not include cRLSign";
-    return ia_crl_signed_by(spec, ca->cert) ? NULL : "not signed by this CA";
+    return ia_crl_signed_by(spec, ca->cert) ? NULL : "not signed by this CA; add it to the CA that issued it";
 }
 
 static void take_crl(const struct ia_ca_build *b, const struct ia_ca *ca, const struct ia_crl_spec *spec,

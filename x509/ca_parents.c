@@ -2,9 +2,10 @@
 /* Who stands above whom among the registered CAs, and what follows for each. */
 #include "x509/private.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include <openssl/x509v3.h>
 #include <stdlib.h>
+
+#define CONTRADICTIONS_COST_MAX 1500000 /* a build: 1.5 s of the worker, 15,000 checks with P-256 */
 
 static bool ca_signed_itself(const struct ia_ca *ca)
 {
@@ -26,18 +27,59 @@ static int hint_of_key(const struct ia_ca_key *key, const struct ia_ca *ca)
     return best < 0 ? IA_HINTS : best;
 }
 
+/* Remembered from an earlier build, or by its key identifier: so ten thousand CAs are related without a look at all
+ * others of their issuer's name. */
+static struct ia_ca_key *find_likely_parent(const struct ia_ca_set *set, struct ia_ca *ca)
+{
+    const struct ia_cert *cert = ca->cert;
+    const ASN1_OCTET_STRING *key_id = X509_get0_authority_key_id(cert->x509);
+    struct ia_ca_key *known = cert->memo.found ? ia_ca_set_find_key(set, cert->memo.signer) : NULL;
+    if (known && known != ca->key)
+        return known;
+    struct ia_ca *issuer = key_id ? ia_ca_set_first_key_id(set, cert->issuer_hash, key_id) : NULL;
+    for (; issuer; issuer = ia_ca_next_key_id(issuer))
+        if (issuer->key != ca->key && ia_x509_may_have_issued(issuer->cert->x509, cert->x509) &&
+            ia_cert_signed_by(ca->cert, issuer->cert))
+            return issuer->key;
+    return NULL;
+}
+
+/* May one more key be tried whose identifiers contradict?  A thousand tenants' intermediates below roots that are not
+ * registered, beside a thousand registered roots of that very name, would take the worker minutes.  The next build goes
+ * on where this one ended, because what was tried is remembered. */
+static bool may_try_contradiction(const struct ia_ca_build *b, const struct ia_ca *ca, const struct ia_ca_key *key)
+{
+    if (ia_cert_signer_is_refuted(ca->cert, key->first->cert))
+        return true;
+    if (*b->spent >= CONTRADICTIONS_COST_MAX)
+        return false;
+    *b->spent += key->cost;
+    return true;
+}
+
 /* The key that signed it.  Keys whose identifiers fit are tried first; then all others of that name, because a renewed
  * CA keeps its key but not always its identifier, and authority key identifiers may name a certificate that was replaced
  * since.  A parent that is not found would be a parent whose status does not count. */
-static struct ia_ca_key *find_parent(const struct ia_ca_set *set, struct ia_ca *ca)
+static struct ia_ca_key *find_parent(const struct ia_ca_build *b, struct ia_ca *ca)
 {
-    for (int hint = IA_HINTS - 1; hint >= 0; hint--) {
-        struct ia_ca_key *key = ia_ca_set_first_named(set, ca->cert->issuer_hash);
-        for (; key; key = ia_ca_key_next_named(key))
-            if (key != ca->key && hint_of_key(key, ca) == hint && ia_cert_signed_by(ca->cert, key->first->cert))
-                return key;
+    struct ia_ca_key *parent = find_likely_parent(b->set, ca);
+    for (int hint = IA_HINTS - 1; !parent && hint >= 0; hint--) {
+        struct ia_ca_key *key = ia_ca_set_first_named(b->set, ca->cert->issuer_hash);
+        for (; key && !parent; key = ia_ca_key_next_named(key)) {
+            if (key == ca->key || hint_of_key(key, ca) != hint)
+                continue;
+            if (hint == IA_HINT_CONTRADICTS && !may_try_contradiction(b, ca, key)) {
+                ia_ca_build_report(
+                    b, ca,
+                    "too many registered CAs have its issuer's name: not all have been tried yet as its "
+                    "parent; if its issuer is registered, re-issue this CA with the issuer's key identifier");
+                return NULL;
+            }
+            if (ia_cert_signed_by(ca->cert, key->first->cert))
+                parent = key;
+        }
     }
-    return NULL;
+    return parent;
 }
 
 static void find_inactive(struct ia_ca_key *key)
@@ -176,7 +218,7 @@ enum ia_rc ia_ca_build_relations(const struct ia_ca_build *b)
     struct ia_ca_set *set = b->set;
     for (size_t i = 0; i < set->n; i++) {
         struct ia_ca *ca = &set->cas[i];
-        ca->parent = ca_signed_itself(ca) ? NULL : find_parent(set, ca);
+        ca->parent = ca_signed_itself(ca) ? NULL : find_parent(b, ca);
         ca->revoked = ca->parent && ia_ca_key_revokes(ca->parent, &ca->cert->serial);
     }
     for (size_t i = 0; i < set->n_keys; i++)

@@ -97,12 +97,32 @@ X509 *ia_cert_x509(const struct ia_cert *cert)
     return cert->x509;
 }
 
-static bool signer_is_refuted(const struct ia_signer_memo *memo, uint64_t key)
+/* Where the key stands, or would stand, in the sorted list. */
+static size_t place_of_refuted(const struct ia_signer_memo *memo, uint64_t key)
 {
-    for (size_t i = 0; i < memo->n_refuted; i++)
-        if (memo->refuted[i] == key)
-            return true;
-    return false;
+    size_t low = 0, high = memo->n_refuted;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (memo->refuted[middle] < key)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static uint64_t short_hash(const struct ia_cert *issuer)
+{
+    uint64_t key;
+    memcpy(&key, issuer->name_key_hash, sizeof key);
+    return key;
+}
+
+bool ia_cert_signer_is_refuted(const struct ia_cert *cert, const struct ia_cert *issuer)
+{
+    uint64_t key = short_hash(issuer);
+    size_t place = place_of_refuted(&cert->memo, key);
+    return place < cert->memo.n_refuted && cert->memo.refuted[place] == key;
 }
 
 /* Without memory the signature is verified once more at the next build. */
@@ -117,18 +137,19 @@ static void remember_refuted(struct ia_signer_memo *memo, uint64_t key)
             return;
         memo->refuted = more;
     }
-    memo->refuted[memo->n_refuted++] = key;
+    size_t place = place_of_refuted(memo, key);
+    memmove(memo->refuted + place + 1, memo->refuted + place, (memo->n_refuted - place) * sizeof key);
+    memo->refuted[place] = key;
+    memo->n_refuted++;
 }
 
 bool ia_cert_signed_by(struct ia_cert *cert, const struct ia_cert *issuer)
 {
     struct ia_signer_memo *memo = &cert->memo;
     struct ia_openssl_scope scope;
-    uint64_t key;
-    memcpy(&key, issuer->name_key_hash, sizeof key);
     if (memo->found && memcmp(memo->signer, issuer->name_key_hash, sizeof memo->signer) == 0)
         return true;
-    if (signer_is_refuted(memo, key))
+    if (ia_cert_signer_is_refuted(cert, issuer))
         return false;
     ia_openssl_enter(&scope);
     EVP_PKEY *public_key = X509_get0_pubkey(issuer->x509);
@@ -136,7 +157,7 @@ bool ia_cert_signed_by(struct ia_cert *cert, const struct ia_cert *issuer)
     if (ia_openssl_leave(&scope) != IA_OK)
         return false;
     if (!is_signed) {
-        remember_refuted(memo, key);
+        remember_refuted(memo, short_hash(issuer));
         return false;
     }
     memo->found = true;

@@ -10,7 +10,7 @@
 
 struct ia_chain_cache;
 
-/* Room for at least `capacity` chains, about 1 KB each; 0 makes a cache that keeps nothing.  NULL: out of memory. */
+/* Room for at least `capacity` chains, about 1.3 KB each; 0 makes a cache that keeps nothing.  NULL: out of memory. */
 struct ia_chain_cache *ia_chain_cache_new(size_t capacity);
 void ia_chain_cache_free(struct ia_chain_cache *cache);
 

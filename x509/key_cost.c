@@ -10,6 +10,7 @@
 #include <openssl/evp.h>
 #include <openssl/obj_mac.h>
 #include <openssl/objects.h>
+#include <string.h>
 #include <strings.h>
 
 #define RSA_BITS_MAX          8192
@@ -17,6 +18,8 @@
 #define RSA_EXPONENT_STEPS    17 /* multiplications for the usual exponent, 65537 */
 #define DSA_BITS_MAX          4096
 #define GROUP_NAME_MAX        80
+#define OTHER_CURVE_COST      4  /* a bit of the field */
+#define BINARY_CURVE_COST     12 /* sect571r1: 6.7 ms */
 #define COST_OF_OTHER_KEYS    1000
 #define LEAF_COST_MAX         1500 /* the signature of the handshake is verified with it: P-384 is 900 */
 
@@ -56,6 +59,13 @@ static unsigned rsa_cost(const EVP_PKEY *key)
     return (unsigned)(24 * bits * bits / (2048 * 2048) * steps / RSA_EXPONENT_STEPS) + 10;
 }
 
+static bool has_binary_field(const EVP_PKEY *key)
+{
+    char type[GROUP_NAME_MAX];
+    return EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_EC_FIELD_TYPE, type, sizeof type, NULL) == 1 &&
+           strcmp(type, SN_X9_62_prime_field) != 0;
+}
+
 static unsigned curve_cost(const EVP_PKEY *key)
 {
     char group[GROUP_NAME_MAX];
@@ -64,7 +74,7 @@ static unsigned curve_cost(const EVP_PKEY *key)
         for (size_t i = 0; i < sizeof curve_costs / sizeof curve_costs[0]; i++)
             if (strcasecmp(group, curve_costs[i].group) == 0)
                 return curve_costs[i].cost;
-    return 4 * (unsigned)EVP_PKEY_get_bits(key);
+    return (has_binary_field(key) ? BINARY_CURVE_COST : OTHER_CURVE_COST) * (unsigned)EVP_PKEY_get_bits(key);
 }
 
 unsigned ia_key_cost(const EVP_PKEY *key)

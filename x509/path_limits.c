@@ -7,7 +7,7 @@
 #include <openssl/objects.h>
 #include <openssl/x509v3.h>
 
-#define NAMES_MAX       256   /* subject attributes and subjectAltNames of one certificate */
+#define NAMES_MAX       1024  /* subject attributes and subjectAltNames of one certificate */
 #define CONSTRAINTS_MAX 256   /* name constraints of one certificate */
 #define POLICIES_MAX    64    /* policies, and policy mappings, of one certificate */
 #define NAME_CHECKS_MAX 16384 /* comparisons over the whole path: 0.5 ms */
@@ -55,7 +55,7 @@ static size_t count_constraints(const X509 *x509)
 static const char *certificate_limit_problem(const X509 *x509)
 {
     if (count_names(x509) > NAMES_MAX)
-        return "a certificate with more than 256 names";
+        return "a certificate with more than 1024 names";
     if (count_constraints(x509) > CONSTRAINTS_MAX)
         return "a certificate with more than 256 name constraints";
     if (count_elements(extension_value(x509, NID_certificate_policies)) > POLICIES_MAX ||

@@ -28,7 +28,7 @@ IA_MUST_USE enum ia_rc ia_openssl_leave(const struct ia_openssl_scope *scope);
 struct ia_signer_memo {
     bool found;
     uint8_t signer[32];
-    uint64_t *refuted; /* the first 8 octets of each key that did not sign it */
+    uint64_t *refuted; /* the first 8 octets of each key that did not sign it, sorted */
     size_t n_refuted;
 };
 
@@ -154,6 +154,9 @@ const char *ia_leaf_key_problem(const EVP_PKEY *key);
 /* Did the key of `issuer` sign the registered certificate?  Remembers the answer (ia_signer_memo). */
 bool ia_cert_signed_by(struct ia_cert *cert, const struct ia_cert *issuer);
 
+/* Is it remembered that it did not? */
+bool ia_cert_signer_is_refuted(const struct ia_cert *cert, const struct ia_cert *issuer);
+
 /* crl.c */
 IA_MUST_USE enum ia_rc ia_crl_load_entries(const struct ia_crl_spec *spec); /* into crl->entries */
 void ia_crl_drop_entries(struct ia_crl *crl);
@@ -186,6 +189,7 @@ bool ia_ca_key_revokes(const struct ia_ca_key *key, const struct ia_serial *seri
 struct ia_ca_build {
     struct ia_ca_set *set;
     const struct ia_ca_set_input *in;
+    uint64_t *spent; /* cost of the parents that were tried although their identifiers contradict */
 };
 static inline void ia_ca_build_report(const struct ia_ca_build *b, const struct ia_ca *ca, const char *text)
 {

@@ -1242,7 +1242,9 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN iot_auth.texts_problem(list, most, bytes) IS NULL THEN list ELSE '{}' END;
 
 CREATE OR REPLACE VIEW iot_auth.broker_device AS
-SELECT c.fingerprint, d.device_id, left(d.status, 16) AS device_status, left(c.status, 16) AS certificate_status,
+SELECT c.fingerprint, d.device_id,
+       CASE WHEN octet_length(d.status) <= 16 THEN d.status ELSE '' END AS device_status,
+       CASE WHEN octet_length(c.status) <= 16 THEN c.status ELSE '' END AS certificate_status,
        c.ca_id AS certificate_ca_id, d.ca_id AS device_ca_id,
        CASE WHEN octet_length(coalesce(d.tenant, a.tenant)) <= 128 THEN coalesce(d.tenant, a.tenant) END AS tenant,
        c.not_after,

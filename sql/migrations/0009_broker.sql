@@ -474,6 +474,9 @@ LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     parsed jsonb;
 BEGIN
+    IF detail IS NULL THEN
+        RETURN NULL;
+    END IF;
     parsed := CASE WHEN octet_length(detail) <= 4096 THEN detail::jsonb
                    ELSE jsonb_build_object('text', iot_auth.bounded_text(detail, 1024)) END;
     IF jsonb_typeof(parsed) = 'object' THEN

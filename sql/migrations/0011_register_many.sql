@@ -126,7 +126,7 @@ CREATE FUNCTION iot_auth.broker_register_many(
     p_fingerprints bytea[], p_device_ids text[], p_ca_ids bigint[], p_serials text[], p_subjects text[],
     p_not_befores timestamptz[], p_not_afters timestamptz[], p_node text, p_addresses text[])
 RETURNS SETOF iot_auth.registration_result
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     of_ca iot_auth.registration_item[];
     done iot_auth.registration_result[];
@@ -134,6 +134,7 @@ BEGIN
     IF cardinality(p_fingerprints) > 256 THEN
         PERFORM iot_auth.fail('broker_register_many takes at most 256 items');
     END IF;
+    PERFORM set_config('lock_timeout', '100ms', true);
     FOR of_ca IN
         SELECT array_agg((i.item::int, i.fingerprint, i.device_id, i.ca_id, i.serial, i.subject, i.not_before,
                           i.not_after, i.address)::iot_auth.registration_item ORDER BY i.fingerprint)

@@ -512,13 +512,13 @@ def test_rules_that_are_locked_hold_no_other_change_back(site, pair):
             cursor.execute("LOCK TABLE iot_auth.role_rule IN ACCESS EXCLUSIVE MODE")
             site.registry.query("NOTIFY iot_auth, 'role\n*'")
             for broker, mark in zip(pair.brokers, marks):
-                broker.wait_for_log("the database is busy", since=mark)
+                broker.wait_for_log("the configuration cannot be read completely: rules", since=mark)
             site.registry.set_device_status(device_id="sensor-1", status="REVOKED")
             closed(clients, 1.5)
             pair.admit(acme.issue("comes"), 3.0)
         connection.rollback()
     for broker, mark in zip(pair.brokers, marks):
-        broker.wait_for_log("the database is no longer busy", since=mark)
+        broker.wait_for_log("the whole configuration can be read again", since=mark)
         assert "lost the database" not in broker.log(mark)
 
 

@@ -49,12 +49,12 @@ def test_rule_that_allows_is_named(device, check, admin, action):
     assert check(device, action, "devices/d-2/x")[:2] == (1, "deny: topic_denied no rule allows it\n")
 
 
-def test_too_many_roles_deny_as_in_the_broker(device, check, admin):
+def test_too_many_roles_deny_as_in_the_broker(device, check, admin, database):
     admin.all("INSERT INTO iot_auth.role SELECT 'r' || n FROM generate_series(1, 255) n RETURNING role")
     admin.all("INSERT INTO iot_auth.device_role (device_id, role) SELECT 'd-1', role FROM iot_auth.role RETURNING role")
     assert check(device, "publish", "devices/d-1/x")[0] == 0  # 256, of which the CA grants one too
     admin.call("create_role", "r256")
-    admin.call("grant_device_role", "d-1", "r256")
+    database.plant("INSERT INTO iot_auth.device_role (device_id, role) VALUES ('d-1', 'r256')")  # as an older version took it
     status, out, _ = check(device, "publish", "devices/d-1/x")
     assert status == 1 and "more than 256 roles" in out
 

@@ -2,6 +2,7 @@
 """iot-auth-check topic: rules in a file, the decision, the deciding rule."""
 
 import os
+import re
 import subprocess
 
 import pytest
@@ -68,6 +69,27 @@ def test_rule_that_cannot_be_compiled_denies_everything_and_is_reported(rules):
     assert done.returncode == 1
     assert done.stdout == "deny: topic_denied line 2: DENY PUBLISH a/#/b\n"
     assert "line 2: topic filter: '#' must be the last level" in done.stderr
+
+
+# Valid MQTT, but in the notation of other brokers, or with what Mosquitto refuses in topics.
+NEVER_MATCHING = ["devices/%u/#", "%c", "a/dev-%u/x", "%m/%u", "{app_id}", "a/{device_id}/b", "x-{tenant}", "a/{{client_id}}",
+                  "a/{username}", "a/$device_id", "$(tenant)/a", "<client_id>", "%app_id%", ":issuer", "a/[ca]", "$claim.sub/x",
+                  "$queue/jobs", "$queue", "$exclusive/a", "$delayed/10/a", "$oshare/g/a", "$local/a", "$share/g/a", "$share",
+                  "a/\x7f", "a\x01b", "a/\x85b", "a/\ufdd0", "a\uffff/b", "\U0001fffe", "a#", "#/a", "a/b+", "${nope}/a",
+                  "x${device_id}", "${device_id", "/" * 201]
+ORDINARY = ["50%capacity", "a/100%/b", "a/%c3%a9", "a/%user", "a{b}", "{", "a/{}/b", "a/{6F9619FF-8B86-D011-B42D-00CF4FC964FF}",
+            "a/{1}", "device_id/ca/tenant", "a/$x/b", "a$b", "$SYS/broker/#", "$plant/x", "$share2/x", "x/$share/y", "x/$queue/y",
+            "$queues/a", "a b/c d", "/a/b", "a//b", "(a)/<b>/[c]/:d", "a/\ufffd", "b\u00e2timent", "${device_id}/#", "+/+",
+            "${claim.sub}/${attr.x y}", "/" * 200]
+
+
+def test_the_registry_and_the_library_refuse_the_same_topic_filters(rules, database):
+    """A rule that only the library refused would close its role when it reaches the brokers."""
+    filters = NEVER_MATCHING + ORDINARY
+    done = run("--rules", rules("".join("ALLOW PUBLISH %s\n" % text for text in filters)), "publish", "x")
+    by_library = {filters[int(line) - 1] for line in re.findall(r"line (\d+): topic filter: ", done.stderr)}
+    by_registry = {text for text in filters if database.value("SELECT iot_auth.topic_filter_problem(%s)", (text,))}
+    assert by_library == by_registry == set(NEVER_MATCHING)
 
 
 @pytest.mark.parametrize("text,complaint", [

@@ -68,11 +68,18 @@ def start(site, insecure="off", **options):
     return site.broker(options={"db_conninfo": conninfo, "insecure_db_conninfo": insecure, "startup_wait_ms": 3000})
 
 
+def database_tls(site):
+    """What the newest node says of its connection."""
+    statement = "SELECT database_tls FROM iot_auth.node ORDER BY last_seen DESC LIMIT 1"
+    return wait_until(lambda: site.registry.value(statement), what="a heartbeat")
+
+
 def test_a_far_database_is_reached_by_verified_tls(far_site, certificates):
     acme = far_site.fleet()
     broker = start(far_site, host=FAR, sslrootcert=certificates / "ca.pem")
     far_site.connect(broker, acme.issue("sensor-1"))
     assert "(tls verified)" in broker.log()
+    assert database_tls(far_site) == "verified"
 
 
 @pytest.mark.parametrize("options", [
@@ -94,6 +101,7 @@ def test_the_word_for_it_admits_less_and_the_log_says_what(far_site, certificate
         broker = start(far_site, "on", host=FAR, sslmode=mode)
         far_site.connect(broker, acme.issue("sensor-1"))
         assert text in broker.log()
+        assert database_tls(far_site) == {"require": "unverified", "disable": "clear"}[mode]
         broker.stop()
 
 

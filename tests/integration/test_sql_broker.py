@@ -94,6 +94,8 @@ def test_numbers_that_would_explode_do_not_get_into_an_event(admin, broker):
 def test_an_event_does_not_repeat_its_columns(admin, broker):
     write(broker, detail='{"device_id": "d1", "reason": "ca_unknown", "address": "192.0.2.1", "node": "n1", "at": "x", "client_id": "c", "ca": null}')
     assert admin.one("SELECT detail FROM iot_auth.event") == {"device_id": "d1", "reason": "ca_unknown", "client_id": "c"}
+    write(broker, detail=None)
+    assert admin.all("SELECT detail FROM iot_auth.event ORDER BY event_id")[1] == (None,)
 
 
 # Nodes

@@ -314,3 +314,37 @@ def test_the_broker_stops_in_good_order_with_clients_connected(site):
     broker.stop()
     for client in clients:
         client.wait_closed()
+
+
+# What a refused handshake reports
+
+
+@pytest.mark.parametrize("tls13", [True, False], ids=["tls1.3", "tls1.2"])
+def test_a_client_without_a_certificate_is_counted_and_has_an_event(site, tls13):
+    """The handshake ends before any callback about a certificate: nothing was reported."""
+    site.fleet()
+    broker = site.broker()
+    mark = broker.mark()
+    try:
+        with site.raw(broker, listener="device", context=site.context(None, tls13=tls13)) as raw:
+            assert raw.connect("sensor-1") == CLOSED
+    except OSError:
+        pass  # TLS 1.2: the handshake itself fails
+    broker.wait_for_log("refused reason=no_credential", since=mark)
+    event = site.registry.wait_for_event("no_credential", "device/refused")
+    assert event["detail"]["detail"] == "the client shows no certificate"
+
+
+def test_a_refused_chain_is_reported_with_what_its_certificate_claims(site):
+    """`device=- client=- ca=-` did not help anybody to find the device."""
+    site.fleet()
+    broker = site.broker()
+    with pytest.raises(OSError):
+        with site.raw(broker, pki.root("elsewhere").issue("sensor-77")) as raw:
+            assert raw.connect("sensor-77") == CLOSED
+            raise OSError
+    event = site.registry.wait_for_event("ca_unknown", "device/refused")
+    detail = event["detail"]
+    assert detail["cn"] == "sensor-77"
+    assert "sensor-77" in detail["claimed_subject"] and "elsewhere" in detail["claimed_issuer"]
+    assert detail["serial"] and detail["fingerprint"] and detail["claimed_not_after"]

@@ -43,6 +43,8 @@ static const struct {
     {"$queue", "it begins with $queue"},
     {"$exclusive/a", "it begins with $exclusive"},
     {"$delayed/10/a", "it begins with $delayed"},
+    {"$oshare/g/a", "it begins with $oshare"},
+    {"$local/a", "it begins with $local"},
     {"$share/g/a", "it begins with $share"},
     {"$share", "it begins with $share"},
     /* characters that Mosquitto refuses in topics */
@@ -85,7 +87,7 @@ static const char *const accepted[] = {
     "a/$x/b",
     "a$b",
     "$SYS/broker/#",
-    "$local/x",
+    "$plant/x",
     "$share2/x",
     "x/$share/y",
     "x/$queue/y",

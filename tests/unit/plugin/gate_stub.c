@@ -58,7 +58,7 @@ bool gate_handshake(X509 *leaf, X509 *inter, const char *address)
     ia_chain_verify(snapshot->cas, leaf, sent, ia_wall_s(), &chain);
     sk_X509_free(sent);
     if (chain.reason != IA_R_NONE) {
-        gate_stub.hooks.refused(gate_stub.hooks.ctx, address, &chain);
+        gate_stub.hooks.refused(gate_stub.hooks.ctx, address, &chain, leaf);
         return false;
     }
     size_t at = gate_stub.n_results < 16 ? gate_stub.n_results++ : 15;

@@ -121,8 +121,18 @@ START_TEST(token_is_never_handed_on)
 }
 END_TEST
 
+/* A silent SUBACK 0x80 is hard to explain. */
+START_TEST(defer_is_explained_in_the_log)
+{
+    world_start_with("other_clients", _i ? "defer" : "deny");
+    ck_assert_int_eq(strstr(broker.log, "no acl_file and no other plugin allows") != NULL, _i);
+    world_stop();
+}
+END_TEST
+
 static void cases(TCase *c)
 {
+    tcase_add_loop_test(c, defer_is_explained_in_the_log, 0, 2);
     tcase_add_test(c, others_are_handed_on_where_that_is_wanted);
     tcase_add_loop_test(c, others_may_not_use_our_names, 0, (int)(sizeof impostors / sizeof impostors[0]));
     tcase_add_test(c, others_may_not_take_over_a_connected_client);

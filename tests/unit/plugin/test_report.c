@@ -56,6 +56,27 @@ START_TEST(unregistered_clients_are_limited_to_ten_events_a_second)
 }
 END_TEST
 
+/* Else the administrator of a fleet sees device=- client=- ca=- and cannot know which device it is. */
+START_TEST(refused_chain_is_reported_with_what_its_certificate_claims)
+{
+    world_start();
+    struct mosquitto client = world_client("dev-1", "self_leaf");
+    ck_assert_int_eq(world_connect(&client), MOSQ_ERR_TLS);
+    const char *event = worker_last(IA_REQUEST_EVENT)->text;
+    static const char *const members[] = {"\"cn\":\"",
+                                          "\"serial\":\"",
+                                          "\"fingerprint\":\"",
+                                          "\"claimed_subject\":\"",
+                                          "\"claimed_issuer\":\"",
+                                          "\"claimed_not_after\":\""};
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+        ck_assert_msg(strstr(event, members[i]) != NULL, "%s: %s", members[i], event);
+    ck_assert_ptr_nonnull(strstr(broker.log, " claimed_subject=\""));
+    ck_assert_ptr_nonnull(strstr(broker.log, " cn=\""));
+    world_stop();
+}
+END_TEST
+
 /* A client id can hold anything: it must not forge a line, or a member of one. */
 START_TEST(log_line_of_a_hostile_client_id_stays_one_line)
 {
@@ -110,6 +131,7 @@ END_TEST
 static void cases(TCase *c)
 {
     tcase_add_test(c, known_device_that_is_refused_again_and_again_makes_one_event);
+    tcase_add_test(c, refused_chain_is_reported_with_what_its_certificate_claims);
     tcase_add_test(c, unregistered_clients_are_limited_to_ten_events_a_second);
     tcase_add_test(c, log_line_of_a_hostile_client_id_stays_one_line);
     tcase_add_test(c, log_line_of_a_hostile_device_id_has_no_more_members);

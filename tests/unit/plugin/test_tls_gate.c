@@ -48,6 +48,7 @@ static struct ia_options options;
 static unsigned n_verified, n_refused;
 static enum ia_reason refused_for; /* IA_R_NONE: by its address */
 static char refused_address[64];
+static const X509 *refused_leaf;
 
 static const struct ia_snapshot *give_snapshot(void *ctx)
 {
@@ -62,8 +63,9 @@ static void note_verified(void *ctx, const struct ia_chain *chain)
     n_verified++;
 }
 
-static void note_refused(void *ctx, const char *address, const struct ia_chain *chain)
+static void note_refused(void *ctx, const char *address, const struct ia_chain *chain, X509 *leaf)
 {
+    refused_leaf = leaf;
     (void)ctx;
     n_refused++;
     refused_for = chain ? chain->reason : IA_R_NONE;
@@ -289,6 +291,7 @@ START_TEST(bad_chain_is_refused_with_its_alert)
     ck_assert_msg(n_refused == 1 && refused_for == refusals[_i].reason, "%s: %s", refusals[_i].label,
                   ia_reason_name(refused_for));
     ck_assert_str_eq(refused_address, "127.0.0.1");
+    ck_assert_ptr_nonnull(refused_leaf);
     ck_assert_msg(alert != 0, "%s: the client gets no alert", refusals[_i].label);
     if (refusals[_i].alert)
         ck_assert_msg(alert == refusals[_i].alert, "%s: alert %d", refusals[_i].label, alert);
@@ -302,6 +305,10 @@ START_TEST(no_certificate_is_refused_where_one_is_required)
     open_gate(IA_GATE_ALL);
     ck_assert(!connects(NULL, NULL, NULL, NULL, NULL));
     ck_assert_uint_eq(n_verified, 0);
+    ck_assert_uint_eq(n_refused, 1);
+    ck_assert_int_eq(refused_for, IA_R_NO_CREDENTIAL);
+    ck_assert_str_eq(refused_address, "127.0.0.1");
+    ck_assert_ptr_null(refused_leaf);
 }
 END_TEST
 

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEYS_MAX 256
+#define KEYS_MAX 512
 
 static void must(bool ok, const char *what)
 {

@@ -20,17 +20,18 @@ static const struct {
     const char *label, *registered, *problems;
 } problem_rows[] = {
     {"no problem", "root inter+revokes_leaf", ""},
-    {"expired", "old_root root", "1: expired at 2027-01-15T07:59:59Z\n"},
-    {"no CA", "root leaf", "2: not a CA: basicConstraints does not say CA:TRUE\n"},
-    {"disabled ones too", "-old_root", "1: expired at 2027-01-15T07:59:59Z\n"},
+    {"expired", "old_root root", "1: expired at 2027-01-15T07:59:59Z; register the renewed CA\n"},
+    {"no CA", "root leaf",
+     "2: not a CA: basicConstraints does not say CA:TRUE; register the CA's certificate, not a device's\n"},
+    {"disabled ones too", "-old_root", "1: expired at 2027-01-15T07:59:59Z; register the renewed CA\n"},
     {"stale CRL", "inter+stale",
      "1: CRL: past its nextUpdate 2027-01-15T07:59:59Z; it continues to be used until a newer list is added\n"},
     {"stale, but not in force", "inter+stale+newer_empty", ""},
     {"CRL of the future", "inter+early",
      "1: CRL: its thisUpdate 2027-01-15T08:01:00Z is in the future; it is used nevertheless\n"},
-    {"forged CRL", "inter+forged+revokes_leaf", "1: CRL: not signed by this CA\n"},
-    {"another CA's", "inter+of_root", "1: CRL: not signed by this CA\n"},
-    {"a CA of the same name", "roll_b+of_roll_a", "1: CRL: not signed by this CA\n"},
+    {"forged CRL", "inter+forged+revokes_leaf", "1: CRL: not signed by this CA; add it to the CA that issued it\n"},
+    {"another CA's", "inter+of_root", "1: CRL: not signed by this CA; add it to the CA that issued it\n"},
+    {"a CA of the same name", "roll_b+of_roll_a", "1: CRL: not signed by this CA; add it to the CA that issued it\n"},
     {"indirect", "inter+indirect", "1: CRL: an indirect CRL: it lists certificates of other issuers\n"},
     {"attributes", "inter+attributes", "1: CRL: it lists attribute certificates only\n"},
     {"delta", "inter+delta", "1: CRL: a delta CRL: only complete ones are used\n"},
@@ -38,7 +39,7 @@ static const struct {
     {"entry of another issuer", "inter+entry_critical", "1: CRL: an entry has an unknown critical extension\n"},
     {"a CA that may not sign lists", "no_crl_ca+of_no_crl_ca", "1: CRL: the CA's key usage does not include cRLSign\n"},
     {"one bad, one stale, the other CAs unharmed", "root+forged inter+stale",
-     "1: CRL: not signed by this CA\n2: CRL: past its nextUpdate 2027-01-15T07:59:59Z; it continues to be used until a newer list is added\n"},
+     "1: CRL: not signed by this CA; add it to the CA that issued it\n2: CRL: past its nextUpdate 2027-01-15T07:59:59Z; it continues to be used until a newer list is added\n"},
     {"eight CAs above are no problem", "root d1 d2 d3 d4 d5 d6 d7 d8", ""},
 };
 

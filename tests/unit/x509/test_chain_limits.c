@@ -125,6 +125,29 @@ START_TEST(intermediate_keys_are_refused_as_listed)
 }
 END_TEST
 
+/* The root has vouched for its key, but one signature check with it would take 6.7 ms. */
+START_TEST(intermediate_on_a_binary_curve_of_571_bits_is_refused)
+{
+    register_root("p256:root", MC_ROOT);
+    X509 *inter = mc_cert(&(struct mc_cert){.subject = "/CN=Inter",
+                                            .key = "curve:sect571r1:inter",
+                                            .issuer = root,
+                                            .issuer_key = "p256:root",
+                                            .ext = MC_CA});
+    X509 *leaf = mc_cert(&(struct mc_cert){.subject = "/CN=d",
+                                           .key = "p256:leaf",
+                                           .issuer = inter,
+                                           .issuer_key = "curve:sect571r1:inter",
+                                           .ext = MC_DEVICE});
+    struct ia_chain chain = verify_one(leaf, inter);
+    ck_assert_msg(chain.reason == IA_R_CHAIN_INVALID && strstr(chain.detail, "limit on signature checks reached"), "%s",
+                  chain.detail);
+    X509_free(leaf);
+    X509_free(inter);
+    forget_root();
+}
+END_TEST
+
 /* A CA with such a key says so in its problem. */
 START_TEST(registered_ca_with_a_key_that_is_too_slow_is_a_problem)
 {
@@ -223,8 +246,9 @@ static const struct {
 } name_rows[] = {
     {10, 0, 10, 10, NULL},
     {255, 0, 60, 0, NULL}, /* 255 names and the common name, each compared with 60 constraints */
-    {256, 0, 0, 0, "more than 256 names"},
-    {0, 0, 0, 256, "more than 256 names"},
+    {1023, 0, 0, 0, NULL},
+    {1024, 0, 0, 0, "more than 1024 names"},
+    {0, 0, 0, 1024, "more than 1024 names"},
     {1, 0, 256, 0, NULL},
     {1, 0, 257, 0, "more than 256 name constraints"},
     {63, 0, 256, 0, NULL},
@@ -322,6 +346,7 @@ int main(void)
     tcase_set_timeout(c, 60);
     tcase_add_loop_test(c, device_keys_are_admitted_as_listed, 0, COUNT(leaf_keys));
     tcase_add_loop_test(c, intermediate_keys_are_refused_as_listed, 0, COUNT(intermediate_keys));
+    tcase_add_test(c, intermediate_on_a_binary_curve_of_571_bits_is_refused);
     tcase_add_test(c, registered_ca_with_a_key_that_is_too_slow_is_a_problem);
     tcase_add_loop_test(c, chains_are_as_deep_as_their_keys_are_fast, 0, COUNT(depths));
     tcase_add_loop_test(c, names_and_constraints_are_admitted_as_listed, 0, COUNT(name_rows));

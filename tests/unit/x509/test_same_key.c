@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROWS_MAX 128
+#define ROWS_MAX 256
 #define CA_BASIC "basicConstraints=critical,CA:TRUE|keyUsage=critical,keyCertSign,cRLSign"
 
 /* The registry of one test: rows are appended, then the set is built. */
@@ -399,6 +399,43 @@ START_TEST(revoked_predecessor_of_a_parent_disables_nothing)
 }
 END_TEST
 
+#define TENANTS 125 /* squared more than a build tries */
+
+/* A root that is registered, and an intermediate below another root of that name that is not. */
+static void register_tenant(int i)
+{
+    char key[32], other[32], subject[32];
+    (void)snprintf(key, sizeof key, "p256:tenant%d", i);
+    (void)snprintf(other, sizeof other, "p256:unregistered%d", i % 4);
+    (void)snprintf(subject, sizeof subject, "/CN=Issuing %d", i);
+    X509 *registered = mc_cert(&(struct mc_cert){.subject = "/CN=Root CA", .key = key, .ext = MC_ROOT});
+    X509 *unregistered = mc_cert(&(struct mc_cert){.subject = "/CN=Root CA", .key = other, .ext = MC_ROOT});
+    X509 *issuing = mc_cert(&(struct mc_cert){
+        .subject = subject, .key = key, .issuer = unregistered, .issuer_key = other, .ext = MC_CA, .serial = i + 1});
+    register_row(registered);
+    register_row(issuing);
+    if (i == TENANTS - 1)
+        device = make_device(issuing, key, MC_DEVICE);
+    X509_free(registered);
+    X509_free(unregistered);
+    X509_free(issuing);
+}
+
+/* Each build tries a bounded number, remembers them and reports what is left; nobody is refused for it. */
+START_TEST(parents_among_very_many_cas_of_one_name_are_tried_over_several_builds)
+{
+    for (int i = 0; i < TENANTS; i++)
+        register_tenant(i);
+    struct ia_chain chain = connect_device(NULL);
+    assert_reason(&chain, IA_R_NONE);
+    ck_assert_msg(strstr(registry.problems, "not all have been tried yet") != NULL, "%s", registry.problems);
+    chain = connect_device(NULL);
+    assert_reason(&chain, IA_R_NONE);
+    ck_assert_str_eq(registry.problems, "");
+    reset_registry();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("same_key");
@@ -416,6 +453,7 @@ int main(void)
     tcase_add_loop_test(c, expired_renewals_do_not_hide_the_valid_one, 0, RENEWALS);
     tcase_add_loop_test(c, expired_renewals_do_not_hide_the_valid_one_from_an_intermediate_that_is_sent, 0, RENEWALS);
     tcase_add_loop_test(c, one_inactive_renewal_among_many_disables_the_key, 0, RENEWALS);
+    tcase_add_test(c, parents_among_very_many_cas_of_one_name_are_tried_over_several_builds);
     tcase_add_test(c, revoked_predecessor_of_a_parent_disables_nothing);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
