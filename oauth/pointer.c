@@ -21,7 +21,7 @@ static const char *find_text_fault(const char *text)
     if (len > IA_POINTER_MAX)
         return "is longer than 512 bytes";
     if (text[0] != '/')
-        return "does not begin with a slash (RFC 6901)";
+        return "has no slash at its start (RFC 6901)";
     if (!ia_utf8_valid(text, len))
         return "is not valid UTF-8";
     for (const char *p = text; *p; p++) {

@@ -77,9 +77,9 @@ static const struct {
     const char *pointer, *words;
 } refused[] = {
     {"", "is empty"},
-    {"scope", "begin with a slash"},
-    {"#/scope", "begin with a slash"},
-    {" /scope", "begin with a slash"},
+    {"scope", "no slash at its start"},
+    {"#/scope", "no slash at its start"},
+    {" /scope", "no slash at its start"},
     {"/a~", "neither ~0 nor ~1"},
     {"/a~2b", "neither ~0 nor ~1"},
     {"/a~/b", "neither ~0 nor ~1"},
