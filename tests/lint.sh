@@ -157,8 +157,67 @@ functions() {
         }'
 }
 
+# A static function's name carries its noun: one word that stands in two files says nothing in a profile or a back trace.
+bare_static_names() {
+    functions $folders | awk '$5 == "static" && $1 !~ /_/ {
+            files[$1] = files[$1] (seen[$1, $2]++ ? "" : " " $2); where[$1, ++n[$1]] = $2 ":" $3
+        }
+        END {
+            for (name in files) if (split(files[name], file, " ") > 1)
+                for (i = 1; i <= n[name]; i++) print where[name, i] ": static " name "() stands in" files[name]
+        }' | sort
+}
+
+long_files() {
+    local file
+    for file in $(c_files $folders); do
+        awk -v file="$file" 'END { if (NR > 450) print file ":1: has " NR " lines; at most 450" }' "$file"
+    done
+}
+
+# No folder has more than a fifth of the code; cli apart, which is the sum of its sub-commands.
+big_folders() {
+    local folder
+    for folder in $folders; do
+        echo "$folder $(c_files "$folder" | xargs -r cat | wc -l)"
+    done | awk '{ lines[$1] = $2; all += $2 }
+        END { for (folder in lines) if (folder != "cli" && lines[folder] * 5 > all)
+            print folder ": has " lines[folder] " of " all " lines; at most a fifth" }'
+}
+
+# No object uses a symbol of another that, by any path, uses one of its own.
+object_circles() {
+    local build=${IOT_AUTH_BUILD:-build/release}
+    if [ -d "$build" ]; then
+        "$python" "$lint/circles.py" objects "$build" $folders
+    else
+        echo "lint: there is no $build, so circles of objects were not looked for" >&2
+    fi
+}
+
+# The broker thread's side cannot reach libpq: no header that it includes, by any path, is the database connection's.
+database_includes() {
+    "$python" "$lint/circles.py" reach sql/db.h plugin access jitr -- $folders
+}
+
+banned_words() {
+    text_files | grep -vE '(^|/)(LICENSE|package-lock\.json|banned-words\.txt)$' | "$python" "$lint/words.py" "$lint/banned-words.txt"
+}
+
 long_functions() {
     functions $folders tests bench | awk '$4 - $3 >= 60 { print $2 ":" $3 ": " $1 " has " $4 - $3 + 1 " lines; at most 60" }'
+}
+
+# What the documentation names as a file of the tree exists.
+documented_paths() {
+    local file path
+    for file in *.md docs/*.md; do
+        [ -f "$file" ] || continue
+        grep -noE '`(common|x509|acl|oauth|sql|jitr|access|worker|plugin|cli|tests|scripts|bench|docs|docker)/[A-Za-z0-9_./-]+`' "$file" |
+            tr -d '`' | while IFS=: read -r line path; do
+                [ -e "$path" ] || echo "$file:$line: there is no $path"
+            done
+    done
 }
 
 # Every file that can carry a comment says what its licence is.
@@ -206,8 +265,15 @@ check format formatting
 check comment-end lone_comment_ends
 check string broken_strings
 check function-length long_functions
+check file-length long_files
+check folder-size big_folders
+check static-name bare_static_names
 check header headers
 check header-circle "$python" "$lint/circles.py" headers $folders
+check object-circle object_circles
+check database-include database_includes
+check word banned_words
+check path documented_paths
 check spdx spdx_lines
 check script scripts_parse
 check options options_table

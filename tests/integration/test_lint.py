@@ -35,8 +35,12 @@ BREACHES = [
     ("acl/a.c", "/* Text\n */\nint a;\n", "comment-end: acl/a.c:2"),
     ("tests/a.c", 'const char *a = "of two par"\n                "ts";\n', "string: tests/a.c:2"),
     ("oauth/a.c", "int f(void)\n{\n" + "    g();\n" * 58 + "}\n", "function-length: oauth/a.c:1: f has 61 lines"),
+    ("oauth/a.c", "int a;\n" * 451, "file-length: oauth/a.c:1: has 451 lines"),
+    ("oauth/a.c", "int a;\n", "folder-size: oauth: has 1 of 1 lines"),
+    ("plugin/a.c", '#include "sql/db.h"\n', "database-include: plugin/a.c:1: may not include sql/db.h"),
     ("acl/a.h", "int a;\n", "header: acl/a.h:1: no #pragma once"),
     ("acl/a.h", '#include "acl/a.h"\n', "header-circle: acl/a.h:1: in a circle of 1 headers: uses acl/a.h"),
+    ("docs/a.md", "Text.\nSee `acl/no.c`.\n", "path: docs/a.md:2: there is no acl/no.c"),
     ("docs/a.md", "# Title\n", "spdx: docs/a.md:1: no SPDX line"),
     ("sql/admin/a.sql", "SELECT 1;\n", "spdx: sql/admin/a.sql:1: no SPDX line"),
     ("scripts/a", "#!/usr/bin/env bash\nif then\n", "script: scripts/a: line 2"),
@@ -56,6 +60,11 @@ FINE = [
     ("string", "tests/a.c", 'const char *a = "of two lines\\n"\n                "and words " "here";\n'),
     ("string", "tests/a.c", 'const char *a = "arZRmBeSN9383LcOLn6"\n                "arZRmBeSN9383LcOLn6";\n'),
     ("function-length", "oauth/a.c", "int f(void)\n{\n" + "    g();\n" * 57 + "}\n"),
+    ("file-length", "oauth/a.c", "int a;\n" * 450),
+    ("folder-size", "cli/a.c", "int a;\n"),
+    ("database-include", "worker/a.c", '#include "sql/db.h"\n'),
+    ("word", "docs/a.md", "A recommendation to amend untold black packages.\n"),
+    ("path", "docs/a.md", "See `docs/a.md`, and `$iot-auth/events/` or `/etc/mosquitto/acl/x.c`.\n"),
     ("spdx", "docs/a.md", "<!-- SPDX-License-Identifier: ISC -->\n"),
 ]
 
@@ -96,6 +105,101 @@ def test_a_header_that_includes_itself_by_another_is_reported(tmp_path):
     assert run.returncode == 1
 
 
+def test_an_include_of_the_database_connection_is_reported_by_its_whole_path(tmp_path):
+    plant(tmp_path, "jitr/b.h", '#include "sql/db.h"\n')
+    run = lint(tmp_path, "database-include", "plugin/a.c", '#include "jitr/b.h"\n')
+    assert "may not include sql/db.h: plugin/a.c > jitr/b.h > sql/db.h\n" in run.stdout
+
+
+def test_a_bare_static_name_in_two_files_is_reported_in_both(tmp_path):
+    plant(tmp_path, "acl/a.c", "static int\nrefuse(int a)\n{\n    return a;\n}\nint refuse_a(void)\n{\n    return 0;\n}\n")
+    run = lint(tmp_path, "static-name", "oauth/b.c", "static void refuse(void)\n{\n}\n")
+    assert "static-name: acl/a.c:2: static refuse() stands in acl/a.c oauth/b.c\n" in run.stdout
+    assert "static-name: oauth/b.c:1: static refuse() stands in acl/a.c oauth/b.c\n" in run.stdout
+    assert run.stdout.endswith("lint: 2 found\n")
+
+
+def test_a_static_name_with_a_noun_may_stand_in_two_files(tmp_path):
+    plant(tmp_path, "acl/a.c", "static void refuse_rule(void)\n{\n}\nstatic void once(void)\n{\n}\n")
+    run = lint(tmp_path, "static-name", "oauth/b.c", "static void refuse_rule(void)\n{\n}\n")
+    assert run.stdout == "lint: nothing found\n"
+
+
+def banned_words():
+    """(word or phrase, what to say instead) of each row of the list."""
+    for line in (LINT.parent / "lint" / "banned-words.txt").read_text().split("\n"):
+        if line and not line.startswith("#"):
+            alternatives, replacement = line.split("->")
+            yield from ((phrase.strip(), replacement.strip()) for phrase in alternatives.split("|"))
+
+
+BANNED = list(banned_words())
+WORD = BANNED[0][0]
+
+
+def test_each_banned_word_is_reported_with_its_replacement(tmp_path):
+    run = lint(tmp_path, "word", "docs/a.md", "".join("%s.\n\n" % phrase for phrase, _ in BANNED))
+    for number, (phrase, replacement) in enumerate(BANNED):
+        assert "word: docs/a.md:%d: '%s'; say: %s\n" % (2 * number + 1, phrase, replacement) in run.stdout
+
+
+@pytest.mark.parametrize(
+    "name,text,line",
+    [
+        ("acl/a.c", "/* Read it %s. */\n", 1),
+        ("acl/a.c", 'const char *a = "b\\n%s";\n', 1),
+        ("acl/a.c", "int ia_%s_roles;\n", 1),
+        ("tests/unit/a.py", "\ndef test_a_%s_device():\n", 2),
+        ("tests/a.mjs", "const x%s = 1;\n", 1),
+        ("sql/a.sql", "-- %s\n", 1),
+        ("README.md", "\n%s\n", 2),
+        ("scripts/a", "echo '%s'\n", 1),
+    ],
+)
+def test_a_banned_word_is_reported_wherever_it_stands(tmp_path, name, text, line):
+    written = WORD.capitalize() if "mjs" in name else WORD.upper() if name == "README.md" else WORD
+    run = lint(tmp_path, "word", name, text % written)
+    assert "word: %s:%d: '%s'" % (name, line, WORD) in run.stdout
+
+
+def test_a_banned_phrase_is_reported_across_lines(tmp_path):
+    phrase = next(phrase for phrase, _ in BANNED if " " in phrase)
+    run = lint(tmp_path, "word", "acl/a.c", "/* %s. */\n" % phrase.replace(" ", "\n * ", 1))
+    assert "word: acl/a.c:1: '%s'" % phrase in run.stdout
+
+
+def test_a_banned_word_in_a_files_name_is_reported(tmp_path):
+    run = lint(tmp_path, "word", "acl/%s_rules.c" % WORD, "int a;\n")
+    assert "word: acl/%s_rules.c: '%s' in the file's name" % (WORD, WORD) in run.stdout
+
+
+OBJECTS = {
+    "acl/a.c": "int a(void);\nint b(void);\nint a(void) { return b(); }\n",
+    "acl/b.c": "int b(void);\nint c(void);\nint b(void) { return c(); }\n",
+    "common/c.c": "int c(void);\nint %s(void);\nint c(void) { return %s(); }\n",
+}
+
+
+@pytest.mark.parametrize("used,circle", [("a", True), ("other", False)])
+def test_objects_that_use_one_another_by_a_third_are_reported(tmp_path, monkeypatch, used, circle):
+    monkeypatch.delenv("IOT_AUTH_BUILD", raising=False)
+    for name, text in OBJECTS.items():
+        source = plant(tmp_path, name, text.replace("%s", used))
+        made = tmp_path / "build/release" / source.parent.name / "CMakeFiles/x.dir" / (source.name + ".o")
+        made.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["gcc", "-c", source, "-o", made], check=True)
+    run = subprocess.run([LINT, tmp_path, "object-circle"], capture_output=True, text=True, check=False)
+    assert ("object-circle: acl/b.c:1: in a circle of 3 objects: uses common/c.c (c)\n" in run.stdout) == circle
+    assert run.returncode == (1 if circle else 0)
+
+
+def test_without_a_build_the_search_for_circles_says_that_it_was_skipped(tmp_path, monkeypatch):
+    monkeypatch.delenv("IOT_AUTH_BUILD", raising=False)
+    run = lint(tmp_path, "object-circle", "acl/a.c", "int a;\n")
+    assert "there is no build/release" in run.stderr
+    assert run.returncode == 0
+
+
 # Planted all at once in a copy of this checkout, each as the end of a file: so no fault hides behind what the real files
 # hold, nor behind another fault.
 PLANTED = [
@@ -108,10 +212,17 @@ PLANTED = [
     ("sql/io.c", "/* Planted.\n */\n", "comment-end: sql/io.c:"),
     ("sql/codec.c", 'const char *planted = "of two par"\n"ts";\n', "string: sql/codec.c:"),
     ("acl/ip.c", "int planted(void)\n{\n" + "f();\n" * 60 + "}\n", "function-length: acl/ip.c:"),
+    ("jitr/planted.c", "int a;\n" * 451, "file-length: jitr/planted.c:"),
+    ("x509/planted.c", "int a;\n" * 20000, "folder-size: x509: has"),
+    ("jitr/planted.h", '#include "sql/db.h"\n', "database-include: jitr/planted.h:"),
+    ("oauth/planted.c", "static void planted(void)\n{\n}\n", "static-name: oauth/planted.c:1: static planted() stands in"),
+    ("sql/planted.c", "static void planted(void)\n{\n}\n", "static-name: sql/planted.c:1: static planted() stands in"),
+    ("sql/copy.c", "// %s\n" % WORD, "word: sql/copy.c:"),
     ("acl/planted.h", "int a;\n", "header: acl/planted.h:1:"),
     ("common/str.h", '#include "common/planted.h"\n', "header-circle: common/str.h:"),
     ("common/planted.h", '#pragma once\n#include "common/str.h"\n', "header-circle: common/planted.h:"),
     ("docs/planted.md", "# Planted\n", "spdx: docs/planted.md:"),
+    ("docs/README.md", "`plugin/planted.c`\n", "path: docs/README.md:"),
     ("scripts/demo", "if then\n", "script: scripts/demo: line"),
     ("plugin/options.c", '{"planted", parse_text, 0, "on", 0, 0},\n', "options: plugin/options.c has option: planted on"),
 ]

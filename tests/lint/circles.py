@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Finds circles: headers that include themselves by others, and objects that use one another's symbols.
+"""Finds circles, headers that include themselves by others and objects that use one another's symbols, and forbidden paths.
 
     circles.py headers FOLDER…           reads the #include lines
     circles.py objects BUILD FOLDER…     reads the symbol tables (nm) of the objects that BUILD holds of the folders
+    circles.py reach HEADER FOLDER… -- ALL-FOLDERS…     files of the first folders that include HEADER, by any path
 """
 
 import collections
@@ -50,10 +51,10 @@ def report(uses, kind):
                 print("%s:1: in a circle of %d %s: uses %s (%s)" % (node, len(part), kind, other, uses[node][other]))
 
 
-def include_graph(folders):
+def include_graph(folders, pattern):
     uses = collections.defaultdict(dict)
     for folder in folders:
-        for header in pathlib.Path(folder).rglob("*.h"):
+        for header in pathlib.Path(folder).rglob(pattern):
             for included in INCLUDE.findall(header.read_text(encoding="utf-8")):
                 uses[str(header)][included] = "#include"
     return uses
@@ -83,9 +84,37 @@ def object_graph(build, folders):
     return uses
 
 
+def path_to(uses, start, goal):
+    """The shortest path from one node to another, or None (breadth first)."""
+    came_from, queue = {start: None}, collections.deque([start])
+    while queue:
+        node = queue.popleft()
+        if node == goal:
+            path = []
+            while node:
+                path.insert(0, node)
+                node = came_from[node]
+            return path
+        for other in uses.get(node, {}):
+            if other not in came_from:
+                came_from[other] = node
+                queue.append(other)
+    return None
+
+
+def report_reach(uses, goal, folders):
+    for node in sorted(uses):
+        path = path_to(uses, node, goal) if node.split("/")[0] in folders else None
+        if path:
+            print("%s:1: may not include %s: %s" % (node, goal, " > ".join(path)))
+
+
 def main(arguments):
     if arguments[0] == "headers":
-        report(include_graph(arguments[1:]), "headers")
+        report(include_graph(arguments[1:], "*.h"), "headers")
+    elif arguments[0] == "reach":
+        end = arguments.index("--")
+        report_reach(include_graph(arguments[end + 1 :], "*.[ch]"), arguments[1], arguments[2:end])
     else:
         report(object_graph(arguments[1], arguments[2:]), "objects")
 
