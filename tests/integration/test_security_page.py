@@ -42,7 +42,7 @@ def files(stem, suffix):
 
 
 def exists(stem, suffix, function):
-    """Exactly one file of that name has the test; two files of one name would leave open which is meant."""
+    """There is exactly one file of that name, and it has the test."""
     found = files(stem, suffix)
     return len(found) == 1 and re.search(DEFINITION[suffix].format(function), found[0].read_text(encoding="utf-8"), re.M)
 
