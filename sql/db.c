@@ -41,6 +41,8 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
          IA_PG_TEXT_ARRAY),
     PART(IA_S_SCOPES, IA_S_SCOPE_KEYS, IA_S_SCOPES_BY_KEY, "broker_scope", "issuer", "DISTINCT issuer",
          "issuer, scope, role, " NO_FAULT, IA_PG_TEXT_ARRAY),
+    PART(IA_S_RESERVED, IA_S_RESERVED_KEYS, IA_S_RESERVED_BY_KEY, "broker_reserved_name", "name", "name",
+         "name, " NO_FAULT, IA_PG_TEXT_ARRAY),
     [IA_S_DEVICE_BY_FINGERPRINT] = {"device_by_fingerprint", DEVICES_WHERE("fingerprint = $1"), 1, {IA_PG_BYTEA}},
     [IA_S_DEVICES_BY_ID] = {"devices_by_id", DEVICES_WHERE("device_id = ANY ($1)"), 1, {IA_PG_TEXT_ARRAY}},
     [IA_S_DEVICES_BY_FINGERPRINT] = {"devices_by_fingerprint",

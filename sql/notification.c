@@ -13,6 +13,7 @@ static const struct {
     {"issuer", IA_NOTIFICATION_ISSUER},
     {"ip", IA_NOTIFICATION_IP},
     {"event", IA_NOTIFICATION_EVENT},
+    {"reserved", IA_NOTIFICATION_RESERVED},
     {"client_id", IA_NOTIFICATION_CLIENT_ID},
     {"nonce", IA_NOTIFICATION_NONCE},
 };

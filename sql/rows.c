@@ -22,6 +22,11 @@ static const struct ia_word ip_scopes[] = {
     {"GLOBAL", SCOPE_GLOBAL}, {"CA", SCOPE_CA}, {"DEVICE", SCOPE_DEVICE}, {"ISSUER", SCOPE_ISSUER}, {NULL, 0}};
 
 /* Rows as they are read, where they are not handed out like that. */
+struct raw_name {
+    const char *name;
+    const char *fault;
+};
+
 struct raw_role {
     const char *role;
     const char *fault;
@@ -74,6 +79,11 @@ static const struct ia_column crl_list[] = {
 static const struct ia_column role_list[] = {
     IA_COLUMN(struct raw_role, role, NOT_NULL),
     IA_COLUMN(struct raw_role, fault, NULLABLE),
+};
+
+static const struct ia_column reserved_list[] = {
+    IA_COLUMN(struct raw_name, name, NOT_NULL),
+    IA_COLUMN(struct raw_name, fault, NULLABLE),
 };
 
 static const struct ia_column rule_list[] = {
@@ -276,6 +286,23 @@ static bool take_scopes(struct ia_loaded *l, const struct ia_decoded *d)
     return true;
 }
 
+/* Also a name with a fault stays reserved: its row is there, and its key could be read. */
+static bool take_reserved(struct ia_loaded *l, const struct ia_decoded *d)
+{
+    const struct raw_name *raw = d->rows;
+    const char **names = ia_arena_array(&l->arena, d->n, sizeof *names);
+    if (!names)
+        return false;
+    for (size_t i = 0; i < d->n; i++) {
+        names[i] = raw[i].name;
+        if (!add_note(l, "reserved name", raw[i].name, raw[i].fault))
+            return false;
+    }
+    l->rows.reserved = names;
+    l->rows.n_reserved = d->n;
+    return true;
+}
+
 const struct ia_part ia_parts[IA_PARTS] = {
     {IA_LOAD_CAS, "CAs", IA_S_CAS, IA_S_CA_KEYS, IA_S_CAS_BY_KEY, IA_COLUMNS_WITH_FAULT(ca_list, struct ia_ca_row),
      take_cas},
@@ -291,4 +318,6 @@ const struct ia_part ia_parts[IA_PARTS] = {
      IA_COLUMNS_WITH_FAULT(issuer_list, struct ia_issuer_row), take_issuers},
     {IA_LOAD_SCOPES, "scopes", IA_S_SCOPES, IA_S_SCOPE_KEYS, IA_S_SCOPES_BY_KEY,
      IA_COLUMNS_WITH_FAULT(scope_list, struct ia_scope_row), take_scopes},
+    {IA_LOAD_RESERVED, "reserved names", IA_S_RESERVED, IA_S_RESERVED_KEYS, IA_S_RESERVED_BY_KEY,
+     IA_COLUMNS_WITH_FAULT(reserved_list, struct raw_name), take_reserved},
 };

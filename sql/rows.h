@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* The configuration of a broker, read from the database: CAs, CRLs, roles, rules, address rules, issuers, scopes. */
+/* The configuration of a broker, read from the database: CAs, CRLs, roles, rules, address rules, issuers, scopes,
+ * reserved names. */
 #pragma once
 
 #include "acl/ip.h"
@@ -21,9 +22,10 @@ enum ia_load {
     IA_LOAD_ISSUER_ROWS = 16,
     IA_LOAD_RULES = 32,
     IA_LOAD_SCOPES = 64,
+    IA_LOAD_RESERVED = 128,
     IA_LOAD_POLICY = IA_LOAD_ROLES | IA_LOAD_RULES,
     IA_LOAD_ISSUERS = IA_LOAD_ISSUER_ROWS | IA_LOAD_SCOPES,
-    IA_LOAD_ALL = 127,
+    IA_LOAD_ALL = 255,
 };
 
 #define IA_ROWS_NOTES_MAX 64
@@ -56,6 +58,8 @@ struct ia_rows {
     size_t n_issuers;
     const struct ia_scope_row *scopes;
     size_t n_scopes;
+    const char *const *reserved; /* names that no device or app may take */
+    size_t n_reserved;
 };
 
 /* Read the parts in `what` (set of enum ia_load).  Usually as of one moment, in one transaction and one round trip.  A

@@ -9,6 +9,7 @@
 #include "worker/device_sync.h"
 #include "worker/error_log.h"
 #include "worker/listen_check.h"
+#include "worker/notifications.h"
 #include "worker/outbox.h"
 #include "worker/registrar.h"
 #include "worker/status_events.h"
@@ -51,6 +52,7 @@ struct ia_main_loop {
     struct ia_releases *releases;
     struct ia_inbox *inbox;
     struct ia_listen_check listening;
+    struct ia_notification_targets targets;
 
     unsigned attempts; /* to connect, since a connection was last stable */
     bool was_connected;
@@ -74,38 +76,6 @@ static enum ia_rc send_state(struct ia_main_loop *loop, bool connected, struct i
     reply->connected = connected;
     ia_sink_send(loop->sink, reply);
     return IA_OK;
-}
-
-/* ---- notifications */
-
-static void dispatch_notification(struct ia_main_loop *loop, const struct ia_notification *n)
-{
-    static const unsigned parts[] = {
-        [IA_NOTIFICATION_CA] = IA_LOAD_CAS | IA_LOAD_CRLS,
-        [IA_NOTIFICATION_ROLE] = IA_LOAD_POLICY,
-        [IA_NOTIFICATION_ISSUER] = IA_LOAD_ISSUERS,
-        [IA_NOTIFICATION_IP] = IA_LOAD_IPS,
-        [IA_NOTIFICATION_NONCE] = 0, /* the last topic */
-    };
-    ia_config_sync_invalidate(loop->config, parts[n->topic]);
-    if (n->topic == IA_NOTIFICATION_EVENT)
-        ia_status_events_notified(loop->events, n);
-    if (n->topic == IA_NOTIFICATION_CLIENT_ID)
-        ia_releases_notified(loop->releases);
-    if (n->topic == IA_NOTIFICATION_NONCE && n->n_keys == 1)
-        ia_listen_check_heard(&loop->listening, n->keys[0]);
-    bool devices = n->topic == IA_NOTIFICATION_DEVICE;
-    if (devices && n->all)
-        ia_device_sync_restart(loop->devices);
-    for (size_t i = 0; devices && i < n->n_keys; i++)
-        ia_device_sync_changed(loop->devices, n->keys[i]);
-}
-
-static void take_notifications(struct ia_main_loop *loop)
-{
-    struct ia_notification n;
-    while (ia_db_notification(loop->db, &n))
-        dispatch_notification(loop, &n);
 }
 
 /* ---- steps */
@@ -245,7 +215,7 @@ static enum ia_rc run_turn(struct ia_main_loop *loop, struct ia_err *err)
     bool was_busy = loop->busy;
     enum ia_rc rc = IA_OK;
     loop->busy = false;
-    take_notifications(loop);
+    ia_notifications_take(loop->db, &loop->targets);
     start_rereads(loop);
     for (size_t i = 0; rc == IA_OK && i < STEPS; i++) {
         rc = run_step(loop, i, err);
@@ -429,6 +399,11 @@ static enum ia_rc create_parts(struct ia_main_loop *loop, const struct ia_worker
                                          .devices = loop->devices,
                                          .registrar = loop->registrar};
     loop->inbox = ia_inbox_new(&parts);
+    loop->targets = (struct ia_notification_targets){.config = loop->config,
+                                                     .devices = loop->devices,
+                                                     .events = loop->events,
+                                                     .releases = loop->releases,
+                                                     .listening = &loop->listening};
     return loop->devices && loop->registrar && loop->releases && loop->events && loop->inbox ? IA_OK : ia_nomem(err);
 }
 

@@ -245,6 +245,7 @@ static void keep_parts(struct ia_builder *b, const struct ia_snapshot *fresh)
     KEEP(policy, ia_policy_free)
     KEEP(ips, ia_ip_set_free)
     KEEP(issuers, ia_issuer_set_free)
+    KEEP(reserved, ia_reserved_free)
 #undef KEEP
     b->last.generation++;
     if (fresh->cas)
@@ -267,6 +268,7 @@ static enum ia_rc share_parts(const struct ia_builder *b, struct ia_snapshot **o
     s->policy = ia_policy_ref(last->policy);
     s->ips = ia_ip_set_ref(last->ips);
     s->issuers = ia_issuer_set_ref(last->issuers);
+    s->reserved = ia_reserved_ref(last->reserved);
     *out = s;
     return IA_OK;
 }
@@ -285,6 +287,8 @@ enum ia_rc ia_builder_build(struct ia_builder *builder, unsigned parts, const st
         rc = ia_ip_set_build(rows->ips, rows->n_ips, &problems->ip_rule, &fresh.ips, err);
     if (rc == IA_OK && (parts & IA_LOAD_ISSUERS))
         rc = build_issuers(rows, refresh, problems, &fresh, err);
+    if (rc == IA_OK && (parts & IA_LOAD_RESERVED))
+        rc = ia_reserved_build(rows->reserved, rows->n_reserved, &fresh.reserved, err);
     keep_parts(builder, &fresh);
     return rc == IA_OK ? share_parts(builder, out, err) : rc;
 }

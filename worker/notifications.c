@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: ISC
+#include "worker/notifications.h"
+
+/* A notification of all CAs comes after a restored dump too, which notifies of no names. */
+static unsigned changed_parts(const struct ia_notification *n)
+{
+    static const unsigned parts[] = {
+        [IA_NOTIFICATION_CA] = IA_LOAD_CAS | IA_LOAD_CRLS, [IA_NOTIFICATION_ROLE] = IA_LOAD_POLICY,
+        [IA_NOTIFICATION_ISSUER] = IA_LOAD_ISSUERS,        [IA_NOTIFICATION_IP] = IA_LOAD_IPS,
+        [IA_NOTIFICATION_RESERVED] = IA_LOAD_RESERVED,     [IA_NOTIFICATION_NONCE] = 0, /* the last topic */
+    };
+    return parts[n->topic] | (n->topic == IA_NOTIFICATION_CA && n->all ? IA_LOAD_RESERVED : 0u);
+}
+
+static void dispatch_notification(const struct ia_notification_targets *to, const struct ia_notification *n)
+{
+    ia_config_sync_invalidate(to->config, changed_parts(n));
+    if (n->topic == IA_NOTIFICATION_EVENT)
+        ia_status_events_notified(to->events, n);
+    if (n->topic == IA_NOTIFICATION_CLIENT_ID)
+        ia_releases_notified(to->releases);
+    if (n->topic == IA_NOTIFICATION_NONCE && n->n_keys == 1)
+        ia_listen_check_heard(to->listening, n->keys[0]);
+    bool devices = n->topic == IA_NOTIFICATION_DEVICE;
+    if (devices && n->all)
+        ia_device_sync_restart(to->devices);
+    for (size_t i = 0; devices && i < n->n_keys; i++)
+        ia_device_sync_changed(to->devices, n->keys[i]);
+}
+
+void ia_notifications_take(struct ia_db *db, const struct ia_notification_targets *to)
+{
+    struct ia_notification n;
+    while (ia_db_notification(db, &n))
+        dispatch_notification(to, &n);
+}
