@@ -3,9 +3,9 @@
 
 #include "common/clock.h"
 #include "oauth/refresh.h"
+#include "worker/row_report.h"
 #include "worker/snapshot_builder.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,65 +34,6 @@ struct ia_config_sync {
     size_t n_crls;
     bool crls_known;
 };
-
-/* ---- problems of rows */
-
-struct problem_context {
-    struct ia_config_sync *sync;
-    const struct ia_rows *rows;
-};
-
-static void warn_of_row(const struct problem_context *c, const char *row, const char *problem, const char *rest)
-{
-    char line[IA_ISSUER_TEXT_MAX + 512];
-    (void)snprintf(line, sizeof line, "%s: %s%s", row, problem, rest);
-    ia_sink_log(c->sync->sink, IA_LOG_WARNING, line);
-}
-
-static void report_ca(void *ctx, const struct ia_ca_row *row, const struct ia_cert_info *info, const char *problem)
-{
-    const struct problem_context *c = ctx;
-    ia_outbox_ca(c->sync->outbox, row->ca_id, info, problem);
-    char name[IA_VALUE_MAX + 8];
-    (void)snprintf(name, sizeof name, "CA %s", row->name);
-    if (problem)
-        warn_of_row(c, name, problem, " (see iot_auth.ca.problem)");
-}
-
-static void report_rule(void *ctx, int64_t rule_id, const char *problem)
-{
-    const struct problem_context *c = ctx;
-    ia_outbox_rule(c->sync->outbox, rule_id, problem);
-    char name[32];
-    (void)snprintf(name, sizeof name, "rule %" PRId64, rule_id);
-    if (problem)
-        warn_of_row(c, name, problem, ": its role denies everything (see iot_auth.role_rule.problem)");
-}
-
-static void report_issuer(void *ctx, int64_t index, const char *problem)
-{
-    const struct problem_context *c = ctx;
-    const char *issuer = c->rows->issuers[index].name;
-    ia_outbox_issuer(c->sync->outbox, issuer, problem);
-    char name[IA_VALUE_MAX + 8];
-    (void)snprintf(name, sizeof name, "issuer %s", issuer);
-    if (problem)
-        warn_of_row(c, name, problem, " (see iot_auth.oauth_issuer.problem)");
-}
-
-static void report_issuer_note(void *ctx, int64_t index, const char *note)
-{
-    const struct problem_context *c = ctx;
-    ia_outbox_issuer_note(c->sync->outbox, c->rows->issuers[index].name, note);
-}
-
-/* iot_auth.ip_rule has no column `problem`. */
-static void report_ip_rule(void *ctx, int64_t rule_id, const char *problem)
-{
-    char name[32];
-    (void)snprintf(name, sizeof name, "ip_rule %" PRId64, rule_id);
-    warn_of_row(ctx, name, problem, "");
-}
 
 /* ---- snapshots */
 
@@ -135,14 +76,8 @@ static void send_snapshot(struct ia_config_sync *sync, struct ia_snapshot *snaps
 static enum ia_rc build_snapshot(struct ia_config_sync *sync, unsigned parts, const struct ia_rows *rows,
                                  struct ia_snapshot **out, struct ia_err *err)
 {
-    struct problem_context context = {.sync = sync, .rows = rows};
-    const struct ia_row_problems problems = {
-        .ca = {report_ca, &context},
-        .rule = {report_rule, &context},
-        .issuer = {report_issuer, &context},
-        .issuer_note = {report_issuer_note, &context},
-        .ip_rule = {report_ip_rule, &context},
-    };
+    struct ia_row_report report = {.outbox = sync->outbox, .sink = sync->sink, .rows = rows};
+    const struct ia_row_problems problems = ia_row_report_problems(&report);
     enum ia_rc rc = parts & IA_LOAD_ISSUERS ? configure_refresh(sync, rows, err) : IA_OK;
     return rc == IA_OK ? ia_builder_build(sync->builder, parts, rows, sync->refresh, ia_wall_s(), &problems, out, err)
                        : rc;
