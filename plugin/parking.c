@@ -65,7 +65,7 @@ static void unlink_parked(struct parked *p)
     struct parked_group *g = p->group;
     DL_DELETE(g->list, p);
     if (!g->list) {
-        HASH_DEL(parking.groups, g);
+        HASH_DEL(parking.groups, g); // NOLINT(clang-analyzer-core.NullDereference): uthash lists each group
         free(g);
     }
     DL_DELETE2(parking.due, p, prev_due, next_due);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* TLS sessions of devices, for resumption (RFC 5246 section 7.3, RFC 8446 section 2.2).  Stateful: what the client holds
  * is a random identifier, and the session with the verified certificate stays here.  A resumed handshake saves both
- * sides the certificates and the signatures; it decides nothing: BASIC_AUTH makes every decision anew, from the data of
+ * sides the certificates and the signatures; it decides nothing: BASIC_AUTH makes every decision again, from the data of
  * the verified leaf, which the session keeps.
  *
  * - One session for each leaf.  A new one replaces it, so a device that connects in a loop pushes no other out.

@@ -112,6 +112,11 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                          1,
                          {IA_PG_INT8}},
     [IA_S_LAST_EVENT] = {"last_event", "SELECT coalesce(max(event_id), 0)::bigint FROM iot_auth.broker_event", 0, {0}},
+    [IA_S_CLIENT_ID_RELEASES] = {"client_id_releases",
+                                 "SELECT release_id, client_id FROM iot_auth.broker_client_id_release "
+                                 "WHERE release_id > $1 ORDER BY release_id LIMIT 1000",
+                                 1,
+                                 {IA_PG_INT8}},
 };
 
 /* The registry as a stream, in parts by fingerprint: SHA-256, so that they are of one size.  COPY cannot be prepared

@@ -7,8 +7,13 @@ static const struct {
     const char *word;
     enum ia_notification_topic topic;
 } topics[] = {
-    {"ca", IA_NOTIFICATION_CA},         {"role", IA_NOTIFICATION_ROLE}, {"device", IA_NOTIFICATION_DEVICE},
-    {"issuer", IA_NOTIFICATION_ISSUER}, {"ip", IA_NOTIFICATION_IP},     {"event", IA_NOTIFICATION_EVENT},
+    {"ca", IA_NOTIFICATION_CA},
+    {"role", IA_NOTIFICATION_ROLE},
+    {"device", IA_NOTIFICATION_DEVICE},
+    {"issuer", IA_NOTIFICATION_ISSUER},
+    {"ip", IA_NOTIFICATION_IP},
+    {"event", IA_NOTIFICATION_EVENT},
+    {"client_id", IA_NOTIFICATION_CLIENT_ID},
     {"nonce", IA_NOTIFICATION_NONCE},
 };
 

@@ -18,7 +18,8 @@ enum ia_notification_topic {
     IA_NOTIFICATION_ISSUER,
     IA_NOTIFICATION_IP,
     IA_NOTIFICATION_EVENT,
-    IA_NOTIFICATION_NONCE, /* the key is a nonce of ia_db_send_nonce, of this broker or another */
+    IA_NOTIFICATION_CLIENT_ID, /* an administrator has released a client id */
+    IA_NOTIFICATION_NONCE,     /* the key is a nonce of ia_db_send_nonce, of this broker or another */
 };
 
 /* Not to be copied: keys[] point into text[]. */

@@ -88,6 +88,7 @@ enum ia_statement {
     IA_S_UNPARSED,
     IA_S_EVENT_TAIL,
     IA_S_LAST_EVENT,
+    IA_S_CLIENT_ID_RELEASES,
     IA_STATEMENTS
 };
 

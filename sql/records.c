@@ -140,6 +140,12 @@ static const struct ia_column tail_list[] = {
 };
 static const struct ia_columns tail_columns = IA_COLUMNS(tail_list, struct ia_tail_row);
 
+static const struct ia_column release_list[] = {
+    IA_COLUMN(struct ia_client_id_release, release_id, NOT_NULL),
+    IA_COLUMN(struct ia_client_id_release, client_id, NOT_NULL),
+};
+static const struct ia_columns release_columns = IA_COLUMNS(release_list, struct ia_client_id_release);
+
 struct last_row {
     int64_t event_id;
 };
@@ -151,6 +157,7 @@ struct loaded_records {
     union {
         struct ia_unparsed_rows unparsed;
         struct ia_tail_rows tail;
+        struct ia_client_id_releases releases;
     } pub;
     struct ia_arena arena;
     PGresult *result;
@@ -220,6 +227,27 @@ enum ia_rc ia_db_event_tail(struct ia_db *db, int64_t after_event_id, struct ia_
 }
 
 void ia_tail_rows_free(struct ia_tail_rows *rows)
+{
+    free_records((struct loaded_records *)rows);
+}
+
+enum ia_rc ia_db_client_id_releases(struct ia_db *db, int64_t after_release_id, struct ia_client_id_releases **out,
+                                    struct ia_err *err)
+{
+    struct ia_decoded decoded;
+    struct loaded_records *l = NULL;
+    struct ia_params p = {0};
+    ia_params_int8(&p, after_release_id);
+    enum ia_rc rc = load_records(db, IA_S_CLIENT_ID_RELEASES, &p, &release_columns, &decoded, &l, err);
+    if (rc != IA_OK)
+        return rc;
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): IA_OK means that it was loaded
+    l->pub.releases = (struct ia_client_id_releases){.rows = decoded.rows, .n = decoded.n};
+    *out = &l->pub.releases;
+    return IA_OK;
+}
+
+void ia_client_id_releases_free(struct ia_client_id_releases *rows)
 {
     free_records((struct loaded_records *)rows);
 }

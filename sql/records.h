@@ -82,3 +82,16 @@ void ia_tail_rows_free(struct ia_tail_rows *rows);
 
 /* The highest event id so far, 0: none. */
 IA_MUST_USE enum ia_rc ia_db_last_event(struct ia_db *db, int64_t *event_id, struct ia_err *err);
+
+/* Client ids that administrators have released within the last hour, after `release_id` in order, up to 1000. */
+struct ia_client_id_release {
+    int64_t release_id;
+    const char *client_id;
+};
+struct ia_client_id_releases {
+    const struct ia_client_id_release *rows;
+    size_t n;
+};
+IA_MUST_USE enum ia_rc ia_db_client_id_releases(struct ia_db *db, int64_t after_release_id,
+                                                struct ia_client_id_releases **out, struct ia_err *err);
+void ia_client_id_releases_free(struct ia_client_id_releases *rows);

@@ -3,7 +3,7 @@
 
 #include "common/clock.h"
 #include "oauth/refresh.h"
-#include "worker/row_report.h"
+#include "worker/problem_writer.h"
 #include "worker/snapshot_builder.h"
 
 #include <stdio.h>
@@ -76,8 +76,8 @@ static void send_snapshot(struct ia_config_sync *sync, struct ia_snapshot *snaps
 static enum ia_rc build_snapshot(struct ia_config_sync *sync, unsigned parts, const struct ia_rows *rows,
                                  struct ia_snapshot **out, struct ia_err *err)
 {
-    struct ia_row_report report = {.outbox = sync->outbox, .sink = sync->sink, .rows = rows};
-    const struct ia_row_problems problems = ia_row_report_problems(&report);
+    const struct ia_problem_writer writer = {.outbox = sync->outbox, .sink = sync->sink, .rows = rows};
+    const struct ia_row_problems problems = ia_problem_writer_callbacks(&writer);
     enum ia_rc rc = parts & IA_LOAD_ISSUERS ? configure_refresh(sync, rows, err) : IA_OK;
     return rc == IA_OK ? ia_builder_build(sync->builder, parts, rows, sync->refresh, ia_wall_s(), &problems, out, err)
                        : rc;

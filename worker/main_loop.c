@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "sql/backoff.h"
 #include "sql/db.h"
+#include "worker/client_id_releases.h"
 #include "worker/config_sync.h"
 #include "worker/device_sync.h"
 #include "worker/error_log.h"
@@ -24,7 +25,17 @@
 #define IDLE_MS      1000
 #define RESYNC_S     3600
 
-enum { STEP_RELOAD, STEP_CHANGES, STEP_REQUESTS, STEP_EVENTS, STEP_RESYNC, STEP_HEARTBEAT, STEP_WRITE, STEPS };
+enum {
+    STEP_RELOAD,
+    STEP_CHANGES,
+    STEP_REQUESTS,
+    STEP_EVENTS,
+    STEP_RELEASES,
+    STEP_RESYNC,
+    STEP_HEARTBEAT,
+    STEP_WRITE,
+    STEPS
+};
 
 struct ia_main_loop {
     struct ia_loop_control *control;
@@ -37,6 +48,7 @@ struct ia_main_loop {
     struct ia_device_sync *devices;
     struct ia_registrar *registrar;
     struct ia_status_events *events;
+    struct ia_releases *releases;
     struct ia_inbox *inbox;
     struct ia_listen_check listening;
 
@@ -73,11 +85,13 @@ static void dispatch_notification(struct ia_main_loop *loop, const struct ia_not
         [IA_NOTIFICATION_ROLE] = IA_LOAD_POLICY,
         [IA_NOTIFICATION_ISSUER] = IA_LOAD_ISSUERS,
         [IA_NOTIFICATION_IP] = IA_LOAD_IPS,
-        [IA_NOTIFICATION_NONCE] = 0,
+        [IA_NOTIFICATION_NONCE] = 0, /* the last topic */
     };
     ia_config_sync_invalidate(loop->config, parts[n->topic]);
     if (n->topic == IA_NOTIFICATION_EVENT)
         ia_status_events_notified(loop->events, n);
+    if (n->topic == IA_NOTIFICATION_CLIENT_ID)
+        ia_releases_notified(loop->releases);
     if (n->topic == IA_NOTIFICATION_NONCE && n->n_keys == 1)
         ia_listen_check_heard(&loop->listening, n->keys[0]);
     bool devices = n->topic == IA_NOTIFICATION_DEVICE;
@@ -136,6 +150,16 @@ static enum ia_rc run_events(struct ia_main_loop *loop, struct ia_err *err)
     return ia_status_events_publish(loop->events, err);
 }
 
+static bool releases_due(const struct ia_main_loop *loop)
+{
+    return ia_releases_due(loop->releases);
+}
+
+static enum ia_rc run_releases(struct ia_main_loop *loop, struct ia_err *err)
+{
+    return ia_releases_read(loop->releases, err);
+}
+
 static bool resync_due(const struct ia_main_loop *loop)
 {
     return ia_device_sync_resync_due(loop->devices);
@@ -179,10 +203,10 @@ static const struct {
     bool (*due)(const struct ia_main_loop *loop);
     enum ia_rc (*run)(struct ia_main_loop *loop, struct ia_err *err);
 } steps[STEPS] = {
-    [STEP_RELOAD] = {reload_due, run_reload},       [STEP_CHANGES] = {changes_due, run_changes},
-    [STEP_REQUESTS] = {requests_due, run_requests}, [STEP_EVENTS] = {events_due, run_events},
-    [STEP_RESYNC] = {resync_due, run_resync},       [STEP_HEARTBEAT] = {heartbeat_due, run_heartbeat},
-    [STEP_WRITE] = {write_due, run_write},
+    [STEP_RELOAD] = {reload_due, run_reload},          [STEP_CHANGES] = {changes_due, run_changes},
+    [STEP_REQUESTS] = {requests_due, run_requests},    [STEP_EVENTS] = {events_due, run_events},
+    [STEP_RELEASES] = {releases_due, run_releases},    [STEP_RESYNC] = {resync_due, run_resync},
+    [STEP_HEARTBEAT] = {heartbeat_due, run_heartbeat}, [STEP_WRITE] = {write_due, run_write},
 };
 
 /* Run one step, if it is due.  A statement that the server refuses, with the connection sound, is tried again a little
@@ -286,6 +310,7 @@ static enum ia_rc begin_connected(struct ia_main_loop *loop, struct ia_err *err)
         return rc;
     ia_listen_check_begin(&loop->listening);
     ia_config_sync_connected(loop->config);
+    ia_releases_notified(loop->releases);
     rc = ia_status_events_begin(loop->events, err);
     if (rc == IA_OK)
         rc = ia_config_sync_reload(loop->config, err);
@@ -396,6 +421,7 @@ static enum ia_rc create_parts(struct ia_main_loop *loop, const struct ia_worker
         return rc;
     loop->devices = ia_device_sync_new(loop->db, loop->config, loop->sink);
     loop->registrar = ia_registrar_new(loop->db, options->node_name, loop->sink);
+    loop->releases = ia_releases_new(loop->db, loop->sink);
     loop->events = ia_status_events_new(loop->db, loop->sink);
     const struct ia_inbox_parts parts = {.db = loop->db,
                                          .outbox = loop->outbox,
@@ -403,7 +429,7 @@ static enum ia_rc create_parts(struct ia_main_loop *loop, const struct ia_worker
                                          .devices = loop->devices,
                                          .registrar = loop->registrar};
     loop->inbox = ia_inbox_new(&parts);
-    return loop->devices && loop->registrar && loop->events && loop->inbox ? IA_OK : ia_nomem(err);
+    return loop->devices && loop->registrar && loop->releases && loop->events && loop->inbox ? IA_OK : ia_nomem(err);
 }
 
 enum ia_rc ia_main_loop_new(const struct ia_worker_options *options, struct ia_loop_control *control,
@@ -431,6 +457,7 @@ void ia_main_loop_free(struct ia_main_loop *loop)
         return;
     ia_inbox_free(loop->inbox);
     ia_status_events_free(loop->events);
+    ia_releases_free(loop->releases);
     ia_registrar_free(loop->registrar);
     ia_device_sync_free(loop->devices);
     ia_config_sync_free(loop->config);

@@ -14,7 +14,6 @@
 #include <string.h>
 
 #define SENT_MAX            16 /* intermediates looked at; the rest of what the peer sent is ignored */
-#define SCANS_PER_UNIT      16 /* comparisons of identifiers that cost as much as one unit of key_cost.c */
 #define AUTHORITY_NAMES_MAX 8  /* issuer names in an authority key identifier; in practice one, if any */
 
 struct path_candidate {
@@ -32,7 +31,6 @@ struct path_search {
     struct path_candidate sent[SENT_MAX];
     size_t n_sent;
     unsigned cost;
-    unsigned n_scanned; /* registered keys whose identifiers were compared */
     bool cost_exceeded;
     bool forged; /* a registered CA has the issuer's name, no identifier contradicts, but its key did not sign */
     const char *problem; /* of an issuer that was not used */
@@ -84,6 +82,8 @@ static void add_sent(struct path_search *s, X509 *x509)
 
 static bool afford(struct path_search *s, unsigned cost)
 {
+    if (s->cost_exceeded)
+        return false;
     if (s->cost + cost > IA_CHAIN_COST_MAX) {
         s->cost_exceeded = true;
         return false;
@@ -96,7 +96,7 @@ static bool afford(struct path_search *s, unsigned cost)
  * signatures. */
 static bool afford_scan(struct path_search *s)
 {
-    return !s->cost_exceeded && (++s->n_scanned % SCANS_PER_UNIT != 0 || afford(s, 1));
+    return afford(s, 1);
 }
 
 static bool key_is_usable(struct path_search *s, EVP_PKEY *key)

@@ -251,7 +251,7 @@ DECLARE
                                          WHERE c.device_id = p_device_id AND c.registered_by = 'jitr'
                                            AND c.created_at > clock_timestamp() - interval '1 day' LIMIT 6) few);
     text constant text := 'more than 5 certificates were registered for this device id within 24 hours: '
-                          'the device_id_template of the CA may not tell devices apart';
+                          'the device_id_template of the CA may not distinguish devices';
 BEGIN
     IF recent < 6 THEN
         RETURN NULL;
@@ -290,7 +290,7 @@ CREATE FUNCTION iot_auth.certificate_time(t timestamptz) RETURNS timestamptz LAN
 RETURN CASE WHEN t BETWEEN '0001-01-01 00:00:00+00' AND '9999-12-31 23:59:59+00' THEN t END;
 
 -- A node name belongs to the login that first used it, so that a broker with a login of its own cannot write in the
--- name of another.  Where all brokers share one login, nothing tells them apart.
+-- name of another.  Where all brokers share one login, nothing distinguishes them.
 CREATE FUNCTION iot_auth.registration_node(p_node text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

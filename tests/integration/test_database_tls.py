@@ -23,7 +23,7 @@ def authority():
 
 @pytest.fixture(scope="module")
 def certificates(authority, tmp_path_factory):
-    """The CAs that the broker may be told to trust."""
+    """The CAs that the broker may be configured to trust."""
     folder = tmp_path_factory.mktemp("database-tls")
     (folder / "ca.pem").write_text(authority.pem)
     (folder / "other-ca.pem").write_text(pki.root("another authority").pem)

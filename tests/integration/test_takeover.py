@@ -184,3 +184,26 @@ def test_what_a_free_client_id_inherits_after_a_restart_is_not_delivered(free_id
         assert thief.subscribe("devices/thief/#") == 1
         writer.publish("devices/owner/secret", "once more")
         thief.received_nothing_before("devices/thief/x", lambda: writer.publish("devices/thief/x"))
+
+
+# Released by an administrator
+
+
+def test_a_released_client_id_may_be_taken_by_another_device(site):
+    """On 2.0 an ended session of MQTT 5 may be kept for all that a plugin can see, so its client id stays its owner's."""
+    fleet = site.fleet(client_id_templates=["shared"])
+    broker = site.broker()
+    first, second = fleet.issue("first"), fleet.issue("second")
+    site.connect(broker, first, client_id="shared", clean=False).drop()
+    site.assert_refused("client_id_mismatch", broker, second, client_id="shared")
+    site.registry.release_client_id(client_id="shared")
+    site.connect_within(2.0, broker, second, client_id="shared")
+
+
+def test_a_released_client_id_stays_with_an_owner_that_is_connected(site):
+    fleet = site.fleet(client_id_templates=["shared"])
+    broker = site.broker()
+    client = site.connect(broker, fleet.issue("first"), client_id="shared")
+    site.registry.release_client_id(client_id="shared")
+    site.assert_refused("client_id_mismatch", broker, fleet.issue("second"), client_id="shared")
+    assert client.connected

@@ -82,11 +82,13 @@ END_TEST
 
 START_TEST(session_keeps_the_users_timeouts_but_not_his_search_path)
 {
-    struct ia_db *db = kit_db(&kit, "options='-c statement_timeout=1234 -c search_path=public -c lock_timeout=77'");
+    struct ia_db *db = kit_db(&kit, "options='-c statement_timeout=1234 -c search_path=public -c lock_timeout=77 "
+                                    "-c standard_conforming_strings=off'");
     ck_assert(ia_db_connect(db, NULL) == IA_OK);
     assert_setting(db, "search_path", "pg_catalog");
     assert_setting(db, "statement_timeout", "1234ms");
     assert_setting(db, "lock_timeout", "77ms");
+    assert_setting(db, "standard_conforming_strings", "on"); /* the functions of the schema are written for it */
     ia_db_free(db);
 }
 END_TEST
