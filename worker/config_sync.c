@@ -177,8 +177,6 @@ static void log_notes(const struct ia_config_sync *sync, const struct ia_rows *r
         ia_sink_log(sync->sink, IA_LOG_WARNING, rows->notes[i]);
 }
 
-/* ---- reload */
-
 void ia_config_sync_invalidate(struct ia_config_sync *sync, unsigned parts)
 {
     sync->changed_parts |= parts;
@@ -188,11 +186,7 @@ static unsigned due_parts(const struct ia_config_sync *sync)
 {
     int64_t now = ia_monotonic_ms();
     unsigned parts = now >= sync->pause_until_ms ? sync->changed_parts : 0u;
-    if (sync->keys_changed)
-        parts |= IA_LOAD_ISSUERS;
-    if (now >= sync->retry_ms)
-        parts |= sync->refused_parts;
-    return parts;
+    return parts | (sync->keys_changed ? IA_LOAD_ISSUERS : 0u) | (now >= sync->retry_ms ? sync->refused_parts : 0u);
 }
 
 bool ia_config_sync_due(const struct ia_config_sync *sync)
