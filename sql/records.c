@@ -28,14 +28,15 @@ enum ia_rc ia_db_set_ca_parsed(struct ia_db *db, int64_t ca_id, const struct ia_
     return ia_db_exec(db, IA_S_SET_CA_PARSED, &p, err);
 }
 
-enum ia_rc ia_db_set_certificate_parsed(struct ia_db *db, const struct ia_cert_info *info, struct ia_err *err)
+enum ia_rc ia_db_set_certificate_parsed(struct ia_db *db, const uint8_t fingerprint[IA_FINGERPRINT_LEN],
+                                        const struct ia_cert_info *info, const char *problem, struct ia_err *err)
 {
     struct ia_params p = {0};
-    ia_params_bytes(&p, info->fingerprint, IA_FINGERPRINT_LEN);
-    ia_params_text(&p, info->serial);
-    ia_params_text(&p, info->subject);
-    ia_params_time_s(&p, info->not_before);
-    ia_params_time_s(&p, info->not_after);
+    ia_params_bytes(&p, fingerprint, IA_FINGERPRINT_LEN);
+    ia_params_text(&p, info ? info->serial : NULL);
+    ia_params_text(&p, info ? info->subject : NULL);
+    put_validity(&p, info);
+    ia_params_text(&p, problem);
     return ia_db_exec(db, IA_S_SET_CERTIFICATE_PARSED, &p, err);
 }
 

@@ -13,8 +13,10 @@
 IA_MUST_USE enum ia_rc ia_db_set_ca_parsed(struct ia_db *db, int64_t ca_id, const struct ia_cert_info *info,
                                            const char *problem, struct ia_err *err);
 
-/* Fill the parsed columns of the certificate with info->fingerprint. */
-IA_MUST_USE enum ia_rc ia_db_set_certificate_parsed(struct ia_db *db, const struct ia_cert_info *info,
+/* Fill the parsed columns of that certificate, once; `info` NULL: it does not parse.  `problem` (NULL: none) is why no
+ * device can be admitted with it. */
+IA_MUST_USE enum ia_rc ia_db_set_certificate_parsed(struct ia_db *db, const uint8_t fingerprint[IA_FINGERPRINT_LEN],
+                                                    const struct ia_cert_info *info, const char *problem,
                                                     struct ia_err *err);
 
 /* Set or (NULL) clear role_rule.problem and oauth_issuer.problem. */

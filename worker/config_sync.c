@@ -267,6 +267,11 @@ bool ia_config_sync_complete(const struct ia_config_sync *sync)
     return sync->complete;
 }
 
+const struct ia_ca_set *ia_config_sync_cas(const struct ia_config_sync *sync)
+{
+    return ia_builder_cas(sync->builder);
+}
+
 bool ia_config_sync_has_role(const struct ia_config_sync *sync, const char *role)
 {
     return ia_builder_has_role(sync->builder, role);

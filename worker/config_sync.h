@@ -36,7 +36,10 @@ bool ia_config_sync_due(const struct ia_config_sync *sync);
 int64_t ia_config_sync_wait_ms(const struct ia_config_sync *sync); /* until it is due; -1: nothing has changed */
 IA_MUST_USE enum ia_rc ia_config_sync_reload(struct ia_config_sync *sync, struct ia_err *err);
 
-bool ia_config_sync_complete(const struct ia_config_sync *sync);                   /* has a snapshot been sent? */
+bool ia_config_sync_complete(const struct ia_config_sync *sync); /* has a snapshot been sent? */
+/* The CAs of the last snapshot, borrowed until the next reload; NULL before the first. */
+const struct ia_ca_set *ia_config_sync_cas(const struct ia_config_sync *sync);
+
 bool ia_config_sync_has_role(const struct ia_config_sync *sync, const char *role); /* in the last snapshot */
 
 /* ---- keys of issuers that come by URL */

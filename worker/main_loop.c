@@ -152,7 +152,7 @@ static enum ia_rc run_heartbeat(struct ia_main_loop *loop, struct ia_err *err)
     loop->next_heartbeat_ms = ia_monotonic_ms() + HEARTBEAT_MS;
     enum ia_rc rc = ia_listen_check_run(&loop->listening, loop->db, loop->sink, loop->resync_ms / 1000, err);
     if (rc == IA_OK)
-        rc = ia_outbox_heartbeat(loop->outbox, loop->db, err);
+        rc = ia_outbox_heartbeat(loop->outbox, loop->db, ia_config_sync_cas(loop->config), err);
     if (rc == IA_OK && !ia_listen_check_is_deaf(&loop->listening))
         ia_sink_send(loop->sink, ia_reply_new(IA_REPLY_CONTACT, NULL));
     return rc;

@@ -2,6 +2,7 @@
 #include "worker/outbox.h"
 
 #include "common/clock.h"
+#include "x509/leaf_problem.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -284,26 +285,36 @@ enum ia_rc ia_outbox_write(struct ia_outbox *outbox, struct ia_db *db, struct ia
     return rc == IA_OK ? write_columns(outbox, db, err) : rc;
 }
 
-static enum ia_rc parse_certificate(struct ia_db *db, const struct ia_unparsed_row *row, struct ia_err *err)
+static enum ia_rc parse_certificate(struct ia_db *db, const struct ia_ca_set *cas, const struct ia_unparsed_row *row,
+                                    struct ia_err *err)
 {
     struct ia_cert *cert = NULL;
-    if (ia_cert_parse_pem(row->pem, &cert, NULL) != IA_OK)
-        return IA_OK;
-    enum ia_rc rc = ia_db_set_certificate_parsed(db, ia_cert_info(cert), err);
+    struct ia_err wrong = {0};
+    char problem[IA_LEAF_PROBLEM_MAX] = "";
+    enum ia_rc rc = ia_cert_parse_pem(row->pem, &cert, &wrong);
+    if (rc == IA_NOMEM)
+        return IA_OK; /* the row gets another turn */
+    if (rc != IA_OK)
+        (void)snprintf(problem, sizeof problem, "%s", wrong.msg);
+    else if (cas)
+        ia_leaf_problem(cas, ia_cert_x509(cert), ia_wall_s(), problem);
+    rc = ia_db_set_certificate_parsed(db, row->fingerprint, cert ? ia_cert_info(cert) : NULL,
+                                      problem[0] ? problem : NULL, err);
     ia_cert_free(cert);
     return is_refused(db, rc) ? IA_OK : rc;
 }
 
 /* A certificate that an administrator registered has no parsed columns: SQL cannot read X.509.  Page by page and then
  * from the beginning again, so that certificates that never parse do not hold up the others. */
-static enum ia_rc parse_registered(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
+static enum ia_rc parse_registered(struct ia_outbox *o, struct ia_db *db, const struct ia_ca_set *cas,
+                                   struct ia_err *err)
 {
     struct ia_unparsed_rows *rows = NULL;
     size_t i = 0;
     enum ia_rc rc = ia_db_unparsed(db, o->parsed_to, &rows, err);
     for (; rc == IA_OK && i < rows->n; i++) {
         memcpy(o->parsed_to, rows->rows[i].fingerprint, sizeof o->parsed_to);
-        rc = parse_certificate(db, &rows->rows[i], err);
+        rc = parse_certificate(db, cas, &rows->rows[i], err);
     }
     if (rc == IA_OK && i < IA_UNPARSED_PAGE)
         memset(o->parsed_to, 0, sizeof o->parsed_to);
@@ -311,11 +322,12 @@ static enum ia_rc parse_registered(struct ia_outbox *o, struct ia_db *db, struct
     return ia_db_connected(db) ? IA_OK : rc; /* a row that is locked now gets another turn */
 }
 
-enum ia_rc ia_outbox_heartbeat(struct ia_outbox *outbox, struct ia_db *db, struct ia_err *err)
+enum ia_rc ia_outbox_heartbeat(struct ia_outbox *outbox, struct ia_db *db, const struct ia_ca_set *cas,
+                               struct ia_err *err)
 {
     enum ia_rc rc = ia_db_heartbeat(db, outbox->node_name, outbox->counters ? outbox->counters->text : "{}", err);
     if (rc == IA_OK)
-        rc = parse_registered(outbox, db, err);
+        rc = parse_registered(outbox, db, cas, err);
     if (rc == IA_OK && ia_wall_s() >= outbox->next_prune_s) {
         rc = ia_db_prune(db, EVENT_AGE_S, err);
         outbox->next_prune_s = ia_wall_s() + PRUNE_EVERY_S;

@@ -29,5 +29,7 @@ bool ia_outbox_due(const struct ia_outbox *outbox);
  * written stay. */
 IA_MUST_USE enum ia_rc ia_outbox_write(struct ia_outbox *outbox, struct ia_db *db, struct ia_err *err);
 
-/* Refresh this node's row, prune old events now and then, and fill the columns of certificates registered by hand. */
-IA_MUST_USE enum ia_rc ia_outbox_heartbeat(struct ia_outbox *outbox, struct ia_db *db, struct ia_err *err);
+/* Refresh this node's row, prune old events now and then, and fill the columns of certificates registered by
+ * hand; `cas` (NULL: not known yet) says whether one of them can be admitted. */
+IA_MUST_USE enum ia_rc ia_outbox_heartbeat(struct ia_outbox *outbox, struct ia_db *db, const struct ia_ca_set *cas,
+                                           struct ia_err *err);

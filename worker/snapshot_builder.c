@@ -227,6 +227,11 @@ static enum ia_rc build_issuers(const struct ia_rows *rows, const struct ia_refr
 
 /* ---- snapshots */
 
+const struct ia_ca_set *ia_builder_cas(const struct ia_builder *builder)
+{
+    return builder->last.cas;
+}
+
 bool ia_builder_has_role(const struct ia_builder *builder, const char *role)
 {
     return builder->last.policy && ia_policy_role(builder->last.policy, role);

@@ -23,6 +23,9 @@ struct ia_builder; /* parsed certificates, and the parts built last */
 struct ia_builder *ia_builder_new(void); /* NULL: out of memory */
 void ia_builder_free(struct ia_builder *builder);
 
+/* The CAs that were built last, borrowed until the next build; NULL before the first. */
+const struct ia_ca_set *ia_builder_cas(const struct ia_builder *builder);
+
 /* Does the snapshot that was built last have that role? */
 bool ia_builder_has_role(const struct ia_builder *builder, const char *role);
 

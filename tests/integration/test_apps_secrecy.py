@@ -70,8 +70,9 @@ def test_no_token_is_written_anywhere(site, log_format):
     assert log.count("reason=token_" if log_format == "text" else '"reason":"token_') > 20, "they are logged"
     found = [secret for secret in secrets(tokens) | {header} if secret in log]
     assert not found
-    tables = [row[0] for row in site.registry.query("SELECT tablename FROM pg_tables WHERE schemaname = 'iot_auth'")]
-    rows = "".join(str(site.registry.query("SELECT t::text FROM iot_auth.%s t" % table)) for table in tables)
+    database = site.registry.database
+    tables = [row[0] for row in database.query("SELECT tablename FROM pg_tables WHERE schemaname = 'iot_auth'")]
+    rows = "".join(str(database.query("SELECT t::text FROM iot_auth.%s t" % table)) for table in tables)
     assert "token_signature" in rows
     assert not [secret for secret in secrets(tokens) if secret in rows]
     database = b"".join(file.read_bytes() for file in broker.folder.glob("mosquitto.db*"))

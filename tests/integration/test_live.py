@@ -406,6 +406,19 @@ def test_a_rule_that_cannot_be_compiled_silences_its_role_and_no_other(site):
 # Caches of decisions
 
 
+def test_a_registered_certificate_that_can_admit_nobody_says_so(site):
+    site.fleet()
+    site.broker()
+    foreign = site.root.intermediate("foreign").issue("sensor-1")
+    site.registry.register_device(device_id="sensor-1", pem=foreign.pem, ca_name="acme")
+
+    def problem():
+        return site.registry.value("SELECT problem FROM iot_auth.device_certificate WHERE device_id = 'sensor-1'")
+
+    wait_until(problem, 10.0, "problem of the certificate")
+    assert problem().startswith("no registered CA signed it")
+
+
 def test_the_parsed_columns_of_an_authority_are_filled_in(site):
     acme = site.fleet()
     site.broker()

@@ -113,7 +113,7 @@ FAULTS = {
     half_open: "timeout",
     credentials_changed: "authentication failed",
     schema_missing: "schema iot_auth missing or old",
-    schema_older: "schema iot_auth is of version",
+    schema_older: "schema iot_auth is at version",
 }
 
 

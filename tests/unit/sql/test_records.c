@@ -72,7 +72,7 @@ START_TEST(unparsed_certificates_are_listed_until_they_are_filled)
     ck_assert(ia_db_unparsed(db, filled.fingerprint, &rows, NULL) == IA_OK);
     ck_assert_uint_eq(rows->n, 0);
     ia_unparsed_rows_free(rows);
-    ck_assert(ia_db_set_certificate_parsed(db, &filled, NULL) == IA_OK);
+    ck_assert(ia_db_set_certificate_parsed(db, filled.fingerprint, &filled, NULL, NULL) == IA_OK);
     ck_assert_str_eq(kit_value(&kit, "SELECT serial || subject || extract(epoch from not_after)::bigint FROM "
                                      "iot_auth.device_certificate WHERE device_id = 'd-1'"),
                      "-0aCN=x1893456000");
@@ -125,7 +125,7 @@ START_TEST(events_are_written_with_all_columns_and_nulls)
                         "coalesce(principal, '-'), coalesce(ca_id, 0), coalesce(address, '-'), coalesce(reason, '-'), "
                         "coalesce(detail::text, '-')), E'\\n' ORDER BY event_id) FROM iot_auth.event"),
         "node-1|device/refused|d-1|1|10.0.0.1|device_inactive|{\"rule\": 7}\n"
-        "node-1|session/ended|-|0|-|-|{}\n"
+        "node-1|session/ended|-|0|-|-|-\n"
         "node-1|app/refused|app:x:\"y\"\\{},NULL|0|::1|token_expired|{\"text\": \"not json\"}");
     ck_assert(ia_db_write_events(db, "node-1", NULL, 0, NULL) == IA_OK);
 }
@@ -251,7 +251,7 @@ START_TEST(every_call_without_a_connection_says_so)
     static const struct ia_event_row event = {.kind = "x"};
     ia_db_disconnect(db);
     ck_assert(ia_db_set_ca_parsed(db, 1, &info, NULL, NULL) == IA_UNAVAILABLE);
-    ck_assert(ia_db_set_certificate_parsed(db, &info, NULL) == IA_UNAVAILABLE);
+    ck_assert(ia_db_set_certificate_parsed(db, info.fingerprint, &info, NULL, NULL) == IA_UNAVAILABLE);
     ck_assert(ia_db_set_rule_problem(db, 1, NULL, NULL) == IA_UNAVAILABLE);
     ck_assert(ia_db_set_issuer_problem(db, "x", NULL, NULL) == IA_UNAVAILABLE);
     ck_assert(ia_db_write_events(db, "n", &event, 1, NULL) == IA_UNAVAILABLE);

@@ -153,10 +153,11 @@ void ia_unparsed_rows_free(struct ia_unparsed_rows *rows)
     free(rows);
 }
 
-enum ia_rc ia_db_set_certificate_parsed(struct ia_db *db, const struct ia_cert_info *info, struct ia_err *err)
+enum ia_rc ia_db_set_certificate_parsed(struct ia_db *db, const uint8_t fingerprint[IA_FINGERPRINT_LEN],
+                                        const struct ia_cert_info *info, const char *problem, struct ia_err *err)
 {
-    (void)db, (void)info;
-    return write_one("certificate", "-", err);
+    (void)db, (void)fingerprint, (void)info;
+    return write_one("certificate", problem ? problem : "-", err);
 }
 
 enum ia_rc ia_db_prune(struct ia_db *db, int64_t age_s, struct ia_err *err)
@@ -337,13 +338,13 @@ END_TEST
 
 START_TEST(heartbeat_has_the_newest_counters_and_prunes_now_and_then)
 {
-    ck_assert(ia_outbox_heartbeat(outbox, NULL, &err) == IA_OK);
+    ck_assert(ia_outbox_heartbeat(outbox, NULL, NULL, &err) == IA_OK);
     ck_assert_str_eq(base.written, "beat {}\nprune -\n");
     base.written[0] = '\0';
     ia_outbox_counters(outbox, ia_request_new(IA_REQUEST_COUNTERS, "{\"old\":1}"));
     ia_outbox_counters(outbox, ia_request_new(IA_REQUEST_COUNTERS, "{\"new\":2}"));
     ck_assert(!ia_outbox_due(outbox));
-    ck_assert(ia_outbox_heartbeat(outbox, NULL, &err) == IA_OK);
+    ck_assert(ia_outbox_heartbeat(outbox, NULL, NULL, &err) == IA_OK);
     ck_assert_str_eq(base.written, "beat {\"new\":2}\n");
 }
 END_TEST
@@ -353,7 +354,7 @@ START_TEST(certificates_that_never_parse_do_not_hold_up_the_others)
     static const size_t from[] = {0, 1000, 2000, 0, 1000};
     base.unparsed = 2500;
     for (size_t i = 0; i < sizeof from / sizeof from[0]; i++) {
-        ck_assert(ia_outbox_heartbeat(outbox, NULL, &err) == IA_OK);
+        ck_assert(ia_outbox_heartbeat(outbox, NULL, NULL, &err) == IA_OK);
         ck_assert_uint_eq(base.read_from, from[i]);
     }
 }
