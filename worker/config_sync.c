@@ -194,6 +194,11 @@ bool ia_config_sync_due(const struct ia_config_sync *sync)
     return due_parts(sync) != 0;
 }
 
+bool ia_config_sync_is_paused(const struct ia_config_sync *sync, unsigned parts)
+{
+    return (sync->changed_parts & parts) && ia_monotonic_ms() < sync->pause_until_ms;
+}
+
 int64_t ia_config_sync_wait_ms(const struct ia_config_sync *sync)
 {
     int64_t now = ia_monotonic_ms(), at = INT64_MAX;

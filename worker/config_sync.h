@@ -37,6 +37,10 @@ int64_t ia_config_sync_wait_ms(const struct ia_config_sync *sync); /* until it i
 IA_MUST_USE enum ia_rc ia_config_sync_reload(struct ia_config_sync *sync, struct ia_err *err);
 
 bool ia_config_sync_complete(const struct ia_config_sync *sync); /* has a snapshot been sent? */
+/* Is one of these parts to be read again, but not yet?  For half a second at most: notifications, which any role can send,
+ * must not keep the worker busy with reloads. */
+bool ia_config_sync_is_paused(const struct ia_config_sync *sync, unsigned parts);
+
 /* The CAs of the last snapshot, borrowed until the next reload; NULL before the first. */
 const struct ia_ca_set *ia_config_sync_cas(const struct ia_config_sync *sync);
 

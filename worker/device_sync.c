@@ -90,9 +90,15 @@ void ia_device_sync_ask(struct ia_device_sync *sync, const char *device_id)
         ia_device_sync_changed(sync, device_id);
 }
 
+/* The policy is to be read again before the changed devices, and its reload is paused: for half a second at most. */
+static bool waits_for_policy(const struct ia_device_sync *sync)
+{
+    return sync->policy_reread && ia_config_sync_is_paused(sync->config, IA_LOAD_POLICY);
+}
+
 bool ia_device_sync_changes_due(const struct ia_device_sync *sync)
 {
-    return sync->n_changed > 0;
+    return sync->n_changed > 0 && !waits_for_policy(sync);
 }
 
 /* The records of `rows` as a reply.  NULL when out of memory: a missing record would count as deleted. */

@@ -54,7 +54,7 @@ def test_an_authority_under_change_does_not_delay_new_devices_of_others(site):
     broker = site.broker()
     with contextlib.closing(site.registry.database.admin()) as administrator:
         administrator.autocommit = False
-        administrator.cursor().execute("UPDATE iot_auth.ca SET max_devices = 100 WHERE name = 'acme'")
+        administrator.cursor().execute("SELECT FROM iot_auth.ca WHERE name = 'acme' FOR UPDATE")
         waiting = [site.client(broker, acme.issue("sensor-%d" % n)) for n in range(40)]
         results = site.connect_all(waiting)
         assert 0 not in results
@@ -69,7 +69,7 @@ def test_many_changing_authorities_do_not_delay_new_devices_of_others(site):
     broker = site.broker()
     with contextlib.closing(site.registry.database.admin()) as administrator:
         administrator.autocommit = False
-        administrator.cursor().execute("UPDATE iot_auth.ca SET max_devices = 100 WHERE name <> 'other'")
+        administrator.cursor().execute("SELECT FROM iot_auth.ca WHERE name <> 'other' FOR UPDATE")
         waiting = [site.client(broker, fleet.issue("s-%d-%d" % (n, i))) for i in range(20) for n, fleet in enumerate(fleets)]
         assert 0 not in site.connect_all(waiting)
         site.connect_within(6.0, broker, other.issue("new"))
