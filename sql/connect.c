@@ -166,6 +166,8 @@ static enum ia_rc set_up_session(struct ia_db *db, int64_t deadline_ms, bool *re
     return rc;
 }
 
+#define SCHEMA_VERSION_SQL "SELECT coalesce(max(version), 0)::bigint FROM iot_auth.schema_version"
+
 static enum ia_rc check_version(struct ia_db *db, int64_t deadline_ms, struct ia_err *err)
 {
     PGresult *result = NULL;
@@ -189,8 +191,7 @@ static enum ia_rc check_version(struct ia_db *db, int64_t deadline_ms, struct ia
 static bool send_listen(struct ia_db *db)
 {
     return (!db->pooled || send_sql(db, "DEALLOCATE ALL", 0, NULL)) && send_sql(db, "LISTEN iot_auth", 0, NULL) &&
-           send_sql(db, "SELECT coalesce(max(version), 0)::bigint FROM iot_auth.schema_version", 0, NULL) &&
-           PQpipelineSync(db->conn);
+           send_sql(db, SCHEMA_VERSION_SQL, 0, NULL) && PQpipelineSync(db->conn);
 }
 
 static enum ia_rc listen_to_changes(struct ia_db *db, int64_t deadline_ms, struct ia_err *err)
@@ -205,6 +206,21 @@ static enum ia_rc listen_to_changes(struct ia_db *db, int64_t deadline_ms, struc
     if (rc == IA_OK)
         rc = check_version(db, deadline_ms, err);
     return rc == IA_OK ? ia_db_pipeline_end(db, deadline_ms, err) : rc;
+}
+
+enum ia_rc ia_db_check_schema(struct ia_db *db, struct ia_err *err)
+{
+    int64_t deadline = ia_monotonic_ms() + db->query_timeout_ms;
+    enum ia_rc rc = ia_db_pipeline_begin(db, err);
+    if (rc == IA_OK)
+        rc = send_sql(db, SCHEMA_VERSION_SQL, 0, NULL) && PQpipelineSync(db->conn) ? IA_OK : ia_db_lost(db, err);
+    if (rc == IA_OK)
+        rc = check_version(db, deadline, err);
+    if (rc == IA_OK)
+        rc = ia_db_pipeline_end(db, deadline, err);
+    if (rc != IA_OK)
+        ia_db_disconnect(db);
+    return rc;
 }
 
 static bool send_preparations(struct ia_db *db)

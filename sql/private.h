@@ -106,6 +106,12 @@ struct ia_statement_text {
 extern const struct ia_statement_text ia_statements[IA_STATEMENTS];
 extern const char *const ia_device_parts[IA_DEVICE_PARTS];
 
+/* ---- connect.c ---- */
+
+/* Is schema iot_auth there, in a version that this program can use?  Otherwise the connection is closed, as if it had been
+ * refused when it was set up. */
+IA_MUST_USE enum ia_rc ia_db_check_schema(struct ia_db *db, struct ia_err *err);
+
 /* ---- io.c ---- */
 
 /* Wait for any of poll()'s `events` on `fd` (-1: none) until `deadline_ms` (ia_monotonic_ms).  IA_OK with *ready (may be NULL) saying

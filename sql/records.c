@@ -107,7 +107,16 @@ enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const char *count
     ia_params_text(&p, node);
     ia_params_text(&p, counters);
     ia_params_text(&p, ia_db_tls_word(ia_db_tls(db)));
-    return ia_db_exec(db, IA_S_HEARTBEAT, &p, err);
+    enum ia_rc rc = ia_db_exec(db, IA_S_HEARTBEAT, &p, err);
+    if (rc != IA_USAGE || !ia_db_connected(db))
+        return rc;
+    struct ia_err missing = {0};
+    enum ia_rc schema = ia_db_check_schema(db, &missing);
+    if (schema == IA_OK)
+        return rc;
+    if (err)
+        *err = missing;
+    return schema;
 }
 
 enum ia_rc ia_db_connected_devices(struct ia_db *db, const char *const *ids, const int64_t *at_us, size_t n,

@@ -41,7 +41,8 @@ struct ia_event_row {
 IA_MUST_USE enum ia_rc ia_db_write_events(struct ia_db *db, const char *node, const struct ia_event_row *events,
                                           size_t n, struct ia_err *err);
 
-/* Refresh this node's row, with how the connection is protected.  `counters` is a JSON object as text. */
+/* Refresh this node's row, with how the connection is protected.  `counters` is a JSON object as text.  Where the schema is
+ * no longer there, or older than this program needs, the connection is closed. */
 IA_MUST_USE enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const char *counters, struct ia_err *err);
 
 /* Set device.last_connected_at of ids[i] to at_us[i]. */
