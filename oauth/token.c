@@ -194,6 +194,7 @@ static enum ia_reason find_key(const struct ia_issuer *issuer, const struct ia_j
 static enum ia_reason check_header(const struct ia_issuer *issuer, const struct ia_jws *jws, const struct ia_jwk **key,
                                    struct ia_token_refusal *refusal)
 {
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): find_issuer has set it where it refuses nothing
     if (!(issuer->algorithms & ia_alg_set(jws->alg)))
         return ia_refusal_set(refusal->detail, IA_R_TOKEN_ALGORITHM, "alg is not one of the issuer's algorithms");
     if (!ia_issuer_accepts_type(issuer, jws->typ))

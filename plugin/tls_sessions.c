@@ -69,8 +69,8 @@ static void on_ssl_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, lo
 
 static void drop_kept(struct session *s)
 {
-    HASH_DEL(sessions.kept, s);
-    HASH_DELETE(hh_id, sessions.by_id, s);
+    HASH_DEL(sessions.kept, s); // NOLINT(clang-analyzer-core.NullDereference): uthash lists each kept session
+    HASH_DELETE(hh_id, sessions.by_id, s); // NOLINT(clang-analyzer-core.NullDereference): likewise
     DL_DELETE(sessions.by_use, s);
     session_free(s);
 }
