@@ -106,6 +106,7 @@ static enum ia_rc narrow_devices(struct ia_db *db, enum ia_statement keys_statem
     struct ia_device_row *rows = n.rows.rows;
     for (size_t i = 0; i < n.rows.n; i++)
         drop_odd_attribute(&rows[i]);
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): the caller has allocated it
     l->rows = (struct ia_device_rows){.rows = rows, .n = n.rows.n};
     l->narrowed = true;
     l->n_done = n.done;
