@@ -35,6 +35,7 @@ static void clear_parts(struct ia_snapshot *parts)
     ia_policy_free(parts->policy);
     ia_ip_set_free(parts->ips);
     ia_issuer_set_free(parts->issuers);
+    ia_reserved_free(parts->reserved);
 }
 
 void ia_builder_free(struct ia_builder *builder)
