@@ -215,7 +215,7 @@ def test_a_sleeping_apps_queue_survives_a_restart(site):
     site.registry.map_scope(issuer_name="corp", scope="read", role="reader")
     options = {"client_id": "app:corp:dashboard", "clean": False, "listener": "app"}
     app = site.connect_within(2.0, broker, None, password=provider.token(scope="read"), **options)
-    assert app.subscribe("devices/#") == 1
+    wait_until(lambda: app.subscribe("devices/#") == 1, 1.0, "the right of its scope")
     app.disconnect()
     broker.restart()
     with site.connect(broker, eyes) as writer:
