@@ -228,6 +228,7 @@ static enum ia_rc send_lookups(struct ia_registrar *r, const struct batch *batch
 {
     uint8_t fingerprints[IA_DB_BATCH_MAX][IA_FINGERPRINT_LEN];
     for (size_t i = 0; i < batch->n; i++)
+        // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): each item of a batch is a request
         memcpy(fingerprints[i], batch->items[i]->fingerprint, IA_FINGERPRINT_LEN);
     return ia_db_batch_look_up(r->db, (const uint8_t(*)[IA_FINGERPRINT_LEN])fingerprints, batch->n, err);
 }

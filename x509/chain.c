@@ -309,6 +309,7 @@ static void decide_chain(const struct ia_ca_set *set, const struct chain_run *ru
     struct ia_ca_finding finding = ia_ca_status_check(set, out);
     const char *problem = leaf_usage_problem(run->path->certs[0]);
     if (finding.reason == IA_R_CA_INACTIVE)
+        // NOLINTNEXTLINE(bugprone-branch-clone): first or last, by its reason
         ia_chain_refuse(out, finding.reason, finding.x509_error, finding.detail);
     else if (run->error != X509_V_OK)
         refuse_for_run(out, run);
