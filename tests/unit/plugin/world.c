@@ -112,7 +112,9 @@ static struct ia_reply *snapshot_reply(void)
                                  .issuers = world.issuers,
                                  .n_issuers = world.n_issuers,
                                  .scopes = world.scopes,
-                                 .n_scopes = world.n_scopes};
+                                 .n_scopes = world.n_scopes,
+                                 .reserved = world.reserved,
+                                 .n_reserved = world.n_reserved};
     struct ia_reply *reply = ia_reply_new(IA_REPLY_SNAPSHOT, NULL);
     struct ia_err err = {0};
     if (!builder)

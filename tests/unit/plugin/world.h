@@ -30,6 +30,8 @@ extern struct world {
     struct ia_issuer_row issuers[WORLD_ROWS];
     struct ia_scope_row scopes[WORLD_ROWS];
     size_t n_cas, n_crls, n_roles, n_rules, n_ips, n_issuers, n_scopes;
+    const char *reserved[WORLD_ROWS];
+    size_t n_reserved;
 } world;
 
 /* The rows of the beginning; edit them before or after world_start. */
