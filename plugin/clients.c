@@ -73,12 +73,10 @@ static void ended_remove(struct ia_clients *all, struct ia_client *client)
 {
     size_t *n = NULL;
     if (client->pending_free)
-        // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a client with this mark is in the list
-        DL_DELETE2(all->pending_free, client, prev_ended, next_ended);
+        DL_DELETE2(all->pending_free, client, prev_ended, next_ended); // NOLINT: a client with this mark is listed
     if (client->is_kept) {
         struct ia_client **list = ended_list(all, client, &n);
-        // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): likewise
-        DL_DELETE2(*list, client, prev_ended, next_ended);
+        DL_DELETE2(*list, client, prev_ended, next_ended); // NOLINT: likewise
         --*n;
     }
     client->pending_free = client->is_kept = false;
@@ -161,8 +159,8 @@ static uint64_t client_id_hash(const char *client_id)
 bool ia_client_is_of(const struct ia_client *client, const struct mosquitto *context)
 {
     const char *id = mosquitto_client_id(context), *username = mosquitto_client_username(context);
-    if (!id || client_id_hash(id) != client->client_id_hash ||
-        (client->client_id && strcmp(id, client->client_id) != 0))
+    bool same_id = id && client_id_hash(id) == client->client_id_hash;
+    if (!same_id || (client->client_id && strcmp(id, client->client_id) != 0))
         return false;
     /* Of a deferred client another plugin may change it. */
     if (client->username && username && strcmp(username, client->username) != 0)
