@@ -6,7 +6,6 @@
 #include "plugin/shared_subscriptions.h"
 
 #include <mosquitto_broker.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
