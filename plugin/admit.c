@@ -122,9 +122,10 @@ static const char *find_client_id_conflict(void *ctx, const char *username)
     if (!kept || kept == login->client || !is_other_name(mosquitto_client_username(kept), username) ||
         is_free_for_all(login, kept))
         return NULL;
-    const struct ia_client *connected = ia_client_find(login->core->clients, kept);
-    if (!(connected && connected->live) && ia_clients_is_released(login->core->clients, client_id))
-        return NULL; /* an address says nothing: 2.1 keeps that of a client that has disconnected */
+    bool ended =
+        false; /* 2.1 keeps the address of a client that has disconnected, so it does not say that it is connected */
+    if (ia_clients_is_released(login->core->clients, client_id, &ended) && (ended || !ia_mosq_has_address(kept)))
+        return NULL;
     return "the client id's session belongs to another principal" RELEASE_HINT;
 }
 

@@ -87,31 +87,44 @@ bool ia_clients_kept_is_of(const struct ia_clients *clients, const struct mosqui
 
 /* ---- released by an administrator */
 
+/* The lowest bit is that of RELEASED_ENDED. */
+#define RELEASED_ENDED 1u
+
 static uint64_t released_hash(const char *client_id)
 {
-    uint64_t hash = ia_hash_text(1, client_id);
-    return hash ? hash : 1;
+    uint64_t hash = ia_hash_text(1, client_id) & ~(uint64_t)RELEASED_ENDED;
+    return hash ? hash : 2;
 }
 
-bool ia_clients_is_released(const struct ia_clients *clients, const char *client_id)
+/* The slot of that client id; IA_RELEASED_IDS_MAX: it is not released. */
+static size_t find_release(const struct ia_clients *clients, const char *client_id)
 {
-    uint64_t hash = released_hash(client_id);
-    for (size_t i = 0; i < IA_RELEASED_IDS_MAX; i++)
-        if (clients->released[i] == hash)
-            return true;
-    return false;
+    uint64_t hash = clients->next_released ? released_hash(client_id) : 0;
+    for (size_t i = 0; hash && i < IA_RELEASED_IDS_MAX; i++)
+        if ((clients->released[i] & ~(uint64_t)RELEASED_ENDED) == hash)
+            return i;
+    return IA_RELEASED_IDS_MAX;
 }
 
-void ia_clients_note_release(struct ia_clients *clients, const char *client_id)
+bool ia_clients_is_released(const struct ia_clients *clients, const char *client_id, bool *ended)
 {
-    if (!ia_clients_is_released(clients, client_id))
-        clients->released[clients->next_released++ % IA_RELEASED_IDS_MAX] = released_hash(client_id);
+    size_t slot = find_release(clients, client_id);
+    bool released = slot < IA_RELEASED_IDS_MAX;
+    *ended = released && (clients->released[slot] & RELEASED_ENDED);
+    return released;
+}
+
+void ia_clients_note_release(struct ia_clients *clients, const char *client_id, bool ended)
+{
+    size_t slot = find_release(clients, client_id);
+    if (slot == IA_RELEASED_IDS_MAX)
+        slot = clients->next_released++ % IA_RELEASED_IDS_MAX;
+    clients->released[slot] = released_hash(client_id) | (ended ? RELEASED_ENDED : 0u);
 }
 
 void ia_clients_clear_release(struct ia_clients *clients, const char *client_id)
 {
-    uint64_t hash = clients->next_released ? released_hash(client_id) : 0;
-    for (size_t i = 0; hash && i < IA_RELEASED_IDS_MAX; i++)
-        if (clients->released[i] == hash)
-            clients->released[i] = 0;
+    size_t slot = find_release(clients, client_id);
+    if (slot < IA_RELEASED_IDS_MAX)
+        clients->released[slot] = 0;
 }

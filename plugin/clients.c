@@ -309,10 +309,10 @@ bool ia_clients_release_client_id(struct ia_clients *clients, const char *client
     struct ia_client *owner = ia_client_owner(clients, client_id);
     if (owner && owner->live)
         return false;
+    ia_clients_note_release(clients, client_id, owner != NULL);
     while ((owner = ia_client_newest(clients, client_id)) != NULL)
         ia_client_drop(clients, owner);
     ia_kept_forget_client_id(clients->kept, client_id);
-    ia_clients_note_release(clients, client_id);
     return true;
 }
 

@@ -192,8 +192,8 @@ bool ia_clients_kept_is_of(const struct ia_clients *clients, const struct mosqui
  * no owner now. */
 bool ia_clients_release_client_id(struct ia_clients *clients, const char *client_id);
 
-/* Was it released, and not taken by an accepted login since? */
-bool ia_clients_is_released(const struct ia_clients *clients, const char *client_id);
+/* Was it released, and not taken by an accepted login since?  *ended: its owner was known, and had disconnected. */
+bool ia_clients_is_released(const struct ia_clients *clients, const char *client_id, bool *ended);
 
 /* ---- many clients */
 

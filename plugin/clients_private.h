@@ -44,5 +44,5 @@ bool ia_client_owner_add(struct ia_clients *all, struct ia_client *client);
 void ia_client_owner_remove(struct ia_clients *all, struct ia_client *client);
 
 /* An administrator has released the client id; an accepted login has taken it. */
-void ia_clients_note_release(struct ia_clients *clients, const char *client_id);
+void ia_clients_note_release(struct ia_clients *clients, const char *client_id, bool ended);
 void ia_clients_clear_release(struct ia_clients *clients, const char *client_id);

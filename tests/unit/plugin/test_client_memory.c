@@ -227,7 +227,8 @@ START_TEST(released_client_id_may_be_taken_unless_its_owner_is_connected)
     ck_assert_int_ne(world_connect(&device), MOSQ_ERR_SUCCESS);
     restored.address = NULL;
     ck_assert_int_eq(world_connect(&device), MOSQ_ERR_SUCCESS);
-    ck_assert(!ia_clients_is_released(world.core->clients, "dev-1")); /* it has an owner again */
+    bool ended = false;
+    ck_assert(!ia_clients_is_released(world.core->clients, "dev-1", &ended)); /* it has an owner again */
     ck_assert(!ia_clients_release_client_id(world.core->clients, "dev-1"));
     world_stop();
 }
