@@ -154,6 +154,8 @@ static enum ia_reason read_binding(const json_t *payload, struct ia_claims *out,
 static const json_t *find_app_id(const json_t *payload, const struct ia_issuer *issuer)
 {
     static const char *const usual[] = {"client_id", "azp", "sub"};
+    if (issuer->app_id_pointer)
+        return ia_pointer_get(issuer->app_id_pointer, payload);
     if (issuer->app_id_claim)
         return ia_json_get(payload, issuer->app_id_claim);
     for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++) {

@@ -26,7 +26,7 @@ struct ia_issuer_spec {
                          token_key_unknown */
     const char *const *client_id_templates;
     size_t n_client_id_templates;
-    const char *app_id_claim; /* NULL: client_id, else azp, else sub */
+    const char *app_id_claim; /* name of a claim, or a JSON Pointer; NULL: client_id, else azp, else sub */
     const char *const *token_types;
     size_t n_token_types;
     int leeway_s;

@@ -5,6 +5,7 @@
 #include "common/template.h"
 #include "oauth/issuer.h"
 #include "oauth/jwks.h"
+#include "oauth/pointer.h"
 
 #include <stdatomic.h>
 
@@ -17,8 +18,9 @@ struct ia_text_list {
 struct ia_issuer {
     char *name;
     char *issuer;
-    char *tenant;       /* or NULL */
-    char *app_id_claim; /* or NULL */
+    char *tenant;                      /* or NULL */
+    char *app_id_claim;                /* or NULL */
+    struct ia_pointer *app_id_pointer; /* compiled from it when it is a JSON Pointer; else NULL */
     struct ia_text_list audience;
     struct ia_text_list token_types;
     struct ia_template **templates;

@@ -37,11 +37,6 @@ struct ia_config_sync {
 
 /* ---- snapshots */
 
-static struct ia_refresh_time refresh_time(void)
-{
-    return (struct ia_refresh_time){.ms = ia_monotonic_ms(), .wall_s = ia_wall_s()};
-}
-
 /* Give the list of issuers whose keys come by URL to the refresh schedule. */
 static enum ia_rc configure_refresh(struct ia_config_sync *sync, const struct ia_rows *rows, struct ia_err *err)
 {
@@ -55,7 +50,8 @@ static enum ia_rc configure_refresh(struct ia_config_sync *sync, const struct ia
             sources[n++] =
                 (struct ia_refresh_source){.name = row->name, .issuer = row->issuer, .jwks_url = row->jwks_url};
     }
-    enum ia_rc rc = ia_refresh_configure(sync->refresh, sources, n, refresh_time(), err);
+    enum ia_rc rc =
+        ia_refresh_configure(sync->refresh, sources, n, (struct ia_refresh_time){ia_monotonic_ms(), ia_wall_s()}, err);
     free(sources);
     return rc;
 }
@@ -286,7 +282,7 @@ static void take_fetched_keys(void *ctx, const struct ia_fetch_result *result)
     struct ia_config_sync *sync = ctx;
     char before[IA_ISSUER_TEXT_MAX];
     (void)snprintf(before, sizeof before, "%s", ia_refresh_problem(sync->refresh, result->name));
-    bool changed = ia_refresh_accept(sync->refresh, result, refresh_time());
+    bool changed = ia_refresh_accept(sync->refresh, result, (struct ia_refresh_time){ia_monotonic_ms(), ia_wall_s()});
     if (changed || strcmp(before, ia_refresh_problem(sync->refresh, result->name)) != 0)
         sync->keys_changed = true;
 }

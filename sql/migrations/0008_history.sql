@@ -369,8 +369,10 @@ BEGIN
 END $$;
 
 -- Delete up to 50,000 rows of a kind that is kept shorter than its partition.
+-- Without statistics of the table, which a night of many events outruns, the planner would compare each of 50,000 rows
+-- with each row of the table: six minutes instead of half a second.
 CREATE FUNCTION iot_auth.delete_events(p_kind text, others boolean, cutoff timestamptz) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
 DECLARE
     deleted bigint;
 BEGIN

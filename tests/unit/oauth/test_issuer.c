@@ -65,6 +65,7 @@ BEND(no_templates, s->n_client_id_templates = 0)
 BEND(bad_template, (s->client_id_templates = wrong_template, s->n_client_id_templates = 1))
 BEND(unknown_template, (s->client_id_templates = unknown_variable, s->n_client_id_templates = 1))
 BEND(empty_claim, s->app_id_claim = "")
+BEND(bad_pointer, s->app_id_claim = "/ext~2/app")
 BEND(bad_tenant, s->tenant = "a/b")
 
 static const struct {
@@ -98,6 +99,7 @@ static const struct {
     {"template that does not parse", bad_template, "template 'a+b'"},
     {"template with a variable of devices", unknown_template, "does not exist"},
     {"empty app_id_claim", empty_claim, "app_id_claim"},
+    {"app_id_claim that is no pointer", bad_pointer, "app_id_claim: pointer"},
     {"tenant that is no value", bad_tenant, "tenant"},
 };
 

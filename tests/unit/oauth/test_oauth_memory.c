@@ -88,7 +88,7 @@ START_TEST(issuer_set_is_built_whole_or_not_at_all)
     struct ia_scope_role map[] = {{"read", "viewer"}, {"write", "editor"}};
     struct ia_issuer_spec spec = fixture_spec();
     spec.tenant = "acme";
-    spec.app_id_claim = "sub";
+    spec.app_id_claim = "/ext/app";
     spec.scopes = map;
     spec.n_scopes = 2;
     ck_assert_int_gt(fail_each(build, &spec), 20);

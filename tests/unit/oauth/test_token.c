@@ -498,6 +498,40 @@ START_TEST(app_id_claim_alone_names_the_app)
 }
 END_TEST
 
+/* A pointer names the app as a claim's name does: that value and no other. */
+static const struct {
+    const char *label, *pointer, *claims, *principal; /* NULL: token_claims */
+} app_id_pointers[] = {
+    {"nested", "/ext/app", ",\"ext\":{\"app\":\"dash\"},\"client_id\":\"other\"", "app:idp:dash"},
+    {"in an array", "/apps/1", ",\"apps\":[\"a\",\"dash\"]", "app:idp:dash"},
+    {"a name with slashes", "/https:~1~1plant.example~1app", ",\"https://plant.example/app\":\"dash\"", "app:idp:dash"},
+    {"at the top", "/sub", ",\"sub\":\"dash\"", "app:idp:dash"},
+    {"nothing there: client_id is not tried", "/ext/app", ",\"client_id\":\"other\"", NULL},
+    {"an object", "/ext", ",\"ext\":{\"app\":\"dash\"}", NULL},
+    {"a number", "/ext/app", ",\"ext\":{\"app\":7}", NULL},
+    {"an invalid value", "/ext/app", ",\"ext\":{\"app\":\"a/b\"}", NULL},
+};
+
+START_TEST(app_id_pointer_rows_decide_as_listed)
+{
+    struct ia_issuer_spec spec = fixture_spec();
+    struct ia_token *made = NULL;
+    struct ia_token_refusal refusal;
+    spec.app_id_claim = app_id_pointers[_i].pointer;
+    struct ia_issuer_set *set = fixture_one(spec);
+    char *payload = mint_text("{" CLAIMS "%s}", app_id_pointers[_i].claims), *token = fixture_token(payload);
+    enum ia_reason reason = fixture_verify(set, token, &made, &refusal);
+    const char *principal = app_id_pointers[_i].principal;
+    ck_assert_msg(reason == (principal ? IA_R_NONE : IA_R_TOKEN_CLAIMS), "%s: %s", app_id_pointers[_i].label,
+                  refusal.detail);
+    ck_assert_msg(!principal || strcmp(made->principal, principal) == 0, "%s", app_id_pointers[_i].label);
+    ia_token_free(made);
+    free(payload);
+    free(token);
+    ia_issuer_set_free(set);
+}
+END_TEST
+
 static struct ia_token *good_token(struct ia_issuer_set *set, const char *more)
 {
     struct ia_token *made;
@@ -842,6 +876,7 @@ int main(void)
     tcase_add_test(c, scopes_are_bounded);
     tcase_add_test(c, claims_beyond_the_bound_are_unset);
     tcase_add_test(c, app_id_claim_alone_names_the_app);
+    tcase_add_loop_test(c, app_id_pointer_rows_decide_as_listed, 0, ROWS(app_id_pointers));
     tcase_add_test(c, scopes_give_roles_that_follow_the_map);
     tcase_add_test(c, client_id_template_with_tenant_and_claim);
     tcase_add_test(c, revalidation_uses_the_current_leeway);
