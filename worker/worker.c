@@ -9,7 +9,6 @@
 #include "worker/waker.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -21,7 +20,6 @@
 
 struct ia_worker {
     pthread_t thread;
-    atomic_bool ended; /* the thread's last write: ThreadSanitizer does not know pthread_clockjoin_np */
     struct ia_loop_control control;
     struct ia_queue *replies;
     struct ia_sink sink;
@@ -45,7 +43,6 @@ static void *run_worker(void *arg)
     struct ia_worker *w = arg;
     ia_thread_unshare_files(w->control.wake_fd);
     ia_main_loop_run(w->loop);
-    atomic_store(&w->ended, true);
     return NULL;
 }
 
@@ -61,7 +58,6 @@ static void free_replies(struct ia_queue *replies)
 
 static void worker_free(struct ia_worker *w)
 {
-    (void)atomic_load(&w->ended); /* what the thread wrote comes before what is freed */
     ia_main_loop_free(w->loop);
     free_replies(w->replies);
     if (w->control.wake_fd >= 0)
