@@ -15,7 +15,7 @@
 
 struct ia_device {
     uint32_t refs;
-    uint8_t seen;             /* mark of the last resynchronisation that found it in the registry */
+    uint8_t resync_epoch;     /* mark of the last resynchronisation that found it in the registry */
     bool used;                /* second chance: looked at since the eviction hand passed */
     uint8_t refusal;          /* enum ia_reason of the last refusal that an event was written for */
     uint8_t refusal_unproven; /* the same in the handshake, where a client has not yet proved that it has the key */

@@ -28,7 +28,7 @@ void ia_device_cache_remove(struct ia_device_cache *cache, const uint8_t fingerp
 typedef bool ia_device_fn(void *ctx, struct ia_device *device);
 void ia_device_cache_each(struct ia_device_cache *cache, const char *device_id, ia_device_fn *fn, void *ctx);
 
-/* Remove every record whose `seen` mark differs, at most `budget` slots of the table a call; true once the whole table
+/* Remove every record whose `resync_epoch` mark differs, at most `budget` slots of the table a call; true once the whole table
  * has been visited since sweep_begin. */
 void ia_device_cache_sweep_begin(struct ia_device_cache *cache);
-bool ia_device_cache_sweep(struct ia_device_cache *cache, uint8_t seen, size_t budget);
+bool ia_device_cache_sweep(struct ia_device_cache *cache, uint8_t resync_epoch, size_t budget);

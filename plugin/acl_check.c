@@ -73,22 +73,10 @@ static void cache_topic(struct ia_last_topic *last, const struct ia_access *acce
 
 /* ---- connected */
 
-static const char *action_verb(enum ia_action action)
-{
-    switch (action) {
-    case IA_PUBLISH:
-        return "publish";
-    case IA_SUBSCRIBE:
-        return "subscribe";
-    default:
-        return "receive";
-    }
-}
-
 static void write_denial(const struct ia_client *client, const struct ia_access *access, int64_t rule_id, char *out,
                          size_t size)
 {
-    int n = snprintf(out, size, "%s %.100s: ", action_verb(access->action), access->topic);
+    int n = snprintf(out, size, "%s %.100s: ", ia_action_name(access->action), access->topic);
     if (n < 0 || (size_t)n >= size)
         return;
     size_t left = size - (size_t)n;

@@ -43,7 +43,6 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
          "issuer, scope, role, " NO_FAULT, IA_PG_TEXT_ARRAY),
     PART(IA_S_RESERVED, IA_S_RESERVED_KEYS, IA_S_RESERVED_BY_KEY, "broker_reserved_name", "name", "name",
          "name, " NO_FAULT, IA_PG_TEXT_ARRAY),
-    [IA_S_DEVICE_BY_FINGERPRINT] = {"device_by_fingerprint", DEVICES_WHERE("fingerprint = $1"), 1, {IA_PG_BYTEA}},
     [IA_S_DEVICES_BY_ID] = {"devices_by_id", DEVICES_WHERE("device_id = ANY ($1)"), 1, {IA_PG_TEXT_ARRAY}},
     [IA_S_DEVICES_BY_FINGERPRINT] = {"devices_by_fingerprint",
                                      DEVICES_WHERE("fingerprint = ANY ($1)"),
@@ -56,12 +55,6 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                                          DEVICE_KEYS_WHERE("fingerprint = ANY ($1)"),
                                          1,
                                          {IA_PG_BYTEA_ARRAY}},
-    [IA_S_REGISTER] = {"broker_register",
-                       "SELECT outcome, detail, " DEVICE_COLUMNS
-                       " FROM iot_auth.broker_register($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-                       9,
-                       {IA_PG_BYTEA, IA_PG_TEXT, IA_PG_INT8, IA_PG_TEXT, IA_PG_TEXT, IA_PG_TIMESTAMPTZ,
-                        IA_PG_TIMESTAMPTZ, IA_PG_TEXT, IA_PG_TEXT}},
     [IA_S_REGISTER_MANY] = {"broker_register_many",
                             "SELECT item, outcome, detail, " DEVICE_COLUMNS
                             " FROM iot_auth.broker_register_many($1, $2, $3, $4, $5, $6, $7, $8, $9)",

@@ -57,8 +57,8 @@ typedef enum ia_rc ia_device_batch_fn(void *ctx, const struct ia_device_rows *ba
 IA_MUST_USE enum ia_rc ia_db_device_part(struct ia_db *db, int part, ia_device_batch_fn *fn, void *ctx,
                                          struct ia_err *err);
 
-/* Register the certificate `info` of `device_id` under CA `ca_id`, just in time.  The database checks everything again
- * in its own transaction; a repetition finds what is there. */
+/* The registration of certificate `info` of `device_id` under CA `ca_id`, just in time (ia_db_batch_register).  The
+ * database checks everything again in its own transaction; a repetition finds what is there.  Texts are borrowed. */
 struct ia_registration {
     const struct ia_cert_info *info;
     const char *device_id;
@@ -72,8 +72,3 @@ struct ia_registered {
     const char *detail;                 /* registered: JSON of the event to publish; a reason: for people; or NULL */
     const struct ia_device_row *device; /* the record as it is now; NULL: there is none */
 };
-
-/* The caller owns *out (ia_registered_free). */
-IA_MUST_USE enum ia_rc ia_db_register(struct ia_db *db, const struct ia_registration *what, struct ia_registered **out,
-                                      struct ia_err *err);
-void ia_registered_free(struct ia_registered *registered);

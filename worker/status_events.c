@@ -52,11 +52,11 @@ static bool is_published(const struct ia_status_events *events, int64_t id)
 }
 
 /* Ids are assigned before their transactions commit: the id of a long transaction may be far below the highest. */
-void ia_status_events_notified(struct ia_status_events *events, const struct ia_notification *notice)
+void ia_status_events_notified(struct ia_status_events *events, const struct ia_notification *notification)
 {
-    int64_t after = notice->all ? 0 : events->highest;
-    for (size_t i = 0; i < notice->n_keys; i++) {
-        int64_t id = strtoll(notice->keys[i], NULL, 10);
+    int64_t after = notification->all ? 0 : events->highest;
+    for (size_t i = 0; i < notification->n_keys; i++) {
+        int64_t id = strtoll(notification->keys[i], NULL, 10);
         if (id > 0 && id <= after && !is_published(events, id))
             after = id - 1;
     }
