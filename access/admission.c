@@ -166,7 +166,8 @@ static enum ia_reason check_issuer_address(struct ia_admission *a)
 
 /* ---- the client id */
 
-/* A live session had its client id admitted once: what has changed since are the rights to it. */
+/* The client id of a live session was admitted at its CONNECT: a refusal now means that the rights to it have
+ * changed. */
 static enum ia_reason refuse_client_id(struct ia_admission *a, const char *detail)
 {
     return ia_admission_refuse(a, a->context == IA_ADMIT_LIVE ? IA_R_RIGHTS_CHANGED : IA_R_CLIENT_ID_MISMATCH, detail);

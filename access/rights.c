@@ -49,7 +49,7 @@ static void collect_names(const struct ia_snapshot *snapshot, const struct ia_ri
         add_name(names, r);
 }
 
-/* The value of a variable: topics never hold what is not a valid value, however it got here. */
+/* The value of a variable; one that is not valid counts as unset, wherever it came from. */
 static const char *usable_value(const char *value)
 {
     return value && ia_value_valid(value, strlen(value), NULL) ? value : NULL;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 /* The device cache: fingerprint → record, and device id → its records.  Owned by the broker thread alone, so no locks.
- * Bounded; a record that was not looked at for longest makes room (second chance). */
+ * Bounded: the record that was not looked up for the longest time is evicted (second-chance clock). */
 #pragma once
 
 #include "jitr/device.h"
@@ -17,7 +17,7 @@ bool ia_device_cache_is_full(const struct ia_device_cache *cache);
 /* The record of that certificate, or NULL: borrowed until the next put or remove. */
 struct ia_device *ia_device_cache_find(struct ia_device_cache *cache, const uint8_t fingerprint[32]);
 
-/* Take over one reference of `device`, in place of what was kept for its fingerprint.  False when out of memory: the
+/* Take over one reference of `device`, which replaces the record of its fingerprint.  False when out of memory: the
  * reference is dropped, and nothing (also nothing older) is kept for that fingerprint. */
 bool ia_device_cache_put(struct ia_device_cache *cache, struct ia_device *device);
 

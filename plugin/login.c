@@ -176,8 +176,8 @@ static bool is_brokers_own(const struct ia_core *core, const struct mosquitto *c
     return ia_broker_is_reloading(core) && !ia_mosq_is_websocket(client);
 }
 
-/* Is this the broker asking again for a client that it has?  Only a live session with the credential that it came with
- * says so, or the broker itself; a name or a moment proves nothing. */
+/* Is this the broker asking again for a client that it has?  Only the same credential of a live session, or the broker
+ * itself, proves that; a name or the time of the question does not. */
 static bool is_reauthentication(struct ia_core *core, struct mosquitto *client, const char *password)
 {
     const char *id = mosquitto_client_id(client);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* Every statement that the broker side runs, in one table; the views and functions stand in sql/migrations.  All names
- * are qualified, and search_path is pg_catalog (sql/connect.c), so that nobody can slip in an operator of his own. */
+ * are qualified, and search_path is pg_catalog (sql/connect.c), so that no role can substitute an operator of its
+ * own. */
 #include "sql/db.h"
 
 #include "sql/private.h"
@@ -116,9 +117,9 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
 };
 
 /* The registry as a stream, in parts by fingerprint: SHA-256, so that they are of one size.  COPY cannot be prepared
- * and checks no types, so the casts see to those.  It may take longer than a statement is given: the reader watches
- * that it goes on.  The statements of one text are one transaction, which ends by itself when one is refused.  Parallel
- * workers would take cores from others and spare little, since all rows pass one process anyway. */
+ * and checks no types, so the casts see to those.  It may exceed the statement timeout: the reader checks instead that
+ * it makes progress.  The statements of one text are one transaction, which ends by itself when one is refused.
+ * Parallel workers would take cores from others and save little, because all rows pass through one process. */
 #define DEVICE_PART(condition)                                                                                         \
     "SET LOCAL transaction_read_only = on; SET LOCAL statement_timeout = 0; "                                          \
     "SET LOCAL max_parallel_workers_per_gather = 0; "                                                                  \

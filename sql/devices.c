@@ -83,7 +83,7 @@ static enum ia_rc load_devices(struct ia_db *db, enum ia_statement which, struct
     return rc;
 }
 
-/* The server has refused these rows, not all of them for their own sake: read those that can be read. */
+/* The server has refused the statement, perhaps because of a few rows: read those that can be read. */
 static enum ia_rc narrow_devices(struct ia_db *db, enum ia_statement keys_statement, struct ia_params *params,
                                  int64_t deadline_ms, struct loaded_devices *l, struct ia_err *err)
 {
@@ -114,7 +114,7 @@ static enum ia_rc narrow_devices(struct ia_db *db, enum ia_statement keys_statem
     return IA_OK;
 }
 
-/* Rows by a statement, or where it is refused for the sake of a row, by the keys that another one finds. */
+/* Rows by a statement or, where that is refused because of a row, by the keys that another one finds. */
 static enum ia_rc read_devices(struct ia_db *db, const enum ia_statement which[2], struct ia_params *params,
                                int64_t deadline_ms, struct ia_device_rows **out, struct ia_err *err)
 {

@@ -12,7 +12,7 @@
 
 void ia_device_rows_free(struct ia_device_rows *rows);
 
-/* The calls below that read records never fail for the sake of a row: one that the server refuses to hand out, or that
+/* The calls below that read records never fail because of one row: a row that the server refuses to hand out, or that
  * does not decode, comes with a `fault` (sql/records_types.h).  The caller owns *out.
  *
  * The record of one certificate: no row, or one. */
@@ -48,11 +48,11 @@ IA_MUST_USE enum ia_rc ia_db_device_page(struct ia_db *db, struct ia_device_curs
 typedef enum ia_rc ia_device_batch_fn(void *ctx, const struct ia_device_rows *batch, struct ia_err *err);
 
 /* Read part number `part` (0 to IA_DEVICE_PARTS - 1) of all records, in no order, as a stream.  A million rows cost the
- * server 3 s of CPU in all parts, against 20 s by pages, because it joins whole tables instead of looking up each
- * row. In between the parts the connection is free for other calls; each part shows what was committed when it began.
- * The time limit is for the server to send something, not for the whole.  When `fn` ends the reading, the connection is
+ * server 3 s of CPU in all parts, against 20 s by pages, because it joins whole tables instead of looking up each row.
+ * In between the parts the connection is free for other calls; each part shows what was committed when it began.  The
+ * time limit is for the server to send something, not for the whole.  When `fn` ends the reading, the connection is
  * dropped; it is kept when the server refuses the statement, also in the middle: for now (IA_UNAVAILABLE: a table is
- * locked), or for the sake of a row (IA_FORMAT), which ia_db_device_page would find.  After any failure, what was handed
+ * locked), or because of a row (IA_FORMAT), which ia_db_device_page would find.  After any failure, what was handed
  * over is not all. */
 IA_MUST_USE enum ia_rc ia_db_device_part(struct ia_db *db, int part, ia_device_batch_fn *fn, void *ctx,
                                          struct ia_err *err);

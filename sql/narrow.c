@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define REFUSED_MAX 64 /* single rows refused with none read: then it is not for the sake of a row */
+#define REFUSED_MAX 64 /* single rows refused with none read: then no row is the cause */
 
 struct ia_kept_result {
     struct ia_kept_result *next;
@@ -84,7 +84,7 @@ static enum ia_rc append_fault(struct ia_narrow *s, size_t at, const char *why, 
     return rc == IA_OK ? append_rows(s, &one, err) : rc;
 }
 
-/* Is it this row, or something that a later try may find better (a lock), or that no row is the reason for? */
+/* Is this row the cause?  Not so for what a later attempt may resolve (a lock), or a lost connection. */
 static bool is_row_refused(const struct ia_narrow *s, enum ia_rc rc)
 {
     return rc == IA_FORMAT && ia_db_connected(s->db);

@@ -168,7 +168,7 @@ static void note_refused(struct ia_config_sync *sync, const struct ia_rows *rows
         return;
     (void)snprintf(sync->refusal, sizeof sync->refusal, "%s", rows->refusal.msg);
     (void)snprintf(line, sizeof line, "the configuration cannot be read completely: %s%s", rows->refusal.msg,
-                   sync->complete ? "" : " (nobody is admitted before it was)");
+                   sync->complete ? "" : " (no client is admitted until it is)");
     ia_sink_log(sync->sink, IA_LOG_WARNING, line);
 }
 

@@ -160,7 +160,7 @@ static void add_scopes(struct issuer_input *input, struct ia_issuer_spec *spec)
         const struct ia_scope_row *row = &input->rows->scopes[i];
         if (strcmp(row->issuer, spec->name) != 0)
             continue;
-        if (row->fault) { /* it may map to a role that denies: its issuer must not do without it */
+        if (row->fault) { /* it may map to a role that denies, so without it the issuer admits nobody */
             spec->active = false;
             note_issuer_problem(input, spec - input->specs, row->fault);
             continue;

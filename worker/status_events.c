@@ -13,7 +13,7 @@ struct ia_status_events {
     const struct ia_sink *sink;
     int64_t due_after;          /* events with a higher id are to be published; INT64_MAX: none */
     int64_t highest;            /* the highest id that was published; -1: not yet known */
-    int64_t at_start;           /* the highest id at start-up: events up to this id were not caused in our time */
+    int64_t at_start;           /* the highest id at start-up: events up to this id are older than this process */
     int64_t published[OVERLAP]; /* ids that were published, by id modulo OVERLAP: each may be read again */
 };
 
