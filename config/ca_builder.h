@@ -3,9 +3,9 @@
 #pragma once
 
 #include "common/error.h"
+#include "config/pem_cache.h"
 #include "jitr/ca_settings.h"
 #include "sql/rows.h"
-#include "worker/pem_cache.h"
 #include "x509/ca_set.h"
 
 /* Called for each CA whose columns have to be written: its certificate was parsed for the first time (`info`, NULL where

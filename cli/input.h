@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* Shared by the sub-commands: reading files, printing errors. */
+/* Reading the files that a command line names. */
 #pragma once
 
 #include "common/error.h"
@@ -17,5 +17,6 @@ IA_MUST_USE enum ia_rc ia_cli_read_stream(FILE *in, const char *name, size_t max
  * rest would be ignored.  The caller frees *out. */
 IA_MUST_USE enum ia_rc ia_cli_read_text(const char *path, size_t max, char **out, struct ia_err *err);
 
-/* Print `iot-auth-check COMMAND: MESSAGE` to stderr and return IA_EXIT_USAGE. */
-int ia_cli_error(const char *command, const char *fmt, ...) IA_PRINTF(2, 3);
+/* Read the file at `path`, or standard input where it is "-", as the text of a document: a certificate, a CRL or JSON. A
+ * certificate or CRL in DER comes as PEM.  The caller frees *out. */
+IA_MUST_USE enum ia_rc ia_input_document(const char *path, char **out, struct ia_err *err);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-#include "worker/dropped_roles.h"
+#include "config/dropped_roles.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: ISC
-/* iot-auth-check device: would this device be allowed that, and by which rule?  Answers from the registry, by the
+/* check device: would this device be allowed that, and by which rule?  Answers from the registry, by the
  * admission table and the rights of the plugin: statuses of device, certificate and CA, roles, variables, rules.  What
  * depends on a connection is not checked: the chain with the CAs above and their CRLs, and addresses. */
 #include "access/admission.h"
 #include "access/rights.h"
 #include "acl/policy.h"
-#include "cli/cli.h"
-#include "cli/util.h"
+#include "acl/rule_text.h"
+#include "cli/check.h"
+#include "cli/registry.h"
 #include "common/reason.h"
 #include "jitr/device_check.h"
 #include "sql/devices.h"
 #include "sql/rows.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 struct question {
+    const struct ia_call *call;
     const char *device_id;
     const char *client_id; /* NULL: not given */
     const char *event_prefix;
@@ -42,71 +43,27 @@ struct candidate {
 
 /* ---- the question ---- */
 
-static bool parse_action(const char *word, enum ia_action *out)
+static void read_arguments(struct question *q, const struct ia_call *call)
 {
-    static const struct {
-        const char *word;
-        enum ia_action action;
-    } actions[] = {{"publish", IA_PUBLISH}, {"subscribe", IA_SUBSCRIBE}, {"receive", IA_RECEIVE}};
-    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
-        if (strcmp(word, actions[i].word) != 0)
-            continue;
-        *out = actions[i].action;
-        return true;
-    }
-    return false;
-}
-
-static enum ia_rc add_option(struct question *q, int option, const char *value, struct ia_err *err)
-{
-    switch (option) {
-    case 'c':
-        q->client_id = value;
-        return IA_OK;
-    case 'e':
-        q->event_prefix = value;
-        return IA_OK;
-    case 'q':
-        if (value[0] < '0' || value[0] > '2' || value[1] != '\0')
-            return ia_fail(err, IA_USAGE, "--qos must be 0, 1 or 2");
-        q->access.qos = (uint8_t)(value[0] - '0');
-        return IA_OK;
-    case 'r':
-        q->access.retain = true;
-        return IA_OK;
-    default:
-        return ia_fail(err, IA_USAGE, "unknown option, or one without its value");
-    }
-}
-
-static enum ia_rc read_arguments(struct question *q, int argc, char **argv, struct ia_err *err)
-{
-    static const struct option options[] = {{"client-id", required_argument, NULL, 'c'},
-                                            {"event-prefix", required_argument, NULL, 'e'},
-                                            {"qos", required_argument, NULL, 'q'},
-                                            {"retain", no_argument, NULL, 'r'},
-                                            {0}};
-    enum ia_rc rc = IA_OK;
-    opterr = 0;
-    for (int option; rc == IA_OK && (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
-        rc = add_option(q, option, optarg, err);
-    if (rc != IA_OK)
-        return rc;
-    if (argc - optind != 3)
-        return ia_fail(err, IA_USAGE, "needs DEVICE_ID publish|subscribe|receive TOPIC");
-    q->device_id = argv[optind];
-    if (!parse_action(argv[optind + 1], &q->access.action))
-        return ia_fail(err, IA_USAGE, "'%s' is not publish, subscribe or receive", argv[optind + 1]);
-    q->access.topic = argv[optind + 2];
-    return IA_OK;
+    const char *qos = ia_call_get(call, "qos"), *prefix = ia_call_get(call, "event-prefix");
+    q->call = call;
+    q->device_id = ia_call_get(call, "DEVICE_ID");
+    q->client_id = ia_call_get(call, "client-id");
+    q->event_prefix = prefix ? prefix : IA_EVENT_PREFIX_DEFAULT;
+    q->access.qos = qos ? (uint8_t)(qos[0] - '0') : 0;
+    q->access.retain = ia_call_has(call, "retain");
+    q->access.action = (enum ia_action)ia_action_from_name(ia_call_get(call, "ACTION"));
+    q->access.topic = ia_call_get(call, "TOPIC");
 }
 
 /* ---- the registry ---- */
 
 static enum ia_rc read_rows(const struct question *q, struct registry *r, struct ia_err *err)
 {
+    const char *source;
     /* As psql: what PGHOST, PGSSLMODE … say. */
-    struct ia_db_config config = {.conninfo = "", .node_name = "check", .insecure = true, .wake_fd = -1};
+    struct ia_db_config config = {
+        .conninfo = ia_registry_conninfo(q->call, &source), .node_name = "check", .insecure = true, .wake_fd = -1};
     struct ia_db *db = NULL;
     enum ia_rc rc = ia_db_new(&config, &db, err);
     if (rc == IA_OK)
@@ -123,26 +80,24 @@ static enum ia_rc read_rows(const struct question *q, struct registry *r, struct
 
 static void print_rule_problem(void *ctx, int64_t rule_id, const char *text)
 {
-    (void)ctx;
-    fprintf(stderr, "iot-auth-check device: rule %" PRId64 ": %s: its role denies everything\n", rule_id, text);
+    (void)ia_call_fail(ctx, 0, "rule %" PRId64 ": %s: its role denies everything", rule_id, text);
 }
 
 static void print_ca_problem(void *ctx, int64_t ca_id, const char *text)
 {
-    (void)ctx;
-    fprintf(stderr, "iot-auth-check device: CA %" PRId64 ": %s: it admits nobody\n", ca_id, text);
+    (void)ia_call_fail(ctx, 0, "CA %" PRId64 ": %s: it admits nobody", ca_id, text);
 }
 
-static enum ia_rc build_snapshot(struct registry *r, struct ia_err *err)
+static enum ia_rc build_snapshot(const struct question *q, struct registry *r, struct ia_err *err)
 {
     const struct ia_rows *rows = r->rows;
-    const struct ia_problem_callback ca_problems = {print_ca_problem, NULL};
+    const struct ia_problem_callback ca_problems = {print_ca_problem, (void *)q->call};
     enum ia_rc rc = ia_ca_settings_set_build(rows->cas, rows->n_cas, &ca_problems, &r->snapshot.ca_settings, err);
     if (rc != IA_OK)
         return rc;
     const struct ia_policy_spec spec = {
         .roles = rows->roles, .n_roles = rows->n_roles, .rules = rows->rules, .n_rules = rows->n_rules};
-    const struct ia_problem_callback problems = {print_rule_problem, NULL};
+    const struct ia_problem_callback problems = {print_rule_problem, (void *)q->call};
     return ia_policy_build(&spec, &problems, &r->snapshot.policy, err);
 }
 
@@ -239,8 +194,7 @@ static const char *asked_client_id(const struct question *q, const struct candid
     if (q->client_id)
         return q->client_id;
     if (!ia_client_id_check(c->admission.ca, c->row->device_id, c->row->device_id))
-        fputs("iot-auth-check device: the CA's templates do not admit the device id as client id: give --client-id\n",
-              stderr);
+        (void)ia_call_fail(q->call, 0, "the CA's templates do not admit the device id as client id: give --client-id");
     return c->row->device_id;
 }
 
@@ -266,17 +220,23 @@ static int decide_question(const struct question *q, const struct registry *r)
     return status;
 }
 
-int ia_cli_device(int argc, char **argv)
+/* As iot-auth-check it has one status for everything that was not decided. */
+static int fail_question(const struct ia_call *call, const struct ia_err *err)
 {
-    struct question q = {.event_prefix = IA_EVENT_PREFIX_DEFAULT};
+    bool is_old_name = strcmp(call->program, "iot-auth-check") == 0;
+    return ia_call_fail(call, is_old_name ? IA_EXIT_USAGE : IA_EXIT_DISCONNECTED, "%s", err->msg);
+}
+
+int ia_check_device(const struct ia_call *call)
+{
+    struct question q = {0};
     struct registry r = {.snapshot = {.generation = 1}};
     struct ia_err err = {0};
-    enum ia_rc rc = read_arguments(&q, argc, argv, &err);
+    read_arguments(&q, call);
+    enum ia_rc rc = read_rows(&q, &r, &err);
     if (rc == IA_OK)
-        rc = read_rows(&q, &r, &err);
-    if (rc == IA_OK)
-        rc = build_snapshot(&r, &err);
-    int status = rc == IA_OK ? decide_question(&q, &r) : ia_cli_error(argv[0], "%s", err.msg);
+        rc = build_snapshot(&q, &r, &err);
+    int status = rc == IA_OK ? decide_question(&q, &r) : fail_question(call, &err);
     clear_registry(&r);
     return status;
 }

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: ISC
-/* iot-auth-check token: would this access token (or with --signature-only this JWS) be accepted with these keys? */
-#include "oauth/token.h"
-#include "cli/cli.h"
-#include "cli/util.h"
+/* check token: would this access token (or with --signature-only this JWS) be accepted with these keys? */
+#include "cli/check.h"
+#include "cli/input.h"
 #include "common/rfc3339.h"
 #include "common/str.h"
+#include "oauth/token.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
@@ -23,6 +22,7 @@ struct list {
 };
 
 struct inputs {
+    const struct ia_call *call;
     const char *jwks_file;
     const char *issuer;
     struct list audience, algorithms;
@@ -50,53 +50,20 @@ static enum ia_rc add_algorithm(struct inputs *in, const char *name, struct ia_e
     return add_value(&in->algorithms, name, err);
 }
 
-/* *last is the option that further values belong to: --audience and --alg take several. */
-static enum ia_rc add_option(struct inputs *in, int option, const char *value, int *last, struct ia_err *err)
+static enum ia_rc read_arguments(struct inputs *in, const struct ia_call *call, struct ia_err *err)
 {
-    if (option == 1)
-        option = *last;
-    *last = option;
-    switch (option) {
-    case 'a':
-        return add_value(&in->audience, value, err);
-    case 'g':
-        return add_algorithm(in, value, err);
-    case 'j':
-    case 'i':
-    case 't':
-        *last = 0;
-        if (option == 't')
-            return ia_rfc3339_parse(value, &in->at, err);
-        *(option == 'j' ? &in->jwks_file : &in->issuer) = value;
-        return IA_OK;
-    case 's':
-        *last = 0;
-        in->signature_only = true;
-        return IA_OK;
-    default:
-        return ia_fail(err, IA_USAGE, "unknown option or argument, or an option without its value");
-    }
-}
-
-static enum ia_rc read_arguments(struct inputs *in, int argc, char **argv, struct ia_err *err)
-{
-    static const struct option options[] = {{"jwks", required_argument, NULL, 'j'},
-                                            {"issuer", required_argument, NULL, 'i'},
-                                            {"audience", required_argument, NULL, 'a'},
-                                            {"alg", required_argument, NULL, 'g'},
-                                            {"at", required_argument, NULL, 't'},
-                                            {"signature-only", no_argument, NULL, 's'},
-                                            {0}};
-    enum ia_rc rc = IA_OK;
-    int last = 0;
+    const struct ia_values *audience = ia_call_list(call, "audience"), *algorithms = ia_call_list(call, "alg");
+    const char *at = ia_call_get(call, "at");
+    in->call = call;
+    in->jwks_file = ia_call_get(call, "jwks");
+    in->issuer = ia_call_get(call, "issuer");
+    in->signature_only = ia_call_has(call, "signature-only");
     in->at = time(NULL);
-    opterr = 0;
-    for (int option; rc == IA_OK && (option = getopt_long(argc, argv, "-", options, NULL)) != -1;)
-        rc = add_option(in, option, optarg, &last, err);
-    if (rc == IA_OK && optind < argc)
-        rc = ia_fail(err, IA_USAGE, "an argument too many; the token is read from standard input");
-    if (rc == IA_OK && (!in->jwks_file || in->algorithms.n == 0))
-        rc = ia_fail(err, IA_USAGE, "needs --jwks and --alg");
+    enum ia_rc rc = at ? ia_rfc3339_parse(at, &in->at, err) : IA_OK;
+    for (size_t i = 0; rc == IA_OK && i < audience->n; i++)
+        rc = add_value(&in->audience, audience->items[i], err);
+    for (size_t i = 0; rc == IA_OK && i < algorithms->n; i++)
+        rc = add_algorithm(in, algorithms->items[i], err);
     if (rc == IA_OK && !in->signature_only && (!in->issuer || !*in->issuer || in->audience.n == 0))
         rc = ia_fail(err, IA_USAGE, "needs --issuer and --audience, or --signature-only");
     return rc;
@@ -120,7 +87,7 @@ static void print_key_remark(void *ctx, int64_t index, const char *text)
 {
     const struct inputs *in = ctx;
     (void)index;
-    fprintf(stderr, "iot-auth-check token: %s: %s\n", in->jwks_file, text);
+    (void)ia_call_fail(in->call, 0, "%s: %s", in->jwks_file, text);
 }
 
 /* Text from a token, which must not forge a line. */
@@ -279,7 +246,7 @@ static int run_token(struct inputs *in)
     struct ia_token_refusal refusal;
     struct ia_presented presented;
     if (build_set(in, &set, &err) != IA_OK)
-        return ia_cli_error("token", "%s", err.msg);
+        return ia_call_fail(in->call, IA_EXIT_USAGE, "%s", err.msg);
     ia_presented_init(&presented, in->token, in->token_len);
     enum ia_reason reason = ia_token_verify(
         &(struct ia_token_check){.issuers = set, .presented = &presented, .now = in->at}, &token, &refusal);
@@ -295,19 +262,19 @@ static int run_checks(struct inputs *in, struct ia_err *err)
     const struct ia_jwks_report report = {.problem = {print_key_remark, in}, .note = {print_key_remark, in}};
     struct ia_jwks *jwks = NULL;
     if (ia_jwks_parse(in->jwks, strlen(in->jwks), &report, &jwks, err) != IA_OK)
-        return ia_cli_error("token", "%s: %s", in->jwks_file, err->msg);
+        return ia_call_fail(in->call, IA_EXIT_USAGE, "%s: %s", in->jwks_file, err->msg);
     int status = in->signature_only ? run_signature_only(in, jwks) : run_token(in);
     ia_jwks_free(jwks);
     return status;
 }
 
-int ia_cli_token(int argc, char **argv)
+int ia_check_token(const struct ia_call *call)
 {
     struct inputs in = {0};
     struct ia_err err = {0};
     int status;
-    if (read_arguments(&in, argc, argv, &err) != IA_OK || read_inputs(&in, &err) != IA_OK)
-        status = ia_cli_error(argv[0], "%s", err.msg);
+    if (read_arguments(&in, call, &err) != IA_OK || read_inputs(&in, &err) != IA_OK)
+        status = ia_call_fail(call, IA_EXIT_USAGE, "%s", err.msg);
     else
         status = run_checks(&in, &err);
     if (in.token)

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: ISC
-/* iot-auth-check topic: the decision of a file of rules, without a database. */
+/* check topic: the decision of a file of rules, without a database. */
 #include "acl/policy.h"
 #include "acl/rule_text.h"
-#include "cli/cli.h"
-#include "cli/util.h"
+#include "cli/check.h"
+#include "cli/input.h"
 #include "common/reason.h"
 #include "common/str.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +23,7 @@ struct rules {
 };
 
 struct inputs {
+    const struct ia_call *call;
     const char *file;
     const char *vars[IA_POLICY_VARIABLES_MAX]; /* NAME=VALUE */
     size_t n_vars;
@@ -47,48 +47,20 @@ static enum ia_rc add_variable(struct inputs *in, const char *text, struct ia_er
     return IA_OK;
 }
 
-static enum ia_rc add_option(struct inputs *in, int option, const char *value, struct ia_err *err)
+static enum ia_rc read_arguments(struct inputs *in, const struct ia_call *call, struct ia_err *err)
 {
-    switch (option) {
-    case 'r':
-        in->file = value;
-        return IA_OK;
-    case 'v':
-        return add_variable(in, value, err);
-    case 'q':
-        if (value[0] < '0' || value[0] > '2' || value[1] != '\0')
-            return ia_fail(err, IA_USAGE, "--qos must be 0, 1 or 2");
-        in->access.qos = (uint8_t)(value[0] - '0');
-        return IA_OK;
-    case 'k':
-        in->access.retain = true;
-        return IA_OK;
-    default:
-        return ia_fail(err, IA_USAGE, "unknown option, or option without a value");
-    }
-}
-
-static enum ia_rc read_arguments(struct inputs *in, int argc, char **argv, struct ia_err *err)
-{
-    static const struct option options[] = {{"rules", required_argument, NULL, 'r'},
-                                            {"var", required_argument, NULL, 'v'},
-                                            {"qos", required_argument, NULL, 'q'},
-                                            {"retain", no_argument, NULL, 'k'},
-                                            {0}};
+    const struct ia_values *variables = ia_call_list(call, "var");
+    const char *qos = ia_call_get(call, "qos");
     enum ia_rc rc = IA_OK;
-    opterr = 0;
-    for (int option; rc == IA_OK && (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
-        rc = add_option(in, option, optarg, err);
-    if (rc != IA_OK)
-        return rc;
-    if (!in->file || argc - optind != 2)
-        return ia_fail(err, IA_USAGE, "expected --rules FILE, then publish, subscribe or receive, then a topic");
-    unsigned action = ia_action_from_name(argv[optind]);
-    if (!action)
-        return ia_fail(err, IA_USAGE, "'%.40s' is not publish, subscribe or receive", argv[optind]);
-    in->access.action = (enum ia_action)action;
-    in->access.topic = argv[optind + 1];
-    return IA_OK;
+    for (size_t i = 0; rc == IA_OK && i < variables->n; i++)
+        rc = add_variable(in, variables->items[i], err);
+    in->call = call;
+    in->file = ia_call_get(call, "rules");
+    in->access.qos = qos ? (uint8_t)(qos[0] - '0') : 0;
+    in->access.retain = ia_call_has(call, "retain");
+    in->access.action = (enum ia_action)ia_action_from_name(ia_call_get(call, "ACTION"));
+    in->access.topic = ia_call_get(call, "TOPIC");
+    return rc;
 }
 
 /* Split `text` into lines; lines[1] is the first. */
@@ -178,14 +150,13 @@ static int print_verdict(const struct inputs *in, enum ia_verdict verdict, int64
 static void print_problem(void *ctx, int64_t rule_id, const char *text)
 {
     const struct inputs *in = ctx;
-    fprintf(stderr, "iot-auth-check topic: %s: line %" PRId64 ": %s: its role denies everything\n", in->file, rule_id,
-            text);
+    (void)ia_call_fail(in->call, 0, "%s: line %" PRId64 ": %s: its role denies everything", in->file, rule_id, text);
 }
 
-static int run_topic(struct inputs *in, int argc, char **argv, struct ia_err *err)
+static int run_topic(struct inputs *in, const struct ia_call *call, struct ia_err *err)
 {
     struct ia_policy *policy = NULL;
-    if (read_arguments(in, argc, argv, err) != IA_OK || read_rules(in, err) != IA_OK)
+    if (read_arguments(in, call, err) != IA_OK || read_rules(in, err) != IA_OK)
         return IA_EXIT_USAGE;
     const struct ia_policy_spec spec = {
         .roles = &role_name, .n_roles = 1, .rules = in->rules.at, .n_rules = in->rules.n};
@@ -198,13 +169,13 @@ static int run_topic(struct inputs *in, int argc, char **argv, struct ia_err *er
     return print_verdict(in, verdict, rule_id);
 }
 
-int ia_cli_topic(int argc, char **argv)
+int ia_check_topic(const struct ia_call *call)
 {
     struct inputs in = {0};
     struct ia_err err = {0};
-    int status = run_topic(&in, argc, argv, &err);
+    int status = run_topic(&in, call, &err);
     if (status == IA_EXIT_USAGE)
-        status = ia_cli_error("topic", "%s", err.msg);
+        status = ia_call_fail(call, IA_EXIT_USAGE, "%s", err.msg);
     free(in.rules.at);
     free(in.rules.lines);
     free(in.copies);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-#include "worker/ca_builder.h"
+#include "config/ca_builder.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: ISC
-/* iot-auth-check chain: would this certificate be admitted under these registered CAs? */
-#include "x509/chain.h"
-#include "cli/cli.h"
-#include "cli/util.h"
+/* check chain: would this certificate be admitted under these registered CAs? */
+#include "cli/check.h"
+#include "cli/input.h"
 #include "common/rfc3339.h"
 #include "common/str.h"
 #include "x509/ca_set.h"
+#include "x509/chain.h"
 #include "x509/identity.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -25,6 +24,7 @@ struct list {
 };
 
 struct inputs {
+    const struct ia_call *call;
     struct list cas, crls, chain; /* chain: the leaf, then the intermediates */
     int64_t at;
 };
@@ -96,35 +96,28 @@ static enum ia_rc add_file(struct list *list, const char *file, parse_block *par
     return rc;
 }
 
-static enum ia_rc add_option(struct inputs *in, int option, const char *value, struct ia_err *err)
+static enum ia_rc add_files(struct list *list, const struct ia_values *files, parse_block *parse, struct ia_err *err)
 {
-    switch (option) {
-    case 'c':
-        return add_file(&in->cas, value, parse_cert, err);
-    case 'r':
-        return add_file(&in->crls, value, parse_crl, err);
-    case 't':
-        return ia_rfc3339_parse(value, &in->at, err);
-    default:
-        return ia_fail(err, IA_USAGE, "unknown option, or one without its value");
-    }
+    enum ia_rc rc = IA_OK;
+    for (size_t i = 0; rc == IA_OK && i < files->n; i++)
+        rc = add_file(list, files->items[i], parse, err);
+    return rc;
 }
 
-static enum ia_rc read_arguments(struct inputs *in, int argc, char **argv, struct ia_err *err)
+static enum ia_rc read_inputs(struct inputs *in, struct ia_err *err)
 {
-    static const struct option options[] = {{"ca", required_argument, NULL, 'c'},
-                                            {"crl", required_argument, NULL, 'r'},
-                                            {"at", required_argument, NULL, 't'},
-                                            {0}};
-    enum ia_rc rc = IA_OK;
+    const struct ia_call *call = in->call;
+    const char *at = ia_call_get(call, "at");
     in->at = time(NULL);
-    opterr = 0;
-    for (int option; rc == IA_OK && (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
-        rc = add_option(in, option, optarg, err);
-    for (int i = optind; rc == IA_OK && i < argc; i++)
-        rc = add_file(&in->chain, argv[i], parse_cert, err);
-    if (rc == IA_OK && (in->cas.n == 0 || in->chain.n == 0))
-        return ia_fail(err, IA_USAGE, "needs at least one --ca and a leaf certificate");
+    enum ia_rc rc = at ? ia_rfc3339_parse(at, &in->at, err) : IA_OK;
+    if (rc == IA_OK)
+        rc = add_files(&in->cas, ia_call_list(call, "ca"), parse_cert, err);
+    if (rc == IA_OK)
+        rc = add_files(&in->crls, ia_call_list(call, "crl"), parse_crl, err);
+    if (rc == IA_OK)
+        rc = add_files(&in->chain, ia_call_list(call, "LEAF.pem"), parse_cert, err);
+    if (rc == IA_OK)
+        rc = add_files(&in->chain, ia_call_list(call, "INTERMEDIATE.pem"), parse_cert, err);
     return rc;
 }
 
@@ -140,7 +133,7 @@ static void assign_crls(const struct inputs *in, struct ia_ca_spec *spec, struct
 static void note_problem(void *ctx, int64_t ca_id, const char *text)
 {
     const struct inputs *in = ctx;
-    fprintf(stderr, "iot-auth-check chain: %s: %s\n", in->cas.files[ca_id - 1], text);
+    (void)ia_call_fail(in->call, 0, "%s: %s", in->cas.files[ca_id - 1], text);
 }
 
 static enum ia_rc build_set(struct inputs *in, struct ia_ca_set **out, struct ia_err *err)
@@ -227,14 +220,15 @@ static void clear(struct inputs *in)
         ia_cert_free(in->chain.items[i]);
 }
 
-int ia_cli_chain(int argc, char **argv)
+int ia_check_chain(const struct ia_call *call)
 {
     static struct inputs in; /* too large for the stack */
     struct ia_err err = {0};
     struct ia_chain chain = {.reason = IA_R_INTERNAL};
     int status;
-    if (read_arguments(&in, argc, argv, &err) != IA_OK || verify(&in, &chain, &err) != IA_OK)
-        status = ia_cli_error(argv[0], "%s", err.msg);
+    in.call = call;
+    if (read_inputs(&in, &err) != IA_OK || verify(&in, &chain, &err) != IA_OK)
+        status = ia_call_fail(call, IA_EXIT_USAGE, "%s", err.msg);
     else
         status = print_decision(&in, &chain);
     clear(&in);

@@ -4,9 +4,9 @@
 
 #include "access/snapshot.h"
 #include "common/problem.h"
+#include "config/ca_builder.h"
 #include "oauth/refresh.h"
 #include "sql/rows.h"
-#include "worker/ca_builder.h"
 
 /* What is wrong with rows, for their `problem` columns: called once for each row whose problem is another one than the
  * row says.  `text` NULL: the row has no problem any more. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-#include "worker/pem_cache.h"
+#include "config/pem_cache.h"
 
 #include <stdlib.h>
 #include <string.h>

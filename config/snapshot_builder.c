@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
-#include "worker/snapshot_builder.h"
+#include "config/snapshot_builder.h"
 
 #include "common/str.h"
-#include "worker/dropped_roles.h"
+#include "config/dropped_roles.h"
 
 #include <stdio.h>
 #include <stdlib.h>

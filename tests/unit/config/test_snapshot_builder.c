@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* Snapshots from rows: a bad row is reported and leaves the others alone; what did not change is neither built nor parsed
  * again. */
-#include "worker/snapshot_builder.h"
+#include "config/snapshot_builder.h"
 
 #include "tests/unit/suite.h"
 #include "tests/unit/x509/make_cert.h"
