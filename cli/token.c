@@ -187,9 +187,10 @@ static enum ia_reason check_signature(const struct inputs *in, const struct ia_j
     algs &= ia_alg_set(jws->alg);
     if (algs == 0)
         return ia_refusal_set(detail, IA_R_TOKEN_ALGORITHM, "alg is not one of those given");
-    if (!jws->has_kid)
-        return ia_refusal_set(detail, IA_R_TOKEN_KEY_UNKNOWN, "the header has no kid");
-    enum ia_jwks_found found = ia_jwks_find(jwks, jws->kid, algs, &key);
+    enum ia_jwks_found found = ia_jwks_find(jwks, jws->has_kid ? jws->kid : NULL, algs, &key);
+    if (!jws->has_kid && found != IA_JWKS_FOUND)
+        return ia_refusal_set(detail, IA_R_TOKEN_KEY_UNKNOWN, "the header has no kid, and %s fits alg",
+                              found == IA_JWKS_AMBIGUOUS ? "more than one key" : "no key");
     if (found == IA_JWKS_NO_ALG)
         return ia_refusal_set(detail, IA_R_TOKEN_ALGORITHM, "alg is not for the key of that kid");
     if (found != IA_JWKS_FOUND)
@@ -219,9 +220,9 @@ static int run_signature_only(struct inputs *in, const struct ia_jwks *jwks)
 
 static void print_claim(const struct ia_claim *claim)
 {
-    char name[IA_CLAIM_NAME_MAX + 8];
-    snprintf(name, sizeof name, "claim.%s", claim->name);
-    print_text(name, claim->value);
+    bool plain = !strpbrk(claim->pointer + 1, "/~");
+    printf(plain ? "claim." : "claim:");
+    print_text(plain ? claim->pointer + 1 : claim->pointer, claim->value);
 }
 
 static void print_time(const char *name, int64_t at)
@@ -243,7 +244,8 @@ static int print_token(const struct ia_token *token)
     if (token->not_before != INT64_MIN)
         print_time("nbf", token->not_before + LEEWAY_S);
     print_text("alg", ia_alg_name(token->alg));
-    print_text("kid", token->kid);
+    if (token->kid)
+        print_text("kid", token->kid);
     print_text("typ", *token->typ ? token->typ : "JWT");
     for (size_t i = 0; i < token->n_scopes; i++)
         print_text("scope", token->scopes[i]);

@@ -101,7 +101,8 @@ bool ia_issuer_accepts_type(const struct ia_issuer *issuer, const char *typ)
 static bool variable_known(const char *name)
 {
     return strcmp(name, "app_id") == 0 || strcmp(name, "issuer") == 0 || strcmp(name, "tenant") == 0 ||
-           (strncmp(name, "claim.", 6) == 0 && name[6]);
+           (strncmp(name, "claim.", 6) == 0 && name[6]) ||
+           (strncmp(name, "claim:", 6) == 0 && !ia_pointer_text_fault(name + 6, strlen(name + 6)));
 }
 
 static bool parse_templates(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_remarks *problems)
@@ -277,20 +278,6 @@ const char *ia_issuer_problem(const struct ia_issuer *issuer)
     return issuer->invalid ? "the issuer's row is invalid: see oauth_issuer.problem" : NULL;
 }
 
-/* An app_id_claim that begins with a slash is a JSON Pointer, any other one the name of a claim. */
-static bool parse_app_id_pointer(struct ia_issuer *issuer, struct ia_remarks *problems)
-{
-    struct ia_err err = {0};
-    if (!issuer->app_id_claim || issuer->app_id_claim[0] != '/')
-        return true;
-    enum ia_rc rc = ia_pointer_parse(issuer->app_id_claim, &issuer->app_id_pointer, &err);
-    if (rc == IA_FORMAT) {
-        issuer->invalid = true;
-        ia_remarks_add(problems, "app_id_claim: %s", err.msg);
-    }
-    return rc != IA_NOMEM;
-}
-
 bool ia_issuer_load(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_issuer_findings *findings)
 {
     struct ia_remarks *problems = &findings->problems;
@@ -298,7 +285,7 @@ bool ia_issuer_load(struct ia_issuer *issuer, const struct ia_issuer_spec *spec,
         return false;
     validate_row(issuer, problems);
     read_algorithms(issuer, spec, problems);
-    return parse_app_id_pointer(issuer, problems) && parse_templates(issuer, spec, problems) &&
+    return ia_issuer_load_claims(issuer, spec, problems) && parse_templates(issuer, spec, problems) &&
            parse_keys(issuer, spec, findings);
 }
 
@@ -308,7 +295,7 @@ void ia_issuer_clear(struct ia_issuer *issuer)
     free(issuer->issuer);
     free(issuer->tenant);
     free(issuer->app_id_claim);
-    ia_pointer_free(issuer->app_id_pointer);
+    ia_issuer_clear_claims(issuer);
     clear_texts(&issuer->audience);
     clear_texts(&issuer->token_types);
     for (size_t i = 0; i < issuer->n_templates; i++)
