@@ -88,6 +88,10 @@ struct ia_issuer_row {
     bool active;
     const char *problem; /* or NULL */
     const char *note;    /* or NULL: remarks on its keys that are no problem */
+    struct ia_texts scope_claims;
+    struct ia_texts audience_claims;
+    const char *required_claims; /* JSON text */
+    int max_lifetime_s;          /* 0: no limit */
     const char *fault;   /* or NULL */
 };
 
