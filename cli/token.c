@@ -3,6 +3,7 @@
 #include "oauth/token.h"
 #include "cli/cli.h"
 #include "cli/util.h"
+#include "common/pointer_text.h"
 #include "common/rfc3339.h"
 #include "common/str.h"
 
@@ -218,11 +219,18 @@ static int run_signature_only(struct inputs *in, const struct ia_jwks *jwks)
     return status;
 }
 
+/* The token's own members by their names. */
 static void print_claim(const struct ia_claim *claim)
 {
-    bool plain = !strpbrk(claim->pointer + 1, "/~");
-    printf(plain ? "claim." : "claim:");
-    print_text(plain ? claim->pointer + 1 : claim->pointer, claim->value);
+    char name[IA_POINTER_MAX + 8];
+    const char *from = claim->pointer + 1;
+    if (strchr(from, '/'))
+        return;
+    size_t len = (size_t)sprintf(name, "claim.");
+    for (; *from; from++)
+        name[len++] = *from != '~' ? *from : *++from == '0' ? '~' : '/';
+    name[len] = '\0';
+    print_text(name, claim->value);
 }
 
 static void print_time(const char *name, int64_t at)

@@ -183,25 +183,25 @@ enum ia_reason ia_claims_check_required(const json_t *payload, const struct ia_i
 
 /* ---- variables */
 
-/* A walk through the payload: the pointer to where it is, and where the claims go. */
-struct claim_walk {
+/* The traversal of the payload: the pointer to where it is, and where the claims go. */
+struct claim_visit {
     struct ia_claims *out;
     size_t len;
     char pointer[IA_POINTER_MAX + 1]; /* NUL-terminated */
 };
 
 /* Append a reference token; false, with the pointer as it was, when it does not fit: such a claim cannot be named. */
-static bool push_token(struct claim_walk *walk, const char *name)
+static bool push_token(struct claim_visit *visit, const char *name)
 {
-    size_t len = walk->len;
-    char *to = walk->pointer;
+    size_t len = visit->len;
+    char *to = visit->pointer;
     if (len == IA_POINTER_MAX)
         return false;
     to[len++] = '/';
     for (; *name; name++) {
         bool escaped = *name == '~' || *name == '/';
         if (len + 1 + escaped > IA_POINTER_MAX) {
-            to[walk->len] = '\0';
+            to[visit->len] = '\0';
             return false;
         }
         if (escaped)
@@ -209,14 +209,14 @@ static bool push_token(struct claim_walk *walk, const char *name)
         to[len++] = !escaped ? *name : *name == '~' ? '0' : '1';
     }
     to[len] = '\0';
-    walk->len = len;
+    visit->len = len;
     return true;
 }
 
-static void pop_token(struct claim_walk *walk, size_t len)
+static void pop_token(struct claim_visit *visit, size_t len)
 {
-    walk->len = len;
-    walk->pointer[len] = '\0';
+    visit->len = len;
+    visit->pointer[len] = '\0';
 }
 
 static bool read_scalar(const json_t *value, struct ia_kept_claim *out)
@@ -234,48 +234,48 @@ static bool read_scalar(const json_t *value, struct ia_kept_claim *out)
     return true;
 }
 
-static void keep_value(struct claim_walk *walk, const json_t *value)
+static void keep_value(struct claim_visit *visit, const json_t *value)
 {
-    struct ia_claims *out = walk->out;
+    struct ia_claims *out = visit->out;
     struct ia_kept_claim kept = {0};
-    if (out->n_claims == IA_CLAIMS_MAX || sizeof out->pointers - out->pointers_used <= walk->len ||
+    if (out->n_claims == IA_CLAIMS_MAX || sizeof out->pointers - out->pointers_used <= visit->len ||
         !read_scalar(value, &kept))
         return;
-    kept.pointer = memcpy(out->pointers + out->pointers_used, walk->pointer, walk->len + 1);
-    out->pointers_used += walk->len + 1;
+    kept.pointer = memcpy(out->pointers + out->pointers_used, visit->pointer, visit->len + 1);
+    out->pointers_used += visit->len + 1;
     out->claims[out->n_claims++] = kept;
 }
 
-static void walk_container(struct claim_walk *walk, const json_t *container);
+static void visit_container(struct claim_visit *visit, const json_t *container);
 
-static void walk_member(struct claim_walk *walk, const char *name, const json_t *value)
+static void visit_member(struct claim_visit *visit, const char *name, const json_t *value)
 {
-    size_t len = walk->len;
-    if (!push_token(walk, name))
+    size_t len = visit->len;
+    if (!push_token(visit, name))
         return;
     if (json_is_object(value) || json_is_array(value))
-        walk_container(walk, value);
+        visit_container(visit, value);
     else
-        keep_value(walk, value);
-    pop_token(walk, len);
+        keep_value(visit, value);
+    pop_token(visit, len);
 }
 
 /* Recursion ends: ia_json_load has bounded the depth. */
 // NOLINTNEXTLINE(misc-no-recursion)
-static void walk_container(struct claim_walk *walk, const json_t *container)
+static void visit_container(struct claim_visit *visit, const json_t *container)
 {
     size_t i;
     const char *name;
     json_t *value;
     json_object_foreach((json_t *)container, name, value) {
-        walk_member(walk, name, value);
+        visit_member(visit, name, value);
     }
     json_array_foreach(container, i, value) {
         char index[24];
-        if (walk->out->n_claims == IA_CLAIMS_MAX)
+        if (visit->out->n_claims == IA_CLAIMS_MAX)
             return;
         snprintf(index, sizeof index, "%zu", i);
-        walk_member(walk, index, value);
+        visit_member(visit, index, value);
     }
 }
 
@@ -283,14 +283,14 @@ void ia_claims_keep_values(const json_t *payload, struct ia_claims *out)
 {
     const char *name;
     json_t *value;
-    struct claim_walk walk = {.out = out};
+    struct claim_visit visit = {.out = out};
     out->n_claims = out->pointers_used = 0;
     json_object_foreach((json_t *)payload, name, value) {
         if (!json_is_object(value) && !json_is_array(value))
-            walk_member(&walk, name, value);
+            visit_member(&visit, name, value);
     }
     json_object_foreach((json_t *)payload, name, value) {
         if (json_is_object(value) || json_is_array(value))
-            walk_member(&walk, name, value);
+            visit_member(&visit, name, value);
     }
 }

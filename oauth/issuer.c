@@ -2,7 +2,6 @@
 #include "common/str.h"
 #include "oauth/issuer_set.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,18 +9,6 @@
 
 #define TEXT_MAX  1024 /* bytes of an issuer, audience, scope or role */
 #define TEXTS_MAX 1000 /* entries of a list */
-
-void ia_remarks_add(struct ia_remarks *remarks, const char *fmt, ...)
-{
-    size_t left = sizeof remarks->text - remarks->used;
-    int n = remarks->used ? snprintf(remarks->text + remarks->used, left, "; ") : 0;
-    va_list args;
-    va_start(args, fmt);
-    if ((size_t)n < left)
-        n += vsnprintf(remarks->text + remarks->used + n, left - (size_t)n, fmt, args);
-    va_end(args);
-    remarks->used += (size_t)n < left ? (size_t)n : left - 1;
-}
 
 static void mark_invalid(struct ia_issuer *issuer, struct ia_remarks *problems, const char *text)
 {

@@ -19,7 +19,7 @@ static int compare_issuers(const void *a, const void *b)
 }
 
 /* The one of kept[0..n) whose `issuer` and one of whose audiences `issuer` has too; NULL: none. */
-static const struct ia_issuer *find_twin(struct ia_issuer *const *kept, size_t n, const struct ia_issuer *issuer)
+static const struct ia_issuer *find_overlap(struct ia_issuer *const *kept, size_t n, const struct ia_issuer *issuer)
 {
     while (n-- > 0 && strcmp(kept[n]->issuer, issuer->issuer) == 0)
         for (size_t i = 0; i < issuer->audience.n; i++)
@@ -39,11 +39,11 @@ static void build_indexes(struct ia_issuer_set *set, struct ia_issuer_findings *
     size_t kept = 0;
     for (size_t i = 0; i < set->n; i++) {
         struct ia_issuer *issuer = set->by_issuer[i];
-        const struct ia_issuer *twin = find_twin(set->by_issuer, kept, issuer);
-        if (twin) {
+        const struct ia_issuer *overlap = find_overlap(set->by_issuer, kept, issuer);
+        if (overlap) {
             issuer->invalid = true;
             ia_remarks_add(&findings[issuer - set->issuers].problems,
-                           "issuer: already registered as '%s' with the same audience", twin->name);
+                           "issuer: already registered as '%s' with the same audience", overlap->name);
         } else {
             set->by_issuer[kept++] = issuer;
         }

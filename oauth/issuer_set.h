@@ -6,6 +6,7 @@
 #include "oauth/issuer.h"
 #include "oauth/jwks.h"
 #include "oauth/pointer.h"
+#include "oauth/remarks.h"
 
 #include <stdatomic.h>
 
@@ -61,13 +62,6 @@ struct ia_issuer_set {
     struct ia_issuer **by_name; /* sorted */
     struct ia_issuer issuers[];
 };
-
-/* Several remarks as one line; truncated where it is full. */
-struct ia_remarks {
-    char text[IA_ISSUER_TEXT_MAX];
-    size_t used;
-};
-void ia_remarks_add(struct ia_remarks *remarks, const char *fmt, ...) IA_PRINTF(2, 3);
 
 /* What is to be said of one issuer. */
 struct ia_issuer_findings {

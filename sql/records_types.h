@@ -92,7 +92,7 @@ struct ia_issuer_row {
     struct ia_texts audience_claims;
     const char *required_claims; /* JSON text */
     int max_lifetime_s;          /* 0: no limit */
-    const char *fault;   /* or NULL */
+    const char *fault;           /* or NULL */
 };
 
 struct ia_scope_row {

@@ -186,7 +186,7 @@ def test_set_issuer_refuses_to_remove_the_last_keys(admin):
     assert "neither jwks nor jwks_url" in admin.call_refused("set_issuer", "local", reset=["jwks"])
 
 
-def test_old_signature_is_gone(admin):
+def test_each_function_has_one_signature(admin):
     assert admin.one("SELECT count(*) FROM pg_proc WHERE proname IN ('register_issuer', 'set_issuer')") == 2
 
 

@@ -248,7 +248,7 @@ END_TEST
 /* Rows `one` (audience mqtt, https://mqtt.example/) and `two` (audience billing) of one `iss`. */
 static const struct {
     const char *label, *aud, *issuer;
-} twin_rows[] = {
+} shared_rows[] = {
     {"the first", "\"mqtt\"", "one"},
     {"the second", "\"billing\"", "two"},
     {"both", "[\"mqtt\",\"billing\"]", NULL},
@@ -269,14 +269,14 @@ START_TEST(row_is_chosen_by_issuer_and_audience)
     specs[1].n_audience = 1;
     struct ia_issuer_set *set = fixture_set(specs, 2);
     ck_assert_str_eq(fixture_problem(), "");
-    char *payload = mint_text("{\"iss\":\"" ISS "\",\"exp\":1700000300" ID ",\"aud\":%s}", twin_rows[_i].aud);
+    char *payload = mint_text("{\"iss\":\"" ISS "\",\"exp\":1700000300" ID ",\"aud\":%s}", shared_rows[_i].aud);
     char *token = fixture_token(payload);
     enum ia_reason reason = fixture_verify(set, token, &made, &refusal);
-    if (twin_rows[_i].issuer) {
-        ck_assert_msg(reason == IA_R_NONE, "%s: %s", twin_rows[_i].label, refusal.detail);
-        ck_assert_str_eq(made->issuer, twin_rows[_i].issuer);
+    if (shared_rows[_i].issuer) {
+        ck_assert_msg(reason == IA_R_NONE, "%s: %s", shared_rows[_i].label, refusal.detail);
+        ck_assert_str_eq(made->issuer, shared_rows[_i].issuer);
     } else {
-        ck_assert_msg(reason == IA_R_TOKEN_AUDIENCE, "%s: %s", twin_rows[_i].label, ia_reason_name(reason));
+        ck_assert_msg(reason == IA_R_TOKEN_AUDIENCE, "%s: %s", shared_rows[_i].label, ia_reason_name(reason));
     }
     ia_token_free(made);
     free(payload);
@@ -452,7 +452,7 @@ int main(void)
     tcase_add_loop_test(c, bad_required_claims_admit_no_token, 0, ROWS(bad_required));
     tcase_add_test(c, bad_pointers_admit_no_token);
     tcase_add_loop_test(c, audience_rows_decide_as_listed, 0, ROWS(audience_rows));
-    tcase_add_loop_test(c, row_is_chosen_by_issuer_and_audience, 0, ROWS(twin_rows));
+    tcase_add_loop_test(c, row_is_chosen_by_issuer_and_audience, 0, ROWS(shared_rows));
     tcase_add_loop_test(c, lifetime_rows_decide_as_listed, 0, ROWS(lifetime_rows));
     tcase_add_loop_test(c, variable_rows_decide_as_listed, 0, ROWS(variable_rows));
     tcase_add_test(c, full_container_does_not_displace_plain_claims);
