@@ -70,7 +70,7 @@ static enum ia_reason check_times(const json_t *payload, const struct ia_issuer 
     int64_t latest = from > out->iat ? from : out->iat;
     out->not_before = latest == INT64_MIN ? INT64_MIN : latest - issuer->leeway_s;
     if (now >= ia_claims_expiry(out->exp, issuer))
-        return ia_refusal_set(detail, IA_R_TOKEN_EXPIRED, "exp and leeway are over");
+        return ia_refusal_set(detail, IA_R_TOKEN_EXPIRED, "the token has expired: exp plus leeway is in the past");
     if (now < out->not_before)
         return ia_refusal_set(detail, IA_R_TOKEN_NOT_YET_VALID, "%s minus leeway is in the future",
                               from > out->iat ? "nbf" : "iat");

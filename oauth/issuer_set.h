@@ -2,13 +2,12 @@
 /* The structures of an issuer set.  Internal to oauth/. */
 #pragma once
 
+#include "common/ref.h"
 #include "common/template.h"
 #include "oauth/issuer.h"
 #include "oauth/jwks.h"
 #include "oauth/pointer.h"
 #include "oauth/remarks.h"
-
-#include <stdatomic.h>
 
 /* Owned texts. */
 struct ia_text_list {
@@ -55,7 +54,7 @@ struct ia_issuer {
 };
 
 struct ia_issuer_set {
-    atomic_uint refs;
+    struct ia_ref refs;
     size_t n;
     struct ia_issuer **by_issuer; /* sorted; of two rows with one `issuer` that share an audience only the first */
     size_t n_by_issuer;

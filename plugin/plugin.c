@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* The plugin's entry points, and the callbacks that only keep house. */
+/* The plugin's entry points, and the callbacks that decide nothing. */
 #include "jitr/registration.h"
 #include "plugin/acl_check.h"
 #include "plugin/broker_state.h"
@@ -7,6 +7,7 @@
 #include "plugin/database_state.h"
 #include "plugin/event_limits.h"
 #include "plugin/key_requests.h"
+#include "plugin/last_refusals.h"
 #include "plugin/login.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/registration_wait.h"
@@ -79,6 +80,7 @@ static int on_tick(int event, void *event_data, void *userdata)
     if (ia_broker_publish_due(core)) {
         ia_registration_tidy(core);
         ia_report_counters(core);
+        ia_last_refusals_write(core, IA_REFUSALS_A_SECOND);
     }
     bool busy = more || sweeping || ia_worker_has_reply(core->worker);
     ia_mosq_next_tick(event_data, busy ? TICK_BUSY_MS : TICK_MS);
@@ -153,7 +155,7 @@ static enum ia_rc check_load_order(const struct ia_core *core, struct ia_err *er
         return IA_OK;
     }
     if (rc != MOSQ_ERR_ALREADY_EXISTS)
-        return IA_OK; /* it cannot be found out here */
+        return IA_OK; /* it cannot be determined here */
     return ia_fail(err, IA_USAGE,
                    "the dynamic-security plugin is loaded before this one and would answer first: put the "
                    "`plugin` line of mosquitto_iot_auth.so above it");
@@ -170,7 +172,7 @@ static enum ia_rc register_callbacks(struct ia_core *core, struct ia_err *err)
     return IA_OK;
 }
 
-/* What Mosquitto makes of a client that every plugin leaves to the others surprises: a silent SUBACK 0x80. */
+/* Where every plugin defers, Mosquitto denies each topic with SUBACK 0x80 and no log line: so it is said at start. */
 static void log_defer(const struct ia_core *core)
 {
     if (core->options.defer_others)
@@ -206,9 +208,11 @@ static enum ia_rc make_parts(struct ia_core *core, struct ia_err *err)
     core->wait = ia_registration_wait_new();
     core->key_requests = ia_key_requests_new();
     core->event_limits = ia_event_limits_new();
+    core->last_refusals = ia_last_refusals_new();
     core->acl = ia_acl_state_new();
     if (!core->devices || !core->clients || !core->broker || !core->database || !core->resync || !core->scan ||
-        !core->registrations || !core->wait || !core->key_requests || !core->event_limits || !core->acl)
+        !core->registrations || !core->wait || !core->key_requests || !core->event_limits || !core->last_refusals ||
+        !core->acl)
         return ia_nomem(err);
     return ia_token_cache_new(TOKENS_CACHED, &core->tokens, err);
 }
@@ -220,6 +224,7 @@ static void free_parts(struct ia_core *core)
     ia_token_cache_free(core->tokens);
     ia_snapshot_free(core->snapshot);
     ia_acl_state_free(core->acl);
+    ia_last_refusals_free(core->last_refusals);
     ia_event_limits_free(core->event_limits);
     ia_key_requests_free(core->key_requests);
     ia_registration_wait_free(core->wait);
@@ -310,6 +315,7 @@ int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *options, int 
     for (size_t i = 0; i < N_CALLBACKS; i++)
         (void)mosquitto_callback_unregister(core->id, callbacks[i].event, callbacks[i].callback, NULL);
     the_core = NULL;
+    ia_last_refusals_write(core, SIZE_MAX);
     core_free(core);
     return MOSQ_ERR_SUCCESS;
 }

@@ -69,14 +69,12 @@ enum ia_statement {
     IA_S_ISSUERS_BY_KEY,
     IA_S_SCOPES_BY_KEY,
     IA_S_RESERVED_BY_KEY,
-    IA_S_DEVICE_BY_FINGERPRINT,
     IA_S_DEVICES_BY_ID,
     IA_S_DEVICES_BY_FINGERPRINT,
     IA_S_DEVICE_PAGE,
     IA_S_DEVICE_PAGE_KEYS,
     IA_S_DEVICE_KEYS_BY_ID,
     IA_S_DEVICE_KEYS_BY_FINGERPRINT,
-    IA_S_REGISTER,
     IA_S_REGISTER_MANY,
     IA_S_SET_CA_PARSED,
     IA_S_SET_CERTIFICATE_PARSED,
@@ -84,6 +82,7 @@ enum ia_statement {
     IA_S_SET_ISSUER_PROBLEM,
     IA_S_SET_ISSUER_NOTE,
     IA_S_WRITE_EVENTS,
+    IA_S_WRITE_REFUSALS,
     IA_S_HEARTBEAT,
     IA_S_NOTIFY,
     IA_S_CONNECTED,
@@ -95,7 +94,7 @@ enum ia_statement {
     IA_STATEMENTS
 };
 
-#define IA_PARAMS_MAX  9
+#define IA_PARAMS_MAX  12
 #define IA_COLUMNS_MAX 32 /* of one answer */
 
 struct ia_statement_text {

@@ -64,41 +64,84 @@ enum ia_rc ia_db_set_issuer_note(struct ia_db *db, const char *name, const char 
     return ia_db_exec(db, IA_S_SET_ISSUER_NOTE, &p, err);
 }
 
-/* One column of events as text[], by the offset of its field. */
-static void add_text_column(struct ia_params *p, const struct ia_event_row *events, size_t n, size_t offset)
+/* Rows of one size whose fields are to be sent as one array for each column. */
+struct row_set {
+    const void *rows;
+    size_t n, size;
+};
+
+static const void *field_of(const struct row_set *set, size_t row, size_t offset)
 {
-    const char **items = ia_arena_array(&p->arena, n, sizeof *items);
-    for (size_t i = 0; items && i < n; i++)
-        items[i] = *(const char *const *)((const char *)&events[i] + offset);
-    ia_params_value(p, items ? ia_pg_text_array(&p->arena, items, n) : (struct ia_pg_value){0});
+    return (const char *)set->rows + row * set->size + offset;
 }
 
-static void add_int8_column(struct ia_params *p, const struct ia_event_row *events, size_t n, bool times)
+/* One column as text[], by the offset of its field. */
+static void add_text_column(struct ia_params *p, const struct row_set *set, size_t offset)
 {
-    int64_t *items = ia_arena_array(&p->arena, n, sizeof *items);
-    for (size_t i = 0; items && i < n; i++)
-        items[i] = times ? events[i].at_us : events[i].ca_id;
-    if (!items)
-        ia_params_value(p, (struct ia_pg_value){0});
-    else if (times)
-        ia_params_value(p, ia_pg_time_us_array(&p->arena, items, n, false));
-    else
-        ia_params_value(p, ia_pg_int8_array(&p->arena, items, n, true));
+    const char **items = ia_arena_array(&p->arena, set->n, sizeof *items);
+    for (size_t i = 0; items && i < set->n; i++)
+        items[i] = *(const char *const *)field_of(set, i, offset);
+    ia_params_value(p, items ? ia_pg_text_array(&p->arena, items, set->n) : (struct ia_pg_value){0});
+}
+
+static int64_t *int64_column(struct ia_params *p, const struct row_set *set, size_t offset)
+{
+    int64_t *items = ia_arena_array(&p->arena, set->n, sizeof *items);
+    for (size_t i = 0; items && i < set->n; i++)
+        items[i] = *(const int64_t *)field_of(set, i, offset);
+    return items;
+}
+
+/* Numbers, of which 0 is NULL. */
+static void add_int8_column(struct ia_params *p, const struct row_set *set, size_t offset)
+{
+    const int64_t *items = int64_column(p, set, offset);
+    ia_params_value(p, items ? ia_pg_int8_array(&p->arena, items, set->n, true) : (struct ia_pg_value){0});
+}
+
+/* Microseconds since 1970. */
+static void add_time_column(struct ia_params *p, const struct row_set *set, size_t offset)
+{
+    const int64_t *items = int64_column(p, set, offset);
+    ia_params_value(p, items ? ia_pg_time_us_array(&p->arena, items, set->n, false) : (struct ia_pg_value){0});
+}
+
+/* The columns that events and refusals share, of events at `base` in each row. */
+static void add_event_columns(struct ia_params *p, const struct row_set *set, size_t base)
+{
+    add_text_column(p, set, base + offsetof(struct ia_event_row, kind));
+    add_text_column(p, set, base + offsetof(struct ia_event_row, principal));
+    add_int8_column(p, set, base + offsetof(struct ia_event_row, ca_id));
+    add_text_column(p, set, base + offsetof(struct ia_event_row, address));
+    add_text_column(p, set, base + offsetof(struct ia_event_row, reason));
+    add_text_column(p, set, base + offsetof(struct ia_event_row, detail));
 }
 
 enum ia_rc ia_db_write_events(struct ia_db *db, const char *node, const struct ia_event_row *events, size_t n,
                               struct ia_err *err)
 {
+    const struct row_set set = {.rows = events, .n = n, .size = sizeof *events};
     struct ia_params p = {0};
     ia_params_text(&p, node);
-    add_int8_column(&p, events, n, true);
-    add_text_column(&p, events, n, offsetof(struct ia_event_row, kind));
-    add_text_column(&p, events, n, offsetof(struct ia_event_row, principal));
-    add_int8_column(&p, events, n, false);
-    add_text_column(&p, events, n, offsetof(struct ia_event_row, address));
-    add_text_column(&p, events, n, offsetof(struct ia_event_row, reason));
-    add_text_column(&p, events, n, offsetof(struct ia_event_row, detail));
+    add_time_column(&p, &set, offsetof(struct ia_event_row, at_us));
+    add_event_columns(&p, &set, 0);
     return ia_db_exec(db, IA_S_WRITE_EVENTS, &p, err);
+}
+
+enum ia_rc ia_db_write_refusals(struct ia_db *db, const char *node, const struct ia_refusal_row *refusals, size_t n,
+                                struct ia_err *err)
+{
+    const struct row_set set = {.rows = refusals, .n = n, .size = sizeof *refusals};
+    const size_t event = offsetof(struct ia_refusal_row, event);
+    struct ia_params p = {0};
+    ia_params_text(&p, node);
+    add_text_column(&p, &set, offsetof(struct ia_refusal_row, key_kind));
+    add_text_column(&p, &set, offsetof(struct ia_refusal_row, key));
+    add_time_column(&p, &set, offsetof(struct ia_refusal_row, first_us));
+    add_time_column(&p, &set, event + offsetof(struct ia_event_row, at_us));
+    add_int8_column(&p, &set, offsetof(struct ia_refusal_row, count));
+    add_event_columns(&p, &set, event);
+    return ia_db_exec(db, IA_S_WRITE_REFUSALS, &p, err);
 }
 
 enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const char *counters, struct ia_err *err)
@@ -169,6 +212,7 @@ struct loaded_records {
         struct ia_tail_rows tail;
         struct ia_client_id_releases releases;
     } pub;
+    struct ia_decoded decoded;
     struct ia_arena arena;
     PGresult *result;
 };
@@ -183,15 +227,14 @@ static void free_records(struct loaded_records *l)
 }
 
 static enum ia_rc load_records(struct ia_db *db, enum ia_statement which, struct ia_params *params,
-                               const struct ia_columns *columns, struct ia_decoded *decoded,
-                               struct loaded_records **out, struct ia_err *err)
+                               const struct ia_columns *columns, struct loaded_records **out, struct ia_err *err)
 {
     struct loaded_records *l = calloc(1, sizeof *l);
     if (!l)
         return ia_nomem(err);
     enum ia_rc rc = ia_db_query(db, which, params, &l->result, err);
     if (rc == IA_OK)
-        rc = ia_db_decode(l->result, 0, columns, &l->arena, decoded, err);
+        rc = ia_db_decode(l->result, 0, columns, &l->arena, &l->decoded, err);
     if (rc == IA_OK)
         *out = l;
     else
@@ -202,16 +245,15 @@ static enum ia_rc load_records(struct ia_db *db, enum ia_statement which, struct
 enum ia_rc ia_db_unparsed(struct ia_db *db, const uint8_t after[IA_FINGERPRINT_LEN], struct ia_unparsed_rows **out,
                           struct ia_err *err)
 {
-    struct ia_decoded decoded;
     struct loaded_records *l = NULL;
     struct ia_params p = {0};
     ia_params_bytes(&p, after, IA_FINGERPRINT_LEN);
     ia_params_int8(&p, IA_UNPARSED_PAGE);
-    enum ia_rc rc = load_records(db, IA_S_UNPARSED, &p, &unparsed_columns, &decoded, &l, err);
+    enum ia_rc rc = load_records(db, IA_S_UNPARSED, &p, &unparsed_columns, &l, err);
     if (rc != IA_OK)
         return rc;
     // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): IA_OK means that it was loaded
-    l->pub.unparsed = (struct ia_unparsed_rows){.rows = decoded.rows, .n = decoded.n};
+    l->pub.unparsed = (struct ia_unparsed_rows){.rows = l->decoded.rows, .n = l->decoded.n};
     *out = &l->pub.unparsed;
     return IA_OK;
 }
@@ -223,15 +265,14 @@ void ia_unparsed_rows_free(struct ia_unparsed_rows *rows)
 
 enum ia_rc ia_db_event_tail(struct ia_db *db, int64_t after_event_id, struct ia_tail_rows **out, struct ia_err *err)
 {
-    struct ia_decoded decoded;
     struct loaded_records *l = NULL;
     struct ia_params p = {0};
     ia_params_int8(&p, after_event_id);
-    enum ia_rc rc = load_records(db, IA_S_EVENT_TAIL, &p, &tail_columns, &decoded, &l, err);
+    enum ia_rc rc = load_records(db, IA_S_EVENT_TAIL, &p, &tail_columns, &l, err);
     if (rc != IA_OK)
         return rc;
     // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): IA_OK means that it was loaded
-    l->pub.tail = (struct ia_tail_rows){.rows = decoded.rows, .n = decoded.n};
+    l->pub.tail = (struct ia_tail_rows){.rows = l->decoded.rows, .n = l->decoded.n};
     *out = &l->pub.tail;
     return IA_OK;
 }
@@ -244,15 +285,14 @@ void ia_tail_rows_free(struct ia_tail_rows *rows)
 enum ia_rc ia_db_client_id_releases(struct ia_db *db, int64_t after_release_id, struct ia_client_id_releases **out,
                                     struct ia_err *err)
 {
-    struct ia_decoded decoded;
     struct loaded_records *l = NULL;
     struct ia_params p = {0};
     ia_params_int8(&p, after_release_id);
-    enum ia_rc rc = load_records(db, IA_S_CLIENT_ID_RELEASES, &p, &release_columns, &decoded, &l, err);
+    enum ia_rc rc = load_records(db, IA_S_CLIENT_ID_RELEASES, &p, &release_columns, &l, err);
     if (rc != IA_OK)
         return rc;
     // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): IA_OK means that it was loaded
-    l->pub.releases = (struct ia_client_id_releases){.rows = decoded.rows, .n = decoded.n};
+    l->pub.releases = (struct ia_client_id_releases){.rows = l->decoded.rows, .n = l->decoded.n};
     *out = &l->pub.releases;
     return IA_OK;
 }
@@ -264,14 +304,15 @@ void ia_client_id_releases_free(struct ia_client_id_releases *rows)
 
 enum ia_rc ia_db_last_event(struct ia_db *db, int64_t *event_id, struct ia_err *err)
 {
-    struct ia_decoded decoded;
     struct loaded_records *l = NULL;
-    enum ia_rc rc = load_records(db, IA_S_LAST_EVENT, NULL, &last_columns, &decoded, &l, err);
+    enum ia_rc rc = load_records(db, IA_S_LAST_EVENT, NULL, &last_columns, &l, err);
     if (rc != IA_OK)
         return rc;
-    // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): IA_OK means that it was decoded
-    if (decoded.n == 1)
-        *event_id = ((const struct last_row *)decoded.rows)->event_id;
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): IA_OK means that it was loaded
+    if (l->decoded.n == 1)
+        *event_id = ((const struct last_row *)l->decoded.rows)->event_id;
+    else
+        rc = ia_fail(err, IA_FORMAT, "PostgreSQL: last_event gave %zu rows", l->decoded.n);
     free_records(l);
-    return decoded.n == 1 ? IA_OK : ia_fail(err, IA_FORMAT, "PostgreSQL: last_event gave %zu rows", decoded.n);
+    return rc;
 }
