@@ -226,6 +226,7 @@ START_TEST(worker_begins_with_snapshot_state_and_all_devices)
     start_on_kit();
     struct ia_reply *snapshot = next(IA_REPLY_SNAPSHOT), *state = next(IA_REPLY_STATE);
     ck_assert(snapshot && snapshot->snapshot && snapshot->snapshot->policy);
+    ck_assert_int_eq(snapshot->heard_us, 0); /* what a connection begins with is no change */
     ck_assert(state && state->connected);
     ia_reply_free(snapshot);
     ia_reply_free(state);
@@ -234,6 +235,14 @@ START_TEST(worker_begins_with_snapshot_state_and_all_devices)
     stop_in_time();
 }
 END_TEST
+
+/* The reply says when its change was notified: from then on the time is measured until the change is in force. */
+static void expect_heard_lately(const struct ia_reply *reply)
+{
+    int64_t now = ia_monotonic_us();
+    ck_assert_int_gt(reply->heard_us, now - 10000000);
+    ck_assert_int_le(reply->heard_us, now);
+}
 
 START_TEST(device_is_registered_found_and_followed)
 {
@@ -256,6 +265,7 @@ START_TEST(device_is_registered_found_and_followed)
     kit_run(&kit, "SELECT iot_auth.set_device_status('dev-1', 'REVOKED')");
     reply = next(IA_REPLY_DEVICES);
     ck_assert(reply && reply->records.n_ids == 1 && reply->records.n == 1);
+    expect_heard_lately(reply);
     ck_assert_int_eq(reply->records.items[0]->status, IA_DEVICE_REVOKED);
     ia_reply_free(reply);
     kit_run(&kit, "DELETE FROM iot_auth.device WHERE device_id = 'dev-1'");
@@ -373,6 +383,7 @@ START_TEST(change_of_configuration_brings_a_snapshot)
     int64_t ca_id = register_ca();
     struct ia_reply *reply = next(IA_REPLY_SNAPSHOT);
     ck_assert(reply && ia_ca_settings_find(reply->snapshot->ca_settings, ca_id));
+    expect_heard_lately(reply);
     ck_assert_str_eq(ia_ca_settings_find(reply->snapshot->ca_settings, ca_id)->name, "acme");
     ask(IA_REQUEST_RETIRE, NULL, 0, "");
     ia_reply_free(reply);
