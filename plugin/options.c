@@ -81,21 +81,21 @@ static enum ia_rc parse_format(const struct option *option, const char *value, v
 static enum ia_rc parse_gate(const struct option *option, const char *value, void *field, struct ia_err *err)
 {
     struct ia_options *out = field;
-    out->n_gate_ports = 0;
+    out->gate.n_ports = 0;
     if (strcmp(value, "on") == 0 || strcmp(value, "off") == 0) {
-        out->gate = value[1] == 'n' ? IA_GATE_ALL : IA_GATE_OFF;
+        out->gate.mode = value[1] == 'n' ? IA_GATE_ALL : IA_GATE_OFF;
         return IA_OK;
     }
-    out->gate = IA_GATE_PORTS;
+    out->gate.mode = IA_GATE_PORTS;
     for (const char *p = value;; p++) {
         char *end = NULL;
         unsigned long port = strtoul(p, &end, 10);
         bool digits = *p >= '0' && *p <= '9';
-        if (!digits || port == 0 || port > 65535 || (*end && *end != ',') || out->n_gate_ports == IA_GATE_PORTS_MAX)
+        if (!digits || port == 0 || port > 65535 || (*end && *end != ',') || out->gate.n_ports == IA_GATE_PORTS_MAX)
             return ia_fail(err, IA_USAGE,
                            "option %s: '%.40s' is neither on, off nor up to %d ports separated by commas", option->name,
                            value, IA_GATE_PORTS_MAX);
-        out->gate_ports[out->n_gate_ports++] = (uint16_t)port;
+        out->gate.ports[out->gate.n_ports++] = (uint16_t)port;
         p = end;
         if (!*p)
             return IA_OK;
@@ -137,7 +137,7 @@ static const struct option table[] = {
     {"stale_max_s", parse_number, FIELD(stale_max_s), "86400", 0, 315360000},
     {"resync_s", parse_number, FIELD(worker.resync_s), "3600", 1, 86400},
     {"tls_gate", parse_gate, 0, "on", 0, 0},
-    {"max_chain_bytes", parse_number, FIELD(max_chain_bytes), "16384", 16384, 65536},
+    {"max_chain_bytes", parse_number, FIELD(gate.max_chain_bytes), "16384", 16384, 65536},
     {"other_clients", parse_others, FIELD(defer_others), "deny", 0, 0},
     {"http_api", parse_http, FIELD(http_api_loopback), "deny", 0, 0},
     {"jwks_ca_file", parse_file, FIELD(worker.jwks_ca_file), NULL, 0, 0},

@@ -14,8 +14,8 @@
 #include "plugin/report.h"
 #include "plugin/resync.h"
 #include "plugin/revalidate.h"
-#include "plugin/tls_gate.h"
-#include "plugin/tls_listener.h"
+#include "tls/gate.h"
+#include "tls/listener.h"
 #include "worker/waker.h"
 
 #include <stdlib.h>
@@ -241,8 +241,8 @@ static enum ia_rc start_core(struct ia_core *core, const struct mosquitto_opt *o
         rc = check_load_order(core, err);
     if (rc == IA_OK)
         rc = ia_worker_start(&core->options.worker, &core->worker, err);
-    if (rc == IA_OK && core->options.gate != IA_GATE_OFF)
-        rc = ia_gate_open(&core->options, &hooks, err);
+    if (rc == IA_OK && core->options.gate.mode != IA_GATE_OFF)
+        rc = ia_gate_open(&core->options.gate, &hooks, err);
     if (rc == IA_OK)
         rc = register_callbacks(core, err);
     return rc;

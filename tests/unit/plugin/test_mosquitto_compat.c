@@ -3,7 +3,7 @@
  * Debian 12's 2.0.11 are known. */
 #include "plugin/mosquitto_compat.h"
 #include "tests/unit/plugin/broker_stub.h"
-#include "tests/unit/plugin/suite.h"
+#include "tests/unit/suite.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
  * again. */
 #include "worker/snapshot_builder.h"
 
-#include "tests/unit/plugin/suite.h"
+#include "tests/unit/suite.h"
 #include "tests/unit/x509/make_cert.h"
 #include "tests/unit/x509/pki.h"
 #include "x509/chain.h"

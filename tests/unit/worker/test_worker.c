@@ -4,8 +4,8 @@
 
 #include "common/clock.h"
 #include "sql/rows.h"
-#include "tests/unit/plugin/suite.h"
 #include "tests/unit/sql/pg_kit.h"
+#include "tests/unit/suite.h"
 #include "tests/unit/x509/make_cert.h"
 
 #include <fcntl.h>
