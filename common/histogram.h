@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* How long something took, as counts of durations: each bound is twice the one before, so that a few counters tell a
- * microsecond from a second.  No lock: a histogram belongs to one thread.  Zeroed memory: nothing noted yet. */
+/* How long something took, as counts of durations: each bound is twice the one before, so that a few counters
+ * distinguish a microsecond from a second.  No lock: a histogram belongs to one thread.  Zeroed memory: nothing noted yet. */
 #pragma once
 
 #include <stddef.h>

@@ -399,6 +399,7 @@ START_TEST(events_are_written_also_those_of_the_last_moment)
         ask(IA_REQUEST_EVENT, NULL, 0, "dev-1");
     stop_in_time();
     ck_assert_str_eq(kit_value(&kit, "SELECT count(*) FROM iot_auth.event WHERE kind = 'device/refused'"), "500");
+    ck_assert_str_eq(kit_value(&kit, "SELECT stopped_at IS NOT NULL FROM iot_auth.node"), "t");
 }
 END_TEST
 
