@@ -41,7 +41,6 @@ enum {
 struct ia_main_loop {
     struct ia_loop_control *control;
     const struct ia_sink *sink;
-
     struct ia_db *db;
     struct ia_error_log *errors;
     struct ia_outbox *outbox;
