@@ -37,7 +37,7 @@ def test_an_offered_old_session_gets_a_full_handshake(site, tls13):
     with site.raw(broker, listener="device", context=context) as raw:
         wait_until(lambda: raw.connect("sensor-1") == 0)
         old = raw.socket.session
-        assert not old.has_ticket, "the broker handed out a ticket"
+        assert not old.has_ticket, "the broker sent a ticket"
     with site.raw(broker, listener="device", context=context, session=old) as raw:
         assert raw.connect("sensor-1") == 0
         assert not raw.socket.session_reused
