@@ -213,7 +213,7 @@ documented_paths() {
     local file path
     for file in *.md docs/*.md; do
         [ -f "$file" ] || continue
-        grep -noE '`(common|x509|acl|oauth|sql|jitr|access|worker|plugin|cli|tests|scripts|bench|docs|docker)/[A-Za-z0-9_./-]+`' "$file" |
+        grep -noE '`(common|x509|acl|oauth|sql|jitr|access|worker|plugin|cli|tests|scripts|bench|docs|docker|debian|packaging|examples)/[A-Za-z0-9_./-]+`' "$file" |
             tr -d '`' | while IFS=: read -r line path; do
                 [ -e "$path" ] || echo "$file:$line: there is no $path"
             done
@@ -223,7 +223,7 @@ documented_paths() {
 # Every file that can carry a comment says what its licence is.
 spdx_lines() {
     local file
-    text_files | grep -vE '(^|/)LICENSE$|\.(json|pem|key)$' | while IFS= read -r file; do
+    text_files | grep -vE '(^|/)LICENSE$|\.(json|pem|key)$|^debian/(changelog|source/format)$' | while IFS= read -r file; do
         grep -q "SPDX-License-Identifier: ISC" "$file" || echo "$file:1: no SPDX line"
     done
 }
