@@ -6,7 +6,7 @@
 #include "plugin/key_requests.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/registration_wait.h"
-#include "plugin/tls_gate.h"
+#include "tls/gate.h"
 
 #include "common/principal.h"
 
@@ -31,7 +31,7 @@ static void set_login_address(struct ia_login *login, const char *address)
 static bool verifies_leaf_alone(struct ia_core *core)
 {
     /* With a list of ports it cannot be known whether this client came by one of them. */
-    if (core->options.gate != IA_GATE_ALL || ia_gate_has_listeners())
+    if (core->options.gate.mode != IA_GATE_ALL || ia_gate_has_listeners())
         return false;
     static bool logged;
     if (!logged)

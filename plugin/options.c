@@ -81,21 +81,21 @@ static enum ia_rc parse_format(const struct option *option, const char *value, v
 static enum ia_rc parse_gate(const struct option *option, const char *value, void *field, struct ia_err *err)
 {
     struct ia_options *out = field;
-    out->n_gate_ports = 0;
+    out->gate.n_ports = 0;
     if (strcmp(value, "on") == 0 || strcmp(value, "off") == 0) {
-        out->gate = value[1] == 'n' ? IA_GATE_ALL : IA_GATE_OFF;
+        out->gate.mode = value[1] == 'n' ? IA_GATE_ALL : IA_GATE_OFF;
         return IA_OK;
     }
-    out->gate = IA_GATE_PORTS;
+    out->gate.mode = IA_GATE_PORTS;
     for (const char *p = value;; p++) {
         char *end = NULL;
         unsigned long port = strtoul(p, &end, 10);
         bool digits = *p >= '0' && *p <= '9';
-        if (!digits || port == 0 || port > 65535 || (*end && *end != ',') || out->n_gate_ports == IA_GATE_PORTS_MAX)
+        if (!digits || port == 0 || port > 65535 || (*end && *end != ',') || out->gate.n_ports == IA_GATE_PORTS_MAX)
             return ia_fail(err, IA_USAGE,
                            "option %s: '%.40s' is neither on, off nor up to %d ports separated by commas", option->name,
                            value, IA_GATE_PORTS_MAX);
-        out->gate_ports[out->n_gate_ports++] = (uint16_t)port;
+        out->gate.ports[out->gate.n_ports++] = (uint16_t)port;
         p = end;
         if (!*p)
             return IA_OK;
@@ -137,7 +137,7 @@ static const struct option table[] = {
     {"stale_max_s", parse_number, FIELD(stale_max_s), "86400", 0, 315360000},
     {"resync_s", parse_number, FIELD(worker.resync_s), "3600", 1, 86400},
     {"tls_gate", parse_gate, 0, "on", 0, 0},
-    {"max_chain_bytes", parse_number, FIELD(max_chain_bytes), "16384", 16384, 65536},
+    {"max_chain_bytes", parse_number, FIELD(gate.max_chain_bytes), "16384", 16384, 65536},
     {"other_clients", parse_others, FIELD(defer_others), "deny", 0, 0},
     {"http_api", parse_http, FIELD(http_api_loopback), "deny", 0, 0},
     {"jwks_ca_file", parse_file, FIELD(worker.jwks_ca_file), NULL, 0, 0},
@@ -150,7 +150,7 @@ static const struct option table[] = {
 };
 #define N_OPTIONS (sizeof table / sizeof table[0])
 
-static const struct option *find(const char *name)
+static const struct option *find_option(const char *name)
 {
     for (size_t i = 0; i < N_OPTIONS; i++)
         if (strcmp(table[i].name, name) == 0)
@@ -158,7 +158,7 @@ static const struct option *find(const char *name)
     return NULL;
 }
 
-static enum ia_rc set(const struct option *option, const char *value, struct ia_options *out, struct ia_err *err)
+static enum ia_rc set_option(const struct option *option, const char *value, struct ia_options *out, struct ia_err *err)
 {
     return option->parse(option, value ? value : "", (char *)out + option->field, err);
 }
@@ -166,10 +166,10 @@ static enum ia_rc set(const struct option *option, const char *value, struct ia_
 static enum ia_rc set_given(const struct mosquitto_opt *given, int n, struct ia_options *out, struct ia_err *err)
 {
     for (int i = 0; i < n; i++) {
-        const struct option *option = find(given[i].key);
+        const struct option *option = find_option(given[i].key);
         if (!option)
             return ia_fail(err, IA_USAGE, "unknown option '%.60s' (plugin_opt_%.60s)", given[i].key, given[i].key);
-        enum ia_rc rc = set(option, given[i].value, out, err);
+        enum ia_rc rc = set_option(option, given[i].value, out, err);
         if (rc != IA_OK)
             return rc;
     }
@@ -183,7 +183,7 @@ static enum ia_rc set_defaults(struct ia_options *out, struct ia_err *err)
     enum ia_rc rc = IA_OK;
     for (size_t i = 0; i < N_OPTIONS && rc == IA_OK; i++)
         if (table[i].fallback)
-            rc = set(&table[i], table[i].fallback, out, err);
+            rc = set_option(&table[i], table[i].fallback, out, err);
     return rc;
 }
 
@@ -194,7 +194,7 @@ static enum ia_rc default_node_name(struct ia_options *out, struct ia_err *err)
     char host[256] = "";
     if (gethostname(host, sizeof host - 1) != 0 || !*host)
         return ia_fail(err, IA_USAGE, "option node_name is required: this machine has no host name");
-    return set(find("node_name"), host, out, err);
+    return set_option(find_option("node_name"), host, out, err);
 }
 
 enum ia_rc ia_options_read(const struct mosquitto_opt *given, int n, struct ia_options *out, struct ia_err *err)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/error.h"
+#include "tls/gate.h"
 #include "worker/worker.h"
 
 #include <mosquitto.h>
@@ -11,19 +12,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define IA_GATE_PORTS_MAX 32
-
-enum ia_gate_mode { IA_GATE_OFF, IA_GATE_ALL, IA_GATE_PORTS };
-
 struct ia_options {
     struct ia_worker_options worker;
     int64_t startup_wait_ms, auth_wait_ms;
     int64_t device_cache_size;
     int64_t stale_max_s; /* 0: no limit */
-    enum ia_gate_mode gate;
-    uint16_t gate_ports[IA_GATE_PORTS_MAX];
-    unsigned n_gate_ports;
-    int64_t max_chain_bytes; /* of the certificates that a client sends */
+    struct ia_gate_options gate;
     bool defer_others;
     bool http_api_loopback;
     char *event_prefix;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* The plugin's entry points, and the callbacks that only keep house. */
+/* The plugin's entry points, and the callbacks that decide nothing. */
 #include "jitr/registration.h"
 #include "plugin/acl_check.h"
 #include "plugin/broker_state.h"
@@ -14,8 +14,8 @@
 #include "plugin/report.h"
 #include "plugin/resync.h"
 #include "plugin/revalidate.h"
-#include "plugin/tls_gate.h"
-#include "plugin/tls_listener.h"
+#include "tls/gate.h"
+#include "tls/listener.h"
 #include "worker/waker.h"
 
 #include <stdlib.h>
@@ -153,7 +153,7 @@ static enum ia_rc check_load_order(const struct ia_core *core, struct ia_err *er
         return IA_OK;
     }
     if (rc != MOSQ_ERR_ALREADY_EXISTS)
-        return IA_OK; /* it cannot be found out here */
+        return IA_OK; /* it cannot be determined here */
     return ia_fail(err, IA_USAGE,
                    "the dynamic-security plugin is loaded before this one and would answer first: put the "
                    "`plugin` line of mosquitto_iot_auth.so above it");
@@ -170,7 +170,7 @@ static enum ia_rc register_callbacks(struct ia_core *core, struct ia_err *err)
     return IA_OK;
 }
 
-/* What Mosquitto makes of a client that every plugin leaves to the others surprises: a silent SUBACK 0x80. */
+/* Where every plugin defers, Mosquitto denies each topic with SUBACK 0x80 and no log line: so it is said at start. */
 static void log_defer(const struct ia_core *core)
 {
     if (core->options.defer_others)
@@ -241,8 +241,8 @@ static enum ia_rc start_core(struct ia_core *core, const struct mosquitto_opt *o
         rc = check_load_order(core, err);
     if (rc == IA_OK)
         rc = ia_worker_start(&core->options.worker, &core->worker, err);
-    if (rc == IA_OK && core->options.gate != IA_GATE_OFF)
-        rc = ia_gate_open(&core->options, &hooks, err);
+    if (rc == IA_OK && core->options.gate.mode != IA_GATE_OFF)
+        rc = ia_gate_open(&core->options.gate, &hooks, err);
     if (rc == IA_OK)
         rc = register_callbacks(core, err);
     return rc;

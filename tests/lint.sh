@@ -9,7 +9,7 @@ cd "${1:-$lint/../..}" || exit 2
 shift
 
 python=/usr/bin/python3
-folders="common x509 acl oauth sql jitr access worker plugin cli"
+folders="common x509 acl oauth sql jitr access tls worker plugin cli"
 wanted=" $* "
 breaches=0
 
@@ -65,14 +65,14 @@ code() {
         }' "${files[@]}"
 }
 
-# Includes go downward only: plugin > worker > access > jitr > sql > {x509, oauth, acl} > common.  cli stands beside plugin:
+# Includes go downward only: plugin > {tls, worker} > access > jitr > sql > {x509, oauth, acl} > common.  cli stands beside plugin:
 # it includes neither plugin nor worker, and no folder includes cli.
 layers() {
     code $folders | awk -F: '
         BEGIN {
             rank["common"] = 0; rank["x509"] = rank["oauth"] = rank["acl"] = 1
             rank["sql"] = 2; rank["jitr"] = 3; rank["access"] = 4
-            rank["worker"] = rank["cli"] = 5; rank["plugin"] = 6
+            rank["tls"] = rank["worker"] = rank["cli"] = 5; rank["plugin"] = 6
         }
         match($0, /#[ \t]*include[ \t]*"[^"]*"/) {
             path = substr($0, RSTART, RLENGTH); sub(/^[^"]*"/, "", path); sub(/"$/, "", path)
@@ -97,8 +97,8 @@ third_party() {
     only 'libpq|postgres|pg_config' sql
     only 'jansson|curl/' oauth
     only 'mosquitto|mqtt_protocol' plugin
-    only 'openssl/ssl' plugin
-    only 'openssl/x509\.h' x509 plugin oauth # public keys are encoded by it, too
+    only 'openssl/ssl' tls plugin
+    only 'openssl/x509\.h' x509 tls plugin oauth # public keys are encoded by it, too
     only 'openssl/(x509v3|x509_vfy|pem|ocsp|cms|pkcs)' x509 plugin
     only 'jwt\.h'
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* The table of admission: printed, and compared with docs/decisions.md; and what holds in every context. */
 #include "access/admission.h"
-#include "tests/unit/plugin/suite.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 #include <string.h>

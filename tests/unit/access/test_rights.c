@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* Roles and variables of a session: what is missing or does not fit must never leave a DENY out. */
-#include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
+#include "tests/unit/suite.h"
 
 #include <string.h>
 

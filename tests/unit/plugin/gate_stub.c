@@ -7,7 +7,7 @@
 
 struct gate_stub gate_stub;
 
-enum ia_rc ia_gate_open(const struct ia_options *options, const struct ia_gate_hooks *hooks, struct ia_err *err)
+enum ia_rc ia_gate_open(const struct ia_gate_options *options, const struct ia_gate_hooks *hooks, struct ia_err *err)
 {
     (void)options, (void)err;
     gate_stub.open = true;

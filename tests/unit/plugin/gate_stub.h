@@ -2,7 +2,7 @@
 /* The gate's results without TLS: the test says what was made of a leaf. */
 #pragma once
 
-#include "plugin/tls_gate.h"
+#include "tls/gate.h"
 
 extern struct gate_stub {
     bool open;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* ACL_CHECK: connected clients, and those that are about to be kicked. */
-#include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 #include <string.h>

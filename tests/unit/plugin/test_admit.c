@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* BASIC_AUTH for devices: what is asked, in which order, and what the broker and the registry get to know. */
-#include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
+#include "tests/unit/suite.h"
 
 #include <string.h>
 

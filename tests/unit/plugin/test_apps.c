@@ -2,8 +2,8 @@
 /* BASIC_AUTH and extended authentication with tokens. */
 
 #include "tests/unit/oauth/mint.h"
-#include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
+#include "tests/unit/suite.h"
 
 #include <openssl/sha.h>
 #include <string.h>

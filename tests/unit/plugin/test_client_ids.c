@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* One client id is one principal's: a new connection inherits what the last one left, whoever it is. */
-#include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
+#include "tests/unit/suite.h"
 
 #include <string.h>
 

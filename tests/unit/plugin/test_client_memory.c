@@ -2,8 +2,8 @@
 /* Ownership and memory come from accepted logins: what remains of a client that was refused, left to others, or has
  * disconnected. */
 #include "plugin/clients_private.h"
-#include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 #include "plugin/clients.h"
 
 #include "tests/unit/plugin/broker_stub.h"
-#include "tests/unit/plugin/suite.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "plugin/counters.h"
 
-#include "tests/unit/plugin/suite.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,8 +2,8 @@
 /* Random histories of connects, take-overs, kicks, reloads, reused pointers and changes in the registry, against a
  * simple model of the broker.  What must hold in each: nobody but a connected client is kicked, a client id passes from
  * one device to itself only, a client without the right writes nowhere, and one that lost it is disconnected by the next TICK. */
-#include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 #include <string.h>

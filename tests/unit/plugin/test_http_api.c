@@ -2,8 +2,8 @@
 /* Mosquitto 2.1 calls BASIC_AUTH and ACL_CHECK for its http_api listener on another thread: nothing of the plugin's state
  * may be touched there. */
 #include "plugin/http_api.h"
-#include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
+#include "tests/unit/suite.h"
 
 #include <pthread.h>
 #include <string.h>

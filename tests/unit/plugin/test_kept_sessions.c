@@ -2,7 +2,7 @@
 /* Owners of client ids whose sessions are no longer in memory: compared with a plain list. */
 #include "plugin/kept_sessions.h"
 #include "tests/unit/plugin/broker_stub.h"
-#include "tests/unit/plugin/suite.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* ACL_CHECK for clients that are not connected: wills, queues and retained messages. */
-#include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 
 #include "access/rights.h"
 
-#include "tests/unit/plugin/suite.h"
+#include "tests/unit/suite.h"
 
 #include <string.h>
 
@@ -48,7 +48,7 @@ START_TEST(options_have_the_defaults_of_the_readme)
     ck_assert_int_eq(o.stale_max_s, 86400);
     ck_assert_int_eq(o.worker.resync_s, 3600);
     ck_assert(!o.worker.insecure_db_conninfo);
-    ck_assert_int_eq(o.gate, IA_GATE_ALL);
+    ck_assert_int_eq(o.gate.mode, IA_GATE_ALL);
     ck_assert(!o.defer_others && !o.worker.insecure_http_jwks && !o.log_json);
     ck_assert_ptr_null(o.worker.jwks_ca_file);
     ck_assert_str_eq(o.event_prefix, IA_EVENT_PREFIX_DEFAULT);
@@ -98,10 +98,10 @@ static const struct {
 START_TEST(gate_takes_words_and_ports)
 {
     struct ia_options o = read_one(gates[_i].pair);
-    ck_assert_int_eq(o.gate, gates[_i].gate);
-    ck_assert_uint_eq(o.n_gate_ports, gates[_i].n);
+    ck_assert_int_eq(o.gate.mode, gates[_i].gate);
+    ck_assert_uint_eq(o.gate.n_ports, gates[_i].n);
     if (gates[_i].n)
-        ck_assert_uint_eq(o.gate_ports[gates[_i].n - 1], gates[_i].last);
+        ck_assert_uint_eq(o.gate.ports[gates[_i].n - 1], gates[_i].last);
     ia_options_clear(&o);
 }
 END_TEST
@@ -113,8 +113,8 @@ START_TEST(option_given_twice_is_the_last)
     struct ia_options o = {0};
     ck_assert_int_eq(read_options(pairs, 4, &o, NULL), IA_OK);
     ck_assert_str_eq(o.worker.db_conninfo, "host=b");
-    ck_assert_uint_eq(o.n_gate_ports, 1);
-    ck_assert_uint_eq(o.gate_ports[0], 3);
+    ck_assert_uint_eq(o.gate.n_ports, 1);
+    ck_assert_uint_eq(o.gate.ports[0], 3);
     ia_options_clear(&o);
 }
 END_TEST

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* Clients with neither certificate nor token, under other_clients defer. */
-#include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
+#include "tests/unit/suite.h"
 
 /* --- other_clients
  * -------------------------------------------------------------------------------------------------- */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 /* The plugin's start and end. */
 #include "plugin/mosquitto_compat.h"
-#include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
+#include "tests/unit/suite.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 /* SIGHUP: BASIC_AUTH once more for every context.  Only the broker's own may be answered from memory: a name, a moment
  * or a pointer proves nothing. */
-#include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
+#include "tests/unit/suite.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 /* Asking the registry: once, for a bounded time, and never at the expense of the live sessions. */
 #include "plugin/registration_wait.h"
-#include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
+#include "tests/unit/suite.h"
 
 #include <string.h>
 

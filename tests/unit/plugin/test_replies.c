@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* What the worker sends, in its order: records, the resync of all devices, snapshots, and what is passed on. */
-#include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 #include <string.h>

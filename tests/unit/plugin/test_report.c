@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* What log, events and counters say of decisions: enough, once, and nothing forged. */
-#include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
+#include "tests/unit/suite.h"
 
 #include <string.h>
 

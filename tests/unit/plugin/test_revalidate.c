@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* Live sessions when things change: who has to go, who stays, and what the worker's replies do in their order. */
-#include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 #include <string.h>

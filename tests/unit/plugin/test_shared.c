@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 /* Shared subscriptions: Mosquitto deals their messages in turn and drops what a member may not read (mosquitto #2662), so
  * a member that may not read them must not be one. */
-#include "tests/unit/plugin/suite.h"
 #include "tests/unit/plugin/world.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 #include <string.h>

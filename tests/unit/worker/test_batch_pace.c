@@ -2,7 +2,7 @@
 /* How much may be under way, and how long a locked CA pauses. */
 #include "worker/batch_pace.h"
 
-#include "tests/unit/plugin/suite.h"
+#include "tests/unit/suite.h"
 #include "worker/locked_cas.h"
 
 START_TEST(pace_follows_the_work_of_the_server_and_not_its_distance)

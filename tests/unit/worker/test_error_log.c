@@ -2,7 +2,7 @@
 /* Each error is logged once until everything works again. */
 #include "worker/error_log.h"
 
-#include "tests/unit/plugin/suite.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 #include <string.h>

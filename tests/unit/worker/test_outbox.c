@@ -3,7 +3,7 @@
  * answers as a test sets it. */
 #include "worker/outbox.h"
 
-#include "tests/unit/plugin/suite.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,8 +4,8 @@
 #include "worker/registrar.h"
 
 #include "common/clock.h"
-#include "tests/unit/plugin/suite.h"
 #include "tests/unit/sql/pg_kit.h"
+#include "tests/unit/suite.h"
 #include "tests/unit/x509/make_cert.h"
 
 #include <pthread.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-#include "plugin/parking.h"
+#include "tls/parking.h"
 
 #include <openssl/bio.h>
 #include <poll.h>

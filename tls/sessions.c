@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-#include "plugin/tls_sessions.h"
+#include "tls/sessions.h"
 
 #include <openssl/rand.h>
 #include <stdlib.h>

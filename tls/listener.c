@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-#include "plugin/tls_listener.h"
+#include "tls/listener.h"
 
 /* Static, because the contexts outlive the plugin. */
 static struct {

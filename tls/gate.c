@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
-#include "plugin/tls_gate.h"
+#include "tls/gate.h"
 
 #include "common/clock.h"
-#include "plugin/tls_listener.h"
+#include "tls/listener.h"
 #include "x509/chain_cache.h"
 
 #include <arpa/inet.h>
@@ -26,7 +26,7 @@ struct result {
 static struct {
     bool open;
     bool has_listeners;
-    const struct ia_options *options;
+    const struct ia_gate_options *options;
     struct ia_gate_hooks hooks;
     struct ia_chain_cache *remembered;
     uint64_t remembered_generation;
@@ -64,11 +64,11 @@ static uint16_t local_port(int fd)
 
 static bool is_gate_port(int fd)
 {
-    if (gate.options->gate != IA_GATE_PORTS)
-        return gate.options->gate == IA_GATE_ALL;
+    if (gate.options->mode != IA_GATE_PORTS)
+        return gate.options->mode == IA_GATE_ALL;
     uint16_t port = local_port(fd);
-    for (unsigned i = 0; i < gate.options->n_gate_ports; i++)
-        if (gate.options->gate_ports[i] == port)
+    for (unsigned i = 0; i < gate.options->n_ports; i++)
+        if (gate.options->ports[i] == port)
             return true;
     return false;
 }
@@ -249,7 +249,7 @@ static bool make_indexes(void)
     return gate.indexed;
 }
 
-enum ia_rc ia_gate_open(const struct ia_options *options, const struct ia_gate_hooks *hooks, struct ia_err *err)
+enum ia_rc ia_gate_open(const struct ia_gate_options *options, const struct ia_gate_hooks *hooks, struct ia_err *err)
 {
     if (gate.open)
         return ia_fail(err, IA_USAGE, "the TLS gate is open already");

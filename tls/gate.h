@@ -17,10 +17,21 @@
 
 #include "access/snapshot.h"
 #include "acl/ip.h"
-#include "plugin/options.h"
 #include "x509/chain.h"
 
 #include <openssl/x509.h>
+
+#define IA_GATE_PORTS_MAX 32
+
+enum ia_gate_mode { IA_GATE_OFF, IA_GATE_ALL, IA_GATE_PORTS };
+
+/* Which listeners are the gate's, and what their clients may send. */
+struct ia_gate_options {
+    enum ia_gate_mode mode;
+    uint16_t ports[IA_GATE_PORTS_MAX];
+    unsigned n_ports;
+    int64_t max_chain_bytes; /* of the certificates that a client sends */
+};
 
 struct ia_gate_hooks {
     void *ctx;
@@ -32,7 +43,7 @@ struct ia_gate_hooks {
 };
 
 /* Begin to watch for listeners.  Once a process: IA_USAGE the second time. */
-IA_MUST_USE enum ia_rc ia_gate_open(const struct ia_options *options, const struct ia_gate_hooks *hooks,
+IA_MUST_USE enum ia_rc ia_gate_open(const struct ia_gate_options *options, const struct ia_gate_hooks *hooks,
                                     struct ia_err *err);
 void ia_gate_close(void);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-#include "tests/unit/plugin/tls_pair.h"
+#include "tests/unit/tls/tls_pair.h"
 
 #include "tests/unit/x509/make_cert.h"
 #include "tests/unit/x509/pki.h"

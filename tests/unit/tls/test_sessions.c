@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: ISC
 /* Resumption in real handshakes, TLS 1.2 and 1.3: whose session is kept, for how long, and who may use it. */
-#include "plugin/tls_sessions.h"
+#include "tls/sessions.h"
 
-#include "tests/unit/plugin/suite.h"
-#include "tests/unit/plugin/tls_pair.h"
+#include "tests/unit/suite.h"
+#include "tests/unit/tls/tls_pair.h"
 #include "tests/unit/x509/make_cert.h"
 #include "tests/unit/x509/pki.h"
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: ISC
 /* Parking, with real TLS connections over loopback and a real epoll: a parked connection is silent and costs nothing,
  * and whatever ends the wait lets the server read what has been lying in the socket. */
-#include "plugin/parking.h"
+#include "tls/parking.h"
 
-#include "tests/unit/plugin/suite.h"
-#include "tests/unit/plugin/tls_pair.h"
+#include "tests/unit/suite.h"
+#include "tests/unit/tls/tls_pair.h"
 
 #include <openssl/err.h>
 #include <string.h>

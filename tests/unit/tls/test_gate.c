@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: ISC
 /* The TLS gate in real handshakes over loopback: what it hangs on a leaf, what it refuses and with which alert, and
  * what it leaves alone. */
-#include "plugin/tls_gate.h"
-#include "plugin/tls_listener.h"
+#include "tls/gate.h"
+#include "tls/listener.h"
 
-#include "tests/unit/plugin/suite.h"
+#include "tests/unit/suite.h"
 #include "tests/unit/x509/make_cert.h"
 #include "tests/unit/x509/pki.h"
 
@@ -44,7 +44,7 @@ void __wrap_ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X5
  * ------------------------------------------------------------------------------------------- */
 
 static struct ia_snapshot *snapshot;
-static struct ia_options options;
+static struct ia_gate_options options;
 static unsigned n_verified, n_refused;
 static enum ia_reason refused_for; /* IA_R_NONE: by its address */
 static char refused_address[64];
@@ -91,7 +91,7 @@ static void configure(const char *cas, const char *denied_network)
 static void open_gate(enum ia_gate_mode mode)
 {
     struct ia_err err = {0};
-    options.gate = mode;
+    options.mode = mode;
     options.max_chain_bytes = 16384;
     ck_assert_msg(ia_gate_open(&options, &hooks, &err) == IA_OK, "%s", err.msg);
 }
@@ -189,8 +189,8 @@ static bool handshake(SSL_CTX *listening, SSL_CTX *from, SSL_SESSION *offered, S
 {
     int server_fd, client_fd, server_rc = -1, client_rc = -1;
     uint16_t port = connected_pair(&server_fd, &client_fd);
-    if (options.gate == IA_GATE_PORTS && options.n_gate_ports == 1 && options.gate_ports[0] == 0)
-        options.gate_ports[0] = port; /* 'this one' */
+    if (options.mode == IA_GATE_PORTS && options.n_ports == 1 && options.ports[0] == 0)
+        options.ports[0] = port; /* 'this one' */
     SSL *server = SSL_new(listening), *client = SSL_new(from);
     ck_assert(SSL_set_fd(server, server_fd) == 1 && SSL_set_fd(client, client_fd) == 1);
     ck_assert(!offered || SSL_set_session(client, offered) == 1);
@@ -508,7 +508,7 @@ START_TEST(port_that_is_named_is_the_gates)
     enum ia_gate_leaf result;
     struct ia_chain chain;
     configure("root", NULL);
-    options.n_gate_ports = 1; /* gate_ports[0] becomes the server's */
+    options.n_ports = 1; /* gate_ports[0] becomes the server's */
     open_gate(IA_GATE_PORTS);
     ck_assert(connects("leaf_of_root", "p256:leaf", NULL, &result, &chain));
     ck_assert_int_eq(result, IA_LEAF_VERIFIED);
@@ -520,8 +520,8 @@ END_TEST
 START_TEST(port_that_is_not_named_is_left_to_its_cafile)
 {
     configure("root", NULL);
-    options.gate_ports[0] = 1;
-    options.n_gate_ports = 1;
+    options.ports[0] = 1;
+    options.n_ports = 1;
     open_gate(IA_GATE_PORTS);
     SSL_CTX *server = listener(REQUIRED), *registered = device("leaf_of_root", "p256:leaf", NULL),
             *internal = device("leaf_of_root2", "p256:leaf", NULL);
@@ -577,7 +577,7 @@ START_TEST(old_session_gets_a_full_handshake)
     ck_assert(kept && SSL_SESSION_is_resumable(kept));
     SSL_SESSION *old = kept;
     kept = NULL;
-    options.gate = IA_GATE_ALL;
+    options.mode = IA_GATE_ALL;
     SSL *ssl = NULL;
     ck_assert(handshake(server, client, old, &ssl));
     ck_assert(!SSL_session_reused(ssl));
