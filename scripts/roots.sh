@@ -49,7 +49,9 @@ run_settings() {
 make_base_root() {
     local release=$1 folder=$2 mirror
     mirror=$(debian_mirror)
-    debootstrap --variant=minbase "$release" "$folder" ${mirror:+"$mirror"} && root_settings "$folder"
+    debootstrap --variant=minbase "$release" "$folder" ${mirror:+"$mirror"} && root_settings "$folder" || return
+    # sid's index is valid for a week, which a slow mirror, or a machine whose clock is ahead, exceeds.  No release is built there.
+    [ "$release" != sid ] || echo 'Acquire::Check-Valid-Until "false";' >>"$folder/etc/apt/apt.conf.d/root"
 }
 
 # FOLDER is a copy of the base root.

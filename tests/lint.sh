@@ -257,6 +257,14 @@ options_table() {
         sed -nE 's/^< (.*)/plugin\/options.c has option: \1/p; s/^> (.*)/README.md has option: \1/p'
 }
 
+# One version number: the package's is the one of CMakeLists.txt.
+version_numbers() {
+    local version
+    [ -f debian/changelog ] || return 0
+    version=$(sed -n 's/^project(.* VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
+    head -n 1 debian/changelog | grep -qF "($version-" || echo "debian/changelog:1: is not version $version of CMakeLists.txt"
+}
+
 check layer layers
 check third-party third_party
 check forbidden-call forbidden_calls
@@ -276,6 +284,7 @@ check word banned_words
 check path documented_paths
 check spdx spdx_lines
 check script scripts_parse
+check version version_numbers
 check options options_table
 
 if [ "$breaches" -gt 0 ]; then
