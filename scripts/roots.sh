@@ -95,7 +95,7 @@ root_packages() {
     esac
 }
 
-# need_root RELEASE KIND: makes the root unless it is there.  It is made under another name and then renamed, so that an
+# need_root RELEASE KIND: makes the root unless it is there (after own_mounts).  It is made under another name and then renamed, so that an
 # interrupted run leaves no incomplete root.  The list of packages is kept beside it: with another list it is made again.
 need_root() {
     local release=$1 kind=$2 folder=$roots/$1-$2 made=$roots/.$1-$2.$$ packages
@@ -113,12 +113,17 @@ need_root() {
     fi
     [ "$kind" = base ] || need_root "$release" base
     echo "Making a root of Debian $release ($kind) in $folder${packages:+: $packages}"
-    [ "$kind" = base ] || cp -a "$roots/$release-base" "$made"
+    if [ "$kind" != base ]; then
+        cp -a "$roots/$release-base" "$made"
+        mount -t proc proc "$made/proc" # some packages' scripts want it
+    fi
     if ! "make_${kind}_root" "$release" "$made" >"$folder.log" 2>&1; then
+        umount "$made/proc" 2>/dev/null || true
         tail -n 20 "$folder.log" >&2
         rm -rf --one-file-system "$made"
         die "making $folder failed: $folder.log"
     fi
+    [ "$kind" = base ] || umount "$made/proc"
     rm -rf --one-file-system "$folder" "$folder.made"
     mv "$made" "$folder"
     echo "$packages" >"$folder.made"

@@ -34,8 +34,8 @@ def test_it_holds_plugin_commands_sql_documents_and_licence(package):
     sql = {"%s/sql/%s" % (SHARE, path.relative_to(SOURCE / "sql")) for path in (SOURCE / "sql").glob("*/*.sql")}
     documents = {"README.md", "changelog.gz", "changelog.Debian.gz", "copyright", "docs/tutorial.md", "docs/install.md"}
     examples = {"%s/%s" % (DOC, path.relative_to(SOURCE)) for path in (SOURCE / "examples").rglob("*") if path.is_file()}
-    pages = {"usr/share/man/man%s/%s.gz" % (path.suffix[1:], path.name) for path in (SOURCE / "docs/man").iterdir()}
-    assert sql | examples | pages | {PLUGIN, "usr/bin/iot-auth-check"} <= paths
+    shells = {"usr/share/bash-completion/completions/iot-auth", "usr/share/zsh/vendor-completions/_iot-auth"}
+    assert sql | examples | shells | {PLUGIN, "usr/bin/iot-auth", "usr/share/man/man5/mosquitto_iot_auth.5.gz"} <= paths
     assert {DOC + "/" + name for name in documents} <= paths
     assert not [path for path in paths if path.startswith("etc/")]
 
