@@ -2,7 +2,9 @@
 """The Debian package on each release: what it depends on and contains; installed; in use by a broker that runs as user
 mosquitto with the release's own PostgreSQL and OpenSSL; and what is said where a file cannot be read."""
 
+import gzip
 import pathlib
+import re
 
 import pytest
 
@@ -51,6 +53,12 @@ def test_every_page_names_the_plugin_where_the_package_puts_it(page):
     text = (SOURCE / page).read_text(encoding="utf-8")
     named = [word for word in text.replace("=", " ").replace("`", " ").split() if word.startswith("/usr/") and "iot_auth.so" in word]
     assert not [word for word in named if word.rstrip(".,:") != "/" + PLUGIN]
+
+
+def test_the_plugins_manual_page_has_every_option(release, installed):
+    page = gzip.decompress((installed.path / "usr/share/man/man5/mosquitto_iot_auth.5.gz").read_bytes()).decode()
+    options = re.findall(r'^    \{"([a-z_]+)", parse_', (SOURCE / "plugin/options.c").read_text(encoding="utf-8"), re.M)
+    assert len(options) > 10 and not [name for name in options if "\n.B %s\n" % name not in page]
 
 
 # Installed
