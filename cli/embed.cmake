@@ -9,15 +9,9 @@ foreach(file ${files})
   get_filename_component(name ${file} NAME)
   file(READ ${file} hex HEX)
   string(REGEX REPLACE "(................................................................)" "\\1\n" hex "${hex}")
-<<<<<<< HEAD
-  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "'\\\\x\\1'," hex "${hex}")
-  string(APPEND arrays "static const char migration_${n}[] = {\n${hex}0};\n")
-  string(APPEND rows "    {\"${name}\", migration_${n}},\n")
-=======
   string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," hex "${hex}")
   string(APPEND arrays "static const unsigned char migration_${n}[] = {\n${hex}0};\n")
   string(APPEND rows "    {\"${name}\", (const char *)migration_${n}},\n")
->>>>>>> main
   math(EXPR n "${n} + 1")
 endforeach()
 file(WRITE ${OUT} "// SPDX-License-Identifier: ISC\n// Made by cli/embed.cmake.\n#include \"cli/migrations.h\"\n\n"
