@@ -12,7 +12,7 @@ SET LOCAL standard_conforming_strings = on;
 -- skipped and takes no lock that any reader or writer of the registry could notice.
 DO $guard$
 DECLARE
-    this int := 14;
+    this int := 15;
     me oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user);
     other_owner oid;
     applied int := 0;
@@ -230,7 +230,7 @@ GRANT SELECT ON iot_auth.broker_token_revocation TO iot_auth_admin, iot_auth_bro
 GRANT USAGE, SELECT ON SEQUENCE iot_auth.token_revocation_id_seq TO iot_auth_admin;
 GRANT EXECUTE ON FUNCTION iot_auth.revocation_end, iot_auth.revoke_tokens, iot_auth.unrevoke_tokens TO iot_auth_admin;
 
-INSERT INTO iot_auth.schema_version (version) VALUES (14);
+INSERT INTO iot_auth.schema_version (version) VALUES (15);
 $migration$;
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'migration % was not applied: a table of schema iot_auth is locked by another session', this
