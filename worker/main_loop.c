@@ -18,14 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEARTBEAT_MS                                                                                                   \
-    4000 /* with the second that its counters may take, a row of iot_auth.node is at most five seconds old */
-#define REREAD_MS  600000 /* certificates expire without a notification: their problem is reported by then */
-#define STABLE_MS  10000  /* a connection that lasts this long ends the back-off */
-#define BUSY_MS    250    /* pause of a step whose statement was refused for now */
-#define REFUSED_MS 1000   /* … or for another reason */
-#define IDLE_MS    1000
-#define RESYNC_S   3600
+#define HEARTBEAT_MS 4000   /* and a second for the counters: a row of iot_auth.node is at most five seconds old */
+#define REREAD_MS    600000 /* certificates expire without a notification: their problem is reported by then */
+#define STABLE_MS    10000  /* a connection that lasts this long ends the back-off */
+#define BUSY_MS      250    /* pause of a step whose statement was refused for now */
+#define REFUSED_MS   1000   /* … or for another reason */
+#define IDLE_MS      1000
+#define RESYNC_S     3600
 
 enum {
     STEP_RELOAD,
@@ -282,8 +281,9 @@ static enum ia_rc begin_connected(struct ia_main_loop *loop, struct ia_err *err)
         return rc;
     ia_listen_check_begin(&loop->listening);
     ia_config_sync_connected(loop->config);
-    ia_releases_notified(loop->releases);
-    rc = ia_status_events_begin(loop->events, err);
+    rc = ia_releases_begin(loop->releases, err);
+    if (rc == IA_OK)
+        rc = ia_status_events_begin(loop->events, err);
     if (rc == IA_OK)
         rc = ia_config_sync_reload(loop->config, err);
     if (rc == IA_OK)
@@ -393,7 +393,7 @@ static enum ia_rc create_parts(struct ia_main_loop *loop, const struct ia_worker
         return rc;
     loop->devices = ia_device_sync_new(loop->db, loop->config, loop->sink);
     loop->registrar = ia_registrar_new(loop->db, options->node_name, loop->sink);
-    loop->releases = ia_releases_new(loop->db, loop->sink);
+    loop->releases = ia_releases_new(loop->db, options->node_name, loop->sink);
     loop->events = ia_status_events_new(loop->db, loop->sink);
     const struct ia_inbox_parts parts = {.db = loop->db,
                                          .outbox = loop->outbox,
