@@ -13,7 +13,7 @@
 struct option;
 typedef enum ia_rc option_parser(const struct option *option, const char *value, void *field, struct ia_err *err);
 
-/* One row an option: the README's table says the same (tests/lint.sh compares them). */
+/* One row an option: docs/reference/options.md says the same (scripts/reference; tests/lint.sh compares them). */
 struct option {
     const char *name;
     option_parser *parse;
@@ -138,6 +138,9 @@ static const struct option table[] = {
     {"resync_s", parse_number, FIELD(worker.resync_s), "3600", 1, 86400},
     {"tls_gate", parse_gate, 0, "on", 0, 0},
     {"max_chain_bytes", parse_number, FIELD(gate.max_chain_bytes), "16384", 16384, 65536},
+    {"tls_resumption", parse_switch, FIELD(gate.resumption.on), "on", 0, 0},
+    {"tls_session_cache", parse_number, FIELD(gate.resumption.max_sessions), "20000", 1, 10000000},
+    {"tls_session_s", parse_number, FIELD(gate.resumption.session_seconds), "86400", 1, 604800},
     {"other_clients", parse_others, FIELD(defer_others), "deny", 0, 0},
     {"http_api", parse_http, FIELD(http_api_loopback), "deny", 0, 0},
     {"jwks_ca_file", parse_file, FIELD(worker.jwks_ca_file), NULL, 0, 0},

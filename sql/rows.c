@@ -21,7 +21,7 @@ enum ip_scope { SCOPE_UNKNOWN = 0, SCOPE_GLOBAL, SCOPE_CA, SCOPE_DEVICE, SCOPE_I
 static const struct ia_word ip_scopes[] = {
     {"GLOBAL", SCOPE_GLOBAL}, {"CA", SCOPE_CA}, {"DEVICE", SCOPE_DEVICE}, {"ISSUER", SCOPE_ISSUER}, {NULL, 0}};
 
-/* Rows as they are read, where they are not handed out like that. */
+/* Rows as they are read, where the caller gets them in another form. */
 struct raw_name {
     const char *name;
     const char *fault;
@@ -116,6 +116,10 @@ static const struct ia_column issuer_list[] = {
     IA_COLUMN_ACTIVE(struct ia_issuer_row, active),
     IA_COLUMN(struct ia_issuer_row, problem, NULLABLE),
     IA_COLUMN(struct ia_issuer_row, note, NULLABLE),
+    IA_COLUMN(struct ia_issuer_row, scope_claims, NOT_NULL),
+    IA_COLUMN(struct ia_issuer_row, audience_claims, NOT_NULL),
+    IA_COLUMN(struct ia_issuer_row, required_claims, NOT_NULL),
+    IA_COLUMN(struct ia_issuer_row, max_lifetime_s, NULLABLE),
     IA_COLUMN(struct ia_issuer_row, fault, NULLABLE),
 };
 
