@@ -3,9 +3,9 @@
 
 #include "plugin/broker_state.h"
 #include "plugin/database_state.h"
+#include "plugin/device_requests.h"
 #include "plugin/key_requests.h"
 #include "plugin/mosquitto_compat.h"
-#include "plugin/registration_wait.h"
 #include "tls/gate.h"
 
 #include "common/principal.h"
@@ -157,7 +157,7 @@ static enum ia_reason find_login_device(void *ctx, struct ia_admission *a)
     const struct ia_unregistered_device who = {
         .info = a->info, .device_id = a->device_id, .ca_id = a->chain->ca_id, .address = a->address};
     struct ia_device *device = NULL;
-    enum ia_reason reason = ia_registration_obtain(login->core, &who, &device, a->detail, sizeof a->detail);
+    enum ia_reason reason = ia_device_requests_find(login->core, &who, &device, a->detail, sizeof a->detail);
     a->snapshot = login->core->snapshot; /* waiting may have brought a newer one */
     if (reason == IA_R_NONE)
         a->device = ia_device_ref(device);

@@ -5,11 +5,11 @@
 #include "plugin/broker_state.h"
 #include "plugin/core.h"
 #include "plugin/database_state.h"
+#include "plugin/device_requests.h"
 #include "plugin/event_limits.h"
 #include "plugin/key_requests.h"
 #include "plugin/login.h"
 #include "plugin/mosquitto_compat.h"
-#include "plugin/registration_wait.h"
 #include "plugin/replies.h"
 #include "plugin/report.h"
 #include "plugin/resync.h"
@@ -41,7 +41,7 @@ static const struct ia_snapshot *gate_snapshot(void *ctx)
 
 static void gate_verified(void *ctx, const struct ia_chain *chain)
 {
-    ia_registration_prefetch(ctx, chain->links[0].fingerprint);
+    ia_device_requests_prefetch(ctx, chain->links[0].fingerprint);
 }
 
 static void gate_refused(void *ctx, const char *address, const struct ia_chain *chain, X509 *leaf)
@@ -71,13 +71,13 @@ static int on_tick(int event, void *event_data, void *userdata)
     (void)event;
     struct ia_core *core = userdata;
     ia_broker_tick(core);
-    ia_registration_turn(core);
+    ia_device_requests_turn(core);
     ia_replies_apply(core);
     ia_clients_tidy(core->clients);
     bool more = ia_revalidate_slice(core, REVALIDATE_US);
     bool sweeping = ia_resync_sweep(core);
     if (ia_broker_publish_due(core)) {
-        ia_registration_tidy(core);
+        ia_device_requests_tidy(core);
         ia_report_counters(core);
     }
     bool busy = more || sweeping || ia_worker_has_reply(core->worker);
@@ -203,12 +203,12 @@ static enum ia_rc make_parts(struct ia_core *core, struct ia_err *err)
     core->resync = ia_resync_new();
     core->scan = ia_session_scan_new();
     core->registrations = ia_registrations_new();
-    core->wait = ia_registration_wait_new();
+    core->device_requests = ia_device_requests_new();
     core->key_requests = ia_key_requests_new();
     core->event_limits = ia_event_limits_new();
     core->acl = ia_acl_state_new();
     if (!core->devices || !core->clients || !core->broker || !core->database || !core->resync || !core->scan ||
-        !core->registrations || !core->wait || !core->key_requests || !core->event_limits || !core->acl)
+        !core->registrations || !core->device_requests || !core->key_requests || !core->event_limits || !core->acl)
         return ia_nomem(err);
     return ia_token_cache_new(TOKENS_CACHED, &core->tokens, err);
 }
@@ -222,7 +222,7 @@ static void free_parts(struct ia_core *core)
     ia_acl_state_free(core->acl);
     ia_event_limits_free(core->event_limits);
     ia_key_requests_free(core->key_requests);
-    ia_registration_wait_free(core->wait);
+    ia_device_requests_free(core->device_requests);
     ia_registrations_free(core->registrations);
     ia_session_scan_free(core->scan);
     ia_resync_free(core->resync);

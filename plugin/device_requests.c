@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-#include "plugin/registration_wait.h"
+#include "plugin/device_requests.h"
 
 #include "common/principal.h"
 #include "jitr/registration.h"
@@ -13,23 +13,23 @@
 
 #define NAMES_A_SECOND 64
 
-struct ia_registration_wait {
+struct ia_device_requests {
     struct ia_wait_budget budget;
     size_t named; /* devices asked for by name in the present second … */
     int64_t named_s;
 };
 
-struct ia_registration_wait *ia_registration_wait_new(void)
+struct ia_device_requests *ia_device_requests_new(void)
 {
-    return calloc(1, sizeof(struct ia_registration_wait));
+    return calloc(1, sizeof(struct ia_device_requests));
 }
 
-void ia_registration_wait_free(struct ia_registration_wait *wait)
+void ia_device_requests_free(struct ia_device_requests *wait)
 {
     free(wait);
 }
 
-void ia_registration_prefetch(struct ia_core *core, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
+void ia_device_requests_prefetch(struct ia_core *core, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
 {
     struct ia_registrations *pending = core->registrations;
     if (!ia_database_is_up(core) || ia_resync_find_device(core, fingerprint) ||
@@ -66,7 +66,7 @@ static void count_wait(struct ia_core *core, int64_t waited_us)
     core->counters.waits++;
     if ((uint64_t)waited_us > core->counters.longest_wait_us)
         core->counters.longest_wait_us = (uint64_t)waited_us;
-    ia_wait_budget_spend(&core->wait->budget, waited_us);
+    ia_wait_budget_spend(&core->device_requests->budget, waited_us);
 }
 
 /* Wait for the answer to a registration, or for the record to arrive by an earlier look-up; not beyond the report that
@@ -109,7 +109,7 @@ static enum ia_reason ask_registry(struct ia_core *core, const struct ia_unregis
     if (!send_registration(core, who))
         return registry_unavailable(detail, size, "too many requests are waiting for the database");
     int64_t most_us =
-        ia_wait_budget_allowance(&core->wait->budget, core->options.auth_wait_ms * 1000, ia_monotonic_us());
+        ia_wait_budget_allowance(&core->device_requests->budget, core->options.auth_wait_ms * 1000, ia_monotonic_us());
     if (most_us <= 0)
         return registry_unavailable(detail, size, "the database is slow; the registration goes on");
     *device = wait_for_device(core, who->info->fingerprint, most_us);
@@ -120,8 +120,8 @@ static enum ia_reason ask_registry(struct ia_core *core, const struct ia_unregis
     return answered_reason(core, who->info->fingerprint, detail, size);
 }
 
-enum ia_reason ia_registration_obtain(struct ia_core *core, const struct ia_unregistered_device *who,
-                                      struct ia_device **device, char *detail, size_t detail_size)
+enum ia_reason ia_device_requests_find(struct ia_core *core, const struct ia_unregistered_device *who,
+                                       struct ia_device **device, char *detail, size_t detail_size)
 {
     const uint8_t *fingerprint = who->info->fingerprint;
     struct ia_registrations *pending = core->registrations;
@@ -140,9 +140,9 @@ enum ia_reason ia_registration_obtain(struct ia_core *core, const struct ia_unre
     return ask_registry(core, who, device, detail, detail_size);
 }
 
-void ia_registration_ask_by_name(struct ia_core *core, const char *device_id)
+void ia_device_requests_ask_by_name(struct ia_core *core, const char *device_id)
 {
-    struct ia_registration_wait *wait = core->wait;
+    struct ia_device_requests *wait = core->device_requests;
     int64_t now_s = ia_wall_s();
     if (wait->named_s != now_s) {
         wait->named_s = now_s;
@@ -157,17 +157,17 @@ void ia_registration_ask_by_name(struct ia_core *core, const char *device_id)
     (void)ia_worker_ask(core->worker, request);
 }
 
-size_t ia_registration_pending(const struct ia_core *core)
+size_t ia_device_requests_pending(const struct ia_core *core)
 {
     return ia_registrations_count(core->registrations);
 }
 
-void ia_registration_turn(struct ia_core *core)
+void ia_device_requests_turn(struct ia_core *core)
 {
-    ia_wait_budget_turn(&core->wait->budget);
+    ia_wait_budget_turn(&core->device_requests->budget);
 }
 
-void ia_registration_tidy(struct ia_core *core)
+void ia_device_requests_tidy(struct ia_core *core)
 {
     ia_registrations_tidy(core->registrations, ia_monotonic_us());
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 /* Asking the registry: once, for a bounded time, and never at the expense of the live sessions. */
-#include "plugin/registration_wait.h"
+#include "plugin/device_requests.h"
 #include "tests/unit/plugin/world.h"
 #include "tests/unit/suite.h"
 
@@ -23,13 +23,13 @@ static enum ia_reason find(unsigned n)
     struct ia_unregistered_device who = {.info = &info, .device_id = "dev", .ca_id = 1, .address = "192.0.2.1"};
     found = NULL;
     detail[0] = '\0';
-    return ia_registration_obtain(world.core, &who, &found, detail, sizeof detail);
+    return ia_device_requests_find(world.core, &who, &found, detail, sizeof detail);
 }
 
 static void prefetch(unsigned n)
 {
     struct ia_cert_info info = info_of(n);
-    ia_registration_prefetch(world.core, info.fingerprint);
+    ia_device_requests_prefetch(world.core, info.fingerprint);
 }
 
 static struct ia_reply *answer(unsigned n, bool registering, enum ia_reason reason)
@@ -244,13 +244,13 @@ START_TEST(questions_are_bounded)
     world_start_with("auth_wait_ms", "0");
     for (unsigned n = 0; n < 20000; n++)
         prefetch(n);
-    ck_assert_uint_eq(ia_registration_pending(world.core), 20000);
+    ck_assert_uint_eq(ia_device_requests_pending(world.core), 20000);
     ck_assert_int_eq(find(30000), IA_R_REGISTRY_UNAVAILABLE);
     ck_assert_str_eq(detail, "too many devices are waiting for the registry");
-    ck_assert_uint_eq(ia_registration_pending(world.core), 20000);
+    ck_assert_uint_eq(ia_device_requests_pending(world.core), 20000);
     clock_advance_ms(61000); /* nobody answers any more */
-    ia_registration_tidy(world.core);
-    ck_assert_uint_eq(ia_registration_pending(world.core), 0);
+    ia_device_requests_tidy(world.core);
+    ck_assert_uint_eq(ia_device_requests_pending(world.core), 0);
     world_stop();
 }
 END_TEST
@@ -262,11 +262,11 @@ START_TEST(answered_questions_are_forgotten_after_a_second)
     worker_reply(answer(1, true, IA_R_DEVICE_CONFLICT));
     ia_replies_apply(world.core);
     clock_advance_ms(999);
-    ia_registration_tidy(world.core);
-    ck_assert_uint_eq(ia_registration_pending(world.core), 1);
+    ia_device_requests_tidy(world.core);
+    ck_assert_uint_eq(ia_device_requests_pending(world.core), 1);
     clock_advance_ms(1);
-    ia_registration_tidy(world.core);
-    ck_assert_uint_eq(ia_registration_pending(world.core), 0);
+    ia_device_requests_tidy(world.core);
+    ck_assert_uint_eq(ia_device_requests_pending(world.core), 0);
     world_stop();
 }
 END_TEST
