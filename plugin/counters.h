@@ -14,7 +14,7 @@ struct ia_counters {
     uint64_t registrations;
     uint64_t acl_allowed, acl_denied;
     uint64_t cache_hits, cache_misses;
-    uint64_t waits, longest_wait_us; /* for PostgreSQL, on the broker thread */
+    uint64_t parked, parked_expired; /* connections held back for the registry's answer; longer than auth_wait_ms */
     uint64_t events_dropped;         /* sampled away, or no room */
 };
 

@@ -4,7 +4,6 @@
 #include "common/principal.h"
 #include "jitr/registration.h"
 #include "plugin/database_state.h"
-#include "plugin/replies.h"
 #include "plugin/resync.h"
 
 #include <stdio.h>
@@ -14,7 +13,6 @@
 #define NAMES_A_SECOND 64
 
 struct ia_device_requests {
-    struct ia_wait_budget budget;
     size_t named; /* devices asked for by name in the present second … */
     int64_t named_s;
 };
@@ -24,23 +22,9 @@ struct ia_device_requests *ia_device_requests_new(void)
     return calloc(1, sizeof(struct ia_device_requests));
 }
 
-void ia_device_requests_free(struct ia_device_requests *wait)
+void ia_device_requests_free(struct ia_device_requests *requests)
 {
-    free(wait);
-}
-
-void ia_device_requests_prefetch(struct ia_core *core, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
-{
-    struct ia_registrations *pending = core->registrations;
-    if (!ia_database_is_up(core) || ia_resync_find_device(core, fingerprint) ||
-        ia_registration_find(pending, fingerprint))
-        return;
-    struct ia_request *request = ia_request_new(IA_REQUEST_LOOKUP, NULL);
-    if (!request)
-        return;
-    memcpy(request->fingerprint, fingerprint, IA_FINGERPRINT_LEN);
-    if (ia_worker_ask(core->worker, request))
-        (void)ia_registration_ask(pending, fingerprint, false, ia_monotonic_us());
+    free(requests);
 }
 
 /* Send the registration, unless it is under way already. */
@@ -61,63 +45,10 @@ static bool send_registration(struct ia_core *core, const struct ia_unregistered
            ia_registration_ask(pending, who->info->fingerprint, true, ia_monotonic_us());
 }
 
-static void count_wait(struct ia_core *core, int64_t waited_us)
-{
-    core->counters.waits++;
-    if ((uint64_t)waited_us > core->counters.longest_wait_us)
-        core->counters.longest_wait_us = (uint64_t)waited_us;
-    ia_wait_budget_spend(&core->device_requests->budget, waited_us);
-}
-
-/* Wait for the answer to a registration, or for the record to arrive by an earlier look-up; not beyond the report that
- * the connection is lost. */
-static struct ia_device *wait_for_device(struct ia_core *core, const uint8_t *fingerprint, int64_t most_us)
-{
-    int64_t begun = ia_monotonic_us(), until = begun + most_us;
-    struct ia_device *device = NULL;
-    for (;;) {
-        device = ia_resync_find_device(core, fingerprint);
-        int64_t left = until - ia_monotonic_us();
-        if (device || left <= 0 || !ia_database_is_up(core) ||
-            !ia_registration_is_pending(ia_registration_find(core->registrations, fingerprint)))
-            break;
-        if (!ia_replies_wait(core, left))
-            break;
-    }
-    count_wait(core, ia_monotonic_us() - begun);
-    return device;
-}
-
 static enum ia_reason registry_unavailable(char *detail, size_t size, const char *why)
 {
     (void)snprintf(detail, size, "%s", why);
     return IA_R_REGISTRY_UNAVAILABLE;
-}
-
-static enum ia_reason answered_reason(const struct ia_core *core, const uint8_t *fingerprint, char *detail, size_t size)
-{
-    const struct ia_registration *r = ia_registration_find(core->registrations, fingerprint);
-    if (!r || !r->answered || !r->registering)
-        return registry_unavailable(detail, size, "no answer within auth_wait_ms; the registration goes on");
-    (void)snprintf(detail, size, "%s", r->detail);
-    return r->reason == IA_R_NONE ? IA_R_INTERNAL : r->reason; /* a record that could not be kept */
-}
-
-static enum ia_reason ask_registry(struct ia_core *core, const struct ia_unregistered_device *who,
-                                   struct ia_device **device, char *detail, size_t size)
-{
-    if (!send_registration(core, who))
-        return registry_unavailable(detail, size, "too many requests are waiting for the database");
-    int64_t most_us =
-        ia_wait_budget_allowance(&core->device_requests->budget, core->options.auth_wait_ms * 1000, ia_monotonic_us());
-    if (most_us <= 0)
-        return registry_unavailable(detail, size, "the database is slow; the registration goes on");
-    *device = wait_for_device(core, who->info->fingerprint, most_us);
-    if (*device)
-        return IA_R_NONE;
-    if (!ia_database_is_up(core))
-        return registry_unavailable(detail, size, "the database is not connected");
-    return answered_reason(core, who->info->fingerprint, detail, size);
 }
 
 enum ia_reason ia_device_requests_find(struct ia_core *core, const struct ia_unregistered_device *who,
@@ -135,21 +66,32 @@ enum ia_reason ia_device_requests_find(struct ia_core *core, const struct ia_unr
         return registry_unavailable(detail, detail_size, "the database is not connected");
     if (!ia_registration_has_room(pending, fingerprint))
         return registry_unavailable(detail, detail_size, "too many devices are waiting for the registry");
-    if (ia_registration_is_refused(ia_registration_find(pending, fingerprint), ia_monotonic_us()))
-        return answered_reason(core, fingerprint, detail, detail_size);
-    return ask_registry(core, who, device, detail, detail_size);
+    const struct ia_registration *answered = ia_registration_find(pending, fingerprint);
+    if (ia_registration_is_refused(answered, ia_monotonic_us())) {
+        (void)snprintf(detail, detail_size, "%s", answered->detail);
+        return answered->reason;
+    }
+    if (!send_registration(core, who))
+        return registry_unavailable(detail, detail_size, "too many requests are waiting for the database");
+    return registry_unavailable(detail, detail_size, "the registry has been asked and has not answered yet");
+}
+
+bool ia_device_requests_is_pending(const struct ia_core *core, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
+{
+    return ia_database_is_up(core) &&
+           ia_registration_is_pending(ia_registration_find(core->registrations, fingerprint));
 }
 
 void ia_device_requests_ask_by_name(struct ia_core *core, const char *device_id)
 {
-    struct ia_device_requests *wait = core->device_requests;
+    struct ia_device_requests *requests = core->device_requests;
     int64_t now_s = ia_wall_s();
-    if (wait->named_s != now_s) {
-        wait->named_s = now_s;
-        wait->named = 0;
+    if (requests->named_s != now_s) {
+        requests->named_s = now_s;
+        requests->named = 0;
     }
     bool is_device = !ia_principal_is_app(device_id) && strlen(device_id) <= IA_VALUE_MAX;
-    if (!is_device || !ia_database_is_up(core) || wait->named++ >= NAMES_A_SECOND)
+    if (!is_device || !ia_database_is_up(core) || requests->named++ >= NAMES_A_SECOND)
         return;
     struct ia_request *request = ia_request_new(IA_REQUEST_DEVICE, NULL);
     if (request)
@@ -157,14 +99,9 @@ void ia_device_requests_ask_by_name(struct ia_core *core, const char *device_id)
     (void)ia_worker_ask(core->worker, request);
 }
 
-size_t ia_device_requests_pending(const struct ia_core *core)
+size_t ia_device_requests_count(const struct ia_core *core)
 {
     return ia_registrations_count(core->registrations);
-}
-
-void ia_device_requests_turn(struct ia_core *core)
-{
-    ia_wait_budget_turn(&core->device_requests->budget);
 }
 
 void ia_device_requests_tidy(struct ia_core *core)
