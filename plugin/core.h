@@ -29,7 +29,7 @@ struct ia_core {
     struct ia_session_scan *scan;               /* revalidate.c */
     struct ia_registrations *registrations;     /* jitr/registration.h: device_requests.c asks, replies.c answers */
     struct ia_device_requests *device_requests; /* device_requests.c */
-    struct ia_newcomers *newcomers;             /* newcomers.c */
+    struct ia_new_devices *new_devices;         /* new_devices.c */
     struct ia_key_requests *key_requests;       /* key_requests.c */
     struct ia_event_limits *event_limits;       /* event_limits.c */
     struct ia_acl_state *acl;                   /* acl_check.c */

@@ -6,7 +6,7 @@
 #include "plugin/broker_state.h"
 #include "plugin/http_api.h"
 #include "plugin/mosquitto_compat.h"
-#include "plugin/newcomers.h"
+#include "plugin/new_devices.h"
 #include "plugin/replies.h"
 #include "plugin/revalidate.h"
 
@@ -134,7 +134,7 @@ static enum ia_reason open_session(struct ia_login *login)
 static enum ia_reason finish_login(struct ia_login *login)
 {
     enum ia_reason reason = ia_login_decide(login);
-    ia_newcomers_note_protocol(login->core, login->client, login->admission.leaf);
+    ia_new_devices_note_protocol(login->core, login->client, login->admission.leaf);
     if (reason == IA_R_NONE)
         reason = open_session(login);
     if (reason == IA_R_NONE)

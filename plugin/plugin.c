@@ -10,7 +10,7 @@
 #include "plugin/key_requests.h"
 #include "plugin/login.h"
 #include "plugin/mosquitto_compat.h"
-#include "plugin/newcomers.h"
+#include "plugin/new_devices.h"
 #include "plugin/replies.h"
 #include "plugin/report.h"
 #include "plugin/resync.h"
@@ -44,7 +44,7 @@ static const struct ia_snapshot *gate_snapshot(void *ctx)
 
 static void gate_proven(void *ctx, SSL *ssl, X509 *leaf, const struct ia_chain *chain)
 {
-    ia_newcomers_arrive(ctx, ssl, leaf, chain->links[0].fingerprint);
+    ia_new_devices_arrive(ctx, ssl, leaf, chain->links[0].fingerprint);
 }
 
 static void gate_refused(void *ctx, const char *address, const struct ia_chain *chain, X509 *leaf)
@@ -75,7 +75,7 @@ static int on_tick(int event, void *event_data, void *userdata)
     struct ia_core *core = userdata;
     ia_broker_tick(core);
     ia_replies_apply(core);
-    ia_newcomers_expire(core);
+    ia_new_devices_expire(core);
     ia_clients_tidy(core->clients);
     bool more = ia_revalidate_slice(core, REVALIDATE_US);
     bool sweeping = ia_resync_sweep(core);
@@ -208,12 +208,12 @@ static enum ia_rc make_parts(struct ia_core *core, struct ia_err *err)
     core->scan = ia_session_scan_new();
     core->registrations = ia_registrations_new();
     core->device_requests = ia_device_requests_new();
-    core->newcomers = ia_newcomers_new();
+    core->new_devices = ia_new_devices_new();
     core->key_requests = ia_key_requests_new();
     core->event_limits = ia_event_limits_new();
     core->acl = ia_acl_state_new();
     if (!core->devices || !core->clients || !core->broker || !core->database || !core->resync || !core->scan ||
-        !core->registrations || !core->device_requests || !core->newcomers || !core->key_requests ||
+        !core->registrations || !core->device_requests || !core->new_devices || !core->key_requests ||
         !core->event_limits || !core->acl)
         return ia_nomem(err);
     return ia_token_cache_new(TOKENS_CACHED, &core->tokens, err);
@@ -228,7 +228,7 @@ static void free_parts(struct ia_core *core)
     ia_acl_state_free(core->acl);
     ia_event_limits_free(core->event_limits);
     ia_key_requests_free(core->key_requests);
-    ia_newcomers_free(core->newcomers);
+    ia_new_devices_free(core->new_devices);
     ia_device_requests_free(core->device_requests);
     ia_registrations_free(core->registrations);
     ia_session_scan_free(core->scan);

@@ -4,7 +4,7 @@
 #include "jitr/registration.h"
 #include "plugin/database_state.h"
 #include "plugin/mosquitto_compat.h"
-#include "plugin/newcomers.h"
+#include "plugin/new_devices.h"
 #include "plugin/report.h"
 #include "plugin/resync.h"
 #include "plugin/revalidate.h"
@@ -27,14 +27,14 @@ static void apply_answer(struct ia_core *core, struct ia_reply *reply)
         ia_resync_keep(core, answer->device);
         answer->device = NULL;
     }
-    ia_newcomers_answered(answer->fingerprint);
+    ia_new_devices_answered(answer->fingerprint);
 }
 
 static void apply_state(struct ia_core *core, bool connected)
 {
     ia_database_report_state(core, connected);
     if (!connected)
-        ia_newcomers_release_all();
+        ia_new_devices_release_all();
 }
 
 /* ---- changed devices */

@@ -37,7 +37,7 @@ struct ia_gate_options {
 
 struct ia_gate_hooks {
     void *ctx;
-    const struct ia_snapshot *(*snapshot)(void *ctx);          /* the current one, or NULL */
+    const struct ia_snapshot *(*snapshot)(void *ctx); /* the current one, or NULL */
 
     /* The handshake is complete: the client has the key of `leaf`, whose chain was accepted.  Nothing of what it has sent
      * since has been read, and the connection may be parked. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* Newcomers: who is asked for and parked at the end of a handshake, for how long, and what ends it. */
-#include "plugin/newcomers.h"
+/* New devices: who is asked for and parked at the end of a handshake, for how long, and what ends it. */
+#include "plugin/new_devices.h"
 #include "tests/unit/plugin/world.h"
 #include "tests/unit/suite.h"
 
@@ -35,7 +35,7 @@ static int64_t parked_ms(void)
     return (parking_stub.connections[parking_stub.n - 1].until_us - clock_us) / 1000;
 }
 
-START_TEST(newcomer_is_asked_for_and_parked)
+START_TEST(new_device_is_asked_for_and_parked)
 {
     start();
     shake_hands();
@@ -64,7 +64,7 @@ START_TEST(known_device_is_not_parked)
 }
 END_TEST
 
-START_TEST(newcomer_is_admitted_when_the_answer_is_there)
+START_TEST(new_device_is_admitted_when_the_answer_is_there)
 {
     start();
     shake_hands();
@@ -113,7 +113,7 @@ START_TEST(refusal_by_the_registry_is_reported_once_and_at_connect)
 }
 END_TEST
 
-START_TEST(newcomer_without_an_answer_in_time_is_refused_as_retryable)
+START_TEST(new_device_without_an_answer_in_time_is_refused_as_retryable)
 {
     start_with("auth_wait_ms", "300");
     shake_hands();
@@ -174,7 +174,7 @@ START_TEST(nobody_is_parked_where_auth_wait_ms_is_0)
 }
 END_TEST
 
-START_TEST(beyond_parked_max_newcomers_are_refused_as_retryable)
+START_TEST(beyond_parked_max_new_devices_are_refused_as_retryable)
 {
     start_with("parked_max", "1");
     shake_hands();
@@ -300,10 +300,10 @@ START_TEST(listener_where_mqtt_was_spoken_parks_for_auth_wait_ms)
     start_with("auth_wait_ms", "60000");
     world_device_now("dev-1", &dev1, 1);
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_SUCCESS);
-    struct mosquitto newcomer = world_client("dev-2", "leaf_of_root");
-    ck_assert(gate_handshake(newcomer.certificate, NULL, newcomer.address));
+    struct mosquitto other = world_client("dev-2", "leaf_of_root");
+    ck_assert(gate_handshake(other.certificate, NULL, other.address));
     ck_assert_int_eq(parked_ms(), 60000);
-    ck_assert(gate_handshake_at(9001, newcomer.certificate, NULL, newcomer.address)); /* another listener */
+    ck_assert(gate_handshake_at(9001, other.certificate, NULL, other.address)); /* another listener */
     ck_assert_int_eq(parked_ms(), 4000);
     world_stop();
 }
@@ -315,8 +315,8 @@ START_TEST(websocket_listener_parks_for_four_seconds)
     world_device_now("dev-1", &dev1, 1);
     client.protocol = mp_websockets;
     ck_assert_int_eq(world_connect(&client), MOSQ_ERR_SUCCESS);
-    struct mosquitto newcomer = world_client("dev-2", "leaf_of_root");
-    ck_assert(gate_handshake(newcomer.certificate, NULL, newcomer.address));
+    struct mosquitto other = world_client("dev-2", "leaf_of_root");
+    ck_assert(gate_handshake(other.certificate, NULL, other.address));
     ck_assert_int_eq(parked_ms(), 4000);
     world_stop();
 }
@@ -324,16 +324,16 @@ END_TEST
 
 static void cases(TCase *c)
 {
-    tcase_add_test(c, newcomer_is_asked_for_and_parked);
+    tcase_add_test(c, new_device_is_asked_for_and_parked);
     tcase_add_test(c, known_device_is_not_parked);
-    tcase_add_test(c, newcomer_is_admitted_when_the_answer_is_there);
+    tcase_add_test(c, new_device_is_admitted_when_the_answer_is_there);
     tcase_add_test(c, answer_releases_the_connections_of_its_certificate);
     tcase_add_test(c, refusal_by_the_registry_is_reported_once_and_at_connect);
-    tcase_add_test(c, newcomer_without_an_answer_in_time_is_refused_as_retryable);
+    tcase_add_test(c, new_device_without_an_answer_in_time_is_refused_as_retryable);
     tcase_add_test(c, lost_database_releases_all);
     tcase_add_test(c, stopping_releases_all);
     tcase_add_test(c, nobody_is_parked_where_auth_wait_ms_is_0);
-    tcase_add_test(c, beyond_parked_max_newcomers_are_refused_as_retryable);
+    tcase_add_test(c, beyond_parked_max_new_devices_are_refused_as_retryable);
     tcase_add_test(c, full_queue_parks_nobody);
     tcase_add_loop_test(c, certificate_that_memory_refuses_is_neither_asked_for_nor_parked, 0,
                         (int)(sizeof refusals / sizeof refusals[0]));
@@ -347,5 +347,5 @@ static void cases(TCase *c)
 
 int main(void)
 {
-    return run_suite("newcomers", cases);
+    return run_suite("new devices", cases);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-#include "plugin/newcomers.h"
+#include "plugin/new_devices.h"
 
 #include "plugin/admit.h"
 #include "plugin/device_requests.h"
@@ -17,50 +17,49 @@
 
 /* Ports at which a client has spoken MQTT over TCP.  A listener speaks one protocol, which only its first CONNECT
  * shows: until then it may be a WebSocket listener. */
-struct ia_newcomers {
+struct ia_new_devices {
     uint16_t tcp_ports[PORTS_MAX];
     size_t n_tcp_ports;
 };
 
-struct ia_newcomers *ia_newcomers_new(void)
+struct ia_new_devices *ia_new_devices_new(void)
 {
-    return calloc(1, sizeof(struct ia_newcomers));
+    return calloc(1, sizeof(struct ia_new_devices));
 }
 
-void ia_newcomers_free(struct ia_newcomers *newcomers)
+void ia_new_devices_free(struct ia_new_devices *devices)
 {
-    free(newcomers);
+    free(devices);
 }
 
 /* ---- how long */
 
-static bool is_tcp_port(const struct ia_newcomers *newcomers, uint16_t port)
+static bool is_tcp_port(const struct ia_new_devices *devices, uint16_t port)
 {
-    for (size_t i = 0; i < newcomers->n_tcp_ports; i++)
-        if (newcomers->tcp_ports[i] == port)
+    for (size_t i = 0; i < devices->n_tcp_ports; i++)
+        if (devices->tcp_ports[i] == port)
             return true;
     return false;
 }
 
-void ia_newcomers_note_protocol(struct ia_core *core, const struct mosquitto *client, X509 *leaf)
+void ia_new_devices_note_protocol(struct ia_core *core, const struct mosquitto *client, X509 *leaf)
 {
-    struct ia_newcomers *newcomers = core->newcomers;
+    struct ia_new_devices *devices = core->new_devices;
     uint16_t port = leaf ? ia_gate_port(leaf) : 0;
-    if (port == 0 || ia_mosq_is_websocket(client) || is_tcp_port(newcomers, port) ||
-        newcomers->n_tcp_ports == PORTS_MAX)
+    if (port == 0 || ia_mosq_is_websocket(client) || is_tcp_port(devices, port) || devices->n_tcp_ports == PORTS_MAX)
         return;
-    newcomers->tcp_ports[newcomers->n_tcp_ports++] = port;
+    devices->tcp_ports[devices->n_tcp_ports++] = port;
 }
 
 static int64_t parking_ms(const struct ia_core *core, X509 *leaf)
 {
     int64_t ms = core->options.auth_wait_ms;
-    return ms <= WEBSOCKET_MS || is_tcp_port(core->newcomers, ia_gate_port(leaf)) ? ms : WEBSOCKET_MS;
+    return ms <= WEBSOCKET_MS || is_tcp_port(core->new_devices, ia_gate_port(leaf)) ? ms : WEBSOCKET_MS;
 }
 
 /* ---- parking */
 
-static void park_newcomer(struct ia_core *core, SSL *ssl, X509 *leaf, const uint8_t *fingerprint)
+static void park_connection(struct ia_core *core, SSL *ssl, X509 *leaf, const uint8_t *fingerprint)
 {
     int64_t ms = parking_ms(core, leaf);
     size_t before = ia_parking_count();
@@ -68,7 +67,7 @@ static void park_newcomer(struct ia_core *core, SSL *ssl, X509 *leaf, const uint
         core->counters.parked += ia_parking_count() - before; /* it may be parked already */
 }
 
-void ia_newcomers_arrive(struct ia_core *core, SSL *ssl, X509 *leaf, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
+void ia_new_devices_arrive(struct ia_core *core, SSL *ssl, X509 *leaf, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
 {
     if (ia_resync_find_device(core, fingerprint))
         return;
@@ -76,21 +75,21 @@ void ia_newcomers_arrive(struct ia_core *core, SSL *ssl, X509 *leaf, const uint8
     ia_login_init_handshake(&login, core, leaf);
     (void)ia_login_decide_handshake(&login); /* a refusal is BASIC_AUTH's, which reports it */
     if (login.awaits_registry)
-        park_newcomer(core, ssl, leaf, fingerprint);
+        park_connection(core, ssl, leaf, fingerprint);
     ia_login_clear(&login);
 }
 
-void ia_newcomers_answered(const uint8_t fingerprint[IA_FINGERPRINT_LEN])
+void ia_new_devices_answered(const uint8_t fingerprint[IA_FINGERPRINT_LEN])
 {
     ia_parking_release(fingerprint);
 }
 
-void ia_newcomers_release_all(void)
+void ia_new_devices_release_all(void)
 {
     ia_parking_expire(INT64_MAX);
 }
 
-void ia_newcomers_expire(struct ia_core *core)
+void ia_new_devices_expire(struct ia_core *core)
 {
     size_t before = ia_parking_count();
     ia_parking_expire(ia_monotonic_us());
