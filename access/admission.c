@@ -114,7 +114,7 @@ static enum ia_reason check_identity(struct ia_admission *a)
     if (ia_cert_info_read(a->leaf, a->info, &err) != IA_OK)
         return ia_admission_refuse(a, IA_R_CERTIFICATE_UNFIT, err.msg);
     ia_identity_read(a->leaf, &identity);
-    enum ia_reason reason = ia_decide_device_id(a->ca, &identity, a->device_id_text, &err);
+    enum ia_reason reason = ia_device_id_derive(a->ca, &identity, a->device_id_text, &err);
     if (reason != IA_R_NONE)
         return ia_admission_refuse(a, reason, err.msg);
     a->device_id = a->device_id_text;
@@ -166,7 +166,8 @@ static enum ia_reason check_issuer_address(struct ia_admission *a)
 
 /* ---- the client id */
 
-/* A live session had its client id admitted once: what has changed since are the rights to it. */
+/* The client id of a live session was admitted at its CONNECT: a refusal now means that the rights to it have
+ * changed. */
 static enum ia_reason refuse_client_id(struct ia_admission *a, const char *detail)
 {
     return ia_admission_refuse(a, a->context == IA_ADMIT_LIVE ? IA_R_RIGHTS_CHANGED : IA_R_CLIENT_ID_MISMATCH, detail);
@@ -182,7 +183,7 @@ static enum ia_reason check_client_id(struct ia_admission *a)
     if (a->token)
         return ia_token_allows_client_id(a->snapshot->issuers, a->token, a->client_id, &why) ? IA_R_NONE
                                                                                              : refuse_client_id(a, why);
-    return ia_decide_client_id(a->ca, a->device_id, a->client_id)
+    return ia_client_id_check(a->ca, a->device_id, a->client_id)
                ? IA_R_NONE
                : refuse_client_id(a, "no client id template of the CA fits");
 }
@@ -249,7 +250,7 @@ static enum ia_reason check_device(struct ia_admission *a)
     if (!a->device)
         return IA_R_DEVICE_UNKNOWN;
     const char *device_id = a->device_id ? a->device_id : ia_device_id(a->device);
-    enum ia_reason reason = ia_decide_device(a->device, a->snapshot->ca_settings, cas, n, device_id, a->now);
+    enum ia_reason reason = ia_device_check(a->device, a->snapshot->ca_settings, cas, n, device_id, a->now);
     if (reason == IA_R_INTERNAL)
         return ia_admission_refuse(a, reason, ia_device_fault(a->device));
     return reason;

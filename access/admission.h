@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: ISC
-/* Admission: may this client be connected?  One table of steps in one order serves every place that asks: the end of the
- * TLS handshake, CONNECT, re-authentication, the revalidation of live sessions, wills, clients that are left to other plugins, and
- * iot-auth-check.  What needs no database comes first, so that no client is parked, holds another's client id or is
- * registered that its certificate, CA or address alone would have refused.
+/* Admission: may this client be connected?  One table of steps in one order serves every place that asks: the end of
+ * the TLS handshake, CONNECT, re-authentication, the revalidation of live sessions, wills, clients that are left to other
+ * plugins, and iot-auth-check.  Steps that need no database come first: a client that certificate, CA or address would
+ * refuse anyway is not parked, does not hold another's client id and is not registered.
  *
- * No Mosquitto, no database, no clock: what they know comes in as facts, and two hooks ask for what only the caller can
- * find out.  docs/decisions.md shows the table; a test compares both. */
+ * The steps use no Mosquitto, no database and no clock: the caller passes facts in, and hooks answer what only the
+ * caller can find out.  docs/decisions.md shows the table; a test compares both. */
 #pragma once
 
 #include "access/snapshot.h"
@@ -16,7 +16,7 @@
 #include "oauth/token_cache.h"
 #include "x509/chain.h"
 
-/* For whom the question is asked. */
+/* Who asks, and about which client. */
 enum ia_admission_context {
     IA_ADMIT_DEVICE,    /* CONNECT without a token: with a certificate, or with no credential at all */
     IA_ADMIT_APP,       /* CONNECT with a token, perhaps beside a certificate */
@@ -66,21 +66,21 @@ struct ia_admission {
 
     struct ia_presented *presented; /* CONNECT, AUTH: the token that is to be verified; NULL: none */
     struct ia_token_cache *tokens;  /* with `presented` */
-    const char *unusable_token; /* CONNECT: why the password, which looks like a token, is none; NULL: it does not */
+    const char *unusable_token; /* CONNECT: why a password that resembles a token cannot be used as one, else NULL */
     const char *required_principal; /* AUTH: the app that the session belongs to */
 
     struct ia_device *device; /* the record: a fact of a live session, a will and the command; else found by the hook */
     struct ia_token *token;   /* likewise; verified here, the caller owns one reference */
     const struct ia_admission_hooks *hooks; /* CONNECT and handshake */
 
-    /* The answer, as far as it got. */
+    /* The results of the steps that were run. */
     const struct ia_ca_settings *ca; /* that the chain ends in; NULL: none */
     const char *device_id;           /* NULL: not established */
     char device_id_text[IA_VALUE_MAX + 1];
     int64_t token_expires_at; /* of `token`, under the issuer's leeway of now: first second at which it is refused */
     struct ia_token_claimed claimed;       /* by a token that was refused: not verified */
     char refresh_issuer[IA_VALUE_MAX + 1]; /* fetching the keys of this issuer may help; "" else */
-    char detail[192];                      /* why it was refused, for log and event; "" where the reason says it all */
+    char detail[192]; /* why it was refused, for log and event; "" where the reason alone is enough */
 };
 
 /* Run the steps of a->context in order.  IA_R_NONE, or the reason of the first step that refuses. */

@@ -49,13 +49,13 @@ static void collect_names(const struct ia_snapshot *snapshot, const struct ia_ri
         add_name(names, r);
 }
 
-/* The value of a variable: topics never hold what is not a valid value, however it got here. */
-static const char *usable(const char *value)
+/* The value of a variable; one that is not valid counts as unset, wherever it came from. */
+static const char *usable_value(const char *value)
 {
     return value && ia_value_valid(value, strlen(value), NULL) ? value : NULL;
 }
 
-static const char *device_variable(const struct ia_rights_holder *who, const char *name)
+static const char *device_value(const struct ia_rights_holder *who, const char *name)
 {
     if (!who->device)
         return NULL;
@@ -70,13 +70,14 @@ static const char *device_variable(const struct ia_rights_holder *who, const cha
     return NULL;
 }
 
-static const char *variable(const struct ia_snapshot *snapshot, const struct ia_rights_holder *who, const char *name)
+static const char *variable_value(const struct ia_snapshot *snapshot, const struct ia_rights_holder *who,
+                                  const char *name)
 {
     if (strcmp(name, "client_id") == 0)
-        return usable(who->client_id);
+        return usable_value(who->client_id);
     if (who->token)
-        return usable(ia_token_variable(snapshot->issuers, who->token, name));
-    return usable(device_variable(who, name));
+        return usable_value(ia_token_variable(snapshot->issuers, who->token, name));
+    return usable_value(device_value(who, name));
 }
 
 static bool make_room(struct ia_rights *rights, size_t n_roles, size_t n_values)
@@ -120,7 +121,7 @@ void ia_rights_resolve(struct ia_rights *rights, const struct ia_snapshot *snaps
     rights->broken = names.overflow || (who->device && who->device->faulty) || !make_room(rights, names.n, n) ||
                      !find_roles(snapshot->policy, &names, rights);
     for (size_t i = 0; !rights->broken && i < n; i++)
-        rights->values[i] = variable(snapshot, who, variables[i]);
+        rights->values[i] = variable_value(snapshot, who, variables[i]);
 }
 
 enum ia_verdict ia_rights_check(const struct ia_rights *rights, const struct ia_snapshot *snapshot,

@@ -136,8 +136,8 @@ static void print_ca_problem(void *ctx, int64_t ca_id, const char *text)
 static enum ia_rc build_snapshot(struct registry *r, struct ia_err *err)
 {
     const struct ia_rows *rows = r->rows;
-    enum ia_rc rc =
-        ia_ca_settings_set_build(rows->cas, rows->n_cas, print_ca_problem, NULL, &r->snapshot.ca_settings, err);
+    const struct ia_problem_callback ca_problems = {print_ca_problem, NULL};
+    enum ia_rc rc = ia_ca_settings_set_build(rows->cas, rows->n_cas, &ca_problems, &r->snapshot.ca_settings, err);
     if (rc != IA_OK)
         return rc;
     const struct ia_policy_spec spec = {
@@ -238,7 +238,7 @@ static const char *asked_client_id(const struct question *q, const struct candid
 {
     if (q->client_id)
         return q->client_id;
-    if (!ia_decide_client_id(c->admission.ca, c->row->device_id, c->row->device_id))
+    if (!ia_client_id_check(c->admission.ca, c->row->device_id, c->row->device_id))
         fputs("iot-auth-check device: the CA's templates do not admit the device id as client id: give --client-id\n",
               stderr);
     return c->row->device_id;

@@ -14,7 +14,7 @@
 /* The longest name of a principal, in bytes without the NUL: an app's. */
 #define IA_PRINCIPAL_MAX (sizeof IA_APP_PREFIX - 1 + IA_VALUE_MAX + 1 + IA_VALUE_MAX)
 
-/* Is this an app's name, or does it at least stand in the apps' name space? */
+/* Does the name begin with `app:`, which is the name space of apps? */
 bool ia_principal_is_app(const char *principal);
 
 /* Write `app:<issuer>:<app id>` into out[size], NUL-terminated and truncated to fit.  Returns its whole length without

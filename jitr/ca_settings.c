@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: ISC
 #include "jitr/ca_settings.h"
 
+#include "common/ref.h"
 #include "common/str.h"
 #include "x509/identity.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Texts and lists are allocated one by one; a set is built a few times a day and freed as a whole. */
 struct ia_ca_settings_set {
-    atomic_uint refs;
+    struct ia_ref refs;
     size_t n;
     struct ia_ca_settings *list; /* ascending by ca_id */
 };
@@ -95,7 +95,7 @@ static int by_ca_id(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-enum ia_rc ia_ca_settings_set_build(const struct ia_ca_row *rows, size_t n, ia_ca_settings_problem *problem, void *ctx,
+enum ia_rc ia_ca_settings_set_build(const struct ia_ca_row *rows, size_t n, const struct ia_problem_callback *problems,
                                     struct ia_ca_settings_set **out, struct ia_err *err)
 {
     struct ia_ca_settings_set *set = calloc(1, sizeof *set);
@@ -105,7 +105,7 @@ enum ia_rc ia_ca_settings_set_build(const struct ia_ca_row *rows, size_t n, ia_c
         free(set);
         return ia_nomem(err);
     }
-    atomic_init(&set->refs, 1);
+    ia_ref_init(&set->refs);
     for (size_t i = 0; i < n; i++) {
         struct ia_err wrong = {0};
         struct ia_ca_settings *p = &set->list[set->n];
@@ -120,7 +120,7 @@ enum ia_rc ia_ca_settings_set_build(const struct ia_ca_row *rows, size_t n, ia_c
             ia_ca_settings_set_free(set);
             return ia_nomem(err);
         }
-        problem(ctx, rows[i].ca_id, wrong.msg);
+        ia_problem_report(problems, rows[i].ca_id, wrong.msg);
     }
     qsort(set->list, set->n, sizeof *set->list, by_ca_id);
     *out = set;
@@ -129,13 +129,13 @@ enum ia_rc ia_ca_settings_set_build(const struct ia_ca_row *rows, size_t n, ia_c
 
 struct ia_ca_settings_set *ia_ca_settings_set_ref(struct ia_ca_settings_set *set)
 {
-    atomic_fetch_add(&set->refs, 1);
+    ia_ref_take(&set->refs);
     return set;
 }
 
 void ia_ca_settings_set_free(struct ia_ca_settings_set *set)
 {
-    if (!set || atomic_fetch_sub(&set->refs, 1) != 1)
+    if (!set || !ia_ref_drop(&set->refs))
         return;
     for (size_t i = 0; i < set->n; i++)
         settings_clear(&set->list[i]);
@@ -158,7 +158,7 @@ const struct ia_ca_settings *ia_ca_settings_find(const struct ia_ca_settings_set
 }
 
 /* The registry refuses a circle of CAs; one that slipped in must not hold up the broker. */
-static bool succeeds(const struct ia_ca_settings_set *set, int64_t successor, int64_t predecessor)
+static bool ca_succeeds(const struct ia_ca_settings_set *set, int64_t successor, int64_t predecessor)
 {
     const struct ia_ca_settings *p = ia_ca_settings_find(set, successor);
     for (size_t steps = 0; p && p->replaces && steps < set->n; steps++) {
@@ -171,7 +171,7 @@ static bool succeeds(const struct ia_ca_settings_set *set, int64_t successor, in
 
 bool ia_ca_settings_in_line(const struct ia_ca_settings_set *set, int64_t a, int64_t b)
 {
-    return a == b || succeeds(set, a, b) || succeeds(set, b, a);
+    return a == b || ca_succeeds(set, a, b) || ca_succeeds(set, b, a);
 }
 
 size_t ia_ca_settings_count(const struct ia_ca_settings_set *set)

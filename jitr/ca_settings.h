@@ -4,6 +4,7 @@
 #pragma once
 
 #include "common/error.h"
+#include "common/problem.h"
 #include "common/template.h"
 #include "sql/records_types.h"
 
@@ -27,12 +28,12 @@ struct ia_ca_settings {
 
 struct ia_ca_settings_set;
 
-/* Called once for each CA whose templates do not parse, with the text for `ca.problem`.  Such a CA admits no device. */
-typedef void ia_ca_settings_problem(void *ctx, int64_t ca_id, const char *text);
-
-/* Build from the rows (the set copies what it needs).  IA_NOMEM is the only failure.  The caller owns one reference. */
-IA_MUST_USE enum ia_rc ia_ca_settings_set_build(const struct ia_ca_row *rows, size_t n, ia_ca_settings_problem *problem,
-                                                void *ctx, struct ia_ca_settings_set **out, struct ia_err *err);
+/* Build from the rows, which are copied.  `problems` (may be NULL) gets each CA whose templates do not parse, by its
+ * ca_id, with the text for `ca.problem`: such a CA has no settings and admits no device.  IA_NOMEM is the only failure.
+ * The caller owns one reference of *out. */
+IA_MUST_USE enum ia_rc ia_ca_settings_set_build(const struct ia_ca_row *rows, size_t n,
+                                                const struct ia_problem_callback *problems,
+                                                struct ia_ca_settings_set **out, struct ia_err *err);
 struct ia_ca_settings_set *ia_ca_settings_set_ref(struct ia_ca_settings_set *set);
 void ia_ca_settings_set_free(struct ia_ca_settings_set *set);
 

@@ -16,7 +16,7 @@ static size_t list_size(const struct ia_texts *list)
     return size;
 }
 
-static char *append(char *to, const char *text)
+static char *append_text(char *to, const char *text)
 {
     size_t len = strlen(text) + 1;
     memcpy(to, text, len);
@@ -27,7 +27,7 @@ static char *append(char *to, const char *text)
 #define TOO_LARGE "the device has more roles and attributes than are kept (60000 bytes)"
 
 /* Why this row cannot be used, or NULL. */
-static const char *fault_of(const struct ia_device_row *row)
+static const char *row_fault(const struct ia_device_row *row)
 {
     if (row->fault)
         return row->fault;
@@ -37,10 +37,10 @@ static const char *fault_of(const struct ia_device_row *row)
 }
 
 /* The row as far as it is kept; *fault is its fault, cut to FAULT_MAX bytes, "" where it has none. */
-static struct ia_device_row bounded(const struct ia_device_row *row, char fault[FAULT_MAX])
+static struct ia_device_row bounded_row(const struct ia_device_row *row, char fault[FAULT_MAX])
 {
     struct ia_device_row kept = *row;
-    const char *why = fault_of(row);
+    const char *why = row_fault(row);
     fault[0] = '\0';
     if (strlen(row->device_id) + (row->tenant ? strlen(row->tenant) : 0) > 4 * IA_VALUE_MAX) {
         why = why ? why : "the device id or tenant is too long";
@@ -57,7 +57,7 @@ static struct ia_device_row bounded(const struct ia_device_row *row, char fault[
 struct ia_device *ia_device_new(const struct ia_device_row *whole)
 {
     char fault[FAULT_MAX];
-    const struct ia_device_row kept = bounded(whole, fault), *row = &kept;
+    const struct ia_device_row kept = bounded_row(whole, fault), *row = &kept;
     size_t id = strlen(row->device_id) + 1, tenant = row->tenant ? strlen(row->tenant) + 1 : 0;
     size_t lists = fault[0] ? strlen(fault) + 1 : list_size(&row->roles) + list_size(&row->attrs);
     struct ia_device *d = calloc(1, sizeof *d + id + tenant + lists);
@@ -75,15 +75,15 @@ struct ia_device *ia_device_new(const struct ia_device_row *whole)
     d->not_after = row->not_after;
     d->tenant_at = tenant ? (uint16_t)id : 0;
     d->lists_at = (uint16_t)(id + tenant);
-    char *to = append(d->text, row->device_id);
+    char *to = append_text(d->text, row->device_id);
     if (row->tenant)
-        to = append(to, row->tenant);
+        to = append_text(to, row->tenant);
     if (d->faulty)
-        (void)append(to, fault);
+        (void)append_text(to, fault);
     for (size_t i = 0; i < row->roles.n; i++)
-        to = append(to, row->roles.items[i]);
+        to = append_text(to, row->roles.items[i]);
     for (size_t i = 0; i < d->n_attrs; i++)
-        to = append(to, row->attrs.items[i]);
+        to = append_text(to, row->attrs.items[i]);
     return d;
 }
 

@@ -15,7 +15,7 @@
 
 struct ia_device {
     uint32_t refs;
-    uint8_t seen;             /* mark of the last resynchronisation that found it in the registry */
+    uint8_t resync_epoch;     /* of the last resync that found it in the registry */
     bool used;                /* second chance: looked at since the eviction hand passed */
     uint8_t refusal;          /* enum ia_reason of the last refusal that an event was written for */
     uint8_t refusal_unproven; /* the same in the handshake, where a client has not yet proved that it has the key */
@@ -36,8 +36,8 @@ struct ia_device {
 
 #define IA_DEVICE_LISTS_MAX 60000 /* bytes of roles and attributes of one device */
 
-/* A record with one reference from a row; NULL when out of memory.  Of a row with a fault, or with more roles and
- * attributes than are kept, the record says no more than that: no row can hold up the others. */
+/* A record with one reference from a row; NULL when out of memory.  The record of a row with a fault, or with more
+ * roles and attributes than are kept, holds only the fault: one row cannot hold up the others. */
 struct ia_device *ia_device_new(const struct ia_device_row *whole);
 struct ia_device *ia_device_ref(struct ia_device *device);
 void ia_device_free(struct ia_device *device);

@@ -3,6 +3,7 @@
  * so its first bytes serve), one by device id.  Linear probing with backward-shift deletion: no tombstones, so look-ups
  * stay short however many devices came and went.  16 bytes a record at the default load. */
 #include "jitr/device_cache.h"
+#include "common/hash.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,13 +30,10 @@ static uint64_t hash_fingerprint(const struct ia_device_cache *c, const uint8_t 
     return h ^ c->seed;
 }
 
-/* FNV-1a with the cache's seed and a final mix: device ids come from administrators' own CAs. */
+/* With the cache's seed: device ids come from administrators' own CAs. */
 static uint64_t hash_id(const struct ia_device_cache *c, const char *id)
 {
-    uint64_t h = 0xCBF29CE484222325u ^ c->seed;
-    for (; *id; id++)
-        h = (h ^ (unsigned char)*id) * 0x100000001B3u;
-    return h ^ h >> 32;
+    return ia_hash_text(c->seed, id);
 }
 
 static uint64_t hash_in(const struct ia_device_cache *c, const struct table *t, const struct ia_device *d)
@@ -136,7 +134,7 @@ bool ia_device_cache_is_full(const struct ia_device_cache *cache)
     return cache->count >= cache->capacity;
 }
 
-static struct ia_device *lookup(const struct ia_device_cache *c, const uint8_t *fingerprint)
+static struct ia_device *find_record(const struct ia_device_cache *c, const uint8_t *fingerprint)
 {
     const struct table *t = &c->by_fingerprint;
     for (size_t i = hash_fingerprint(c, fingerprint) & t->mask; t->slots[i]; i = (i + 1) & t->mask)
@@ -147,13 +145,13 @@ static struct ia_device *lookup(const struct ia_device_cache *c, const uint8_t *
 
 struct ia_device *ia_device_cache_find(struct ia_device_cache *cache, const uint8_t fingerprint[32])
 {
-    struct ia_device *d = lookup(cache, fingerprint);
+    struct ia_device *d = find_record(cache, fingerprint);
     if (d)
         d->used = true;
     return d;
 }
 
-static void drop(struct ia_device_cache *c, struct ia_device *d)
+static void drop_record(struct ia_device_cache *c, struct ia_device *d)
 {
     table_delete(c, &c->by_fingerprint, d);
     table_delete(c, &c->by_id, d);
@@ -162,7 +160,7 @@ static void drop(struct ia_device_cache *c, struct ia_device *d)
 }
 
 /* Second chance: the hand clears marks until it finds a record that was not looked at for a whole round. */
-static void evict(struct ia_device_cache *c)
+static void evict_record(struct ia_device_cache *c)
 {
     const struct table *t = &c->by_fingerprint;
     for (;;) {
@@ -171,7 +169,7 @@ static void evict(struct ia_device_cache *c)
         if (!d)
             continue;
         if (!d->used) {
-            drop(c, d);
+            drop_record(c, d);
             return;
         }
         d->used = false;
@@ -190,7 +188,7 @@ static bool table_make_room(struct ia_device_cache *c, struct table *t)
 static bool make_room(struct ia_device_cache *c)
 {
     if (c->count >= c->capacity)
-        evict(c);
+        evict_record(c);
     return table_make_room(c, &c->by_fingerprint) && table_make_room(c, &c->by_id);
 }
 
@@ -209,9 +207,9 @@ bool ia_device_cache_put(struct ia_device_cache *cache, struct ia_device *device
 
 void ia_device_cache_remove(struct ia_device_cache *cache, const uint8_t fingerprint[32])
 {
-    struct ia_device *d = lookup(cache, fingerprint);
+    struct ia_device *d = find_record(cache, fingerprint);
     if (d)
-        drop(cache, d);
+        drop_record(cache, d);
 }
 
 void ia_device_cache_each(struct ia_device_cache *cache, const char *device_id, ia_device_fn *fn, void *ctx)
@@ -227,16 +225,16 @@ void ia_device_cache_sweep_begin(struct ia_device_cache *cache)
     cache->swept = 0;
 }
 
-bool ia_device_cache_sweep(struct ia_device_cache *cache, uint8_t seen, size_t budget)
+bool ia_device_cache_sweep(struct ia_device_cache *cache, uint8_t resync_epoch, size_t budget)
 {
     const struct table *t = &cache->by_fingerprint;
     for (; budget > 0 && cache->swept <= t->mask; budget--) {
         struct ia_device *d = t->slots[cache->swept];
-        if (!d || d->seen == seen) {
+        if (!d || d->resync_epoch == resync_epoch) {
             cache->swept++;
             continue;
         }
-        drop(cache, d); /* a follower may have moved into this slot: it is looked at next */
+        drop_record(cache, d); /* a follower may have moved into this slot: it is looked at next */
     }
     return cache->swept > t->mask;
 }

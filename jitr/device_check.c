@@ -41,7 +41,7 @@ static const char *client_id_variable(void *ctx, const char *variable, const cha
     return registry_name(names, variable, why);
 }
 
-enum ia_reason ia_decide_device_id(const struct ia_ca_settings *settings, struct ia_identity *identity,
+enum ia_reason ia_device_id_derive(const struct ia_ca_settings *settings, struct ia_identity *identity,
                                    char id[IA_VALUE_MAX + 1], struct ia_err *err)
 {
     struct names names = {.settings = settings, .identity = identity};
@@ -60,7 +60,7 @@ enum ia_reason ia_decide_device_id(const struct ia_ca_settings *settings, struct
     return IA_R_NONE;
 }
 
-bool ia_decide_client_id(const struct ia_ca_settings *settings, const char *device_id, const char *client_id)
+bool ia_client_id_check(const struct ia_ca_settings *settings, const char *device_id, const char *client_id)
 {
     struct names names = {.settings = settings, .device_id = device_id};
     size_t len = strnlen(client_id, IA_CLIENT_ID_MAX + 1);
@@ -72,7 +72,7 @@ bool ia_decide_client_id(const struct ia_ca_settings *settings, const char *devi
     return false;
 }
 
-static enum ia_reason of_certificate(enum ia_cert_status status)
+static enum ia_reason reason_of_certificate(enum ia_cert_status status)
 {
     switch (status) {
     case IA_CERT_ACTIVE:
@@ -85,7 +85,7 @@ static enum ia_reason of_certificate(enum ia_cert_status status)
     return IA_R_CERTIFICATE_REVOKED;
 }
 
-static enum ia_reason of_device(enum ia_device_status status)
+static enum ia_reason reason_of_device(enum ia_device_status status)
 {
     switch (status) {
     case IA_DEVICE_ACTIVE:
@@ -101,7 +101,7 @@ static enum ia_reason of_device(enum ia_device_status status)
 }
 
 /* The certificate is the very one that was registered, so no CA can pass for another here. */
-static bool fits_one(const struct ia_ca_settings_set *ca_settings, int64_t ca_id, const int64_t *cas, size_t n)
+static bool is_below_any(const struct ia_ca_settings_set *ca_settings, int64_t ca_id, const int64_t *cas, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (ia_ca_settings_in_line(ca_settings, ca_id, cas[i]))
@@ -109,17 +109,17 @@ static bool fits_one(const struct ia_ca_settings_set *ca_settings, int64_t ca_id
     return false;
 }
 
-enum ia_reason ia_decide_device(const struct ia_device *device, const struct ia_ca_settings_set *ca_settings,
-                                const int64_t *cas, size_t n, const char *device_id, int64_t now)
+enum ia_reason ia_device_check(const struct ia_device *device, const struct ia_ca_settings_set *ca_settings,
+                               const int64_t *cas, size_t n, const char *device_id, int64_t now)
 {
     if (device->faulty)
         return IA_R_INTERNAL;
     /* The certificate was registered under another name or CA: rows were edited, or the CA's template changed. */
-    if (strcmp(ia_device_id(device), device_id) != 0 || !fits_one(ca_settings, device->certificate_ca_id, cas, n))
+    if (strcmp(ia_device_id(device), device_id) != 0 || !is_below_any(ca_settings, device->certificate_ca_id, cas, n))
         return IA_R_DEVICE_CONFLICT;
-    enum ia_reason reason = of_device(device->status);
+    enum ia_reason reason = reason_of_device(device->status);
     if (reason == IA_R_NONE)
-        reason = of_certificate(device->certificate_status);
+        reason = reason_of_certificate(device->certificate_status);
     if (reason == IA_R_NONE && device->not_after && ia_x509_expired(device->not_after, now))
         reason = IA_R_CERTIFICATE_EXPIRED;
     return reason;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* Just-in-time registration, as far as it needs no database: which unregistered devices have been asked for, what the
- * registry answered a moment ago.  Pure: `now_us` is an argument.  One thread. */
+/* The part of just-in-time registration that needs no database: which unregistered devices have been asked for, and what
+ * the registry answered within the last second.  Pure: `now_us` is an argument.  One thread. */
 #pragma once
 
 #include "common/reason.h"

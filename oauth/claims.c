@@ -56,7 +56,7 @@ static enum ia_reason check_times(const json_t *payload, const struct ia_issuer 
         return refuse_claim(iat, "iat", "is not a number", detail);
     out->not_before = nbf ? from - issuer->leeway_s : INT64_MIN;
     if (now >= ia_claims_expiry(out->exp, issuer))
-        return ia_refusal_set(detail, IA_R_TOKEN_EXPIRED, "exp and leeway are over");
+        return ia_refusal_set(detail, IA_R_TOKEN_EXPIRED, "the token has expired: exp plus leeway is in the past");
     if (now < out->not_before)
         return ia_refusal_set(detail, IA_R_TOKEN_NOT_YET_VALID, "nbf minus leeway is in the future");
     return IA_R_NONE;

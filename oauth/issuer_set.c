@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "oauth/issuer_set.h"
 
-#include "common/str.h"
+#include "common/principal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -70,7 +70,7 @@ enum ia_rc ia_issuer_set_build(const struct ia_issuer_spec *specs, size_t n, con
     struct ia_issuer_set *set = calloc(1, sizeof *set + n * sizeof set->issuers[0]);
     ia_autofree struct ia_issuer_findings *findings = calloc(n + 1, sizeof *findings);
     if (set)
-        set->refs = 1;
+        ia_ref_init(&set->refs);
     if (!set || !findings || !load_issuers(set, specs, n, findings)) {
         ia_issuer_set_free(set);
         return ia_nomem(err);
@@ -83,13 +83,13 @@ enum ia_rc ia_issuer_set_build(const struct ia_issuer_spec *specs, size_t n, con
 
 struct ia_issuer_set *ia_issuer_set_ref(struct ia_issuer_set *set)
 {
-    atomic_fetch_add_explicit(&set->refs, 1, memory_order_relaxed);
+    ia_ref_take(&set->refs);
     return set;
 }
 
 void ia_issuer_set_free(struct ia_issuer_set *set)
 {
-    if (!set || atomic_fetch_sub_explicit(&set->refs, 1, memory_order_acq_rel) != 1)
+    if (!set || !ia_ref_drop(&set->refs))
         return;
     for (size_t i = 0; i < set->n; i++)
         ia_issuer_clear(&set->issuers[i]);
@@ -130,16 +130,7 @@ const struct ia_issuer *ia_issuer_by_name(const struct ia_issuer_set *set, const
 
 bool ia_issuer_set_admits(const struct ia_issuer_set *set, const char *principal)
 {
-    static const char prefix[] = "app:";
     char name[IA_VALUE_MAX + 1];
-    if (strncmp(principal, prefix, sizeof prefix - 1) != 0)
-        return false;
-    const char *text = principal + sizeof prefix - 1;
-    size_t len = strcspn(text, ":"); /* issuer names have no colon */
-    if (text[len] != ':' || len >= sizeof name)
-        return false;
-    memcpy(name, text, len);
-    name[len] = '\0';
-    const struct ia_issuer *issuer = ia_issuer_by_name(set, name);
+    const struct ia_issuer *issuer = ia_principal_issuer(principal, name) ? ia_issuer_by_name(set, name) : NULL;
     return issuer && !ia_issuer_problem(issuer);
 }

@@ -2,12 +2,11 @@
 /* The structures of an issuer set.  Internal to oauth/. */
 #pragma once
 
+#include "common/ref.h"
 #include "common/template.h"
 #include "oauth/issuer.h"
 #include "oauth/jwks.h"
 #include "oauth/pointer.h"
-
-#include <stdatomic.h>
 
 /* Owned texts. */
 struct ia_text_list {
@@ -35,7 +34,7 @@ struct ia_issuer {
 };
 
 struct ia_issuer_set {
-    atomic_uint refs;
+    struct ia_ref refs;
     size_t n;
     struct ia_issuer **by_issuer; /* sorted; of two rows with one `issuer` only the first */
     size_t n_by_issuer;

@@ -9,7 +9,6 @@
 struct ia_pointer {
     size_t n;
     const char *tokens[IA_POINTER_DEPTH_MAX]; /* unescaped, one behind the other in `names` */
-    char text[IA_POINTER_MAX + 1];
     char names[IA_POINTER_MAX + 1];
 };
 
@@ -34,10 +33,10 @@ static const char *find_text_fault(const char *text)
 }
 
 /* Split the valid text; false when it has too many reference tokens.  ~01 becomes ~1: each escape is read once. */
-static bool split_tokens(struct ia_pointer *p)
+static bool split_tokens(struct ia_pointer *p, const char *text)
 {
     char *out = p->names;
-    for (const char *in = p->text; *in; in++) {
+    for (const char *in = text; *in; in++) {
         if (*in == '/') {
             if (p->n == IA_POINTER_DEPTH_MAX)
                 return false;
@@ -62,8 +61,7 @@ enum ia_rc ia_pointer_parse(const char *text, struct ia_pointer **out, struct ia
     struct ia_pointer *pointer = calloc(1, sizeof *pointer);
     if (!pointer)
         return ia_nomem(err);
-    memcpy(pointer->text, text, strlen(text) + 1); /* its length was checked */
-    if (!split_tokens(pointer)) {
+    if (!split_tokens(pointer, text)) {
         free(pointer);
         return ia_fail(err, IA_FORMAT, "pointer '%.60s' is deeper than %d levels", text, IA_POINTER_DEPTH_MAX);
     }
@@ -105,9 +103,4 @@ json_t *ia_pointer_get(const struct ia_pointer *pointer, const json_t *document)
     for (size_t i = 0; i < pointer->n && value; i++)
         value = get_member(value, pointer->tokens[i]);
     return json_is_null(value) ? NULL : value;
-}
-
-const char *ia_pointer_text(const struct ia_pointer *pointer)
-{
-    return pointer->text;
 }

@@ -22,6 +22,3 @@ void ia_pointer_free(struct ia_pointer *pointer);
 /* The value that the pointer names in `document`; NULL when there is none, or null.  In an array a reference token is an
  * index (decimal, without leading zeros); `-` names nothing. */
 json_t *ia_pointer_get(const struct ia_pointer *pointer, const json_t *document);
-
-/* The text that it was compiled from. */
-const char *ia_pointer_text(const struct ia_pointer *pointer);

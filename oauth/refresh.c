@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "oauth/refresh.h"
 
-#include "common/str.h"
+#include "common/hash.h"
 #include "oauth/issuer.h"
 #include "oauth/jwks.h"
 
@@ -235,10 +235,7 @@ void ia_refresh_request(struct ia_refresh *refresh, const char *name, int64_t no
 /* Spreads the retries of issuers, and of brokers with different rows, over a quarter of the step. */
 static int64_t retry_jitter(const char *name, int64_t step)
 {
-    uint32_t hash = 2166136261u; /* FNV-1a */
-    for (const char *p = name; *p; p++)
-        hash = (hash ^ (unsigned char)*p) * 16777619u;
-    return hash % (step / 4);
+    return (int64_t)(ia_hash_text(0, name) % (uint64_t)(step / 4));
 }
 
 static void fail_fetch(struct refresh_entry *e, const char *problem, int64_t now_ms)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "oauth/token.h"
 
+#include "common/principal.h"
 #include "oauth/claims.h"
 #include "oauth/issuer_set.h"
 #include "oauth/json.h"
@@ -60,10 +61,10 @@ static void place_claims(struct layout *l, struct ia_claim *array, const struct 
 
 static const char *place_principal(struct layout *l, const struct ia_issuer *issuer, const char *app_id)
 {
-    const char *at = place_bytes(l, "app:", 4);
-    place_bytes(l, issuer->name, strlen(issuer->name));
-    place_bytes(l, ":", 1);
-    place_optional(l, app_id);
+    size_t size = ia_principal_app(issuer->name, app_id, NULL, 0) + 1;
+    char *at = place_bytes(l, NULL, size);
+    if (at)
+        (void)ia_principal_app(issuer->name, app_id, at, size);
     return at;
 }
 
@@ -111,7 +112,7 @@ static struct ia_token *make_token(const struct token_source *from)
     if (!layout.block)
         return NULL;
     lay_out_token(&layout, from, &head);
-    head.refs = 1;
+    ia_ref_init(&head.refs);
     head.size = size;
     head.alg = from->jws->alg;
     head.exp = from->claims->exp;
@@ -127,13 +128,13 @@ static struct ia_token *make_token(const struct token_source *from)
 
 struct ia_token *ia_token_ref(struct ia_token *token)
 {
-    atomic_fetch_add_explicit(&token->refs, 1, memory_order_relaxed);
+    ia_ref_take(&token->refs);
     return token;
 }
 
 void ia_token_free(struct ia_token *token)
 {
-    if (!token || atomic_fetch_sub_explicit(&token->refs, 1, memory_order_acq_rel) != 1)
+    if (!token || !ia_ref_drop(&token->refs))
         return;
     OPENSSL_cleanse(token, token->size); /* claims hold personal data */
     free(token);

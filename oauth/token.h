@@ -4,11 +4,11 @@
 
 #include "common/error.h"
 #include "common/reason.h"
+#include "common/ref.h"
 #include "oauth/issuer.h"
 #include "oauth/jwks.h"
 #include "oauth/presented.h"
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,7 +27,7 @@ struct ia_claim {
 /* A verified token: one block of memory, immutable, shared by reference.  Holds nothing that could be presented to a
  * server, and no pointer into the issuer set. */
 struct ia_token {
-    atomic_uint refs;
+    struct ia_ref refs;
     const char *issuer;       /* name of the issuer's row */
     const char *iss;          /* its `issuer` */
     const char *app_id;       /* valid by ia_value_valid */

@@ -81,7 +81,8 @@ enum ia_reason ia_token_revalidate(const struct ia_issuer_set *set, const struct
         return reason;
     int64_t expiry = token->exp + issuer->leeway_s;
     if (now >= expiry)
-        return ia_refusal_set(refusal->detail, IA_R_TOKEN_EXPIRED, "exp and leeway are over");
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_EXPIRED,
+                              "the token has expired: exp plus leeway is in the past");
     *expires_at = expiry;
     return IA_R_NONE;
 }

@@ -57,7 +57,7 @@ static bool is_last_topic(const struct ia_last_topic *last, const struct ia_acce
            strcmp(last->topic, access->topic) == 0;
 }
 
-/* A client that goes from topic to topic is not worth the copying each time. */
+/* Not at each miss: a client that alternates between topics would have one copied for each message. */
 static void cache_topic(struct ia_last_topic *last, const struct ia_access *access)
 {
     if (!last || last->misses++ % IA_LAST_TOPIC_MISSES != 0)
@@ -73,22 +73,10 @@ static void cache_topic(struct ia_last_topic *last, const struct ia_access *acce
 
 /* ---- connected */
 
-static const char *action_verb(enum ia_action action)
-{
-    switch (action) {
-    case IA_PUBLISH:
-        return "publish";
-    case IA_SUBSCRIBE:
-        return "subscribe";
-    default:
-        return "receive";
-    }
-}
-
 static void write_denial(const struct ia_client *client, const struct ia_access *access, int64_t rule_id, char *out,
                          size_t size)
 {
-    int n = snprintf(out, size, "%s %.100s: ", action_verb(access->action), access->topic);
+    int n = snprintf(out, size, "%s %.100s: ", ia_action_name(access->action), access->topic);
     if (n < 0 || (size_t)n >= size)
         return;
     size_t left = size - (size_t)n;
@@ -237,7 +225,7 @@ static bool action_of(int access, enum ia_action *action)
     return false;
 }
 
-/* Giving a subscription up is always allowed, also one that the client may no longer have. */
+/* UNSUBSCRIBE is always allowed, also from a subscription that the client may no longer have. */
 static int check_unsubscribe(struct ia_core *core, const struct mosquitto_evt_acl_check *ev, struct ia_client *client)
 {
     if (is_deferred(core, ev->client, client))

@@ -23,7 +23,8 @@ int ia_on_acl_check(int event, void *event_data, void *userdata);
  * or deleted is not the end of its device, which may come back with another one (rotation). */
 bool ia_acl_is_final(const struct ia_client *client);
 
-/* An ended session of this memory: a device by its record now, or (evicted since) then; an app by its token's scopes. */
+/* A session that has ended since this broker started. A device is checked by its present record or, where that was
+ * evicted, by the record of the session; an app by its token's scopes. */
 bool ia_acl_check_ended(struct ia_core *core, struct ia_client *client, const struct ia_access *access);
 
 /* By its username, which names a device only for a client that was admitted as that device, or was restored after a

@@ -44,7 +44,7 @@ static bool check_record(void *ctx, struct ia_device *device)
     if (device->status == IA_DEVICE_REVOKED || (publishes && !may_publish_offline(device, settings)))
         return true;
     if (!settings) {
-        o->allowed = true; /* the row of its CA is bad at present: what waits for the device is not dropped for that */
+        o->allowed = true; /* the CA's row cannot be used at present, which is no reason to drop the device's queue */
         return false;
     }
     const struct ia_rights_holder who = {.ca = settings, .device = device, .client_id = o->client_id};
@@ -136,9 +136,9 @@ bool ia_acl_check_by_name(struct ia_core *core, const struct mosquitto *context,
     return benign;
 }
 
-/* Without a device or app of that name the client is a password user: it meets what it would meet without this plugin.
- * A device that was evicted from a full cache cannot be distinguished from one, so it
- * keeps what it was promised. */
+/* Without a device or app of that name the client is a password user, and is treated as it would be without this
+ * plugin. With a full cache an evicted device cannot be distinguished from a password user: then nobody is deferred, so
+ * that the device keeps its queue and its retained messages. */
 bool ia_acl_is_deferred_by_name(struct ia_core *core, const struct mosquitto *context)
 {
     const char *username = mosquitto_client_username(context);

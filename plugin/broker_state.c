@@ -72,7 +72,8 @@ bool ia_broker_has_ticks(struct ia_core *core)
     if (now - state->first_call_us < TICK_MISSING_US)
         return true;
     if (!state->tickless_logged)
-        ia_log(MOSQ_LOG_ERR, "Mosquitto sends no TICK (per_listener_settings true on 2.0?): everything is denied");
+        ia_log(MOSQ_LOG_ERR,
+               "Mosquitto sends no TICK (is per_listener_settings true on 2.0?), so everything is denied");
     state->tickless_logged = true;
     return false;
 }

@@ -136,8 +136,8 @@ void ia_client_set_address(struct ia_client *client, const struct ia_ip *ip, con
  * DISCONNECT yet (take-over), and are freed after it. */
 void ia_client_accept(struct ia_clients *clients, struct ia_client *client);
 
-/* The connection has ended.  A record that is not to be kept is freed by the next ia_clients_tidy.  Ended already: only
- * IA_KEEP_NO counts, the broker has dropped the session. */
+/* The connection has ended.  A record that is not to be kept is freed by the next ia_clients_tidy.  Of a client that
+ * has ended already only IA_KEEP_NO has an effect: the broker has dropped its session. */
 void ia_client_end(struct ia_clients *clients, struct ia_client *client, enum ia_client_keep keep);
 
 /* As if it had never been opened. */
@@ -188,8 +188,8 @@ struct ia_client *ia_client_newest(const struct ia_clients *clients, const char 
 bool ia_clients_kept_conflicts(const struct ia_clients *clients, const char *client_id, const char *username);
 bool ia_clients_kept_is_of(const struct ia_clients *clients, const struct mosquitto *context, const char *username);
 
-/* An administrator has released the client id: whoever owns it owns it no more, unless he is connected.  True: it has
- * no owner now. */
+/* An administrator has released the client id: its owner loses it, unless the owner is connected. True: it has no owner
+ * now. */
 bool ia_clients_release_client_id(struct ia_clients *clients, const char *client_id);
 
 /* Was it released, and not taken by an accepted login since?  *ended: its owner was known, and had disconnected. */

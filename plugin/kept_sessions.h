@@ -3,8 +3,9 @@
  * memory: which principal a client id belongs to, and which context belonged to it.  24 bytes an entry, in arrays, so
  * that freed contexts are reused by Mosquitto instead of being split up by allocations of this plugin.
  *
- * Names are kept as 64 bits of their SHA-256: nobody can choose a client id that collides with another's.  Bounded: the
- * tables stop at IA_KEPT_MAX entries, then the entry in the way makes room.  Broker thread only. */
+ * Names are kept as 64 bits of their SHA-256: nobody can choose a client id that collides with another's.  Bounded:
+ * tables of IA_KEPT_MAX slots do not grow, and a new entry replaces the one that is in its place.  Broker thread
+ * only. */
 #pragma once
 
 #include <mosquitto.h>

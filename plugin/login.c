@@ -177,8 +177,8 @@ static bool is_brokers_own(const struct ia_core *core, const struct mosquitto *c
     return ia_broker_is_reloading(core) && !ia_mosq_is_websocket(client);
 }
 
-/* Is this the broker asking again for a client that it has?  Only a live session with the credential that it came with
- * says so, or the broker itself; a name or a moment proves nothing. */
+/* Is this the broker asking again for a client that it has?  Only the same credential of a live session, or the broker
+ * itself, proves that; a name or the time of the question does not. */
 static bool is_reauthentication(struct ia_core *core, struct mosquitto *client, const char *password)
 {
     const char *id = mosquitto_client_id(client);
@@ -261,7 +261,7 @@ int ia_on_basic_auth(int event, void *event_data, void *userdata)
 
 /* Re-authentication of a live session: the same issuer and app, or it ends.  Answered with SUCCESS in any case,
  * because 2.0 would send a second CONNACK; TICK disconnects. */
-static int reauthenticate(struct ia_login *login, struct ia_client *client)
+static int reauthenticate_app(struct ia_login *login, struct ia_client *client)
 {
     enum ia_reason reason = ia_login_decide_again(login, client->token->principal);
     if (reason != IA_R_NONE) {
@@ -325,7 +325,7 @@ int ia_on_ext_auth_start(int event, void *event_data, void *userdata)
     int rc = MOSQ_ERR_SUCCESS;
     struct ia_client *s = ia_client_find(core->clients, ev->client);
     if (is_live_app(s, login.admission.client_id)) {
-        rc = reauthenticate(&login, s);
+        rc = reauthenticate_app(&login, s);
     } else {
         enum ia_reason reason = finish_login(&login);
         rc = reason == IA_R_NONE ? MOSQ_ERR_SUCCESS : ia_mosq_ext_refusal(reason);

@@ -60,21 +60,22 @@ void ia_mosq_next_tick(struct mosquitto_evt_tick *tick, long ms)
         tick->next_ns = ms; /* 2.1 has renamed the field next_ms, and reads it so */
 }
 
-bool ia_reason_is_retryable(enum ia_reason reason)
+/* May trying again help, without anybody changing anything? */
+static bool is_retryable(enum ia_reason reason)
 {
     return reason == IA_R_REGISTRY_UNAVAILABLE || reason == IA_R_SNAPSHOT_STALE || reason == IA_R_TOKEN_KEY_UNKNOWN;
 }
 
 int ia_mosq_ext_refusal(enum ia_reason reason)
 {
-    return ia_reason_is_retryable(reason) ? MOSQ_ERR_UNKNOWN : MOSQ_ERR_AUTH;
+    return is_retryable(reason) ? MOSQ_ERR_UNKNOWN : MOSQ_ERR_AUTH;
 }
 
 int ia_mosq_refusal(const struct mosquitto *client, enum ia_reason reason)
 {
     if (!ia_mosq_is_21() || mosquitto_client_protocol_version(client) < 5)
         return ia_mosq_ext_refusal(reason);
-    if (ia_reason_is_retryable(reason))
+    if (is_retryable(reason))
         return CODE_SERVER_UNAVAILABLE;
     switch (reason) {
     case IA_R_ADDRESS_DENIED:

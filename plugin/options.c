@@ -151,7 +151,7 @@ static const struct option table[] = {
 };
 #define N_OPTIONS (sizeof table / sizeof table[0])
 
-static const struct option *find(const char *name)
+static const struct option *find_option(const char *name)
 {
     for (size_t i = 0; i < N_OPTIONS; i++)
         if (strcmp(table[i].name, name) == 0)
@@ -159,7 +159,7 @@ static const struct option *find(const char *name)
     return NULL;
 }
 
-static enum ia_rc set(const struct option *option, const char *value, struct ia_options *out, struct ia_err *err)
+static enum ia_rc set_option(const struct option *option, const char *value, struct ia_options *out, struct ia_err *err)
 {
     return option->parse(option, value ? value : "", (char *)out + option->field, err);
 }
@@ -167,10 +167,10 @@ static enum ia_rc set(const struct option *option, const char *value, struct ia_
 static enum ia_rc set_given(const struct mosquitto_opt *given, int n, struct ia_options *out, struct ia_err *err)
 {
     for (int i = 0; i < n; i++) {
-        const struct option *option = find(given[i].key);
+        const struct option *option = find_option(given[i].key);
         if (!option)
             return ia_fail(err, IA_USAGE, "unknown option '%.60s' (plugin_opt_%.60s)", given[i].key, given[i].key);
-        enum ia_rc rc = set(option, given[i].value, out, err);
+        enum ia_rc rc = set_option(option, given[i].value, out, err);
         if (rc != IA_OK)
             return rc;
     }
@@ -184,7 +184,7 @@ static enum ia_rc set_defaults(struct ia_options *out, struct ia_err *err)
     enum ia_rc rc = IA_OK;
     for (size_t i = 0; i < N_OPTIONS && rc == IA_OK; i++)
         if (table[i].fallback)
-            rc = set(&table[i], table[i].fallback, out, err);
+            rc = set_option(&table[i], table[i].fallback, out, err);
     return rc;
 }
 
@@ -195,7 +195,7 @@ static enum ia_rc default_node_name(struct ia_options *out, struct ia_err *err)
     char host[256] = "";
     if (gethostname(host, sizeof host - 1) != 0 || !*host)
         return ia_fail(err, IA_USAGE, "option node_name is required: this machine has no host name");
-    return set(find("node_name"), host, out, err);
+    return set_option(find_option("node_name"), host, out, err);
 }
 
 enum ia_rc ia_options_read(const struct mosquitto_opt *given, int n, struct ia_options *out, struct ia_err *err)

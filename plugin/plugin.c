@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* The plugin's entry points, and the callbacks that only keep house. */
+/* The plugin's entry points, and the callbacks that decide nothing. */
 #include "jitr/registration.h"
 #include "plugin/acl_check.h"
 #include "plugin/broker_state.h"
@@ -157,7 +157,7 @@ static enum ia_rc check_load_order(const struct ia_core *core, struct ia_err *er
         return IA_OK;
     }
     if (rc != MOSQ_ERR_ALREADY_EXISTS)
-        return IA_OK; /* it cannot be found out here */
+        return IA_OK; /* it cannot be determined here */
     return ia_fail(err, IA_USAGE,
                    "the dynamic-security plugin is loaded before this one and would answer first: put the "
                    "`plugin` line of mosquitto_iot_auth.so above it");
@@ -174,7 +174,7 @@ static enum ia_rc register_callbacks(struct ia_core *core, struct ia_err *err)
     return IA_OK;
 }
 
-/* What Mosquitto makes of a client that every plugin leaves to the others surprises: a silent SUBACK 0x80. */
+/* Where every plugin defers, Mosquitto denies each topic with SUBACK 0x80 and no log line: so it is said at start. */
 static void log_defer(const struct ia_core *core)
 {
     if (core->options.defer_others)

@@ -43,7 +43,7 @@ static void replace_record(void *ctx, struct ia_client *client)
 void ia_resync_keep(struct ia_core *core, struct ia_device *device)
 {
     const struct ia_device *old = ia_device_cache_find(core->devices, device->fingerprint);
-    device->seen = core->resync->epoch;
+    device->resync_epoch = core->resync->epoch;
     if (old) {
         device->refusal = old->refusal;
         device->refusal_unproven = old->refusal_unproven;
@@ -76,7 +76,7 @@ void ia_resync_record(struct ia_core *core, struct ia_device *device)
     struct ia_device *old = ia_device_cache_find(core->devices, device->fingerprint);
     bool same = old && ia_device_equal(old, device);
     if (same)
-        old->seen = core->resync->epoch;
+        old->resync_epoch = core->resync->epoch;
     if (!same && is_worth_keeping(core, device))
         ia_resync_keep(core, device);
     else
@@ -88,7 +88,7 @@ struct ia_device *ia_resync_find_device(struct ia_core *core, const uint8_t fing
     const struct ia_resync *resync = core->resync;
     struct ia_device *device = ia_device_cache_find(core->devices, fingerprint);
     uint8_t since_completed = (uint8_t)(resync->epoch - resync->completed_epoch);
-    if (!device || (uint8_t)(resync->epoch - device->seen) <= since_completed)
+    if (!device || (uint8_t)(resync->epoch - device->resync_epoch) <= since_completed)
         return device;
     ia_device_cache_remove(core->devices, fingerprint);
     return NULL;
@@ -110,7 +110,7 @@ void ia_resync_begin(struct ia_core *core)
 static void disconnect_if_not_found(void *ctx, struct ia_client *client)
 {
     struct ia_core *core = ctx;
-    if (!client->device || client->device->seen == core->resync->epoch)
+    if (!client->device || client->device->resync_epoch == core->resync->epoch)
         return;
     ia_client_set_deleted(client, true);
     ia_disconnect_mark(core, client, IA_R_DEVICE_UNKNOWN);

@@ -133,7 +133,7 @@ static bool try_disconnect(const struct ia_client *client)
 }
 
 /* Only a client that is connected may be disconnected: on 2.0 anything else corrupts the broker's expiry list.  A live
- * client is one whose DISCONNECT has not been seen.  What happened is reported, not what was wanted. */
+ * client is one whose DISCONNECT has not come.  The report says what happened, not what was intended. */
 static void disconnect_client(struct ia_core *core, struct ia_client *client)
 {
     bool ended = false, tried = has_its_client_id(core, client);

@@ -36,7 +36,7 @@ IA_MUST_USE enum ia_rc ia_db_batch_wait(struct ia_db *db, bool wait, bool *ready
 IA_MUST_USE enum ia_rc ia_db_batch_devices(struct ia_db *db, struct ia_device_rows **out, struct ia_err *err);
 
 /* Receive the result of the oldest batch, which was a registration of n items: items[i] is the outcome of item i.
- * Beyond the outcomes of ia_db_register there is "busy": a row that the item needs is locked by another transaction, and
+ * Beyond the outcomes of struct ia_registered there is "busy": a row that the item needs is locked by another transaction, and
  * nothing was done for this item.  The caller owns *out. */
 struct ia_registered_items {
     const struct ia_registered *items;

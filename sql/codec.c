@@ -10,14 +10,14 @@
 
 #define ARRAY_HEADER 20 /* dimensions, null flag, element type, size, lower bound */
 
-static uint32_t get4(const uint8_t *p)
+static uint32_t get_int4(const uint8_t *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-static uint64_t get8(const uint8_t *p)
+static uint64_t get_int8(const uint8_t *p)
 {
-    return (uint64_t)get4(p) << 32 | get4(p + 4);
+    return (uint64_t)get_int4(p) << 32 | get_int4(p + 4);
 }
 
 bool ia_pg_int(struct ia_pg_value v, int64_t *out)
@@ -27,10 +27,10 @@ bool ia_pg_int(struct ia_pg_value v, int64_t *out)
         *out = (int16_t)(uint16_t)(v.bytes[0] << 8 | v.bytes[1]);
         return true;
     case 4:
-        *out = (int32_t)get4(v.bytes);
+        *out = (int32_t)get_int4(v.bytes);
         return true;
     case 8:
-        *out = (int64_t)get8(v.bytes);
+        *out = (int64_t)get_int8(v.bytes);
         return true;
     default:
         return false;
@@ -50,7 +50,7 @@ static bool decode_time_us(struct ia_pg_value v, int64_t *out)
 {
     if (v.len != 8)
         return false;
-    int64_t us = (int64_t)get8(v.bytes);
+    int64_t us = (int64_t)get_int8(v.bytes);
     bool infinite = us == INT64_MIN || us == INT64_MAX;
     if (!infinite && __builtin_add_overflow(us, EPOCH_2000_US, &us))
         us = INT64_MAX;
@@ -75,7 +75,7 @@ static bool text_element(struct ia_pg_value v, size_t *at, struct ia_arena *aren
 {
     if (v.len - *at < 4)
         return false;
-    int32_t len = (int32_t)get4(v.bytes + *at);
+    int32_t len = (int32_t)get_int4(v.bytes + *at);
     *at += 4;
     if (len < 0 || (size_t)len > v.len - *at || memchr(v.bytes + *at, 0, (size_t)len))
         return false;
@@ -92,15 +92,15 @@ static bool text_element(struct ia_pg_value v, size_t *at, struct ia_arena *aren
 bool ia_pg_texts(struct ia_pg_value v, struct ia_arena *arena, struct ia_texts *out, bool *nomem)
 {
     *nomem = false;
-    if (v.len < 12 || get4(v.bytes + 8) != IA_PG_TEXT)
+    if (v.len < 12 || get_int4(v.bytes + 8) != IA_PG_TEXT)
         return false;
-    if (get4(v.bytes) == 0) { /* no dimensions: the empty array */
+    if (get_int4(v.bytes) == 0) { /* no dimensions: the empty array */
         *out = (struct ia_texts){0};
         return v.len == 12;
     }
-    if (get4(v.bytes) != 1 || v.len < ARRAY_HEADER)
+    if (get_int4(v.bytes) != 1 || v.len < ARRAY_HEADER)
         return false;
-    size_t n = get4(v.bytes + 12);
+    size_t n = get_int4(v.bytes + 12);
     if (n > IA_PG_ARRAY_MAX || n > (v.len - ARRAY_HEADER) / 4)
         return false;
     const char **items = ia_arena_array(arena, n, sizeof *items);
@@ -115,7 +115,7 @@ bool ia_pg_texts(struct ia_pg_value v, struct ia_arena *arena, struct ia_texts *
     return at == v.len;
 }
 
-void ia_pg_put_int4(uint8_t out[4], int32_t value)
+static void put_int4(uint8_t out[4], int32_t value)
 {
     uint32_t u = (uint32_t)value;
     for (int i = 3; i >= 0; i--, u >>= 8)
@@ -145,11 +145,11 @@ static uint8_t *array_begin(struct ia_arena *arena, uint32_t type, size_t n, siz
     uint8_t *bytes = ia_arena_alloc(arena, ARRAY_HEADER + payload);
     if (!bytes)
         return NULL;
-    ia_pg_put_int4(bytes, n ? 1 : 0);
-    ia_pg_put_int4(bytes + 4, 1);
-    ia_pg_put_int4(bytes + 8, (int32_t)type);
-    ia_pg_put_int4(bytes + 12, (int32_t)n);
-    ia_pg_put_int4(bytes + 16, 1);
+    put_int4(bytes, n ? 1 : 0);
+    put_int4(bytes + 4, 1);
+    put_int4(bytes + 8, (int32_t)type);
+    put_int4(bytes + 12, (int32_t)n);
+    put_int4(bytes + 16, 1);
     *out = (struct ia_pg_value){.bytes = bytes, .len = n ? ARRAY_HEADER + payload : 12};
     return bytes + ARRAY_HEADER;
 }
@@ -163,7 +163,7 @@ struct ia_pg_value ia_pg_value_array(struct ia_arena *arena, uint32_t element_ty
         payload += 4 + items[i].len;
     uint8_t *at = array_begin(arena, element_type, n, payload, &out);
     for (size_t i = 0; at && i < n; i++) {
-        ia_pg_put_int4(at, items[i].bytes ? (int32_t)items[i].len : -1);
+        put_int4(at, items[i].bytes ? (int32_t)items[i].len : -1);
         if (items[i].len)
             memcpy(at + 4, items[i].bytes, items[i].len);
         at += 4 + items[i].len;
@@ -191,7 +191,7 @@ static struct ia_pg_value array_of_8(struct ia_arena *arena, enum ia_pg_type typ
     uint8_t *at = array_begin(arena, type, n, payload, &out);
     for (size_t i = 0; at && i < n; i++) {
         bool null = null_zero && items[i] == 0;
-        ia_pg_put_int4(at, null ? -1 : 8);
+        put_int4(at, null ? -1 : 8);
         at += 4;
         if (null)
             continue;

@@ -44,7 +44,6 @@ bool ia_pg_time_s(struct ia_pg_value v, int64_t *out);
 bool ia_pg_texts(struct ia_pg_value v, struct ia_arena *arena, struct ia_texts *out, bool *nomem);
 
 /* Encoders for parameters. */
-void ia_pg_put_int4(uint8_t out[4], int32_t value);
 void ia_pg_put_int8(uint8_t out[8], int64_t value);
 
 /* Microseconds since 1970 as timestamptz. */

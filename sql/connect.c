@@ -113,7 +113,7 @@ static bool read_bool(const PGresult *result, int column)
     return PQntuples(result) == 1 && ia_pg_bool(v, &value) && value;
 }
 
-/* Does the server work on our statements in another session than the one that it named when it let us in? */
+/* Do our statements run in another server session than the one that accepted the connection? */
 static bool is_pooled(const struct ia_db *db, const PGresult *result)
 {
     struct ia_pg_value v = {(const uint8_t *)PQgetvalue(result, 0, 1), (size_t)PQgetlength(result, 0, 1)};

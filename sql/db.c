@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* Every statement that the broker side runs, in one table; the views and functions stand in sql/migrations.  All names
- * are qualified, and search_path is pg_catalog (sql/connect.c), so that nobody can slip in an operator of his own. */
+ * are qualified, and search_path is pg_catalog (sql/connect.c), so that no role can substitute an operator of its
+ * own. */
 #include "sql/db.h"
 
 #include "sql/private.h"
@@ -43,7 +44,6 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
          "issuer, scope, role, " NO_FAULT, IA_PG_TEXT_ARRAY),
     PART(IA_S_RESERVED, IA_S_RESERVED_KEYS, IA_S_RESERVED_BY_KEY, "broker_reserved_name", "name", "name",
          "name, " NO_FAULT, IA_PG_TEXT_ARRAY),
-    [IA_S_DEVICE_BY_FINGERPRINT] = {"device_by_fingerprint", DEVICES_WHERE("fingerprint = $1"), 1, {IA_PG_BYTEA}},
     [IA_S_DEVICES_BY_ID] = {"devices_by_id", DEVICES_WHERE("device_id = ANY ($1)"), 1, {IA_PG_TEXT_ARRAY}},
     [IA_S_DEVICES_BY_FINGERPRINT] = {"devices_by_fingerprint",
                                      DEVICES_WHERE("fingerprint = ANY ($1)"),
@@ -56,12 +56,6 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                                          DEVICE_KEYS_WHERE("fingerprint = ANY ($1)"),
                                          1,
                                          {IA_PG_BYTEA_ARRAY}},
-    [IA_S_REGISTER] = {"broker_register",
-                       "SELECT outcome, detail, " DEVICE_COLUMNS
-                       " FROM iot_auth.broker_register($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-                       9,
-                       {IA_PG_BYTEA, IA_PG_TEXT, IA_PG_INT8, IA_PG_TEXT, IA_PG_TEXT, IA_PG_TIMESTAMPTZ,
-                        IA_PG_TIMESTAMPTZ, IA_PG_TEXT, IA_PG_TEXT}},
     [IA_S_REGISTER_MANY] = {"broker_register_many",
                             "SELECT item, outcome, detail, " DEVICE_COLUMNS
                             " FROM iot_auth.broker_register_many($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -123,9 +117,9 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
 };
 
 /* The registry as a stream, in parts by fingerprint: SHA-256, so that they are of one size.  COPY cannot be prepared
- * and checks no types, so the casts see to those.  It may take longer than a statement is given: the reader watches
- * that it goes on.  The statements of one text are one transaction, which ends by itself when one is refused.  Parallel
- * workers would take cores from others and spare little, since all rows pass one process anyway. */
+ * and checks no types, so the casts see to those.  It may exceed the statement timeout: the reader checks instead that
+ * it makes progress.  The statements of one text are one transaction, which ends by itself when one is refused.
+ * Parallel workers would take cores from others and save little, because all rows pass through one process. */
 #define DEVICE_PART(condition)                                                                                         \
     "SET LOCAL transaction_read_only = on; SET LOCAL statement_timeout = 0; "                                          \
     "SET LOCAL max_parallel_workers_per_gather = 0; "                                                                  \

@@ -195,15 +195,6 @@ struct ia_pg_value ia_db_value_at(const PGresult *result, int row, int field)
                                 .len = (size_t)PQgetlength(result, row, field)};
 }
 
-static enum ia_rc decode_row(const PGresult *result, int row, int first, const struct ia_columns *columns,
-                             struct ia_arena *arena, void *out, struct ia_err *err)
-{
-    struct ia_pg_value values[IA_COLUMNS_MAX];
-    for (size_t i = 0; i < columns->n; i++)
-        values[i] = ia_db_value_at(result, row, first + (int)i);
-    return ia_db_decode_row(columns, values, arena, out, err);
-}
-
 enum ia_rc ia_db_decode(const PGresult *result, int first, const struct ia_columns *columns, struct ia_arena *arena,
                         struct ia_decoded *out, struct ia_err *err)
 {
@@ -215,7 +206,10 @@ enum ia_rc ia_db_decode(const PGresult *result, int first, const struct ia_colum
     if (!rows)
         return ia_nomem(err);
     for (int row = 0; row < n; row++) {
-        rc = decode_row(result, row, first, columns, arena, rows + (size_t)row * columns->row_size, err);
+        struct ia_pg_value values[IA_COLUMNS_MAX];
+        for (size_t i = 0; i < columns->n; i++)
+            values[i] = ia_db_value_at(result, row, first + (int)i);
+        rc = ia_db_decode_row(columns, values, arena, rows + (size_t)row * columns->row_size, err);
         if (rc != IA_OK)
             return rc;
     }

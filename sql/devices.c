@@ -28,7 +28,7 @@ static const struct ia_column device_list[] = {
 };
 static const struct ia_columns device_columns = IA_COLUMNS_WITH_FAULT(device_list, struct ia_device_row);
 
-/* What broker_register returns has no fault. */
+/* What a registration returns has no fault. */
 static const struct ia_columns registered_columns = {
     .n = IA_DEVICE_COLUMNS - 1, .row_size = sizeof(struct ia_device_row), .list = device_list};
 
@@ -83,7 +83,7 @@ static enum ia_rc load_devices(struct ia_db *db, enum ia_statement which, struct
     return rc;
 }
 
-/* The server has refused these rows, not all of them for their own sake: read those that can be read. */
+/* The server has refused the statement, perhaps because of a few rows: read those that can be read. */
 static enum ia_rc narrow_devices(struct ia_db *db, enum ia_statement keys_statement, struct ia_params *params,
                                  int64_t deadline_ms, struct loaded_devices *l, struct ia_err *err)
 {
@@ -114,7 +114,7 @@ static enum ia_rc narrow_devices(struct ia_db *db, enum ia_statement keys_statem
     return IA_OK;
 }
 
-/* Rows by a statement, or where it is refused for the sake of a row, by the keys that another one finds. */
+/* Rows by a statement or, where that is refused because of a row, by the keys that another one finds. */
 static enum ia_rc read_devices(struct ia_db *db, const enum ia_statement which[2], struct ia_params *params,
                                int64_t deadline_ms, struct ia_device_rows **out, struct ia_err *err)
 {
@@ -224,42 +224,6 @@ enum ia_rc ia_db_device_page(struct ia_db *db, struct ia_device_cursor *cursor, 
 
 /* ---- registration ---- */
 
-struct answer {
-    const char *outcome, *detail;
-};
-
-struct registered {
-    struct ia_registered pub;
-    struct ia_arena arena;
-    PGresult *result;
-};
-
-/* outcome and detail go to a struct answer; the device's columns follow, all NULL where there is no record. */
-static const struct ia_column answer_list[] = {
-    IA_COLUMN(struct answer, outcome, NOT_NULL),
-    IA_COLUMN(struct answer, detail, NULLABLE),
-};
-static const struct ia_columns answer_columns = {
-    .n = 2, .row_size = sizeof(struct answer), .list = answer_list, .others_follow = true};
-
-static enum ia_rc decode_registered(struct registered *r, struct ia_err *err)
-{
-    struct ia_decoded answers, devices = {0};
-    enum ia_rc rc = ia_db_decode(r->result, 0, &answer_columns, &r->arena, &answers, err);
-    if (rc != IA_OK)
-        return rc;
-    if (answers.n != 1)
-        return ia_fail(err, IA_FORMAT, "PostgreSQL: broker_register gave %zu rows", answers.n);
-    const struct answer *answer = answers.rows;
-    r->pub.outcome = answer->outcome;
-    r->pub.detail = answer->detail;
-    if (PQnfields(r->result) > 2 && PQgetisnull(r->result, 0, 2))
-        return IA_OK;
-    rc = decode_devices(r->result, 2, &registered_columns, &r->arena, &devices, err);
-    r->pub.device = devices.rows;
-    return rc;
-}
-
 enum ia_rc ia_device_row_of_result(const PGresult *result, int row, int first, struct ia_arena *arena,
                                    const struct ia_device_row **out, struct ia_err *err)
 {
@@ -277,46 +241,4 @@ enum ia_rc ia_device_row_of_result(const PGresult *result, int row, int first, s
     drop_odd_attribute(device);
     *out = device;
     return IA_OK;
-}
-
-static void add_registration(struct ia_params *p, const struct ia_registration *what)
-{
-    ia_params_bytes(p, what->info->fingerprint, IA_FINGERPRINT_LEN);
-    ia_params_text(p, what->device_id);
-    ia_params_int8(p, what->ca_id);
-    ia_params_text(p, what->info->serial);
-    ia_params_text(p, what->info->subject);
-    ia_params_time_s(p, what->info->not_before);
-    ia_params_time_s(p, what->info->not_after);
-    ia_params_text(p, what->node);
-    ia_params_text(p, what->address);
-}
-
-enum ia_rc ia_db_register(struct ia_db *db, const struct ia_registration *what, struct ia_registered **out,
-                          struct ia_err *err)
-{
-    struct registered *r = calloc(1, sizeof *r);
-    if (!r)
-        return ia_nomem(err);
-    struct ia_params p = {0};
-    add_registration(&p, what);
-    enum ia_rc rc = ia_db_query(db, IA_S_REGISTER, &p, &r->result, err);
-    ia_params_clear(&p);
-    if (rc == IA_OK)
-        rc = decode_registered(r, err);
-    if (rc == IA_OK)
-        *out = &r->pub;
-    else
-        ia_registered_free(&r->pub);
-    return rc;
-}
-
-void ia_registered_free(struct ia_registered *registered)
-{
-    if (!registered)
-        return;
-    struct registered *r = (struct registered *)registered; /* pub is its first member */
-    PQclear(r->result);
-    ia_arena_clear(&r->arena);
-    free(r);
 }

@@ -12,7 +12,7 @@
 
 void ia_device_rows_free(struct ia_device_rows *rows);
 
-/* The calls below that read records never fail for the sake of a row: one that the server refuses to hand out, or that
+/* The calls below that read records never fail because of one row: a row that the server refuses to hand out, or that
  * does not decode, comes with a `fault` (sql/records_types.h).  The caller owns *out.
  *
  * The record of one certificate: no row, or one. */
@@ -48,17 +48,17 @@ IA_MUST_USE enum ia_rc ia_db_device_page(struct ia_db *db, struct ia_device_curs
 typedef enum ia_rc ia_device_batch_fn(void *ctx, const struct ia_device_rows *batch, struct ia_err *err);
 
 /* Read part number `part` (0 to IA_DEVICE_PARTS - 1) of all records, in no order, as a stream.  A million rows cost the
- * server 3 s of CPU in all parts, against 20 s by pages, because it joins whole tables instead of looking up each
- * row. In between the parts the connection is free for other calls; each part shows what was committed when it began.
- * The time limit is for the server to send something, not for the whole.  When `fn` ends the reading, the connection is
+ * server 3 s of CPU in all parts, against 20 s by pages, because it joins whole tables instead of looking up each row.
+ * In between the parts the connection is free for other calls; each part shows what was committed when it began.  The
+ * time limit is for the server to send something, not for the whole.  When `fn` ends the reading, the connection is
  * dropped; it is kept when the server refuses the statement, also in the middle: for now (IA_UNAVAILABLE: a table is
- * locked), or for the sake of a row (IA_FORMAT), which ia_db_device_page would find.  After any failure, what was handed
+ * locked), or because of a row (IA_FORMAT), which ia_db_device_page would find.  After any failure, what was handed
  * over is not all. */
 IA_MUST_USE enum ia_rc ia_db_device_part(struct ia_db *db, int part, ia_device_batch_fn *fn, void *ctx,
                                          struct ia_err *err);
 
-/* Register the certificate `info` of `device_id` under CA `ca_id`, just in time.  The database checks everything again
- * in its own transaction; a repetition finds what is there. */
+/* The registration of certificate `info` of `device_id` under CA `ca_id`, just in time (ia_db_batch_register).  The
+ * database checks everything again in its own transaction; a repetition finds what is there.  Texts are borrowed. */
 struct ia_registration {
     const struct ia_cert_info *info;
     const char *device_id;
@@ -72,8 +72,3 @@ struct ia_registered {
     const char *detail;                 /* registered: JSON of the event to publish; a reason: for people; or NULL */
     const struct ia_device_row *device; /* the record as it is now; NULL: there is none */
 };
-
-/* The caller owns *out (ia_registered_free). */
-IA_MUST_USE enum ia_rc ia_db_register(struct ia_db *db, const struct ia_registration *what, struct ia_registered **out,
-                                      struct ia_err *err);
-void ia_registered_free(struct ia_registered *registered);

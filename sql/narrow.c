@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define REFUSED_MAX 64 /* single rows refused with none read: then it is not for the sake of a row */
+#define REFUSED_MAX 64 /* single rows refused with none read: then no row is the cause */
 
 struct ia_kept_result {
     struct ia_kept_result *next;
@@ -31,21 +31,13 @@ void ia_db_kept_clear(struct ia_kept_result *kept)
         PQclear(kept->result);
 }
 
-static struct ia_pg_value key_value(const PGresult *keys, size_t row, size_t column)
-{
-    if (PQgetisnull(keys, (int)row, (int)column))
-        return (struct ia_pg_value){0};
-    return (struct ia_pg_value){.bytes = (const uint8_t *)PQgetvalue(keys, (int)row, (int)column),
-                                .len = (size_t)PQgetlength(keys, (int)row, (int)column)};
-}
-
 /* The rows of keys [from, from + n). */
 static enum ia_rc read_some(struct ia_narrow *s, size_t from, size_t n, struct ia_decoded *out, struct ia_err *err)
 {
     struct ia_params p = {0};
     struct ia_pg_value *items = ia_arena_array(&p.arena, n, sizeof *items);
     for (size_t i = 0; items && i < n; i++)
-        items[i] = key_value(s->keys, from + i, 0);
+        items[i] = ia_db_value_at(s->keys, (int)(from + i), 0);
     ia_params_value(&p, items ? ia_pg_value_array(&p.arena, PQftype(s->keys, 0), items, n) : (struct ia_pg_value){0});
     PGresult *result = NULL;
     enum ia_rc rc = ia_db_query(s->db, s->by_key, &p, &result, err);
@@ -85,14 +77,14 @@ static enum ia_rc append_fault(struct ia_narrow *s, size_t at, const char *why, 
         return ia_nomem(err);
     memcpy(text, why, len + 1);
     for (size_t i = 0; i < (size_t)PQnfields(s->keys) && i < s->columns->n; i++)
-        values[i] = key_value(s->keys, at, i);
+        values[i] = ia_db_value_at(s->keys, (int)at, (int)i);
     values[s->columns->n - 1] = (struct ia_pg_value){.bytes = (const uint8_t *)text, .len = len};
     enum ia_rc rc = ia_db_decode_row(s->columns, values, s->arena, row, err);
     struct ia_decoded one = {.rows = row, .n = 1};
     return rc == IA_OK ? append_rows(s, &one, err) : rc;
 }
 
-/* Is it this row, or something that a later try may find better (a lock), or that no row is the reason for? */
+/* Is this row the cause?  Not so for what a later attempt may resolve (a lock), or a lost connection. */
 static bool is_row_refused(const struct ia_narrow *s, enum ia_rc rc)
 {
     return rc == IA_FORMAT && ia_db_connected(s->db);

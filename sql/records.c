@@ -169,6 +169,7 @@ struct loaded_records {
         struct ia_tail_rows tail;
         struct ia_client_id_releases releases;
     } pub;
+    struct ia_decoded decoded;
     struct ia_arena arena;
     PGresult *result;
 };
@@ -183,15 +184,14 @@ static void free_records(struct loaded_records *l)
 }
 
 static enum ia_rc load_records(struct ia_db *db, enum ia_statement which, struct ia_params *params,
-                               const struct ia_columns *columns, struct ia_decoded *decoded,
-                               struct loaded_records **out, struct ia_err *err)
+                               const struct ia_columns *columns, struct loaded_records **out, struct ia_err *err)
 {
     struct loaded_records *l = calloc(1, sizeof *l);
     if (!l)
         return ia_nomem(err);
     enum ia_rc rc = ia_db_query(db, which, params, &l->result, err);
     if (rc == IA_OK)
-        rc = ia_db_decode(l->result, 0, columns, &l->arena, decoded, err);
+        rc = ia_db_decode(l->result, 0, columns, &l->arena, &l->decoded, err);
     if (rc == IA_OK)
         *out = l;
     else
@@ -202,16 +202,15 @@ static enum ia_rc load_records(struct ia_db *db, enum ia_statement which, struct
 enum ia_rc ia_db_unparsed(struct ia_db *db, const uint8_t after[IA_FINGERPRINT_LEN], struct ia_unparsed_rows **out,
                           struct ia_err *err)
 {
-    struct ia_decoded decoded;
     struct loaded_records *l = NULL;
     struct ia_params p = {0};
     ia_params_bytes(&p, after, IA_FINGERPRINT_LEN);
     ia_params_int8(&p, IA_UNPARSED_PAGE);
-    enum ia_rc rc = load_records(db, IA_S_UNPARSED, &p, &unparsed_columns, &decoded, &l, err);
+    enum ia_rc rc = load_records(db, IA_S_UNPARSED, &p, &unparsed_columns, &l, err);
     if (rc != IA_OK)
         return rc;
     // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): IA_OK means that it was loaded
-    l->pub.unparsed = (struct ia_unparsed_rows){.rows = decoded.rows, .n = decoded.n};
+    l->pub.unparsed = (struct ia_unparsed_rows){.rows = l->decoded.rows, .n = l->decoded.n};
     *out = &l->pub.unparsed;
     return IA_OK;
 }
@@ -223,15 +222,14 @@ void ia_unparsed_rows_free(struct ia_unparsed_rows *rows)
 
 enum ia_rc ia_db_event_tail(struct ia_db *db, int64_t after_event_id, struct ia_tail_rows **out, struct ia_err *err)
 {
-    struct ia_decoded decoded;
     struct loaded_records *l = NULL;
     struct ia_params p = {0};
     ia_params_int8(&p, after_event_id);
-    enum ia_rc rc = load_records(db, IA_S_EVENT_TAIL, &p, &tail_columns, &decoded, &l, err);
+    enum ia_rc rc = load_records(db, IA_S_EVENT_TAIL, &p, &tail_columns, &l, err);
     if (rc != IA_OK)
         return rc;
     // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): IA_OK means that it was loaded
-    l->pub.tail = (struct ia_tail_rows){.rows = decoded.rows, .n = decoded.n};
+    l->pub.tail = (struct ia_tail_rows){.rows = l->decoded.rows, .n = l->decoded.n};
     *out = &l->pub.tail;
     return IA_OK;
 }
@@ -244,15 +242,14 @@ void ia_tail_rows_free(struct ia_tail_rows *rows)
 enum ia_rc ia_db_client_id_releases(struct ia_db *db, int64_t after_release_id, struct ia_client_id_releases **out,
                                     struct ia_err *err)
 {
-    struct ia_decoded decoded;
     struct loaded_records *l = NULL;
     struct ia_params p = {0};
     ia_params_int8(&p, after_release_id);
-    enum ia_rc rc = load_records(db, IA_S_CLIENT_ID_RELEASES, &p, &release_columns, &decoded, &l, err);
+    enum ia_rc rc = load_records(db, IA_S_CLIENT_ID_RELEASES, &p, &release_columns, &l, err);
     if (rc != IA_OK)
         return rc;
     // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): IA_OK means that it was loaded
-    l->pub.releases = (struct ia_client_id_releases){.rows = decoded.rows, .n = decoded.n};
+    l->pub.releases = (struct ia_client_id_releases){.rows = l->decoded.rows, .n = l->decoded.n};
     *out = &l->pub.releases;
     return IA_OK;
 }
@@ -264,14 +261,15 @@ void ia_client_id_releases_free(struct ia_client_id_releases *rows)
 
 enum ia_rc ia_db_last_event(struct ia_db *db, int64_t *event_id, struct ia_err *err)
 {
-    struct ia_decoded decoded;
     struct loaded_records *l = NULL;
-    enum ia_rc rc = load_records(db, IA_S_LAST_EVENT, NULL, &last_columns, &decoded, &l, err);
+    enum ia_rc rc = load_records(db, IA_S_LAST_EVENT, NULL, &last_columns, &l, err);
     if (rc != IA_OK)
         return rc;
-    // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): IA_OK means that it was decoded
-    if (decoded.n == 1)
-        *event_id = ((const struct last_row *)decoded.rows)->event_id;
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): IA_OK means that it was loaded
+    if (l->decoded.n == 1)
+        *event_id = ((const struct last_row *)l->decoded.rows)->event_id;
+    else
+        rc = ia_fail(err, IA_FORMAT, "PostgreSQL: last_event gave %zu rows", l->decoded.n);
     free_records(l);
-    return decoded.n == 1 ? IA_OK : ia_fail(err, IA_FORMAT, "PostgreSQL: last_event gave %zu rows", decoded.n);
+    return rc;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
-/* How many registrations may be under way at a time.  The server works through them one after the other, and a change
- * that is notified meanwhile is read only after them: so they are limited to what it does in IA_PACE_BUDGET_US, by
- * the time that the batches before took.  A round trip to the server is not its work: it is the shortest time that any
- * batch has taken. */
+/* How many registrations may be under way at a time.  The server processes them in sequence, and a change that is
+ * notified meanwhile is read only after them. Their number is therefore limited to what the server processes in
+ * IA_PACE_BUDGET_US, estimated from the batches before. The round trip, which is the shortest time that any batch has
+ * taken, does not count as processing. */
 #pragma once
 
 #include <stddef.h>

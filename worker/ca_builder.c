@@ -147,7 +147,8 @@ static enum ia_rc build_settings(struct drafts *drafts, const struct ia_rows *ro
                                  struct ia_err *err)
 {
     struct ia_ca_settings_set *set = NULL;
-    enum ia_rc rc = ia_ca_settings_set_build(rows->cas, rows->n_cas, set_problem, drafts, &set, err);
+    const struct ia_problem_callback problems = {.report = set_problem, .ctx = drafts};
+    enum ia_rc rc = ia_ca_settings_set_build(rows->cas, rows->n_cas, &problems, &set, err);
     if (rc != IA_OK)
         return rc;
     for (size_t i = 0; i < drafts->n; i++) {
@@ -170,36 +171,33 @@ static void report_cas(const struct drafts *drafts, const struct ia_ca_report *t
     }
 }
 
-static enum ia_rc build_sets(struct ia_pem_cache *cache, const struct ia_rows *rows, int64_t now, struct drafts *drafts,
-                             struct ia_ca_set **cas, struct ia_ca_settings_set **settings, struct ia_err *err)
+static enum ia_rc build_sets(const struct ia_cas_input *in, struct drafts *drafts, struct ia_built_cas *out,
+                             struct ia_err *err)
 {
-    enum ia_rc rc = draft_cas(cache, rows, drafts, err);
+    enum ia_rc rc = draft_cas(in->cache, in->rows, drafts, err);
     if (rc == IA_OK)
-        rc = collect_crls(cache, rows, drafts, err);
+        rc = collect_crls(in->cache, in->rows, drafts, err);
     if (rc == IA_OK)
-        rc = build_ca_set(drafts, now, cas, err);
+        rc = build_ca_set(drafts, in->now, &out->cas, err);
     if (rc == IA_OK)
-        rc = build_settings(drafts, rows, settings, err);
+        rc = build_settings(drafts, in->rows, &out->settings, err);
     return rc;
 }
 
-enum ia_rc ia_cas_build(struct ia_pem_cache *cache, const struct ia_rows *rows, int64_t now,
-                        const struct ia_ca_report *report, struct ia_ca_set **cas, struct ia_ca_settings_set **settings,
-                        struct ia_err *err)
+enum ia_rc ia_cas_build(const struct ia_cas_input *in, struct ia_built_cas *out, struct ia_err *err)
 {
-    struct drafts drafts = {.list = calloc(rows->n_cas + 1, sizeof(struct draft)),
-                            .crls = calloc(rows->n_crls + 1, sizeof(struct ia_crl_spec))};
-    struct ia_ca_set *new_cas = NULL;
-    ia_pem_cache_begin(cache);
-    enum ia_rc rc =
-        drafts.list && drafts.crls ? build_sets(cache, rows, now, &drafts, &new_cas, settings, err) : ia_nomem(err);
+    struct drafts drafts = {.list = calloc(in->rows->n_cas + 1, sizeof(struct draft)),
+                            .crls = calloc(in->rows->n_crls + 1, sizeof(struct ia_crl_spec))};
+    struct ia_built_cas built = {0};
+    ia_pem_cache_begin(in->cache);
+    enum ia_rc rc = drafts.list && drafts.crls ? build_sets(in, &drafts, &built, err) : ia_nomem(err);
     if (rc == IA_OK)
-        *cas = new_cas;
+        *out = built;
     else
-        ia_ca_set_free(new_cas);
-    if (rc == IA_OK && report && report->report)
-        report_cas(&drafts, report);
-    ia_pem_cache_end(cache);
+        ia_ca_set_free(built.cas);
+    if (rc == IA_OK && in->report && in->report->report)
+        report_cas(&drafts, in->report);
+    ia_pem_cache_end(in->cache);
     free(drafts.crls);
     free(drafts.list);
     return rc;

@@ -15,8 +15,18 @@ struct ia_ca_report {
     void *ctx;
 };
 
-/* IA_NOMEM is the only failure: an invalid row admits no device, and its problem is reported.  The caller owns *cas and
- * *settings.  `report` may be NULL. */
-IA_MUST_USE enum ia_rc ia_cas_build(struct ia_pem_cache *cache, const struct ia_rows *rows, int64_t now,
-                                    const struct ia_ca_report *report, struct ia_ca_set **cas,
-                                    struct ia_ca_settings_set **settings, struct ia_err *err);
+struct ia_cas_input {
+    struct ia_pem_cache *cache;
+    const struct ia_rows *rows;        /* of which the CAs and CRLs are read */
+    int64_t now;                       /* seconds since 1970 */
+    const struct ia_ca_report *report; /* NULL: the caller has no use for reports */
+};
+
+struct ia_built_cas {
+    struct ia_ca_set *cas;
+    struct ia_ca_settings_set *settings;
+};
+
+/* IA_NOMEM is the only failure, and *out stays as it is: an invalid row admits no device, and its problem is reported.
+ * The caller owns one reference of each member of *out. */
+IA_MUST_USE enum ia_rc ia_cas_build(const struct ia_cas_input *in, struct ia_built_cas *out, struct ia_err *err);

@@ -12,8 +12,8 @@ struct ia_releases;
 struct ia_releases *ia_releases_new(struct ia_db *db, const struct ia_sink *sink); /* NULL: out of memory */
 void ia_releases_free(struct ia_releases *releases);
 
-/* Connected, or a notification says that there are new ones.  At start-up those that exist are skipped: a broker that has
- * just started knows no owners. */
+/* Connected, or a notification says that there are new ones.  At start-up those that exist are skipped: a broker that
+ * has just started knows of no owner. */
 void ia_releases_notified(struct ia_releases *releases);
 
 bool ia_releases_due(const struct ia_releases *releases);

@@ -75,8 +75,9 @@ static enum ia_rc build_snapshot(struct ia_config_sync *sync, unsigned parts, co
     const struct ia_problem_writer writer = {.outbox = sync->outbox, .sink = sync->sink, .rows = rows};
     const struct ia_row_problems problems = ia_problem_writer_callbacks(&writer);
     enum ia_rc rc = parts & IA_LOAD_ISSUERS ? configure_refresh(sync, rows, err) : IA_OK;
-    return rc == IA_OK ? ia_builder_build(sync->builder, parts, rows, sync->refresh, ia_wall_s(), &problems, out, err)
-                       : rc;
+    const struct ia_build_input input = {
+        .parts = parts, .rows = rows, .refresh = sync->refresh, .now = ia_wall_s(), .problems = &problems};
+    return rc == IA_OK ? ia_builder_build(sync->builder, &input, out, err) : rc;
 }
 
 /* ---- rows of parts that cannot be read now */
@@ -167,7 +168,7 @@ static void note_refused(struct ia_config_sync *sync, const struct ia_rows *rows
         return;
     (void)snprintf(sync->refusal, sizeof sync->refusal, "%s", rows->refusal.msg);
     (void)snprintf(line, sizeof line, "the configuration cannot be read completely: %s%s", rows->refusal.msg,
-                   sync->complete ? "" : " (nobody is admitted before it was)");
+                   sync->complete ? "" : " (no client is admitted until it is)");
     ia_sink_log(sync->sink, IA_LOG_WARNING, line);
 }
 
@@ -267,11 +268,6 @@ void ia_config_sync_connected(struct ia_config_sync *sync)
     sync->pause_until_ms = 0;
 }
 
-bool ia_config_sync_complete(const struct ia_config_sync *sync)
-{
-    return sync->complete;
-}
-
 const struct ia_ca_set *ia_config_sync_cas(const struct ia_config_sync *sync)
 {
     return ia_builder_cas(sync->builder);
@@ -317,8 +313,9 @@ void ia_config_sync_adopt_keys(struct ia_config_sync *sync)
     if (!sync->keys_changed || !sync->issuer_rows || !sync->scope_rows)
         return;
     fill_in(sync, IA_LOAD_ISSUERS, &rows);
-    if (ia_builder_build(sync->builder, IA_LOAD_ISSUERS, &rows, sync->refresh, ia_wall_s(), &unreported, &snapshot,
-                         &err) != IA_OK)
+    const struct ia_build_input input = {
+        .parts = IA_LOAD_ISSUERS, .rows = &rows, .refresh = sync->refresh, .now = ia_wall_s(), .problems = &unreported};
+    if (ia_builder_build(sync->builder, &input, &snapshot, &err) != IA_OK)
         return;
     sync->keys_changed = false;
     if (snapshot)

@@ -36,7 +36,6 @@ bool ia_config_sync_due(const struct ia_config_sync *sync);
 int64_t ia_config_sync_wait_ms(const struct ia_config_sync *sync); /* until it is due; -1: nothing has changed */
 IA_MUST_USE enum ia_rc ia_config_sync_reload(struct ia_config_sync *sync, struct ia_err *err);
 
-bool ia_config_sync_complete(const struct ia_config_sync *sync); /* has a snapshot been sent? */
 /* Is one of these parts to be read again, but not yet?  For half a second at most: notifications, which any role can send,
  * must not keep the worker busy with reloads. */
 bool ia_config_sync_is_paused(const struct ia_config_sync *sync, unsigned parts);

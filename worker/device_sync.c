@@ -58,7 +58,7 @@ void ia_device_sync_free(struct ia_device_sync *sync)
 static void log_fault(const struct ia_device_sync *sync, const struct ia_device_row *row)
 {
     char line[512];
-    (void)snprintf(line, sizeof line, "device %s: it is refused, because its row cannot be read: %s",
+    (void)snprintf(line, sizeof line, "device %s is refused, because its row cannot be read: %s",
                    row->device_id[0] ? row->device_id : "(unknown)", row->fault);
     ia_sink_log(sync->sink, IA_LOG_WARNING, line);
 }

@@ -46,8 +46,9 @@ static void log_change(struct ia_listen_check *check, const struct ia_db *db, co
 {
     static const char pooled[] = "LISTEN needs a session of its own, and the connection goes through a pooler in "
                                  "transaction mode: use its session mode, or connect to PostgreSQL itself";
-    static const char other[] = "something between the broker and PostgreSQL swallows them (transaction pooling), or "
-                                "the server is a replica";
+    static const char other[] =
+        "a component between the broker and PostgreSQL does not forward them (transaction pooling), or "
+        "the server is a replica";
     char line[384];
     bool deaf = ia_listen_check_is_deaf(check);
     if (deaf == check->logged)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* CAs whose rows another transaction has locked: registrations under such a CA pause, the longer the more often in a row
- * they were refused, so that they take little time from the registrations under other CAs. */
+/* CAs whose rows another transaction has locked: registrations under such a CA pause. Each refusal in a row doubles the
+ * pause, so that they take little time from the registrations under other CAs. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,7 +10,7 @@
 #define IA_LOCKED_PAUSE_MIN 50  /* ms: a batch of another broker has committed by then */
 #define IA_LOCKED_PAUSE_MAX 800 /* ms */
 
-/* Zeroed memory: no CA is locked.  A CA shares its place with others; the latest has it. */
+/* Zeroed memory: no CA is locked.  CAs share slots: the latest to be locked replaces another. */
 struct ia_locked_cas {
     struct ia_locked_ca {
         int64_t ca_id, until_ms, pause_ms;

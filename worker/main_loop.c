@@ -19,7 +19,7 @@
 #include <string.h>
 
 #define HEARTBEAT_MS                                                                                                   \
-    4000 /* a node row is at most five seconds old, with the second for which its counters were under way */
+    4000 /* with the second that its counters may take, a row of iot_auth.node is at most five seconds old */
 #define REREAD_MS  600000 /* certificates expire without a notification: their problem is reported by then */
 #define STABLE_MS  10000  /* a connection that lasts this long ends the back-off */
 #define BUSY_MS    250    /* pause of a step whose statement was refused for now */
@@ -228,8 +228,8 @@ static enum ia_rc run_turn(struct ia_main_loop *loop, struct ia_err *err)
     return rc;
 }
 
-/* The lesser time; -1 is no time at all. */
-static int64_t sooner(int64_t wait_ms, int64_t other_ms)
+/* The shorter of two waits; -1 stands for no limit. */
+static int64_t sooner_wait(int64_t wait_ms, int64_t other_ms)
 {
     return other_ms >= 0 && other_ms < wait_ms ? other_ms : wait_ms;
 }
@@ -237,20 +237,21 @@ static int64_t sooner(int64_t wait_ms, int64_t other_ms)
 /* How long no step is due. */
 static int idle_ms(const struct ia_main_loop *loop)
 {
-    int64_t now = ia_monotonic_ms(), wait = sooner(IDLE_MS, ia_config_sync_fetch_wait_ms(loop->config));
-    wait = sooner(wait, ia_config_sync_wait_ms(loop->config));
-    wait = sooner(wait, ia_device_sync_wait_ms(loop->devices));
-    wait = sooner(wait, loop->next_resync_ms > now ? loop->next_resync_ms - now : 0);
-    wait = sooner(wait, ia_inbox_wait_ms(loop->inbox));
+    int64_t now = ia_monotonic_ms(), wait = sooner_wait(IDLE_MS, ia_config_sync_fetch_wait_ms(loop->config));
+    wait = sooner_wait(wait, ia_config_sync_wait_ms(loop->config));
+    wait = sooner_wait(wait, ia_device_sync_wait_ms(loop->devices));
+    wait = sooner_wait(wait, loop->next_resync_ms > now ? loop->next_resync_ms - now : 0);
+    wait = sooner_wait(wait, ia_inbox_wait_ms(loop->inbox));
     for (size_t i = 0; i < STEPS; i++)
         if (steps[i].due(loop))
-            wait = sooner(wait, loop->not_before_ms[i] > now ? loop->not_before_ms[i] - now : 0);
+            wait = sooner_wait(wait, loop->not_before_ms[i] > now ? loop->not_before_ms[i] - now : 0);
     return (int)wait;
 }
 
 /* ---- with a connection */
 
-/* The brokers that a restart of the database has brought back together do not read everything together ever after. */
+/* Spread over the interval: all brokers reconnect at once when the database restarts, and would read everything at once
+ * from then on. */
 static void schedule_rereads(struct ia_main_loop *loop)
 {
     int64_t now = ia_monotonic_ms();
@@ -297,7 +298,7 @@ static enum ia_rc begin_connected(struct ia_main_loop *loop, struct ia_err *err)
     return IA_OK;
 }
 
-/* At the end requests are no longer answered, but rows are written where the database takes them. */
+/* At shutdown requests are no longer answered, but queued rows are written while the database accepts them. */
 static void write_remaining_rows(struct ia_main_loop *loop)
 {
     struct ia_err err = {0};
@@ -342,7 +343,7 @@ static void pause_disconnected(struct ia_main_loop *loop)
         int64_t left = until - ia_monotonic_ms();
         if (left <= 0)
             return;
-        left = sooner(left, ia_config_sync_fetch_wait_ms(loop->config));
+        left = sooner_wait(left, ia_config_sync_fetch_wait_ms(loop->config));
         if (ia_db_wait(loop->db, ia_config_sync_fetch_fd(loop->config), (int)left, &ignored) != IA_OK)
             return;
     }

@@ -54,6 +54,20 @@ static bool is_same_problem(const char *a, const char *b)
     return strcmp(a ? a : "", b ? b : "") == 0;
 }
 
+/* ---- CAs */
+
+static enum ia_rc build_cas(struct ia_builder *b, const struct ia_build_input *input, struct ia_snapshot *fresh,
+                            struct ia_err *err)
+{
+    struct ia_built_cas built = {0};
+    const struct ia_cas_input cas = {
+        .cache = b->pems, .rows = input->rows, .now = input->now, .report = &input->problems->ca};
+    enum ia_rc rc = ia_cas_build(&cas, &built, err);
+    fresh->cas = built.cas;
+    fresh->ca_settings = built.settings;
+    return rc;
+}
+
 /* ---- policy */
 
 /* The problems of rules that this build has found. */
@@ -146,7 +160,7 @@ static void add_scopes(struct issuer_input *input, struct ia_issuer_spec *spec)
         const struct ia_scope_row *row = &input->rows->scopes[i];
         if (strcmp(row->issuer, spec->name) != 0)
             continue;
-        if (row->fault) { /* it may map to a role that denies: its issuer must not do without it */
+        if (row->fault) { /* it may map to a role that denies, so without it the issuer admits nobody */
             spec->active = false;
             note_issuer_problem(input, spec - input->specs, row->fault);
             continue;
@@ -279,21 +293,22 @@ static enum ia_rc share_parts(const struct ia_builder *b, struct ia_snapshot **o
     return IA_OK;
 }
 
-enum ia_rc ia_builder_build(struct ia_builder *builder, unsigned parts, const struct ia_rows *rows,
-                            const struct ia_refresh *refresh, int64_t now, const struct ia_row_problems *problems,
-                            struct ia_snapshot **out, struct ia_err *err)
+enum ia_rc ia_builder_build(struct ia_builder *builder, const struct ia_build_input *input, struct ia_snapshot **out,
+                            struct ia_err *err)
 {
+    const struct ia_rows *rows = input->rows;
+    const struct ia_row_problems *problems = input->problems;
     struct ia_snapshot fresh = {0};
     enum ia_rc rc = IA_OK;
-    if (parts & (IA_LOAD_CAS | IA_LOAD_CRLS))
-        rc = ia_cas_build(builder->pems, rows, now, &problems->ca, &fresh.cas, &fresh.ca_settings, err);
-    if (rc == IA_OK && (parts & IA_LOAD_POLICY))
+    if (input->parts & (IA_LOAD_CAS | IA_LOAD_CRLS))
+        rc = build_cas(builder, input, &fresh, err);
+    if (rc == IA_OK && (input->parts & IA_LOAD_POLICY))
         rc = build_policy(builder, rows, problems, &fresh, err);
-    if (rc == IA_OK && (parts & IA_LOAD_IPS))
+    if (rc == IA_OK && (input->parts & IA_LOAD_IPS))
         rc = ia_ip_set_build(rows->ips, rows->n_ips, &problems->ip_rule, &fresh.ips, err);
-    if (rc == IA_OK && (parts & IA_LOAD_ISSUERS))
-        rc = build_issuers(rows, refresh, problems, &fresh, err);
-    if (rc == IA_OK && (parts & IA_LOAD_RESERVED))
+    if (rc == IA_OK && (input->parts & IA_LOAD_ISSUERS))
+        rc = build_issuers(rows, input->refresh, problems, &fresh, err);
+    if (rc == IA_OK && (input->parts & IA_LOAD_RESERVED))
         rc = ia_reserved_build(rows->reserved, rows->n_reserved, &fresh.reserved, err);
     keep_parts(builder, &fresh);
     return rc == IA_OK ? share_parts(builder, out, err) : rc;

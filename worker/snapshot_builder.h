@@ -29,10 +29,17 @@ const struct ia_ca_set *ia_builder_cas(const struct ia_builder *builder);
 /* Does the snapshot that was built last have that role? */
 bool ia_builder_has_role(const struct ia_builder *builder, const char *role);
 
-/* Build a snapshot from the parts that `rows` holds (`parts`: a set of enum ia_load, CAs and CRLs together) and, for the
- * others, those built before.  `refresh` has the keys of issuers whose jwks come by URL.  IA_NOMEM is the only failure.
- * The caller owns *out, which is NULL while a part has never been built. */
-IA_MUST_USE enum ia_rc ia_builder_build(struct ia_builder *builder, unsigned parts, const struct ia_rows *rows,
-                                        const struct ia_refresh *refresh, int64_t now,
-                                        const struct ia_row_problems *problems, struct ia_snapshot **out,
-                                        struct ia_err *err);
+/* What one build reads; all borrowed for the call. */
+struct ia_build_input {
+    unsigned parts; /* set of enum ia_load, CAs and CRLs together: these are built, the others are shared */
+    const struct ia_rows *rows;
+    const struct ia_refresh
+        *refresh; /* the keys of issuers whose jwks come by URL; NULL where there is no such issuer */
+    int64_t now;  /* seconds since 1970 */
+    const struct ia_row_problems *problems;
+};
+
+/* Build a snapshot of the parts in input->parts and, for the others, of those built before.  IA_NOMEM is the only
+ * failure.  The caller owns *out, which is NULL while a part has never been built. */
+IA_MUST_USE enum ia_rc ia_builder_build(struct ia_builder *builder, const struct ia_build_input *input,
+                                        struct ia_snapshot **out, struct ia_err *err);

@@ -13,7 +13,7 @@ struct ia_status_events {
     const struct ia_sink *sink;
     int64_t due_after;          /* events with a higher id are to be published; INT64_MAX: none */
     int64_t highest;            /* the highest id that was published; -1: not yet known */
-    int64_t at_start;           /* the highest id at start-up: events up to this id were not caused in our time */
+    int64_t at_start;           /* the highest id at start-up: events up to this id are older than this process */
     int64_t published[OVERLAP]; /* ids that were published, by id modulo OVERLAP: each may be read again */
 };
 
@@ -52,11 +52,11 @@ static bool is_published(const struct ia_status_events *events, int64_t id)
 }
 
 /* Ids are assigned before their transactions commit: the id of a long transaction may be far below the highest. */
-void ia_status_events_notified(struct ia_status_events *events, const struct ia_notification *notice)
+void ia_status_events_notified(struct ia_status_events *events, const struct ia_notification *notification)
 {
-    int64_t after = notice->all ? 0 : events->highest;
-    for (size_t i = 0; i < notice->n_keys; i++) {
-        int64_t id = strtoll(notice->keys[i], NULL, 10);
+    int64_t after = notification->all ? 0 : events->highest;
+    for (size_t i = 0; i < notification->n_keys; i++) {
+        int64_t id = strtoll(notification->keys[i], NULL, 10);
         if (id > 0 && id <= after && !is_published(events, id))
             after = id - 1;
     }

@@ -17,7 +17,7 @@ void ia_status_events_free(struct ia_status_events *events);
 IA_MUST_USE enum ia_rc ia_status_events_begin(struct ia_status_events *events, struct ia_err *err);
 
 /* A notification names new events. */
-void ia_status_events_notified(struct ia_status_events *events, const struct ia_notification *notice);
+void ia_status_events_notified(struct ia_status_events *events, const struct ia_notification *notification);
 
 bool ia_status_events_due(const struct ia_status_events *events);
 

@@ -23,7 +23,8 @@ static void take_ca(const struct ia_ca_build *b, struct ia_ca *ca, const struct 
         ia_ca_build_report(b, ca, err.msg);
 }
 
-/* Without key identifiers only signatures distinguish CAs of one name, and a connection may cost so many of them. */
+/* Without key identifiers only signatures distinguish CAs of one name, and one connection may verify a bounded number
+ * of them. */
 static void report_crowded_name(const struct ia_ca_build *b, const struct ia_ca_key *key)
 {
     unsigned cost = 0;

@@ -27,8 +27,8 @@ static int hint_of_key(const struct ia_ca_key *key, const struct ia_ca *ca)
     return best < 0 ? IA_HINTS : best;
 }
 
-/* Remembered from an earlier build, or by its key identifier: so ten thousand CAs are related without a look at all
- * others of their issuer's name. */
+/* The parent that an earlier build has found, or that the key identifier names: so the parents of ten thousand CAs are
+ * found without comparing each with all others of its issuer's name. */
 static struct ia_ca_key *find_likely_parent(const struct ia_ca_set *set, struct ia_ca *ca)
 {
     const struct ia_cert *cert = ca->cert;

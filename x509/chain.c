@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: ISC
-/* Chain verification: path.c finds the certificates, OpenSSL verifies them (signatures, constraints, purpose, strength),
- * and ca_status.c adds what the registry knows: statuses, parents, same-key CAs, CRLs.
+/* Chain verification: path.c finds the certificates, OpenSSL verifies them (signatures, constraints, purpose,
+ * strength), and ca_status.c adds what the registry knows: statuses, parents, same-key CAs, CRLs.
  *
  * OpenSSL gets the registered CA as its only trust anchor and no choice of path: its own search would take the first
- * issuer of a matching name, and refuse one whose key identifiers do not fit.  path.c has verified every signature, so
- * OpenSSL's own identifier check is overridden nowhere else.  All its errors are collected before one is chosen, so that the reason which is reported
- * is the one that helps; a chain with any error is refused. */
+ * issuer of a matching name, and refuse one whose key identifiers do not fit.  That check is overridden here only,
+ * where path.c has verified every signature.  All its errors are collected before one is chosen, so that the reason
+ * which is reported is the one that helps; a chain with any error is refused. */
 #include "x509/chain.h"
 
 #include "x509/private.h"
@@ -254,7 +254,7 @@ static bool refuse_invalid_time(struct ia_chain *out, const struct ia_path *path
 static const char *leaf_usage_problem(X509 *leaf)
 {
     if (X509_check_ca(leaf) != 0)
-        return "the leaf may act as a CA: not an end entity";
+        return "the leaf may act as a CA, so it is not an end-entity certificate";
     /* A client signs its handshake (RFC 8446 4.4.3): a key for encipherment or agreement only cannot. */
     if (!(X509_get_key_usage(leaf) & KU_DIGITAL_SIGNATURE))
         return "the leaf's key usage does not include digitalSignature";

@@ -13,8 +13,8 @@
 #define IA_CHAIN_CAS_MAX 64 /* registered CAs on and above a chain whose address rules apply */
 
 /* What all signature checks of one connection may cost, in the unit of key_cost.c (about a microsecond): the one of the
- * handshake itself and, for instance, 36 with P-256 or 3 with P-384.  So the dearest connection costs the broker about
- * five times as much as the usual one (bench/chain.c). */
+ * handshake itself and, for instance, 36 with P-256 or 3 with P-384.  So the most expensive connection costs the broker
+ * about five times as much as the usual one (bench/chain.c). */
 #define IA_CHAIN_COST_MAX 3800
 
 /* What is kept of one certificate of a verified chain, so that the chain can be revalidated without certificates. */

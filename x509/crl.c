@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum ia_rc ia_crl_read_der(const char *pem, struct ia_der *out, struct ia_err *err)
+static enum ia_rc read_crl_der(const char *pem, struct ia_der *out, struct ia_err *err)
 {
     static const struct ia_pem_kind kind = {.label = "X509 CRL", .old_label = "CRL", .max = IA_CRL_PEM_MAX};
     return ia_pem_read(pem, &kind, out, err);
@@ -121,7 +121,7 @@ static enum ia_rc read_crl(struct ia_crl *crl, const struct ia_der *der, struct 
 static enum ia_rc parse_crl_text(const char *pem, struct ia_crl *crl, struct ia_err *err)
 {
     struct ia_der der = {0};
-    enum ia_rc rc = ia_crl_read_der(pem, &der, err);
+    enum ia_rc rc = read_crl_der(pem, &der, err);
     if (rc != IA_OK)
         return rc;
     crl->text_len = strlen(pem);
@@ -206,7 +206,7 @@ static bool verify_crl_text(const char *pem, X509 *issuer)
     struct ia_der der = {0};
     struct ia_crl_layout layout;
     EVP_PKEY *key = X509_get0_pubkey(issuer);
-    if (!key || ia_crl_read_der(pem, &der, NULL) != IA_OK)
+    if (!key || read_crl_der(pem, &der, NULL) != IA_OK)
         return false;
     bool ok = read_crl_layout(&der, &layout) && crl_names_issuer(&layout, issuer) && same_crl_algorithm(&layout) &&
               verify_crl_octets(&layout, key);
@@ -263,7 +263,7 @@ enum ia_rc ia_crl_load_entries(const struct ia_crl_spec *spec)
     struct ia_crl_layout layout;
     if (spec->crl->entries)
         return IA_OK;
-    enum ia_rc rc = ia_crl_read_der(spec->pem, &der, NULL);
+    enum ia_rc rc = read_crl_der(spec->pem, &der, NULL);
     if (rc == IA_OK && read_crl_layout(&der, &layout))
         rc = load_entries_from(spec->crl, layout.entries.content);
     ia_der_clear(&der);

@@ -4,7 +4,7 @@
  * A list of a million entries takes 16 MB as sorted serial numbers, but half a gigabyte as OpenSSL's objects; and a CA
  * that adds a list each day leaves hundreds that are superseded.  So a list is read from its PEM text part by part and
  * never becomes an object of OpenSSL: struct ia_crl keeps what is needed to compare it with other lists, and only lists
- * in force keep their serial numbers.  Whoever needs more of a list passes its text again. */
+ * in force keep their serial numbers.  A function that needs more of a list takes the text again. */
 #pragma once
 
 #include "common/error.h"

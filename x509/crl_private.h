@@ -24,6 +24,3 @@ struct ia_crl_entry {
 
 /* Take the next entry off the content of `entries`.  False: malformed. */
 bool ia_crl_entry_take(struct ia_der_span *entries, struct ia_crl_entry *out);
-
-/* crl.c: decode the text again. */
-IA_MUST_USE enum ia_rc ia_crl_read_der(const char *pem, struct ia_der *out, struct ia_err *err);

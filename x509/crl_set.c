@@ -23,7 +23,8 @@ static bool is_future(const struct ia_crl *crl, int64_t now)
     return ia_x509_not_yet_valid(crl->this_update, now);
 }
 
-/* A part past its nextUpdate gives way to any newer list of the key: most often its distribution point has moved. */
+/* Any newer list of the key supersedes a partitioned list past its nextUpdate: most often its distribution point has
+ * moved. */
 static bool part_has_lapsed(const struct crl_selection *s, const struct ia_crl *newer, const struct ia_crl *older)
 {
     return older->partial && newer->partial && !ia_crl_same_scope(newer, older) &&

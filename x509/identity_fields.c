@@ -31,7 +31,7 @@ static void collect_text(struct ia_identity_collector *c, const char *text, size
     if (len > IA_RAW_MAX)
         value.why = too_long;
     else if (memchr(text, '\0', len))
-        value.why = "it holds a NUL: not the name that it prints as";
+        value.why = "it contains a NUL, so it would be shown as another name";
     else
         memcpy(value.text, text, len);
     ia_collect_value(c, &value);
@@ -146,7 +146,7 @@ static const char *subject_problem(const X509_NAME *subject)
             return problem;
         if (memchr(ASN1_STRING_get0_data(text), '\0', (size_t)ASN1_STRING_length(text)) &&
             ASN1_STRING_type(text) != V_ASN1_BMPSTRING && ASN1_STRING_type(text) != V_ASN1_UNIVERSALSTRING)
-            return "it holds a NUL: not the name that it prints as";
+            return "it contains a NUL, so it would be shown as another name";
     }
     return NULL;
 }

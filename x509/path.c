@@ -80,7 +80,7 @@ static void add_sent(struct path_search *s, X509 *x509)
 
 /* ---- signatures */
 
-static bool afford(struct path_search *s, unsigned cost)
+static bool afford_cost(struct path_search *s, unsigned cost)
 {
     if (s->cost_exceeded)
         return false;
@@ -96,7 +96,7 @@ static bool afford(struct path_search *s, unsigned cost)
  * signatures. */
 static bool afford_scan(struct path_search *s)
 {
-    return afford(s, 1);
+    return afford_cost(s, 1);
 }
 
 static bool key_is_usable(struct path_search *s, EVP_PKEY *key)
@@ -110,7 +110,7 @@ static bool key_is_usable(struct path_search *s, EVP_PKEY *key)
 static bool verify_signature(struct path_search *s, X509 *x509, X509 *issuer)
 {
     EVP_PKEY *key = X509_get0_pubkey(issuer);
-    return key_is_usable(s, key) && afford(s, ia_key_cost(key)) && X509_verify(x509, key) == 1;
+    return key_is_usable(s, key) && afford_cost(s, ia_key_cost(key)) && X509_verify(x509, key) == 1;
 }
 
 /* ---- registered CAs */
@@ -395,7 +395,7 @@ void ia_path_find(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent
     }
     for (int i = 0; i < sk_X509_num(sent); i++)
         add_sent(&s, sk_X509_value(sent, i));
-    (void)afford(&s, ia_key_cost(X509_get0_pubkey(leaf))); /* TLS verifies the handshake's signature with it */
+    (void)afford_cost(&s, ia_key_cost(X509_get0_pubkey(leaf))); /* TLS verifies the handshake's signature with it */
     bool found = (guess_path(&s, out) && verify_guess(&s, out)) || search_path(&s, out);
     if (!found)
         explain_no_path(&s, out);

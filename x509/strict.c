@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* Strict revocation, for iot-auth-check: first what a broker would decide, then a second check by OpenSSL of the same
- * chain with all its means (delta lists, lists of other issuers), which refuses a certificate without a valid list. */
+/* Strict revocation, for iot-auth-check: first what a broker would decide, then OpenSSL checks the same chain with all
+ * its features (delta lists, lists of other issuers), which refuses a certificate without a valid list. */
 #include "x509/chain.h"
 #include "x509/private.h"
 #include "x509/validity.h"

@@ -13,6 +13,7 @@ import broker as brokers  # noqa: E402
 import pg  # noqa: E402
 from outage_kit import OutageSite  # noqa: E402
 from site_kit import Registry, Site, TestPki  # noqa: E402
+from sql_kit import cursor  # noqa: E402
 
 
 def pytest_generate_tests(metafunc):
@@ -39,6 +40,25 @@ def database(postgres):
     fresh = postgres.create_database()
     yield fresh
     fresh.drop()
+
+
+@pytest.fixture
+def root(database):
+    """The superuser's connection to a database of the test's own; `admin` and `broker` likewise."""
+    with cursor(database, pg.SUPERUSER) as c:
+        yield c
+
+
+@pytest.fixture
+def admin(database):
+    with cursor(database, pg.ADMIN) as c:
+        yield c
+
+
+@pytest.fixture
+def broker(database):
+    with cursor(database, pg.BROKER) as c:
+        yield c
 
 
 @pytest.fixture(scope="session")

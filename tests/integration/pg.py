@@ -195,15 +195,16 @@ class Server:
         connection.autocommit = True
         return connection
 
-    def _run(self, statement):
+    def run(self, statement):
+        """Run one statement in the database postgres as superuser, outside of a transaction; its rows."""
         with contextlib.closing(self.connect("postgres")) as connection, connection.cursor() as cursor:
             cursor.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
     def _template(self):
         """The migrated database that tests get copies of; made once."""
-        if not self._run(f"SELECT 1 FROM pg_database WHERE datname = '{TEMPLATE}'"):
-            self._run(f"CREATE DATABASE {TEMPLATE}")
+        if not self.run(f"SELECT 1 FROM pg_database WHERE datname = '{TEMPLATE}'"):
+            self.run(f"CREATE DATABASE {TEMPLATE}")
             with contextlib.closing(self.connect(TEMPLATE)) as connection:
                 migrate(connection)
         return TEMPLATE
@@ -211,11 +212,11 @@ class Server:
     def create_database(self, migrated=True):
         self._serial += 1
         name = f"t{self._serial}"
-        self._run(f"CREATE DATABASE {name} TEMPLATE {self._template() if migrated else 'template0'}")
+        self.run(f"CREATE DATABASE {name} TEMPLATE {self._template() if migrated else 'template0'}")
         return Database(self, name)
 
     def drop_database(self, name):
-        self._run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self.run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 def _alive(pid):

@@ -11,12 +11,6 @@ from sql_kit import ca_pem, cursor, register
 
 
 @pytest.fixture
-def admin(database):
-    with cursor(database, pg.ADMIN) as c:
-        yield c
-
-
-@pytest.fixture
 def device(database, admin):
     """Device d-1 of CA acme, tenant t1, with attribute site=north."""
     ca_id = admin.call("register_ca", ca_pem(), "acme", auto_registration=True, tenant="t1",

@@ -333,4 +333,4 @@ def test_unreadable_key_set_exits_2(checker, text):
 def test_refusal_never_prints_the_token(checker):
     token = mint(secret="hunter2", exp=NOW - 100)
     _, out, err = checker.run(token, "--issuer", ISSUER, "--audience", "mqtt", "--alg", "ES256", "--at", AT)
-    assert out == "deny: token_expired exp and leeway are over\n" and err == ""
+    assert out == "deny: token_expired the token has expired: exp plus leeway is in the past\n" and err == ""

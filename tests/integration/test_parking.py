@@ -183,17 +183,17 @@ def test_a_client_that_goes_while_it_is_held_back_is_forgotten(lot, end):
     broker = lot.broker(options={"auth_wait_ms": 60000})
     with watching(lot, broker) as wait_parked:
         lot.proxy.swallow_answers()
-        with lot.raw(broker, lot.acme.issue("gone")) as gone, lot.raw(broker, lot.acme.issue("stays")) as stays:
-            gone.send(connect_packet("gone"))
+        with lot.raw(broker, lot.acme.issue("leaver")) as leaver, lot.raw(broker, lot.acme.issue("stays")) as stays:
+            leaver.send(connect_packet("leaver"))
             stays.send(connect_packet("stays"))
             wait_parked(2)
             if end == "reset":
-                gone.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                leaver.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             if end == "half-close":
-                with socket.socket(fileno=os.dup(gone.socket.fileno())) as beside_tls:
+                with socket.socket(fileno=os.dup(leaver.socket.fileno())) as beside_tls:
                     beside_tls.shutdown(socket.SHUT_WR)
             else:
-                gone.close()
+                leaver.close()
             wait_parked(1)
 
 

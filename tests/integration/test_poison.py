@@ -214,7 +214,7 @@ def test_a_device_that_the_server_cannot_hand_out_is_refused_and_says_so(site):
     ends.wait_closed(SOON)
     event = site.assert_refused("internal", broker, bad)
     assert "invalid memory alloc" in event["detail"]["detail"]
-    assert "device bad: it is refused, because its row cannot be read" in broker.log(mark)
+    assert "device bad is refused, because its row cannot be read" in broker.log(mark)
     assert "lost the database" not in broker.log(mark)
     assert stays.connected
     site.registry.set_device_status(device_id="stays", status="REVOKED")

@@ -25,12 +25,6 @@ def scratch(shared):
         yield c
 
 
-@pytest.fixture
-def admin(database):
-    with cursor(database, pg.ADMIN) as c:
-        yield c
-
-
 def lines(pem):
     return pem.strip().split("\n")
 

@@ -53,7 +53,7 @@ def statements(page, server):
 def test_the_audit_streams_to_a_database_that_the_owner_does_not_own(tmp_path):
     page = (pg.ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
     with pg.Server(settings={"wal_level": "logical"}) as registry, pg.Server(settings={"wal_level": "logical"}) as elsewhere:
-        registry._run("CREATE DATABASE registry")
+        registry.run("CREATE DATABASE registry")
         database = pg.Database(registry, "registry")
         with contextlib.closing(database.superuser()) as connection:
             pg.migrate(connection)
@@ -61,7 +61,7 @@ def test_the_audit_streams_to_a_database_that_the_owner_does_not_own(tmp_path):
         for statement in here.split(";\n"):
             if statement.strip():
                 database.query(statement)
-        elsewhere._run("CREATE DATABASE history")
+        elsewhere.run("CREATE DATABASE history")
         copy = pg.Database(elsewhere, "history")
         for statement in there.split(";\n"):
             if statement.strip():

@@ -7,25 +7,7 @@ import time
 import pg
 import pki
 import pytest
-from sql_kit import Cursor, ca_pem, cursor, register
-
-
-@pytest.fixture
-def root(database):
-    with cursor(database, pg.SUPERUSER) as c:
-        yield c
-
-
-@pytest.fixture
-def admin(database):
-    with cursor(database, pg.ADMIN) as c:
-        yield c
-
-
-@pytest.fixture
-def broker(database):
-    with cursor(database, pg.BROKER) as c:
-        yield c
+from sql_kit import Cursor, ca_pem, register
 
 
 def audit(c):

@@ -12,18 +12,6 @@ PRINT = b"\x11" * 32
 
 
 @pytest.fixture
-def admin(database):
-    with cursor(database, pg.ADMIN) as c:
-        yield c
-
-
-@pytest.fixture
-def broker(database):
-    with cursor(database, pg.BROKER) as c:
-        yield c
-
-
-@pytest.fixture
 def ca(admin):
     return admin.call("register_ca", ca_pem(), "acme", auto_registration=True)
 

@@ -14,24 +14,6 @@ FUNCTIONS = "SELECT p.oid::regprocedure::text, p.prosecdef, p.proconfig, l.lanna
 
 
 @pytest.fixture
-def root(database):
-    with cursor(database, pg.SUPERUSER) as c:
-        yield c
-
-
-@pytest.fixture
-def admin(database):
-    with cursor(database, pg.ADMIN) as c:
-        yield c
-
-
-@pytest.fixture
-def broker(database):
-    with cursor(database, pg.BROKER) as c:
-        yield c
-
-
-@pytest.fixture
 def ca(admin):
     return admin.call("register_ca", ca_pem(), "acme", auto_registration=True)
 

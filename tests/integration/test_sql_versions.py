@@ -72,18 +72,18 @@ def server(request):
 @pytest.fixture
 def registry(server):
     """A registry that belongs to a database owner with CREATEROLE, as on managed services: nobody here is superuser."""
-    server._run("DROP DATABASE IF EXISTS managed WITH (FORCE)")
-    server._run("DROP ROLE IF EXISTS landlord")
-    server._run("CREATE ROLE landlord LOGIN CREATEROLE")
-    server._run("CREATE DATABASE managed OWNER landlord ENCODING 'UTF8' TEMPLATE template0")
+    server.run("DROP DATABASE IF EXISTS managed WITH (FORCE)")
+    server.run("DROP ROLE IF EXISTS landlord")
+    server.run("CREATE ROLE landlord LOGIN CREATEROLE")
+    server.run("CREATE DATABASE managed OWNER landlord ENCODING 'UTF8' TEMPLATE template0")
     database = pg.Database(server, "managed")
     with contextlib.closing(database.connect("landlord")) as connection:
         pg.migrate(connection)
     yield database
-    server._run("DROP DATABASE managed WITH (FORCE)")
-    server._run("DROP ROLE landlord")
+    server.run("DROP DATABASE managed WITH (FORCE)")
+    server.run("DROP ROLE landlord")
     for name in ("iot_auth_admin", "iot_auth_broker", "iot_auth_monitor"):
-        server._run(f"DROP ROLE {name}")
+        server.run(f"DROP ROLE {name}")
 
 
 def test_an_owner_that_is_no_superuser_installs_and_upgrades(registry):

@@ -41,11 +41,13 @@ static void note(void *ctx, int64_t ca_id, const char *text)
     (void)snprintf(problems + n, sizeof problems - n, "%lld:%s\n", (long long)ca_id, text);
 }
 
+static const struct ia_problem_callback noting = {.report = note};
+
 static struct ia_ca_settings_set *build(const struct ia_ca_row *rows, size_t n)
 {
     struct ia_ca_settings_set *set = NULL;
     problems[0] = '\0';
-    ck_assert_int_eq(ia_ca_settings_set_build(rows, n, note, NULL, &set, NULL), IA_OK);
+    ck_assert_int_eq(ia_ca_settings_set_build(rows, n, &noting, &set, NULL), IA_OK);
     return set;
 }
 
@@ -230,7 +232,7 @@ START_TEST(ca_settings_without_memory_are_not_built)
     for (; n < 200 && rc != IA_OK; n++) {
         struct ia_err err = {0};
         countdown = n;
-        rc = ia_ca_settings_set_build(rows, 2, note, NULL, &set, &err);
+        rc = ia_ca_settings_set_build(rows, 2, &noting, &set, &err);
         countdown = -1;
         ck_assert_msg(rc == IA_OK || (rc == IA_NOMEM && err.rc == IA_NOMEM && !set), "after %ld allocations", n);
     }

@@ -102,7 +102,7 @@ START_TEST(device_differs_in_any_part)
 {
     struct ia_device_row row = row_of("pump-1"), other = row_of("pump-1");
     struct ia_device *d = ia_device_new(&row), *same = ia_device_new(&row);
-    same->seen = 9; /* marks do not count */
+    same->resync_epoch = 9; /* marks do not count */
     ck_assert(ia_device_equal(d, same));
     switch (_i) {
     case 0:

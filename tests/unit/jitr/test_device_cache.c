@@ -143,7 +143,7 @@ START_TEST(cache_sweep_removes_all_and_only_the_unseen)
     struct ia_device_cache *cache = ia_device_cache_new(100000);
     for (unsigned n = 0; n < 10000; n++) {
         ck_assert(put(cache, n));
-        find(cache, n)->seen = n % 3 == 0;
+        find(cache, n)->resync_epoch = n % 3 == 0;
     }
     ia_device_cache_sweep_begin(cache);
     for (int slices = 0; !ia_device_cache_sweep(cache, 1, 100); slices++)
@@ -164,7 +164,7 @@ START_TEST(cache_sweep_survives_growth)
     (void)ia_device_cache_sweep(cache, 1, 300);
     for (unsigned n = 1000; n < 9000; n++) {
         ck_assert(put(cache, n));
-        find(cache, n)->seen = 1;
+        find(cache, n)->resync_epoch = 1;
     }
     while (!ia_device_cache_sweep(cache, 1, 300))
         ;

@@ -13,6 +13,8 @@ static void note(void *ctx, int64_t ca_id, const char *text)
     strncpy(problem, text, sizeof problem - 1);
 }
 
+static const struct ia_problem_callback noting = {.report = note};
+
 static const char *const roles[] = {"device"};
 
 /* The set of one CA with that device id template and client id templates. */
@@ -28,7 +30,7 @@ static struct ia_ca_settings_set *ca_settings(const char *device_id, const char 
                             .roles = {.items = roles, .n = 1}};
     struct ia_ca_settings_set *set = NULL;
     problem[0] = '\0';
-    ck_assert_int_eq(ia_ca_settings_set_build(&row, 1, note, NULL, &set, NULL), IA_OK);
+    ck_assert_int_eq(ia_ca_settings_set_build(&row, 1, &noting, &set, NULL), IA_OK);
     return set;
 }
 
@@ -70,7 +72,7 @@ START_TEST(device_id_is_as_listed)
     struct ia_identity id = identity(device_ids[_i].cn);
     char out[IA_VALUE_MAX + 1] = "";
     struct ia_err err = {0};
-    bool fine = ia_decide_device_id(ia_ca_settings_find(set, 1), &id, out, &err) == IA_R_NONE;
+    bool fine = ia_device_id_derive(ia_ca_settings_find(set, 1), &id, out, &err) == IA_R_NONE;
     bool wanted = device_ids[_i].device_id && device_ids[_i].device_id[0] != '$';
     ck_assert_msg(fine == wanted, "%s of %s", device_ids[_i].template, device_ids[_i].cn);
     if (wanted)
@@ -102,7 +104,7 @@ START_TEST(client_id_fits_as_listed)
 {
     const char *const templates[] = {client_ids[_i].template};
     struct ia_ca_settings_set *set = ca_settings("${cert.cn}", templates, 1);
-    ck_assert_msg(ia_decide_client_id(ia_ca_settings_find(set, 1), "pump-1", client_ids[_i].client_id) ==
+    ck_assert_msg(ia_client_id_check(ia_ca_settings_find(set, 1), "pump-1", client_ids[_i].client_id) ==
                       client_ids[_i].fits,
                   "%s against %s", client_ids[_i].template, client_ids[_i].client_id);
     ia_ca_settings_set_free(set);
@@ -160,10 +162,10 @@ START_TEST(record_decides_as_listed)
     };
     static const int64_t cas[] = {1, 7};
     struct ia_ca_settings_set *set = NULL;
-    ck_assert_int_eq(ia_ca_settings_set_build(line, 3, note, NULL, &set, NULL), IA_OK);
+    ck_assert_int_eq(ia_ca_settings_set_build(line, 3, &noting, &set, NULL), IA_OK);
     struct ia_device *d = ia_device_new(&row);
-    ck_assert_msg(ia_decide_device(d, set, cas, 2, "pump-1", 1000) == records[_i].reason, "%s", records[_i].label);
-    ck_assert_int_eq(ia_decide_device(d, set, cas, 0, "pump-1", 1000), IA_R_DEVICE_CONFLICT);
+    ck_assert_msg(ia_device_check(d, set, cas, 2, "pump-1", 1000) == records[_i].reason, "%s", records[_i].label);
+    ck_assert_int_eq(ia_device_check(d, set, cas, 0, "pump-1", 1000), IA_R_DEVICE_CONFLICT);
     ia_device_free(d);
     ia_ca_settings_set_free(set);
 }

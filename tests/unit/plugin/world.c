@@ -115,13 +115,13 @@ static struct ia_reply *snapshot_reply(void)
                                  .n_scopes = world.n_scopes,
                                  .reserved = world.reserved,
                                  .n_reserved = world.n_reserved};
+    const struct ia_build_input input = {
+        .parts = IA_LOAD_ALL, .rows = &rows, .now = ia_wall_s(), .problems = &unreported};
     struct ia_reply *reply = ia_reply_new(IA_REPLY_SNAPSHOT, NULL);
     struct ia_err err = {0};
     if (!builder)
         builder = ia_builder_new();
-    ck_assert_msg(
-        ia_builder_build(builder, IA_LOAD_ALL, &rows, NULL, ia_wall_s(), &unreported, &reply->snapshot, &err) == IA_OK,
-        "%s", err.msg);
+    ck_assert_msg(ia_builder_build(builder, &input, &reply->snapshot, &err) == IA_OK, "%s", err.msg);
     return reply;
 }
 

@@ -171,8 +171,11 @@ static struct ia_snapshot *build_part(unsigned what)
     struct ia_err err = {0};
     reported[0] = '\0';
     n_parsed = 0;
-    ck_assert_msg(ia_builder_build(builder, what, &rows, NULL, MC_NOW, &problems, &snapshot, &err) == IA_OK, "%s",
-                  err.msg);
+    ck_assert_msg(
+        ia_builder_build(builder,
+                         &(struct ia_build_input){.parts = what, .rows = &rows, .now = MC_NOW, .problems = &problems},
+                         &snapshot, &err) == IA_OK,
+        "%s", err.msg);
     return snapshot;
 }
 
@@ -544,7 +547,9 @@ START_TEST(snapshot_without_memory_is_complete_or_not_built)
         struct ia_snapshot *s = NULL;
         struct ia_err err = {0};
         countdown = n;
-        enum ia_rc rc = ia_builder_build(fresh, IA_LOAD_ALL, &rows, NULL, MC_NOW, &problems, &s, &err);
+        enum ia_rc rc = ia_builder_build(
+            fresh, &(struct ia_build_input){.parts = IA_LOAD_ALL, .rows = &rows, .now = MC_NOW, .problems = &problems},
+            &s, &err);
         done = countdown >= 0; /* it did not ask so often */
         countdown = -1;
         reported[0] = '\0';
@@ -584,7 +589,10 @@ START_TEST(builder_recovers_from_an_allocation_failure)
     for (long n = 0; n < 40; n++) {
         struct ia_err err = {0};
         countdown = n;
-        enum ia_rc rc = ia_builder_build(builder, IA_LOAD_ALL, &rows, NULL, MC_NOW, &problems, &s, &err);
+        enum ia_rc rc = ia_builder_build(
+            builder,
+            &(struct ia_build_input){.parts = IA_LOAD_ALL, .rows = &rows, .now = MC_NOW, .problems = &problems}, &s,
+            &err);
         countdown = -1;
         ck_assert(rc == IA_OK || !s);
         ia_snapshot_free(s);
