@@ -2,6 +2,7 @@
 #include "plugin/new_devices.h"
 
 #include "plugin/admit.h"
+#include "plugin/broker_state.h"
 #include "plugin/device_requests.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/resync.h"
@@ -61,7 +62,7 @@ static int64_t parking_ms(const struct ia_core *core, X509 *leaf)
 
 static void park_connection(struct ia_core *core, SSL *ssl, X509 *leaf, const uint8_t *fingerprint)
 {
-    int64_t ms = parking_ms(core, leaf);
+    int64_t ms = ia_broker_has_ticked(core) ? parking_ms(core, leaf) : 0;
     size_t before = ia_parking_count();
     if (ms > 0 && ia_parking_hold(ssl, fingerprint, ia_monotonic_us() + ms * 1000))
         core->counters.parked += ia_parking_count() - before; /* it may be parked already */
