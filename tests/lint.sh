@@ -9,7 +9,7 @@ cd "${1:-$lint/../..}" || exit 2
 shift
 
 python=/usr/bin/python3
-folders="common x509 acl oauth sql jitr access tls worker plugin cli"
+folders="common x509 acl oauth sql jitr access config tls worker plugin cli"
 wanted=" $* "
 breaches=0
 
@@ -65,14 +65,14 @@ code() {
         }' "${files[@]}"
 }
 
-# Includes go downward only: plugin > {tls, worker} > access > jitr > sql > {x509, oauth, acl} > common.  cli stands beside plugin:
+# Includes go downward only: plugin > {tls, worker} > config > access > jitr > sql > {x509, oauth, acl} > common.  cli stands beside plugin:
 # it includes neither plugin nor worker, and no folder includes cli.
 layers() {
     code $folders | awk -F: '
         BEGIN {
             rank["common"] = 0; rank["x509"] = rank["oauth"] = rank["acl"] = 1
-            rank["sql"] = 2; rank["jitr"] = 3; rank["access"] = 4
-            rank["tls"] = rank["worker"] = rank["cli"] = 5; rank["plugin"] = 6
+            rank["sql"] = 2; rank["jitr"] = 3; rank["access"] = 4; rank["config"] = 5
+            rank["tls"] = rank["worker"] = rank["cli"] = 6; rank["plugin"] = 7
         }
         match($0, /#[ \t]*include[ \t]*"[^"]*"/) {
             path = substr($0, RSTART, RLENGTH); sub(/^[^"]*"/, "", path); sub(/"$/, "", path)
@@ -94,13 +94,14 @@ only() {
 }
 
 third_party() {
-    only 'libpq|postgres|pg_config' sql
-    only 'jansson|curl/' oauth
+    only 'libpq|postgres|pg_config' sql cli # the command waits, and its statements stand in its table of verbs
+    only 'jansson' oauth cli                # the command exports and imports the configuration as JSON
+    only 'curl/' oauth
     only 'mosquitto|mqtt_protocol' plugin
     only 'openssl/ssl' tls plugin
     only 'openssl/x509\.h' x509 tls plugin oauth # public keys are encoded by it, too
     only 'openssl/(x509v3|x509_vfy|pem|ocsp|cms|pkcs)' x509 plugin
-    only 'jwt\.h'
+    only 'jwt\.h' cli # mints tokens for trying out; nothing verifies with it
 }
 
 # Unbounded copies, hidden state, shells; statements built from text; anything that jumps over clean-up.
@@ -221,7 +222,7 @@ long_functions() {
 # What the documentation names as a file of the tree exists.
 documented_paths() {
     local file path
-    for file in *.md docs/*.md; do
+    for file in *.md docs/*.md docs/reference/*.md; do
         [ -f "$file" ] || continue
         grep -noE '`(common|x509|acl|oauth|sql|jitr|access|worker|plugin|cli|tests|scripts|bench|docs|docker)/[A-Za-z0-9_./-]+`' "$file" |
             tr -d '`' | while IFS=: read -r line path; do
@@ -255,16 +256,10 @@ scripts_parse() {
     done
 }
 
-# The README's table of options says what plugin/options.c says: the same names in the same order, the same defaults
-# (where the code has none, the README explains in words).
-options_table() {
-    [ -f plugin/options.c ] && grep -q '^| `db_conninfo`' README.md 2>/dev/null || return 0
-    diff <(sed -nE 's/^ *\{"([a-z_]+)", *parse_[a-z]+, *[^,]+, *("([^"]*)"|NULL),.*/\1 \3/p' plugin/options.c) \
-        <(awk -F' *[|] *' '
-            /^[|] `db_conninfo`/ { inside = 1 }
-            inside && !/^[|]/    { exit }
-            inside { gsub(/`/, ""); print $2 " " ($3 ~ /^[a-z0-9$\/_-]+$/ ? $3 : "") }' README.md) |
-        sed -nE 's/^< (.*)/plugin\/options.c has option: \1/p; s/^> (.*)/README.md has option: \1/p'
+# The reference pages say what the code says: options with their defaults and bounds, reasons, scripts for administrators.  (The SQL
+# functions take a database: tests/integration/test_reference.py.)
+reference_pages() {
+    [ ! -d docs/reference ] || "$python" "$lint/../../scripts/reference" --root . --check options reasons scripts 2>&1
 }
 
 check layer layers
@@ -287,7 +282,7 @@ check word banned_words
 check path documented_paths
 check spdx spdx_lines
 check script scripts_parse
-check options options_table
+check reference reference_pages
 
 if [ "$breaches" -gt 0 ]; then
     echo "lint: $breaches found"

@@ -2,9 +2,9 @@
 #include "worker/config_sync.h"
 
 #include "common/clock.h"
+#include "config/snapshot_builder.h"
 #include "oauth/refresh.h"
 #include "worker/problem_writer.h"
-#include "worker/snapshot_builder.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,9 +3,9 @@
  * Worker thread. */
 #pragma once
 
+#include "config/snapshot_builder.h"
 #include "worker/outbox.h"
 #include "worker/sink.h"
-#include "worker/snapshot_builder.h"
 
 struct ia_problem_writer {
     struct ia_outbox *outbox;

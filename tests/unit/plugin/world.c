@@ -2,8 +2,8 @@
 #include "tests/unit/plugin/world.h"
 
 #include "common/clock.h"
+#include "config/snapshot_builder.h"
 #include "tests/unit/oauth/mint.h"
-#include "worker/snapshot_builder.h"
 
 #include <check.h>
 #include <stdio.h>

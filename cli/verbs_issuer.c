@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: ISC
+/* Verbs about identity providers. */
+#include "cli/verb.h"
+
+#define ISSUER_COLUMNS                                                                                                 \
+    "i.name, i.issuer, i.status, i.audience::text[] AS audience, i.algorithms::text[] AS algorithms, "                 \
+    "coalesce(i.jwks_url, jsonb_array_length(i.jwks -> 'keys') || ' in the registry', 'by discovery') AS keys, "       \
+    "i.tenant, i.problem, i.note"
+
+static const struct ia_query list_query[] = {
+    {.sql = "SELECT " ISSUER_COLUMNS " FROM iot_auth.oauth_issuer i ORDER BY i.name"}};
+static const struct ia_query show_query[] = {
+    {.title = "issuer",
+     .sql = "SELECT " ISSUER_COLUMNS ", i.client_id_templates::text[] AS client_id_templates, i.app_id_claim, "
+            "i.token_types::text[] AS token_types, i.leeway_s, i.created_at FROM iot_auth.oauth_issuer i "
+            "WHERE i.name = $1",
+     .record = true},
+    {.title = "scopes",
+     .sql = "SELECT s.scope, s.role FROM iot_auth.scope_role s WHERE s.issuer_name = $1 ORDER BY s.scope, s.role"},
+};
+static const struct ia_query scopes_query[] = {
+    {.sql = "SELECT s.issuer_name, s.scope, s.role FROM iot_auth.scope_role s WHERE s.issuer_name = $1 "
+            "ORDER BY s.scope, s.role"}};
+
+#define NAME_ARGUMENT(sql_name)                                                                                        \
+    {                                                                                                                  \
+        .name = "NAME", .value = "NAME", .sql = sql_name, .flags = IA_P_ARGUMENT | IA_P_REQUIRED,                      \
+        .help = "name of the issuer; its apps have the principal app:NAME:APP_ID"                                      \
+    }
+
+static const struct ia_param name_params[] = {NAME_ARGUMENT("name text")};
+static const struct ia_param show_params[] = {NAME_ARGUMENT(NULL)};
+static const struct ia_param add_params[] = {
+    NAME_ARGUMENT("name text"),
+    {.name = "issuer",
+     .value = "URL",
+     .sql = "issuer text",
+     .flags = IA_P_REQUIRED,
+     .help = "exact value of the iss claim (RFC 7519 4.1.1)"},
+    {.name = "audience",
+     .value = "AUDIENCE",
+     .sql = "audience text[]",
+     .flags = IA_P_REQUIRED | IA_P_LIST | IA_P_SPLIT,
+     .help = "accepted values of the aud claim"},
+    {.name = "algorithms",
+     .value = "ALG",
+     .sql = "algorithms text[]",
+     .flags = IA_P_LIST | IA_P_SPLIT,
+     .help = "accepted signature algorithms; default RS256,ES256"},
+    {.name = "jwks",
+     .value = "FILE",
+     .sql = "jwks jsonb",
+     .flags = IA_P_FILE,
+     .help = "the issuer's keys, a JWK set (RFC 7517); - reads standard input"},
+    {.name = "jwks-url",
+     .value = "URL",
+     .sql = "jwks_url text",
+     .help = "where the keys are; default: found by discovery at the issuer"},
+    {.name = "client-id-templates",
+     .value = "TEMPLATE",
+     .sql = "client_id_templates text[]",
+     .flags = IA_P_LIST | IA_P_SPLIT,
+     .help = "MQTT client ids that its apps may use; default app:${issuer}:${app_id} and the same with /*"},
+    {.name = "app-id-claim",
+     .value = "CLAIM",
+     .sql = "app_id_claim text",
+     .help = "claim that holds the app id; default client_id, else azp, else sub"},
+    {.name = "token-types",
+     .value = "TYPE",
+     .sql = "token_types text[]",
+     .flags = IA_P_LIST | IA_P_SPLIT,
+     .help = "accepted values of typ; default at+jwt,JWT"},
+    {.name = "leeway-s", .value = "SECONDS", .sql = "leeway_s int", .help = "for exp and nbf; default 30"},
+    {.name = "tenant", .value = "TENANT", .sql = "tenant text", .help = "tenant of the issuer's apps; default none"},
+};
+static const struct ia_param map_params[] = {
+    NAME_ARGUMENT("issuer_name text"),
+    {.name = "SCOPE",
+     .value = "SCOPE",
+     .sql = "scope text",
+     .flags = IA_P_ARGUMENT | IA_P_REQUIRED,
+     .help = "a scope of its access tokens (RFC 6749 3.3)"},
+    {.name = "ROLE",
+     .value = "ROLE",
+     .sql = "role text",
+     .flags = IA_P_ARGUMENT | IA_P_REQUIRED,
+     .help = "the role that the scope gives"},
+};
+
+static const struct ia_verb verbs[] = {
+    {.words = "issuer list", .help = "list the identity providers and their problems", IA_QUERIES(list_query)},
+    {.words = "issuer show",
+     .help = "show an identity provider and its mapped scopes",
+     IA_PARAMS(show_params),
+     .sql = "SELECT iot_auth.require_issuer($1)",
+     IA_QUERIES(show_query),
+     .flags = IA_V_STATEMENT},
+    {.words = "issuer add",
+     .help = "register an identity provider, so that apps can connect with its access tokens",
+     IA_PARAMS(add_params),
+     .sql = "register_issuer",
+     IA_QUERIES(show_query)},
+    {.words = "issuer disable",
+     .help = "make an issuer INACTIVE: its apps are disconnected and refused until it is enabled",
+     IA_PARAMS(name_params),
+     .sql = "set_issuer_status",
+     .fixed = "status => 'INACTIVE'",
+     IA_QUERIES(show_query)},
+    {.words = "issuer enable",
+     .help = "make an issuer ACTIVE again",
+     IA_PARAMS(name_params),
+     .sql = "set_issuer_status",
+     .fixed = "status => 'ACTIVE'",
+     IA_QUERIES(show_query)},
+    {.words = "issuer map",
+     .help = "give a role to apps whose token has a scope",
+     IA_PARAMS(map_params),
+     .sql = "map_scope",
+     IA_QUERIES(scopes_query)},
+    {.words = "issuer unmap",
+     .help = "remove such a mapping",
+     IA_PARAMS(map_params),
+     .sql = "unmap_scope",
+     IA_QUERIES(scopes_query)},
+};
+const struct ia_verb_group ia_verbs_issuer = {verbs, IA_COUNT(verbs)};

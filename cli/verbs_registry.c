@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: ISC
+/* Verbs about the registry as a whole. */
+#include "cli/verb.h"
+
+static const struct ia_param release_params[] = {{.name = "CLIENT_ID",
+                                                  .value = "CLIENT_ID",
+                                                  .sql = "client_id text",
+                                                  .flags = IA_P_ARGUMENT | IA_P_REQUIRED,
+                                                  .help = "MQTT client id"}};
+static const struct ia_param migrate_params[] = {{.name = "dry-run", .help = "list what would be applied"}};
+
+static const struct ia_param document_params[] = {{.name = "FORMAT",
+                                                   .value = "markdown|man|man-check|bash|zsh",
+                                                   .flags = IA_P_ARGUMENT | IA_P_REQUIRED,
+                                                   .help = "the reference, a manual page, or completion for a shell"}};
+
+static const struct ia_verb verbs[] = {
+    {.words = "client-id release",
+     .help = "make every broker forget who owns a client id, unless the owner is connected",
+     IA_PARAMS(release_params),
+     .sql = "release_client_id"},
+    {.words = "migrate",
+     .help = "create schema iot_auth, or bring it to the version of this program",
+     IA_PARAMS(migrate_params),
+     .more = "The migrations are part of the program. Run it as the role that owns the schema (for a new one: a "
+             "superuser, or the owner of the database with CREATEROLE). To apply what is applied already is harmless."},
+    {.words = "documentation",
+     .help = "print the reference, a manual page or completion for a shell, made from the table of commands",
+     IA_PARAMS(document_params)},
+};
+const struct ia_verb_group ia_verbs_registry = {verbs, IA_COUNT(verbs)};
