@@ -214,8 +214,11 @@ static void take_leaf_if_ready(struct ia_login *login)
 
 enum ia_reason ia_login_decide(struct ia_login *login)
 {
+    int64_t begun_us = ia_monotonic_us();
     take_leaf_if_ready(login);
-    return decide_login(login, login->admission.presented ? IA_ADMIT_APP : IA_ADMIT_DEVICE);
+    enum ia_reason reason = decide_login(login, login->admission.presented ? IA_ADMIT_APP : IA_ADMIT_DEVICE);
+    ia_histogram_note(&login->core->counters.connect, ia_monotonic_us() - begun_us);
+    return reason;
 }
 
 enum ia_reason ia_login_decide_handshake(struct ia_login *login)
@@ -273,9 +276,10 @@ void ia_login_init(struct ia_login *login, struct ia_core *core, struct mosquitt
     set_login_address(login, ia_mosq_address(client));
 }
 
-void ia_login_init_handshake(struct ia_login *login, struct ia_core *core, X509 *leaf)
+void ia_login_init_handshake(struct ia_login *login, struct ia_core *core, X509 *leaf, const char *address)
 {
     init_login(login, core);
+    set_login_address(login, address);
     if (X509_up_ref(leaf) == 1)
         (void)take_leaf(login, leaf);
 }

@@ -23,8 +23,9 @@ struct ia_login {
 /* Begin for that client of Mosquitto's, which must live until ia_login_clear. */
 void ia_login_init(struct ia_login *login, struct ia_core *core, struct mosquitto *client);
 
-/* Begin for a client that has completed its TLS handshake with this leaf, which the gate has verified. */
-void ia_login_init_handshake(struct ia_login *login, struct ia_core *core, X509 *leaf);
+/* Begin for a client that has completed its TLS handshake with this leaf, which the gate has verified, from that address,
+ * which must live until ia_login_clear. */
+void ia_login_init_handshake(struct ia_login *login, struct ia_core *core, X509 *leaf, const char *address);
 
 void ia_login_clear(struct ia_login *login);
 

@@ -65,7 +65,7 @@ static void park_connection(struct ia_core *core, SSL *ssl, X509 *leaf, const ui
     int64_t ms = ia_broker_has_ticked(core) ? parking_ms(core, leaf) : 0;
     size_t before = ia_parking_count();
     if (ms > 0 && ia_parking_hold(ssl, fingerprint, ia_monotonic_us() + ms * 1000))
-        core->counters.parked += ia_parking_count() - before; /* it may be parked already */
+        core->counters.parked_total += ia_parking_count() - before; /* it may be parked already */
 }
 
 void ia_new_devices_arrive(struct ia_core *core, SSL *ssl, X509 *leaf, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
@@ -73,7 +73,9 @@ void ia_new_devices_arrive(struct ia_core *core, SSL *ssl, X509 *leaf, const uin
     if (ia_resync_find_device(core, fingerprint))
         return;
     struct ia_login login;
-    ia_login_init_handshake(&login, core, leaf);
+    char address[INET6_ADDRSTRLEN];
+    ia_gate_peer_address(ssl, address);
+    ia_login_init_handshake(&login, core, leaf, address);
     (void)ia_login_decide_handshake(&login); /* a refusal is BASIC_AUTH's, which reports it */
     if (login.awaits_registry)
         park_connection(core, ssl, leaf, fingerprint);
@@ -88,6 +90,11 @@ void ia_new_devices_answered(const uint8_t fingerprint[IA_FINGERPRINT_LEN])
 void ia_new_devices_release_all(void)
 {
     ia_parking_expire(INT64_MAX);
+}
+
+void ia_new_devices_note_parked(void *core, int64_t held_us)
+{
+    ia_histogram_note(&((struct ia_core *)core)->counters.parked, held_us);
 }
 
 void ia_new_devices_expire(struct ia_core *core)

@@ -29,5 +29,8 @@ void ia_new_devices_release_all(void);
 /* TICK: whoever has been parked for auth_wait_ms goes on. */
 void ia_new_devices_expire(struct ia_core *core);
 
+/* A connection was released after that long: for the histogram.  Called by parking.c. */
+void ia_new_devices_note_parked(void *core, int64_t held_us);
+
 /* CONNECT has been read: a client with this leaf (NULL: none) speaks MQTT over TCP, or by WebSocket. */
 void ia_new_devices_note_protocol(struct ia_core *core, const struct mosquitto *client, X509 *leaf);

@@ -126,7 +126,7 @@ def test_a_websocket_is_held_back_for_four_seconds_at_most(lot):
     """libwebsockets closes what is silent for 5 s.  A TCP listener holds back as long as auth_wait_ms says."""
     broker = started(lot, listeners=("device", "plain", "websockets"), options={"auth_wait_ms": 20000})
     lot.connect(broker, lot.acme.issue("known"))
-    lot.proxy.swallow_answers()
+    lot.proxy.drop_answers()
     tcp = NewDevice(lot, broker, lot.acme.issue("tcp"))
     client = lot.client(broker, lot.acme.issue("ws"), listener="websockets")
     begun = time.monotonic()
@@ -189,7 +189,7 @@ def test_a_client_that_goes_while_it_is_held_back_is_forgotten(lot, end):
     """Also when its CONNECT lies in the socket."""
     broker = started(lot, options={"auth_wait_ms": 60000})
     with watching(lot, broker) as wait_parked:
-        lot.proxy.swallow_answers()
+        lot.proxy.drop_answers()
         with lot.raw(broker, lot.acme.issue("leaver")) as leaver, lot.raw(broker, lot.acme.issue("stays")) as stays:
             leaver.send(connect_packet("leaver"))
             stays.send(connect_packet("stays"))
@@ -207,7 +207,7 @@ def test_a_client_that_goes_while_it_is_held_back_is_forgotten(lot, end):
 def test_a_client_that_sends_without_end_is_released_and_refused(lot):
     broker = started(lot, options={"auth_wait_ms": 60000})
     with watching(lot, broker) as wait_parked:
-        lot.proxy.swallow_answers()
+        lot.proxy.drop_answers()
         with lot.raw(broker, lot.acme.issue("flood")) as flood:
             flood.send(connect_packet("flood"))
             wait_parked(1)
@@ -220,7 +220,7 @@ def test_a_client_that_sends_without_end_is_released_and_refused(lot):
 def test_held_connections_cost_nothing(lot):
     """20 clients, 5 of which have sent their CONNECT and more."""
     broker = started(lot)
-    lot.proxy.swallow_answers()
+    lot.proxy.drop_answers()
     with contextlib.ExitStack() as open_ones:
         for n in range(20):
             raw = open_ones.enter_context(lot.raw(broker, lot.acme.issue("idle-%d" % n)))
@@ -233,7 +233,7 @@ def test_held_connections_cost_nothing(lot):
 
 def test_a_lost_database_releases_all_who_are_held_back(lot):
     broker = started(lot)
-    lot.proxy.swallow_answers()
+    lot.proxy.drop_answers()
     attempts = [NewDevice(lot, broker, lot.acme.issue("new-%d" % n)) for n in range(10)]
     assert is_held(attempts, 0.4)
     begun = time.monotonic()
@@ -247,7 +247,7 @@ def test_a_lost_database_releases_all_who_are_held_back(lot):
 
 def test_a_broker_that_stops_leaves_nobody_behind(lot):
     broker = started(lot)
-    lot.proxy.swallow_answers()
+    lot.proxy.drop_answers()
     attempts = [NewDevice(lot, broker, lot.acme.issue("new-%d" % n)) for n in range(10)]
     assert is_held(attempts, 0.4)
     broker.stop(timeout=4)

@@ -4,6 +4,7 @@
 #include "common/clock.h"
 
 #include <check.h>
+#include <string.h>
 
 struct gate_stub gate_stub;
 
@@ -57,6 +58,37 @@ uint16_t ia_gate_port(X509 *leaf)
     return 0;
 }
 
+void ia_gate_peer_address(const SSL *ssl, char out[INET6_ADDRSTRLEN])
+{
+    (void)ssl;
+    (void)snprintf(out, INET6_ADDRSTRLEN, "%s", gate_stub.peer ? gate_stub.peer : "");
+}
+
+/* ---- resumption */
+
+void ia_resumption_keep(X509 *leaf)
+{
+    if (gate_stub.n_kept < 16)
+        gate_stub.kept[gate_stub.n_kept++] = leaf;
+}
+
+void ia_resumption_exclude(X509 *leaf)
+{
+    (void)leaf;
+    gate_stub.n_excluded++;
+}
+
+void ia_resumption_drop(const uint8_t fingerprint[IA_FINGERPRINT_LEN])
+{
+    gate_stub.n_dropped++;
+    memcpy(gate_stub.dropped, fingerprint, IA_FINGERPRINT_LEN);
+}
+
+bool ia_resumption_sweep(void)
+{
+    return false;
+}
+
 bool gate_handshake(X509 *leaf, X509 *inter, const char *address)
 {
     return gate_handshake_at(GATE_STUB_PORT, leaf, inter, address);
@@ -80,6 +112,7 @@ bool gate_handshake_at(uint16_t port, X509 *leaf, X509 *inter, const char *addre
     gate_stub.results[at].generation = snapshot->ca_generation;
     gate_stub.results[at].address = address;
     gate_stub.results[at].port = port;
+    gate_stub.peer = address;
     gate_stub.hooks.proven(gate_stub.hooks.ctx, NULL, leaf, &chain);
     return true;
 }

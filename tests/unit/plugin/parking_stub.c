@@ -6,11 +6,11 @@
 
 struct parking_stub parking_stub;
 
-enum ia_rc ia_parking_open(size_t max, struct ia_err *err)
+enum ia_rc ia_parking_open(const struct ia_parking_settings *settings, struct ia_err *err)
 {
     (void)err;
     parking_stub.open = true;
-    parking_stub.max = max;
+    parking_stub.max = settings->max;
     return IA_OK;
 }
 

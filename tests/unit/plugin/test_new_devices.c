@@ -48,7 +48,7 @@ START_TEST(new_device_is_asked_for_and_parked)
     ck_assert_uint_eq(ia_parking_count(), 1);
     ck_assert_mem_eq(parking_stub.connections[0].key, dev1.fingerprint, 32);
     ck_assert_int_eq(parked_ms(), 3000);
-    ck_assert_uint_eq(world.core->counters.parked, 1);
+    ck_assert_uint_eq(world.core->counters.parked_total, 1);
     world_stop();
 }
 END_TEST
@@ -182,7 +182,7 @@ START_TEST(beyond_parked_max_new_devices_are_refused_as_retryable)
     shake_hands();
     ck_assert_uint_eq(ia_parking_count(), 1);
     ck_assert_uint_eq(ASKED, 2);
-    ck_assert_uint_eq(world.core->counters.parked, 1);
+    ck_assert_uint_eq(world.core->counters.parked_total, 1);
     ck_assert_int_eq(world_basic_auth(&client, NULL), MOSQ_ERR_UNKNOWN);
     world_stop();
 }
