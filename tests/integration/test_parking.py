@@ -176,7 +176,7 @@ def test_beyond_parked_max_new_devices_are_refused_at_once(lot):
 def watching(site, broker):
     """An observer, and a function that waits until so many connections are parked."""
     with site.connect(broker, site.observer(site.acme)) as observer:
-        assert observer.subscribe("$SYS/broker/iot-auth/parked/now") == 1
+        wait_until(lambda: observer.subscribe("$SYS/broker/iot-auth/parked/now") == 1, what="the observer's role")
 
         def wait_parked(count, seconds=3.0):
             wait_until(lambda: observer.receive()[1] == str(count), seconds, "%d parked" % count)
