@@ -183,6 +183,7 @@ static void fill_audit(struct ia_login *login)
     entry->ca_id = a->chain ? a->chain->ca_id : 0;
     entry->fingerprint = a->chain && a->chain->n_links > 0 ? a->chain->links[0].fingerprint : NULL;
     entry->claimed = &a->claimed;
+    entry->leaf = a->leaf;
     memcpy(entry->detail, a->detail, sizeof entry->detail);
 }
 

@@ -31,5 +31,6 @@ struct ia_core {
     struct ia_registration_wait *wait;      /* registration_wait.c */
     struct ia_key_requests *key_requests;   /* key_requests.c */
     struct ia_event_limits *event_limits;   /* event_limits.c */
+    struct ia_last_refusals *last_refusals; /* last_refusals.c */
     struct ia_acl_state *acl;               /* acl_check.c */
 };

@@ -7,6 +7,7 @@
 #include "plugin/database_state.h"
 #include "plugin/event_limits.h"
 #include "plugin/key_requests.h"
+#include "plugin/last_refusals.h"
 #include "plugin/login.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/registration_wait.h"
@@ -79,6 +80,7 @@ static int on_tick(int event, void *event_data, void *userdata)
     if (ia_broker_publish_due(core)) {
         ia_registration_tidy(core);
         ia_report_counters(core);
+        ia_last_refusals_write(core, IA_REFUSALS_A_SECOND);
     }
     bool busy = more || sweeping || ia_worker_has_reply(core->worker);
     ia_mosq_next_tick(event_data, busy ? TICK_BUSY_MS : TICK_MS);
@@ -206,9 +208,11 @@ static enum ia_rc make_parts(struct ia_core *core, struct ia_err *err)
     core->wait = ia_registration_wait_new();
     core->key_requests = ia_key_requests_new();
     core->event_limits = ia_event_limits_new();
+    core->last_refusals = ia_last_refusals_new();
     core->acl = ia_acl_state_new();
     if (!core->devices || !core->clients || !core->broker || !core->database || !core->resync || !core->scan ||
-        !core->registrations || !core->wait || !core->key_requests || !core->event_limits || !core->acl)
+        !core->registrations || !core->wait || !core->key_requests || !core->event_limits || !core->last_refusals ||
+        !core->acl)
         return ia_nomem(err);
     return ia_token_cache_new(TOKENS_CACHED, &core->tokens, err);
 }
@@ -220,6 +224,7 @@ static void free_parts(struct ia_core *core)
     ia_token_cache_free(core->tokens);
     ia_snapshot_free(core->snapshot);
     ia_acl_state_free(core->acl);
+    ia_last_refusals_free(core->last_refusals);
     ia_event_limits_free(core->event_limits);
     ia_key_requests_free(core->key_requests);
     ia_registration_wait_free(core->wait);
@@ -310,6 +315,7 @@ int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *options, int 
     for (size_t i = 0; i < N_CALLBACKS; i++)
         (void)mosquitto_callback_unregister(core->id, callbacks[i].event, callbacks[i].callback, NULL);
     the_core = NULL;
+    ia_last_refusals_write(core, SIZE_MAX);
     core_free(core);
     return MOSQ_ERR_SUCCESS;
 }

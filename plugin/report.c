@@ -6,6 +6,7 @@
 #include "plugin/database_state.h"
 #include "plugin/event_limits.h"
 #include "plugin/http_api.h"
+#include "plugin/last_refusals.h"
 #include "plugin/mosquitto_compat.h"
 
 #include <inttypes.h>
@@ -105,10 +106,11 @@ static const char *shown_text(const struct ia_audit_entry *a, char out[LOG_SHOWN
 {
     size_t used = 0;
     out[0] = '\0';
-    for (size_t i = 0; i < N_SHOWN && used < LOG_SHOWN_MAX; i++)
-        if (*shown_value(a, i))
-            used += (size_t)snprintf(out + used, LOG_SHOWN_MAX - used, " %s=\"%s\"", shown_members[i].name,
-                                     shown_value(a, i));
+    for (size_t i = 0; i < N_SHOWN && used < LOG_SHOWN_MAX; i++) {
+        char value[IA_SHOWN_TEXT_MAX];
+        if (*harmless(shown_value(a, i), 0x1F, value, sizeof value))
+            used += (size_t)snprintf(out + used, LOG_SHOWN_MAX - used, " %s=\"%s\"", shown_members[i].name, value);
+    }
     return out;
 }
 
@@ -200,31 +202,60 @@ void ia_report_publish(const struct ia_core *core, const char *kind, const char 
     (void)mosquitto_broker_publish_copy(NULL, topic, (int)strlen(json), json, 0, false, NULL);
 }
 
-/* Write and publish one event. */
-static void write_event(struct ia_core *core, const char *kind, const struct ia_audit_entry *a, enum ia_reason reason)
-{
+/* An event, and its row. */
+struct report_event {
     char text[EVENT_JSON_MAX];
+    const char *json; /* NULL: it does not fit */
+    struct ia_event_request row;
+};
+
+static void make_event(const struct ia_core *core, const char *kind, const struct ia_audit_entry *a,
+                       enum ia_reason reason, struct report_event *out)
+{
     struct ia_json_out j;
-    int64_t at_us = ia_wall_us();
-    ia_json_out_begin(&j, text, sizeof text);
-    describe_entry(&j, core, a, reason, at_us);
+    out->row = (struct ia_event_request){
+        .at_us = ia_wall_us(), .kind = kind, .reason = reason, .ca_id = a->ca ? a->ca->ca_id : a->ca_id};
+    (void)snprintf(out->row.principal, sizeof out->row.principal, "%s", a->principal ? a->principal : "");
+    (void)snprintf(out->row.address, sizeof out->row.address, "%s", a->address ? a->address : "");
+    ia_json_out_begin(&j, out->text, sizeof out->text);
+    describe_entry(&j, core, a, reason, out->row.at_us);
     describe_claimed(&j, a);
     describe_shown(&j, a);
-    const char *json = ia_json_out_end(&j);
-    struct ia_request *row = json ? ia_request_new(IA_REQUEST_EVENT, json) : NULL;
+    out->json = ia_json_out_end(&j);
+}
+
+/* Write and publish an event. */
+static void write_event(struct ia_core *core, const struct report_event *event)
+{
+    struct ia_request *row = event->json ? ia_request_new(IA_REQUEST_EVENT, event->json) : NULL;
     if (!row) {
         core->counters.events_dropped++;
         return;
     }
-    row->event.kind = kind;
-    row->event.at_us = at_us;
-    row->event.reason = reason;
-    row->event.ca_id = a->ca ? a->ca->ca_id : a->ca_id;
-    (void)snprintf(row->event.principal, sizeof row->event.principal, "%s", a->principal ? a->principal : "");
-    (void)snprintf(row->event.address, sizeof row->event.address, "%s", a->address ? a->address : "");
+    row->event = event->row;
     if (!ia_worker_ask(core->worker, row))
         core->counters.events_dropped++;
-    ia_report_publish(core, kind, json);
+    ia_report_publish(core, event->row.kind, event->json);
+}
+
+/* What an app is known by: its principal, or what its token claims. */
+static const char *refused_app(const struct ia_audit_entry *a, char out[2 * IA_CLAIMED_MAX])
+{
+    if (!a->app || a->principal)
+        return a->app ? a->principal : NULL;
+    bool nothing = !a->claimed || (!a->claimed->iss[0] && !a->claimed->azp[0]);
+    (void)snprintf(out, 2 * IA_CLAIMED_MAX, "%s %s", nothing ? "" : a->claimed->iss, nothing ? "" : a->claimed->azp);
+    return nothing ? NULL : out;
+}
+
+/* Of sampled refusals too, the last of each client is kept. */
+static void keep_refusal(struct ia_core *core, const struct ia_audit_entry *a, const struct report_event *event)
+{
+    char app[2 * IA_CLAIMED_MAX];
+    const struct ia_refused_client client = {
+        .fingerprint = a->fingerprint, .app = refused_app(a, app), .address = a->address};
+    if (event->json)
+        ia_last_refusals_note(core->last_refusals, &client, &event->row, event->json);
 }
 
 void ia_report_accepted(struct ia_core *core, const struct ia_audit_entry *entry)
@@ -265,10 +296,20 @@ void ia_report_refused(struct ia_core *core, struct ia_audit_entry *entry, enum 
     const struct ia_device *known = entry->proven ? refused_device(core, entry) : NULL;
     if (known && !entry->app && !entry->principal)
         entry->principal = ia_device_id(known);
+    struct ia_shown_certificate shown;
+    if (entry->leaf && !entry->shown) {
+        ia_shown_certificate_read(entry->leaf, &shown);
+        entry->shown = &shown;
+    }
     core->counters.refused[reason]++;
     log_decision(core, entry, "refused", reason);
+    struct report_event event;
+    make_event(core, entry->app ? "app/refused" : "device/refused", entry, reason, &event);
     if (is_transition(core, entry, reason))
-        write_event(core, entry->app ? "app/refused" : "device/refused", entry, reason);
+        write_event(core, &event);
+    keep_refusal(core, entry, &event);
+    if (entry->leaf)
+        entry->shown = NULL;
 }
 
 void ia_report_ended(struct ia_core *core, const struct ia_client *session, const char *client_id,
@@ -284,15 +325,20 @@ void ia_report_ended(struct ia_core *core, const struct ia_client *session, cons
         a.ca = ia_ca_settings_find(core->snapshot->ca_settings, session->ca_id);
     core->counters.ended[reason]++;
     log_decision(core, &a, "ended", reason);
+    struct report_event event;
+    make_event(core, "session/ended", &a, reason, &event);
     if (session->username)
-        write_event(core, "session/ended", &a, reason);
+        write_event(core, &event);
 }
 
 void ia_report_denied(struct ia_core *core, const struct ia_audit_entry *entry)
 {
     log_decision(core, entry, "denied", IA_R_TOPIC_DENIED);
+    struct report_event event;
+    make_event(core, entry->app ? "app/refused" : "device/refused", entry, IA_R_TOPIC_DENIED, &event);
     if (ia_event_limits_admit(core, entry->principal))
-        write_event(core, entry->app ? "app/refused" : "device/refused", entry, IA_R_TOPIC_DENIED);
+        write_event(core, &event);
+    keep_refusal(core, entry, &event);
 }
 
 void ia_report_registered(struct ia_core *core, const struct ia_device *device)

@@ -17,7 +17,8 @@ struct ia_audit_entry {
     const uint8_t *fingerprint; /* of the leaf */
     bool app;
     const struct ia_token_claimed *claimed;   /* by a refused token: not verified; NULL or empty: nothing */
-    const struct ia_shown_certificate *shown; /* whose chain was refused: not verified; NULL: none */
+    const struct ia_shown_certificate *shown; /* of whose certificate, likewise; NULL: see `leaf` */
+    X509 *leaf;                               /* the certificate, read where a refusal is reported; NULL: none */
     char detail[192];                         /* why, for people */
 };
 

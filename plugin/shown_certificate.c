@@ -10,12 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What is not printable ASCII, and quotes, become '?': the text goes into log lines. */
-static void copy_printable(const unsigned char *text, size_t len, char *out, size_t size)
+/* Control characters become '?': what names a device is one line. */
+static void copy_line(const unsigned char *text, size_t len, char *out, size_t size)
 {
     size_t n = 0;
     for (; n < len && n < size - 1; n++)
-        out[n] = (char)(text[n] < 0x20 || text[n] > 0x7E || text[n] == '"' ? '?' : text[n]);
+        out[n] = (char)(text[n] < 0x20 || text[n] == 0x7F ? '?' : text[n]);
     out[n] = '\0';
 }
 
@@ -26,7 +26,7 @@ static void read_name(X509_NAME *name, char out[IA_SHOWN_TEXT_MAX])
     if (bio && X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253) >= 0) {
         long len = BIO_get_mem_data(bio, &text);
         if (len > 0)
-            copy_printable((const unsigned char *)text, (size_t)len, out, IA_SHOWN_TEXT_MAX);
+            copy_line((const unsigned char *)text, (size_t)len, out, IA_SHOWN_TEXT_MAX);
     }
     BIO_free(bio);
 }
@@ -38,7 +38,7 @@ static void read_common_name(X509 *leaf, char out[IA_SHOWN_TEXT_MAX])
     unsigned char *utf8 = NULL;
     int len = at < 0 ? 0 : ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
     if (len > 0)
-        copy_printable(utf8, (size_t)len, out, IA_SHOWN_TEXT_MAX);
+        copy_line(utf8, (size_t)len, out, IA_SHOWN_TEXT_MAX);
     OPENSSL_free(utf8);
 }
 

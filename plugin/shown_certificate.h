@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* What a certificate says of itself when its chain was refused: nothing of it is verified, so it is reported as claimed,
- * bounded and printable.  It lets an administrator find the device that was refused. */
+/* What the certificate of a refused client says of itself: its chain may be the reason of the refusal, so it is reported
+ * as claimed, bounded and in one line.  It lets an administrator find the device that was refused. */
 #pragma once
 
 #include "x509/cert.h"
@@ -9,7 +9,8 @@
 
 #define IA_SHOWN_TEXT_MAX 200 /* bytes of one text, NUL included; longer ones are cut */
 
-/* Texts are printable ASCII; "" where the certificate has no such field. */
+/* Texts are UTF-8 without control characters, perhaps cut within a character, where the certificate holds UTF-8 (the
+ * names in RFC 2253 are ASCII); "" where it has no such field. */
 struct ia_shown_certificate {
     uint8_t fingerprint[IA_FINGERPRINT_LEN];
     char cn[IA_SHOWN_TEXT_MAX];

@@ -82,6 +82,7 @@ enum ia_statement {
     IA_S_SET_ISSUER_PROBLEM,
     IA_S_SET_ISSUER_NOTE,
     IA_S_WRITE_EVENTS,
+    IA_S_WRITE_REFUSALS,
     IA_S_HEARTBEAT,
     IA_S_NOTIFY,
     IA_S_CONNECTED,
@@ -93,7 +94,7 @@ enum ia_statement {
     IA_STATEMENTS
 };
 
-#define IA_PARAMS_MAX  9
+#define IA_PARAMS_MAX  12
 #define IA_COLUMNS_MAX 16 /* of one answer */
 
 struct ia_statement_text {

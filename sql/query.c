@@ -10,7 +10,7 @@
 
 #define GRACE_MS 500 /* for the server to report its statement_timeout, which keeps the connection */
 
-static const int all_binary[IA_PARAMS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
+static const int all_binary[IA_PARAMS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
 static void put_param(struct ia_params *p, const void *value, size_t len)
 {

@@ -64,41 +64,84 @@ enum ia_rc ia_db_set_issuer_note(struct ia_db *db, const char *name, const char 
     return ia_db_exec(db, IA_S_SET_ISSUER_NOTE, &p, err);
 }
 
-/* One column of events as text[], by the offset of its field. */
-static void add_text_column(struct ia_params *p, const struct ia_event_row *events, size_t n, size_t offset)
+/* Rows of one size whose fields are to be sent as one array for each column. */
+struct row_set {
+    const void *rows;
+    size_t n, size;
+};
+
+static const void *field_of(const struct row_set *set, size_t row, size_t offset)
 {
-    const char **items = ia_arena_array(&p->arena, n, sizeof *items);
-    for (size_t i = 0; items && i < n; i++)
-        items[i] = *(const char *const *)((const char *)&events[i] + offset);
-    ia_params_value(p, items ? ia_pg_text_array(&p->arena, items, n) : (struct ia_pg_value){0});
+    return (const char *)set->rows + row * set->size + offset;
 }
 
-static void add_int8_column(struct ia_params *p, const struct ia_event_row *events, size_t n, bool times)
+/* One column as text[], by the offset of its field. */
+static void add_text_column(struct ia_params *p, const struct row_set *set, size_t offset)
 {
-    int64_t *items = ia_arena_array(&p->arena, n, sizeof *items);
-    for (size_t i = 0; items && i < n; i++)
-        items[i] = times ? events[i].at_us : events[i].ca_id;
-    if (!items)
-        ia_params_value(p, (struct ia_pg_value){0});
-    else if (times)
-        ia_params_value(p, ia_pg_time_us_array(&p->arena, items, n, false));
-    else
-        ia_params_value(p, ia_pg_int8_array(&p->arena, items, n, true));
+    const char **items = ia_arena_array(&p->arena, set->n, sizeof *items);
+    for (size_t i = 0; items && i < set->n; i++)
+        items[i] = *(const char *const *)field_of(set, i, offset);
+    ia_params_value(p, items ? ia_pg_text_array(&p->arena, items, set->n) : (struct ia_pg_value){0});
+}
+
+static int64_t *int64_column(struct ia_params *p, const struct row_set *set, size_t offset)
+{
+    int64_t *items = ia_arena_array(&p->arena, set->n, sizeof *items);
+    for (size_t i = 0; items && i < set->n; i++)
+        items[i] = *(const int64_t *)field_of(set, i, offset);
+    return items;
+}
+
+/* Numbers, of which 0 is NULL. */
+static void add_int8_column(struct ia_params *p, const struct row_set *set, size_t offset)
+{
+    const int64_t *items = int64_column(p, set, offset);
+    ia_params_value(p, items ? ia_pg_int8_array(&p->arena, items, set->n, true) : (struct ia_pg_value){0});
+}
+
+/* Microseconds since 1970. */
+static void add_time_column(struct ia_params *p, const struct row_set *set, size_t offset)
+{
+    const int64_t *items = int64_column(p, set, offset);
+    ia_params_value(p, items ? ia_pg_time_us_array(&p->arena, items, set->n, false) : (struct ia_pg_value){0});
+}
+
+/* The columns that events and refusals share, of events at `base` in each row. */
+static void add_event_columns(struct ia_params *p, const struct row_set *set, size_t base)
+{
+    add_text_column(p, set, base + offsetof(struct ia_event_row, kind));
+    add_text_column(p, set, base + offsetof(struct ia_event_row, principal));
+    add_int8_column(p, set, base + offsetof(struct ia_event_row, ca_id));
+    add_text_column(p, set, base + offsetof(struct ia_event_row, address));
+    add_text_column(p, set, base + offsetof(struct ia_event_row, reason));
+    add_text_column(p, set, base + offsetof(struct ia_event_row, detail));
 }
 
 enum ia_rc ia_db_write_events(struct ia_db *db, const char *node, const struct ia_event_row *events, size_t n,
                               struct ia_err *err)
 {
+    const struct row_set set = {.rows = events, .n = n, .size = sizeof *events};
     struct ia_params p = {0};
     ia_params_text(&p, node);
-    add_int8_column(&p, events, n, true);
-    add_text_column(&p, events, n, offsetof(struct ia_event_row, kind));
-    add_text_column(&p, events, n, offsetof(struct ia_event_row, principal));
-    add_int8_column(&p, events, n, false);
-    add_text_column(&p, events, n, offsetof(struct ia_event_row, address));
-    add_text_column(&p, events, n, offsetof(struct ia_event_row, reason));
-    add_text_column(&p, events, n, offsetof(struct ia_event_row, detail));
+    add_time_column(&p, &set, offsetof(struct ia_event_row, at_us));
+    add_event_columns(&p, &set, 0);
     return ia_db_exec(db, IA_S_WRITE_EVENTS, &p, err);
+}
+
+enum ia_rc ia_db_write_refusals(struct ia_db *db, const char *node, const struct ia_refusal_row *refusals, size_t n,
+                                struct ia_err *err)
+{
+    const struct row_set set = {.rows = refusals, .n = n, .size = sizeof *refusals};
+    const size_t event = offsetof(struct ia_refusal_row, event);
+    struct ia_params p = {0};
+    ia_params_text(&p, node);
+    add_text_column(&p, &set, offsetof(struct ia_refusal_row, key_kind));
+    add_text_column(&p, &set, offsetof(struct ia_refusal_row, key));
+    add_time_column(&p, &set, offsetof(struct ia_refusal_row, first_us));
+    add_time_column(&p, &set, event + offsetof(struct ia_event_row, at_us));
+    add_int8_column(&p, &set, offsetof(struct ia_refusal_row, count));
+    add_event_columns(&p, &set, event);
+    return ia_db_exec(db, IA_S_WRITE_REFUSALS, &p, err);
 }
 
 enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const char *counters, struct ia_err *err)

@@ -41,6 +41,19 @@ struct ia_event_row {
 IA_MUST_USE enum ia_rc ia_db_write_events(struct ia_db *db, const char *node, const struct ia_event_row *events,
                                           size_t n, struct ia_err *err);
 
+/* One row of iot_auth.last_refusal: the last refusal of a client, and how many there were since the last call. */
+struct ia_refusal_row {
+    const char *key_kind; /* fingerprint, app or address */
+    const char *key;
+    int64_t first_us;
+    int64_t count;
+    struct ia_event_row event;
+};
+
+/* Write refusals[0..n) of `node`: all or none. */
+IA_MUST_USE enum ia_rc ia_db_write_refusals(struct ia_db *db, const char *node, const struct ia_refusal_row *refusals,
+                                            size_t n, struct ia_err *err);
+
 /* Refresh this node's row, with how the connection is protected.  `counters` is a JSON object as text.  Where the schema is
  * no longer there, or older than this program needs, the connection is closed. */
 IA_MUST_USE enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const char *counters, struct ia_err *err);

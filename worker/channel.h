@@ -27,6 +27,7 @@ enum ia_request_kind {
     IA_REQUEST_CONNECTED, /* a device has connected: `connected` */
     IA_REQUEST_KEYS,      /* a token of `issuer` names a key that is not known: fetch the issuer's keys */
     IA_REQUEST_EVENT,     /* write an event: `event`, with its detail as JSON in `text` */
+    IA_REQUEST_REFUSAL,   /* write the last refusal of a client: `refusal`, likewise */
     IA_REQUEST_COUNTERS,  /* write this node's counters, JSON in `text` */
     IA_REQUEST_RETIRE,    /* free `snapshot` outside the broker thread: a large one takes milliseconds */
 };
@@ -52,6 +53,16 @@ struct ia_event_request {
     char address[IA_ADDRESS_MAX];         /* "": unknown */
 };
 
+#define IA_REFUSAL_KEY_MAX 320
+
+struct ia_refusal_request {
+    struct ia_event_request event; /* of the last one */
+    int64_t first_us;              /* of `count` in a row for the same reason, not yet written */
+    int64_t count;
+    const char *key_kind; /* static: fingerprint, app or address */
+    char key[IA_REFUSAL_KEY_MAX + 1];
+};
+
 struct ia_request {
     struct ia_link link;
     enum ia_request_kind kind; /* says which member of the union is valid */
@@ -63,6 +74,7 @@ struct ia_request {
         struct ia_connected_request connected;
         char issuer[IA_VALUE_MAX + 1];
         struct ia_event_request event;
+        struct ia_refusal_request refusal;
         struct ia_snapshot *snapshot; /* owned */
     };
     char text[];

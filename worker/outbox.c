@@ -10,6 +10,7 @@
 
 #define COLUMNS_MAX   20000
 #define EVENTS_MAX    10000
+#define REFUSALS_MAX  6000
 #define CONNECTS_MAX  100000
 #define BATCH         500
 #define COLUMNS_BATCH 32
@@ -40,6 +41,7 @@ struct ia_outbox {
     const char *node_name;
     struct ia_fifo columns;  /* struct column */
     struct ia_fifo events;   /* struct ia_request */
+    struct ia_fifo refusals; /* likewise */
     struct ia_fifo connects; /* struct connect */
     size_t batch; /* events and connects written at once: 1 after a refusal, so that one bad row costs no other row */
     struct ia_request *counters; /* newest */
@@ -70,10 +72,10 @@ static void column_free(struct column *c)
     free(c);
 }
 
-static void drop_events(struct ia_outbox *o, size_t n)
+static void drop_requests(struct ia_fifo *fifo, size_t n)
 {
     for (; n > 0; n--)
-        ia_request_free(ia_container_of(ia_fifo_take(&o->events), struct ia_request, link));
+        ia_request_free(ia_container_of(ia_fifo_take(fifo), struct ia_request, link));
 }
 
 static void drop_connects(struct ia_outbox *o, size_t n)
@@ -88,7 +90,8 @@ void ia_outbox_free(struct ia_outbox *outbox)
         return;
     while (outbox->columns.n > 0)
         column_free(take_column(outbox));
-    drop_events(outbox, outbox->events.n);
+    drop_requests(&outbox->events, outbox->events.n);
+    drop_requests(&outbox->refusals, outbox->refusals.n);
     drop_connects(outbox, outbox->connects.n);
     ia_request_free(outbox->counters);
     free(outbox);
@@ -149,8 +152,15 @@ void ia_outbox_issuer_note(struct ia_outbox *outbox, const char *name, const cha
 void ia_outbox_event(struct ia_outbox *outbox, struct ia_request *request)
 {
     if (outbox->events.n >= EVENTS_MAX)
-        drop_events(outbox, 1);
+        drop_requests(&outbox->events, 1);
     ia_fifo_append(&outbox->events, &request->link);
+}
+
+void ia_outbox_refusal(struct ia_outbox *outbox, struct ia_request *request)
+{
+    if (outbox->refusals.n >= REFUSALS_MAX)
+        drop_requests(&outbox->refusals, 1);
+    ia_fifo_append(&outbox->refusals, &request->link);
 }
 
 void ia_outbox_connected(struct ia_outbox *outbox, struct ia_request *request)
@@ -175,7 +185,7 @@ void ia_outbox_counters(struct ia_outbox *outbox, struct ia_request *request)
 
 bool ia_outbox_due(const struct ia_outbox *outbox)
 {
-    return outbox->columns.n || outbox->events.n || outbox->connects.n;
+    return outbox->columns.n || outbox->events.n || outbox->refusals.n || outbox->connects.n;
 }
 
 /* ---- writing */
@@ -233,9 +243,8 @@ static size_t finished_rows(struct ia_outbox *o, size_t n, struct ia_db *db, enu
     return finished;
 }
 
-static struct ia_event_row event_row(const struct ia_request *request)
+static struct ia_event_row event_row(const struct ia_event_request *e, const char *detail)
 {
-    const struct ia_event_request *e = &request->event;
     return (struct ia_event_row){
         .at_us = e->at_us,
         .kind = e->kind,
@@ -243,7 +252,7 @@ static struct ia_event_row event_row(const struct ia_request *request)
         .ca_id = e->ca_id,
         .address = e->address[0] ? e->address : NULL,
         .reason = e->reason == IA_R_NONE ? NULL : ia_reason_name(e->reason),
-        .detail = request->text[0] ? request->text : NULL,
+        .detail = detail[0] ? detail : NULL,
     };
 }
 
@@ -251,12 +260,37 @@ static enum ia_rc write_events(struct ia_outbox *o, struct ia_db *db, struct ia_
 {
     struct ia_event_row rows[BATCH];
     size_t n = 0;
-    for (struct ia_link *link = o->events.head; link && n < o->batch; link = link->next)
-        rows[n++] = event_row(ia_container_of(link, struct ia_request, link));
+    for (struct ia_link *link = o->events.head; link && n < o->batch; link = link->next) {
+        const struct ia_request *request = ia_container_of(link, struct ia_request, link);
+        rows[n++] = event_row(&request->event, request->text);
+    }
     if (n == 0)
         return IA_OK;
     enum ia_rc rc = ia_db_write_events(db, o->node_name, rows, n, err);
-    drop_events(o, finished_rows(o, n, db, &rc));
+    drop_requests(&o->events, finished_rows(o, n, db, &rc));
+    return rc;
+}
+
+static struct ia_refusal_row refusal_row(const struct ia_request *request)
+{
+    const struct ia_refusal_request *r = &request->refusal;
+    return (struct ia_refusal_row){.key_kind = r->key_kind,
+                                   .key = r->key,
+                                   .first_us = r->first_us,
+                                   .count = r->count,
+                                   .event = event_row(&r->event, request->text)};
+}
+
+static enum ia_rc write_refusals(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
+{
+    struct ia_refusal_row rows[BATCH];
+    size_t n = 0;
+    for (struct ia_link *link = o->refusals.head; link && n < o->batch; link = link->next)
+        rows[n++] = refusal_row(ia_container_of(link, struct ia_request, link));
+    if (n == 0)
+        return IA_OK;
+    enum ia_rc rc = ia_db_write_refusals(db, o->node_name, rows, n, err);
+    drop_requests(&o->refusals, finished_rows(o, n, db, &rc));
     return rc;
 }
 
@@ -280,6 +314,8 @@ static enum ia_rc write_connects(struct ia_outbox *o, struct ia_db *db, struct i
 enum ia_rc ia_outbox_write(struct ia_outbox *outbox, struct ia_db *db, struct ia_err *err)
 {
     enum ia_rc rc = write_events(outbox, db, err);
+    if (rc == IA_OK)
+        rc = write_refusals(outbox, db, err);
     if (rc == IA_OK)
         rc = write_connects(outbox, db, err);
     return rc == IA_OK ? write_columns(outbox, db, err) : rc;

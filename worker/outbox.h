@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* The rows that the worker has yet to write to the database: parsed columns, problems, events, last connects, counters.
+/* The rows that the worker has yet to write to the database: parsed columns, problems, events, refusals, last connects,
+ * counters.
  * It survives a lost connection.  It is bounded: where there is no room, the oldest row is dropped.  Worker thread. */
 #pragma once
 
@@ -19,6 +20,7 @@ void ia_outbox_issuer_note(struct ia_outbox *outbox, const char *name, const cha
 
 /* These take the request over. */
 void ia_outbox_event(struct ia_outbox *outbox, struct ia_request *request);
+void ia_outbox_refusal(struct ia_outbox *outbox, struct ia_request *request);
 void ia_outbox_connected(struct ia_outbox *outbox, struct ia_request *request);
 void ia_outbox_counters(struct ia_outbox *outbox, struct ia_request *request);
 

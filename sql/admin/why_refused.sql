@@ -1,4 +1,5 @@
--- Show why a device or app was refused: its current state in the registry, then its refusals, newest first.
+-- Show why a device or app was refused: its current state in the registry, then its refusals, newest first, with what
+-- would have to be true instead.
 --
 --   psql -v who=sensor-17 -f sql/admin/why_refused.sql
 --
@@ -25,5 +26,6 @@ SELECT device_id, device, device_problem, ca, ca_status, ca_problem, fingerprint
 FROM iot_auth.registered_as(:'who');
 
 SELECT at::timestamptz(0), node, kind, reason, principal, ca, address,
-       detail - ARRAY['device_id', 'app', 'ca', 'address', 'reason', 'node', 'at'] AS detail
+       detail - ARRAY['device_id', 'app', 'ca', 'address', 'reason', 'node', 'at'] AS detail, count,
+       first_at::timestamptz(0), remedy
 FROM iot_auth.why_refused(:'who', :'hours'::float8 * interval '1 hour', :'max'::bigint);

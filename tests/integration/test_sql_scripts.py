@@ -9,7 +9,7 @@ import pytest
 from sql_kit import cursor
 
 SCRIPTS = ("register_ca set_ca_status add_crl register_device set_device_status revoke_certificate list_devices list_cas add_rule"
-           " grant_role register_issuer map_scope allow_ip deny_ip why_refused expiring_certificates status").split()
+           " grant_role register_issuer map_scope allow_ip deny_ip why_refused list_refusals expiring_certificates status").split()
 
 
 @pytest.fixture(scope="module")
@@ -265,6 +265,19 @@ def test_why_refused_finds_refusals_by_id_fingerprint_and_address(run, bad, regi
     assert "usage:" in bad("why_refused")
 
 
+def test_list_refusals_shows_them_grouped(run, bad, registry, acme):
+    with cursor(registry, pg.BROKER) as broker:
+        for _ in range(3):
+            broker.all("SELECT iot_auth.broker_write_events('n1', ARRAY[now()], ARRAY['device/refused'], ARRAY[NULL], (SELECT array_agg(ca_id)"
+                       " FROM iot_auth.broker_ca WHERE name = 'acme'), ARRAY['198.51.100.9'], ARRAY['device_unknown'], ARRAY['{\"cn\": \"listed\"}'])")
+    assert ["device_unknown", "listed", "198.51.100.9", "acme", "3"] in [row[:5] for row in rows(run("list_refusals"))]
+    for variables in ({"reason": "device_unknown"}, {"ca": "acme"}, {"network": "198.51.100.0/24"}):
+        assert [row[1] for row in rows(run("list_refusals", **variables))] == ["listed"]
+    assert rows(run("list_refusals", hours="0")) == []
+    assert "is not registered" in bad("list_refusals", ca="nobody")
+    assert "cidr" in bad("list_refusals", network="everywhere")
+
+
 def test_expiring_certificates_omits_devices_with_a_newer_certificate(run, bad, registry, acme):
     registry.query("UPDATE iot_auth.device_certificate SET not_after = now() + interval '5 days' WHERE device_id IN ('d1', 'd2')")
     registry.query("INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id, not_after)"
@@ -325,7 +338,7 @@ def test_no_setting_of_the_session_changes_what_a_script_does(shadowed, authorit
             ("grant_role", dict(ca_name=name, role=f"r {name}")), ("list_devices", dict(like="d%")), ("list_cas", {}), ("status", {}),
             ("register_issuer", dict(name=name, issuer=f"https://{name}/", audience="a")), ("map_scope", dict(issuer_name=name, scope="s", role="device")),
             ("deny_ip", dict(network="10.0.0.0/8", scope="CA", scope_key=name)), ("allow_ip", dict(network="11.0.0.0/8", scope="CA", scope_key=name)),
-            ("why_refused", dict(who=f"d of {name}")), ("expiring_certificates", {}), ("revoke_certificate", dict(fingerprint=leaf.fingerprint.hex())),
+            ("why_refused", dict(who=f"d of {name}")), ("list_refusals", dict(network="10.0.0.0/8")), ("expiring_certificates", {}), ("revoke_certificate", dict(fingerprint=leaf.fingerprint.hex())),
             ("set_ca_status", dict(name=name, status="INACTIVE"))):
         done = shadowed.script(script, user=pg.ADMIN, **variables)
         assert (done.returncode, done.stderr) == (0, ""), script

@@ -131,6 +131,25 @@ START_TEST(events_are_written_with_all_columns_and_nulls)
 }
 END_TEST
 
+START_TEST(refusals_are_written_and_counted)
+{
+    const int64_t at = ia_wall_us() - 3600000000;
+    const struct ia_event_row event = {at, "device/refused", NULL, 0, "192.0.2.1", "ca_unknown", "{\"cn\": \"x\"}"};
+    const struct ia_refusal_row rows[] = {
+        {"fingerprint", "00ff", at, 3, event},
+        {"address", "192.0.2.1", at, 4, event},
+    };
+    for (int i = 0; i < 2; i++)
+        ck_assert(ia_db_write_refusals(db, "node-1", rows, 2, NULL) == IA_OK);
+    ck_assert_str_eq(kit_value(&kit, "SELECT string_agg(concat_ws('|', node_name, key_kind, key, count, kind, "
+                                     "coalesce(principal, '-'), address, reason, detail), E'\\n' ORDER BY key) "
+                                     "FROM iot_auth.last_refusal"),
+                     "node-1|fingerprint|00ff|6|device/refused|-|192.0.2.1|ca_unknown|{\"cn\": \"x\"}\n"
+                     "node-1|address|192.0.2.1|8|device/refused|-|192.0.2.1|ca_unknown|{\"cn\": \"x\"}");
+    ck_assert(ia_db_write_refusals(db, "node-1", NULL, 0, NULL) == IA_OK);
+}
+END_TEST
+
 START_TEST(batch_with_a_bad_event_is_refused_whole)
 {
     struct ia_event_row events[] = {{1893456000000000, "device/refused", "d-1", 0, NULL, NULL, NULL},
@@ -275,6 +294,7 @@ int main(void)
     tcase_add_test(c, unparsed_certificates_are_listed_until_they_are_filled);
     tcase_add_test(c, problems_of_rules_and_issuers_are_written_and_cleared);
     tcase_add_test(c, events_are_written_with_all_columns_and_nulls);
+    tcase_add_test(c, refusals_are_written_and_counted);
     tcase_add_test(c, batch_with_a_bad_event_is_refused_whole);
     tcase_add_test(c, heartbeat_writes_and_refreshes_the_node);
     tcase_add_test(c, last_connections_are_written);

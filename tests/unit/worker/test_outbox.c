@@ -109,6 +109,22 @@ enum ia_rc ia_db_write_events(struct ia_db *db, const char *node, const struct i
     return IA_OK;
 }
 
+enum ia_rc ia_db_write_refusals(struct ia_db *db, const char *node, const struct ia_refusal_row *refusals, size_t n,
+                                struct ia_err *err)
+{
+    (void)db;
+    ck_assert_str_eq(node, "node-1");
+    base.calls++;
+    if (base.answer != IA_OK)
+        return ia_fail(err, base.answer, "as the test wants it");
+    for (size_t i = 0; i < n; i++)
+        if (base.bad_event && strcmp(refusals[i].event.principal, base.bad_event) == 0)
+            return ia_fail(err, IA_FORMAT, "a bad row");
+    for (size_t i = 0; i < n; i++)
+        note("refusal", refusals[i].key);
+    return IA_OK;
+}
+
 enum ia_rc ia_db_connected_devices(struct ia_db *db, const char *const *ids, const int64_t *at_us, size_t n,
                                    struct ia_err *err)
 {
@@ -275,6 +291,38 @@ START_TEST(bad_event_costs_no_other)
 }
 END_TEST
 
+static void add_refusal(const char *principal)
+{
+    struct ia_request *r = request(IA_REQUEST_REFUSAL, principal);
+    r->refusal.key_kind = "app";
+    (void)snprintf(r->refusal.key, sizeof r->refusal.key, "%s", principal);
+    ia_outbox_refusal(outbox, r);
+}
+
+START_TEST(bad_refusal_costs_no_other)
+{
+    add_refusal("a");
+    add_refusal("bad");
+    add_refusal("b");
+    base.bad_event = "bad";
+    write_all(20);
+    ck_assert_str_eq(base.written, "refusal a\nrefusal b\n");
+    ck_assert(!ia_outbox_due(outbox));
+}
+END_TEST
+
+START_TEST(oldest_refusals_go_first)
+{
+    char name[16];
+    for (int i = 0; i < 6100; i++) {
+        (void)snprintf(name, sizeof name, "%d", i);
+        add_refusal(name);
+    }
+    ck_assert(ia_outbox_write(outbox, NULL, &err) == IA_OK);
+    ck_assert_int_eq(strncmp(base.written, "refusal 100\n", 12), 0);
+}
+END_TEST
+
 START_TEST(refused_column_goes_and_the_next_is_written)
 {
     ia_outbox_rule(outbox, 1, "bad");
@@ -367,6 +415,8 @@ static void cases(TCase *c)
     tcase_add_test(c, event_of_the_longest_app_name_has_it_whole);
     tcase_add_test(c, what_cannot_be_written_now_stays);
     tcase_add_test(c, bad_event_costs_no_other);
+    tcase_add_test(c, bad_refusal_costs_no_other);
+    tcase_add_test(c, oldest_refusals_go_first);
     tcase_add_test(c, refused_column_goes_and_the_next_is_written);
     tcase_add_test(c, locked_row_waits_behind_the_others);
     tcase_add_test(c, one_call_writes_a_bounded_batch);
