@@ -19,9 +19,9 @@ static const struct program {
     const char *words;
     int (*run)(const struct ia_call *call);
 } programs[] = {
-    {"status", ia_status_run},          {"events", ia_events_run},         {"migrate", ia_migrate_run},
-    {"documentation", ia_document_run}, {"check chain", ia_check_chain},   {"check token", ia_check_token},
-    {"check topic", ia_check_topic},    {"check device", ia_check_device},
+    {"status", ia_status_run},          {"events", ia_events_run},       {"migrate", ia_migrate_run},
+    {"documentation", ia_document_run}, {"check cert", ia_check_cert},   {"check chain", ia_check_chain},
+    {"check token", ia_check_token},    {"check topic", ia_check_topic}, {"check device", ia_check_device},
 };
 
 static int run_program(const struct ia_call *call)
