@@ -5,7 +5,7 @@ set(IA_SHARE ${CMAKE_INSTALL_DATADIR}/mosquitto-iot-auth)
 set(IA_DOC ${CMAKE_INSTALL_DATADIR}/doc/mosquitto-iot-auth)
 install(DIRECTORY sql/migrations sql/admin DESTINATION ${IA_SHARE}/sql FILES_MATCHING PATTERN "*.sql")
 install(FILES examples/mosquitto.conf DESTINATION ${IA_SHARE}/examples)
-install(DIRECTORY docs DESTINATION ${IA_DOC} FILES_MATCHING PATTERN "*.md")
+install(DIRECTORY docs DESTINATION ${IA_DOC} FILES_MATCHING PATTERN "*.md" PATTERN "*.svg")
 install(FILES README.md CHANGELOG.md SECURITY.md DESTINATION ${IA_DOC})
 install(FILES LICENSE DESTINATION ${IA_DOC} RENAME copyright)
 

@@ -13,7 +13,7 @@
 struct option;
 typedef enum ia_rc option_parser(const struct option *option, const char *value, void *field, struct ia_err *err);
 
-/* One row an option: the README's table says the same (tests/lint.sh compares them). */
+/* One row an option: docs/reference/options.md says the same (scripts/reference; tests/lint.sh compares them). */
 struct option {
     const char *name;
     option_parser *parse;

@@ -212,7 +212,7 @@ long_functions() {
 # What the documentation names as a file of the tree exists.
 documented_paths() {
     local file path
-    for file in *.md docs/*.md; do
+    for file in *.md docs/*.md docs/reference/*.md; do
         [ -f "$file" ] || continue
         grep -noE '`(common|x509|acl|oauth|sql|jitr|access|worker|plugin|cli|tests|scripts|bench|docs|docker)/[A-Za-z0-9_./-]+`' "$file" |
             tr -d '`' | while IFS=: read -r line path; do
@@ -246,16 +246,10 @@ scripts_parse() {
     done
 }
 
-# The README's table of options says what plugin/options.c says: the same names in the same order, the same defaults
-# (where the code has none, the README explains in words).
-options_table() {
-    [ -f plugin/options.c ] && grep -q '^| `db_conninfo`' README.md 2>/dev/null || return 0
-    diff <(sed -nE 's/^ *\{"([a-z_]+)", *parse_[a-z]+, *[^,]+, *("([^"]*)"|NULL),.*/\1 \3/p' plugin/options.c) \
-        <(awk -F' *[|] *' '
-            /^[|] `db_conninfo`/ { inside = 1 }
-            inside && !/^[|]/    { exit }
-            inside { gsub(/`/, ""); print $2 " " ($3 ~ /^[a-z0-9$\/_-]+$/ ? $3 : "") }' README.md) |
-        sed -nE 's/^< (.*)/plugin\/options.c has option: \1/p; s/^> (.*)/README.md has option: \1/p'
+# The reference pages say what the code says: options with their defaults and bounds, reasons, scripts for administrators.  (The SQL
+# functions take a database: tests/integration/test_reference.py.)
+reference_pages() {
+    [ ! -d docs/reference ] || "$python" "$lint/../../scripts/reference" --root . --check options reasons scripts 2>&1
 }
 
 check layer layers
@@ -277,7 +271,7 @@ check word banned_words
 check path documented_paths
 check spdx spdx_lines
 check script scripts_parse
-check options options_table
+check reference reference_pages
 
 if [ "$breaches" -gt 0 ]; then
     echo "lint: $breaches found"

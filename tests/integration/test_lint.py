@@ -226,7 +226,9 @@ PLANTED = [
     ("docs/planted.md", "# Planted\n", "spdx: docs/planted.md:"),
     ("docs/README.md", "`plugin/planted.c`\n", "path: docs/README.md:"),
     ("scripts/demo", "if then\n", "script: scripts/demo: line"),
-    ("plugin/options.c", '{"planted", parse_text, 0, "on", 0, 0},\n', "options: plugin/options.c has option: planted on"),
+    ("plugin/options.c", '{"planted", parse_text, 0, "on", 0, 0},\n', "reference: docs/reference/options.md: does not have `planted`"),
+    ("common/reason.h", ' X(PLANTED, "planted")\n', "reference: docs/reference/reasons.md: does not have `planted`"),
+    ("sql/admin/planted.sql", "-- SPDX-License-Identifier: ISC\n", "reference: docs/reference/sql.md: does not have `planted.sql`"),
 ]
 
 
@@ -244,34 +246,3 @@ def planted(tmp_path_factory):
 @pytest.mark.parametrize("name,text,reported", PLANTED, ids=lambda value: None)
 def test_a_fault_planted_in_a_copy_of_the_tree_is_reported(planted, name, text, reported):
     assert reported in planted
-
-
-README = """
-| option | default | meaning |
-| --- | --- | --- |
-| `db_conninfo` | (required) | where |
-| `tls_gate` | %s | which |
-%s
-Text.
-"""
-OPTIONS = """
-static const struct option table[] = {
-    {"db_conninfo", parse_text, FIELD(db_conninfo), NULL, 0, 0},
-    {"tls_gate", parse_gate, 0, "on", 0, 0},
-};
-"""
-
-
-@pytest.mark.parametrize(
-    "default,more,reported",
-    [
-        ("on", "", None),
-        ("off", "", "options: README.md has option: tls_gate off"),
-        ("on", "| `colour` | red | none |\n", "options: README.md has option: colour red"),
-    ],
-)
-def test_the_readmes_options_are_compared(tmp_path, default, more, reported):
-    (tmp_path / "README.md").write_text(README % (default, more))
-    run = lint(tmp_path, "options", "plugin/options.c", OPTIONS)
-    assert reported is None or reported in run.stdout
-    assert ("options:" in run.stdout) == (reported is not None)

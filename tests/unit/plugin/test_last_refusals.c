@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
 /* Events of refusals are sampled; the last refusal of each client is kept, and written at most once a minute. */
 #include "plugin/last_refusals.h"
-#include "tests/unit/suite.h"
 #include "tests/unit/plugin/world.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 #include <string.h>
