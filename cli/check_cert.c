@@ -28,7 +28,7 @@ struct question {
     struct ia_chain chain;
     struct ia_cert_info info;
     bool would_register;
-    int failed; /* exit status where the registry could not be asked: then there is no decision */
+    int failed;                       /* exit status where the registry could not be asked: then there is no decision */
     char client_id[IA_VALUE_MAX + 1]; /* where none is given */
 };
 

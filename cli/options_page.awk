@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-# mosquitto_iot_auth(5) from the README's table of options, which tests/lint.sh compares with plugin/options.c.
+# mosquitto_iot_auth(5) from docs/reference/options.md, whose table scripts/reference makes from plugin/options.c.
 BEGIN {
     FS = " *[|] *"
     print ".\\\" SPDX-License-Identifier: ISC"
@@ -17,5 +17,5 @@ function roff(text) {
 }
 /^[|] `db_conninfo`/ { inside = 1 }
 inside && !/^[|]/ { inside = 0 }
-inside { printf ".TP\n.B %s\n%s\nDefault: %s.\n", roff($2), roff($4), roff($3) }
+inside { printf ".TP\n.B %s\n%s\n.br\nDefault: %s. Values: %s.\n", roff($2), roff($5), roff($3), roff($4) }
 END { print ".SH SEE ALSO\n.BR mosquitto.conf (5),\n.BR iot\\-auth (1)" }

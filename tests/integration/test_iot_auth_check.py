@@ -73,7 +73,7 @@ def test_registered_device_is_admitted_with_its_roles(check, acme, iot_auth):
     iot_auth.done("device", "set-status", "d-1", "INACTIVE")
     assert "set_device_status('d-1', 'ACTIVE')" in refused(check(leaf), "device_inactive")
     iot_auth.done("device", "set-status", "d-1", "ACTIVE")
-    iot_auth.done("cert", "revoke", leaf.fingerprint, "--yes")
+    iot_auth.done("cert", "revoke", leaf.fingerprint.hex(), "--yes")
     refused(check(leaf), "certificate_revoked")
 
 
@@ -85,8 +85,8 @@ def test_client_id_must_fit_the_template(check, acme):
 
 def test_unknown_ca_is_named_with_near_misses(check, acme, iot_auth, registry):
     registry.query("UPDATE iot_auth.ca SET subject = 'CN=acme root,O=Acme' WHERE name = 'acme'")
-    stranger = pki.root(subject=pki.name("acme ROOT 2", o="Acme"))
-    out = refused(check(stranger.issue("d-9")), "ca_unknown")
+    unknown = pki.root(subject=pki.name("acme ROOT 2", o="Acme"))
+    out = refused(check(unknown.issue("d-9")), "ca_unknown")
     assert "No registered CA has the name" in out
     assert "acme" in out.split("Similar names have:")[1]
     assert "claimed_issuer=" in out and "claimed_subject=CN=d-9" in out
@@ -112,7 +112,7 @@ def test_device_of_another_ca_is_a_conflict(check, iot_auth, acme):
     refused(check(ca.issue("shared")), "device_conflict")
 
 
-def test_pending_registration_is_told(check, iot_auth):
+def test_pending_registration_is_refused(check, iot_auth):
     ca = pki.root("pending root")
     iot_auth.done("ca", "add", "pending", "--pem", "-", "--auto-registration", "--registered-status", "PENDING",
                   stdin=ca.pem)
@@ -143,9 +143,9 @@ def test_revoked_expired_and_intermediate_certificates(check, acme, iot_auth):
     assert check(leaf, sent=[middle]).status == 0
     refused(check(leaf), "ca_unknown")
     refused(check(acme.issue("d-6", not_after=-3600)), "certificate_expired")
-    gone = acme.issue("d-7")
-    iot_auth.done("ca", "crl", "add", "acme", "--crl", "-", stdin=acme.crl(gone))
-    refused(check(gone), "certificate_revoked")
+    listed = acme.issue("d-7")
+    iot_auth.done("ca", "crl", "add", "acme", "--crl", "-", stdin=acme.crl(listed))
+    refused(check(listed), "certificate_revoked")
 
 
 def test_unreadable_files_and_databases_are_errors_not_decisions(check, iot_auth, acme):

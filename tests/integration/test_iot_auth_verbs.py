@@ -262,7 +262,7 @@ def test_refusals_are_grouped_and_explained(iot_auth, registry):
     for _ in range(3):
         refuse(registry)
     row, = [row for row in iot_auth.json("refusals", "--reason", "device_inactive") if row["who"] == "x-1"]
-    assert (row["refusals"], row["address"]) == (3, "192.0.2.9")
+    assert (row["count"], row["address"]) == (3, "192.0.2.9")
     assert iot_auth.json("refusals", "--network", "192.0.3.0/24") == []
     assert iot_auth.json("refusals", "--network", "192.0.2.0/24", "--since", "1 hour") != []
     why, = iot_auth.json("why", "x-1")
