@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "acl/levels.h"
 
+#include "common/pointer_text.h"
 #include "common/str.h"
 #include "common/template.h"
 
@@ -16,8 +17,24 @@ static const struct {
     {"app_id", false},    {"issuer", false},    {"claim.", true},  {"attr.", true},
 };
 
+/* `claim:/a/b`: a claim by its JSON Pointer. */
+#define POINTER_PREFIX "claim:"
+#define POINTER_START  (sizeof POINTER_PREFIX - 1)
+
+static bool is_pointer_variable(const char *name, size_t len)
+{
+    if (len <= POINTER_START || memcmp(name, POINTER_PREFIX, POINTER_START) != 0)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (name[i] && strchr("+#*${}", name[i]))
+            return false;
+    return !ia_pointer_text_fault(name + POINTER_START, len - POINTER_START);
+}
+
 static bool variable_known(const char *name, size_t len)
 {
+    if (is_pointer_variable(name, len))
+        return true;
     for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
         size_t fixed = strlen(variables[i].name);
         if (len < fixed || memcmp(name, variables[i].name, fixed) != 0)
@@ -51,6 +68,27 @@ static const char *parse_variable(struct ia_level *level)
     level->text = text + 2;
     level->len = (uint32_t)(len - 3);
     return NULL;
+}
+
+static bool begins_pointer(const struct ia_level *level)
+{
+    static const char begin[] = "${" POINTER_PREFIX;
+    return level->kind == IA_LEVEL_LITERAL && level->len >= sizeof begin - 1 &&
+           memcmp(level->text, begin, sizeof begin - 1) == 0 && !memchr(level->text, '}', level->len);
+}
+
+/* The slashes of a pointer are no level separators: make `${claim:/a/b}` one level again.  Its end is the first level
+ * with a brace; without one everything stays as it is, and parse_variable refuses it. */
+static void join_pointer(struct ia_levels *levels, size_t first)
+{
+    size_t last = first + 1;
+    while (last < levels->n && !memchr(levels->at[last].text, '}', levels->at[last].len))
+        last++;
+    if (last >= levels->n)
+        return;
+    levels->at[first].len = (uint32_t)ia_levels_bytes(&levels->at[first], &levels->at[last]);
+    memmove(&levels->at[first + 1], &levels->at[last + 1], (levels->n - last - 1) * sizeof levels->at[0]);
+    levels->n -= last - first;
 }
 
 /* The first levels that only requests have, or only other brokers. */
@@ -150,6 +188,8 @@ const char *ia_filter_parse(struct ia_levels *out, const char *text)
     if (!error && !strpbrk(text, "$%{<([:")) /* none of what the rest looks for: most filters of a large role */
         return NULL;
     for (size_t i = 0; !error && i < out->n; i++) {
+        if (begins_pointer(&out->at[i]))
+            join_pointer(out, i);
         error = parse_variable(&out->at[i]);
         if (!error && out->at[i].kind == IA_LEVEL_LITERAL)
             error = check_literal(&out->at[i]);

@@ -3,6 +3,7 @@
 #include "cli/check.h"
 #include "cli/check_registry.h"
 #include "cli/input.h"
+#include "common/pointer_text.h"
 #include "common/rfc3339.h"
 #include "common/str.h"
 #include "oauth/token.h"
@@ -150,9 +151,10 @@ static enum ia_reason check_signature(const struct inputs *in, const struct ia_j
     algs &= ia_alg_set(jws->alg);
     if (algs == 0)
         return ia_refusal_set(detail, IA_R_TOKEN_ALGORITHM, "alg is not one of those given");
-    if (!jws->has_kid)
-        return ia_refusal_set(detail, IA_R_TOKEN_KEY_UNKNOWN, "the header has no kid");
-    enum ia_jwks_found found = ia_jwks_find(jwks, jws->kid, algs, &key);
+    enum ia_jwks_found found = ia_jwks_find(jwks, jws->has_kid ? jws->kid : NULL, algs, &key);
+    if (!jws->has_kid && found != IA_JWKS_FOUND)
+        return ia_refusal_set(detail, IA_R_TOKEN_KEY_UNKNOWN, "the header has no kid, and %s fits alg",
+                              found == IA_JWKS_AMBIGUOUS ? "more than one key" : "no key");
     if (found == IA_JWKS_NO_ALG)
         return ia_refusal_set(detail, IA_R_TOKEN_ALGORITHM, "alg is not for the key of that kid");
     if (found != IA_JWKS_FOUND)
@@ -180,10 +182,18 @@ static int run_signature_only(struct inputs *in, const struct ia_jwks *jwks)
     return status;
 }
 
+/* The token's own members by their names. */
 static void print_claim(const struct ia_claim *claim)
 {
-    char name[IA_CLAIM_NAME_MAX + 8];
-    snprintf(name, sizeof name, "claim.%s", claim->name);
+    char name[IA_POINTER_MAX + 8];
+    const char *from = claim->pointer + 1;
+    if (strchr(from, '/'))
+        return;
+    size_t len = 6;
+    memcpy(name, "claim.", len);
+    for (; *from; from++)
+        name[len++] = *from != '~' ? *from : *++from == '0' ? '~' : '/';
+    name[len] = '\0';
     print_text(name, claim->value);
 }
 
@@ -206,7 +216,8 @@ static int print_token(const struct ia_token *token)
     if (token->not_before != INT64_MIN)
         print_time("nbf", token->not_before + LEEWAY_S);
     print_text("alg", ia_alg_name(token->alg));
-    print_text("kid", token->kid);
+    if (token->kid)
+        print_text("kid", token->kid);
     print_text("typ", *token->typ ? token->typ : "JWT");
     for (size_t i = 0; i < token->n_scopes; i++)
         print_text("scope", token->scopes[i]);

@@ -188,6 +188,12 @@ static struct ia_issuer_spec issuer_spec(const struct ia_issuer_row *row, const 
         .leeway_s = row->leeway_s,
         .tenant = row->tenant,
         .active = row->active,
+        .scope_claims = row->scope_claims.items,
+        .n_scope_claims = row->scope_claims.n,
+        .audience_claims = row->audience_claims.items,
+        .n_audience_claims = row->audience_claims.n,
+        .required_claims = row->required_claims,
+        .max_lifetime_s = row->max_lifetime_s,
     };
 }
 

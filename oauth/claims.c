@@ -3,9 +3,8 @@
 
 #include "common/str.h"
 #include "oauth/base64url.h"
+#include "oauth/claim_values.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #define TIME_MAX 253402300799.0 /* the last second of the year 9999; milliseconds by mistake lie beyond it */
@@ -38,6 +37,19 @@ static enum ia_reason refuse_claim(const json_t *value, const char *name, const 
     return ia_refusal_set(detail, IA_R_TOKEN_CLAIMS, "%s %s", name, text);
 }
 
+/* A lifetime that the issuer does not allow makes a leaked token useful for too long.  Without iat it is not known. */
+enum ia_reason ia_claims_check_lifetime(const struct ia_issuer *issuer, int64_t iat, int64_t exp,
+                                        char detail[IA_DETAIL_MAX])
+{
+    if (issuer->max_lifetime_s == 0)
+        return IA_R_NONE;
+    if (iat == INT64_MIN)
+        return ia_refusal_set(detail, IA_R_TOKEN_CLAIMS, "iat is missing, and the issuer has max_lifetime_s");
+    if (exp - iat > issuer->max_lifetime_s)
+        return ia_refusal_set(detail, IA_R_TOKEN_CLAIMS, "exp - iat is longer than max_lifetime_s");
+    return IA_R_NONE;
+}
+
 static enum ia_reason check_times(const json_t *payload, const struct ia_issuer *issuer, int64_t now,
                                   struct ia_claims *out, char detail[IA_DETAIL_MAX])
 {
@@ -45,21 +57,24 @@ static enum ia_reason check_times(const json_t *payload, const struct ia_issuer 
     const json_t *exp = ia_json_get(payload, "exp");
     const json_t *nbf = ia_json_get(payload, "nbf");
     const json_t *iat = ia_json_get(payload, "iat");
-    int64_t from = 0;
+    int64_t from = INT64_MIN;
     if (!exp)
         return ia_refusal_set(detail, IA_R_TOKEN_CLAIMS, "exp is missing");
     if (!read_time(exp, &out->exp))
         return refuse_claim(exp, "exp", not_a_time, detail);
     if (nbf && !read_time(nbf, &from))
         return refuse_claim(nbf, "nbf", not_a_time, detail);
-    if (iat && !json_is_number(iat))
-        return refuse_claim(iat, "iat", "is not a number", detail);
-    out->not_before = nbf ? from - issuer->leeway_s : INT64_MIN;
+    out->iat = INT64_MIN;
+    if (iat && !read_time(iat, &out->iat))
+        return refuse_claim(iat, "iat", not_a_time, detail);
+    int64_t latest = from > out->iat ? from : out->iat;
+    out->not_before = latest == INT64_MIN ? INT64_MIN : latest - issuer->leeway_s;
     if (now >= ia_claims_expiry(out->exp, issuer))
         return ia_refusal_set(detail, IA_R_TOKEN_EXPIRED, "the token has expired: exp plus leeway is in the past");
     if (now < out->not_before)
-        return ia_refusal_set(detail, IA_R_TOKEN_NOT_YET_VALID, "nbf minus leeway is in the future");
-    return IA_R_NONE;
+        return ia_refusal_set(detail, IA_R_TOKEN_NOT_YET_VALID, "%s minus leeway is in the future",
+                              from > out->iat ? "nbf" : "iat");
+    return ia_claims_check_lifetime(issuer, out->iat, out->exp, detail);
 }
 
 /* ---- audience */
@@ -90,6 +105,13 @@ static const char *read_texts(const json_t *value, struct ia_slice *out, size_t 
     return NULL;
 }
 
+/* `aud` for /aud, a deeper pointer as it is. */
+static const char *claim_name(const struct ia_pointer *pointer)
+{
+    const char *text = ia_pointer_text(pointer);
+    return strchr(text + 1, '/') || strchr(text, '~') ? text : text + 1;
+}
+
 static bool audience_differs_by_slash(const struct ia_issuer *issuer, const struct ia_claims *claims)
 {
     for (size_t i = 0; i < claims->n_audience; i++)
@@ -99,21 +121,54 @@ static bool audience_differs_by_slash(const struct ia_issuer *issuer, const stru
     return false;
 }
 
+/* Read the values under one of the audience_claims. */
+static enum ia_reason read_audience_claim(const json_t *payload, const struct ia_pointer *pointer,
+                                          struct ia_claims *out, char detail[IA_DETAIL_MAX])
+{
+    const json_t *aud = ia_pointer_get(pointer, payload);
+    const char *name = claim_name(pointer);
+    if (!aud)
+        return IA_R_NONE;
+    if (json_array_size(aud) > IA_AUDIENCE_MAX - out->n_audience)
+        return ia_refusal_set(detail, IA_R_TOKEN_CLAIMS, "%.100s has more than %d entries", name, IA_AUDIENCE_MAX);
+    const char *why = read_texts(aud, out->audience, IA_AUDIENCE_MAX, &out->n_audience);
+    return why || !ia_json_readable(aud) ? refuse_claim(aud, name, why, detail) : IA_R_NONE;
+}
+
+static enum ia_reason read_audience(const json_t *payload, const struct ia_issuer *issuer, struct ia_claims *out,
+                                    char detail[IA_DETAIL_MAX])
+{
+    enum ia_reason reason = IA_R_NONE;
+    out->n_audience = 0;
+    for (size_t i = 0; i < issuer->audience_claims.n && reason == IA_R_NONE; i++)
+        reason = read_audience_claim(payload, issuer->audience_claims.items[i], out, detail);
+    return reason;
+}
+
+static bool has_audience(const struct ia_issuer *issuer, const struct ia_claims *claims)
+{
+    for (size_t i = 0; i < claims->n_audience; i++)
+        if (ia_text_list_has(&issuer->audience, claims->audience[i].at))
+            return true;
+    return false;
+}
+
+bool ia_claims_fit_audience(const json_t *payload, const struct ia_issuer *issuer, struct ia_claims *scratch)
+{
+    char detail[IA_DETAIL_MAX];
+    return read_audience(payload, issuer, scratch, detail) == IA_R_NONE && has_audience(issuer, scratch);
+}
+
 static enum ia_reason check_audience(const json_t *payload, const struct ia_issuer *issuer, struct ia_claims *out,
                                      char detail[IA_DETAIL_MAX])
 {
-    const json_t *aud = ia_json_get(payload, "aud");
-    if (!aud)
-        return ia_refusal_set(detail, IA_R_TOKEN_AUDIENCE, "aud is missing");
-    const char *why = read_texts(aud, out->audience, IA_AUDIENCE_MAX, &out->n_audience);
-    if (json_array_size(aud) > IA_AUDIENCE_MAX)
-        return ia_refusal_set(detail, IA_R_TOKEN_CLAIMS, "aud has more than %d entries", IA_AUDIENCE_MAX);
-    if (why || !ia_json_readable(aud))
-        return refuse_claim(aud, "aud", why, detail);
-    for (size_t i = 0; i < out->n_audience; i++)
-        if (ia_text_list_has(&issuer->audience, out->audience[i].at))
-            return IA_R_NONE;
-    return ia_refusal_set(detail, IA_R_TOKEN_AUDIENCE, "aud contains none of the issuer's audiences%s",
+    enum ia_reason reason = read_audience(payload, issuer, out, detail);
+    if (reason != IA_R_NONE || has_audience(issuer, out))
+        return reason;
+    const char *name = claim_name(issuer->audience_claims.items[0]);
+    if (out->n_audience == 0)
+        return ia_refusal_set(detail, IA_R_TOKEN_AUDIENCE, "%.100s is missing", name);
+    return ia_refusal_set(detail, IA_R_TOKEN_AUDIENCE, "%.100s contains none of the issuer's audiences%s", name,
                           audience_differs_by_slash(issuer, out) ? ": it differs by a slash at its end" : "");
 }
 
@@ -181,91 +236,22 @@ static enum ia_reason read_app_id(const json_t *payload, const struct ia_issuer 
     return ia_refusal_set(detail, IA_R_TOKEN_CLAIMS, "the claim that names the app is invalid: %s", why);
 }
 
-/* ---- scopes */
-
-/* The scopes of a string, separated by spaces (RFC 6749 section 3.3).  False when they are too many. */
-static bool split_scopes(const char *text, struct ia_claims *out)
-{
-    for (const char *p = text + strspn(text, " "); *p; p += strspn(p, " ")) {
-        size_t len = strcspn(p, " ");
-        if (out->n_scopes == IA_SCOPES_MAX)
-            return false;
-        out->scopes[out->n_scopes++] = (struct ia_slice){p, len};
-        p += len;
-    }
-    return true;
-}
-
-/* `scope` and `scp`, each a string or an array of strings: RFC 8693 says a string, but Spring Authorization Server and
- * IdentityServer4 write an array into `scope`, Okta into `scp`, and Entra ID a string into `scp`. */
-static enum ia_reason read_scopes(const json_t *payload, struct ia_claims *out, char detail[IA_DETAIL_MAX])
-{
-    static const char *const names[] = {"scope", "scp"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const json_t *value = ia_json_get(payload, names[i]);
-        const char *why = NULL;
-        if (!value)
-            continue;
-        if (json_array_size(value) > IA_SCOPES_MAX - out->n_scopes ||
-            (json_is_string(value) && !split_scopes(json_string_value(value), out)))
-            return ia_refusal_set(detail, IA_R_TOKEN_CLAIMS, "more than %d scopes in scope and scp", IA_SCOPES_MAX);
-        if (!json_is_string(value))
-            why = read_texts(value, out->scopes, IA_SCOPES_MAX, &out->n_scopes);
-        if (why || !ia_json_readable(value))
-            return refuse_claim(value, names[i], why, detail);
-    }
-    return IA_R_NONE;
-}
-
-/* ---- variables */
-
-/* A scalar claim as a value for ${claim.NAME}; false when it counts as unset. */
-static bool keep_claim(const char *name, const json_t *value, struct ia_kept_claim *out)
-{
-    size_t len = strlen(name);
-    *out = (struct ia_kept_claim){.name = name};
-    if (len == 0 || len > IA_CLAIM_NAME_MAX)
-        return false;
-    if (json_is_string(value)) {
-        out->text = json_string_value(value);
-        return ia_value_valid(out->text, json_string_length(value), NULL);
-    }
-    if (json_is_boolean(value))
-        out->text = json_is_true(value) ? "true" : "false";
-    else if (json_is_integer(value))
-        snprintf(out->number, sizeof out->number, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-    else
-        return false;
-    return true;
-}
-
-static void read_claims(const json_t *payload, struct ia_claims *out)
-{
-    const char *name;
-    json_t *value;
-    json_object_foreach((json_t *)payload, name, value) {
-        if (out->n_claims == IA_CLAIMS_MAX)
-            return;
-        if (keep_claim(name, value, &out->claims[out->n_claims]))
-            out->n_claims++;
-    }
-}
-
 enum ia_reason ia_claims_validate(const json_t *payload, const struct ia_issuer *issuer, int64_t now,
                                   struct ia_claims *out, char detail[IA_DETAIL_MAX])
 {
-    out->n_audience = out->n_scopes = out->n_claims = 0;
     out->bound = false;
     enum ia_reason reason = check_times(payload, issuer, now, out, detail);
     if (reason == IA_R_NONE)
         reason = check_audience(payload, issuer, out, detail);
     if (reason == IA_R_NONE)
+        reason = ia_claims_check_required(payload, issuer, detail);
+    if (reason == IA_R_NONE)
         reason = read_binding(payload, out, detail);
     if (reason == IA_R_NONE)
         reason = read_app_id(payload, issuer, out, detail);
     if (reason == IA_R_NONE)
-        reason = read_scopes(payload, out, detail);
+        reason = ia_claims_read_scopes(payload, issuer, out, detail);
     if (reason == IA_R_NONE)
-        read_claims(payload, out);
+        ia_claims_keep_values(payload, out);
     return reason;
 }

@@ -2,7 +2,6 @@
 #include "common/str.h"
 #include "oauth/issuer_set.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,18 +9,6 @@
 
 #define TEXT_MAX  1024 /* bytes of an issuer, audience, scope or role */
 #define TEXTS_MAX 1000 /* entries of a list */
-
-void ia_remarks_add(struct ia_remarks *remarks, const char *fmt, ...)
-{
-    size_t left = sizeof remarks->text - remarks->used;
-    int n = remarks->used ? snprintf(remarks->text + remarks->used, left, "; ") : 0;
-    va_list args;
-    va_start(args, fmt);
-    if ((size_t)n < left)
-        n += vsnprintf(remarks->text + remarks->used + n, left - (size_t)n, fmt, args);
-    va_end(args);
-    remarks->used += (size_t)n < left ? (size_t)n : left - 1;
-}
 
 static void mark_invalid(struct ia_issuer *issuer, struct ia_remarks *problems, const char *text)
 {
@@ -101,7 +88,8 @@ bool ia_issuer_accepts_type(const struct ia_issuer *issuer, const char *typ)
 static bool variable_known(const char *name)
 {
     return strcmp(name, "app_id") == 0 || strcmp(name, "issuer") == 0 || strcmp(name, "tenant") == 0 ||
-           (strncmp(name, "claim.", 6) == 0 && name[6]);
+           (strncmp(name, "claim.", 6) == 0 && name[6]) ||
+           (strncmp(name, "claim:", 6) == 0 && !ia_pointer_text_fault(name + 6, strlen(name + 6)));
 }
 
 static bool parse_templates(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_remarks *problems)
@@ -277,20 +265,6 @@ const char *ia_issuer_problem(const struct ia_issuer *issuer)
     return issuer->invalid ? "the issuer's row is invalid: see oauth_issuer.problem" : NULL;
 }
 
-/* An app_id_claim that begins with a slash is a JSON Pointer, any other one the name of a claim. */
-static bool parse_app_id_pointer(struct ia_issuer *issuer, struct ia_remarks *problems)
-{
-    struct ia_err err = {0};
-    if (!issuer->app_id_claim || issuer->app_id_claim[0] != '/')
-        return true;
-    enum ia_rc rc = ia_pointer_parse(issuer->app_id_claim, &issuer->app_id_pointer, &err);
-    if (rc == IA_FORMAT) {
-        issuer->invalid = true;
-        ia_remarks_add(problems, "app_id_claim: %s", err.msg);
-    }
-    return rc != IA_NOMEM;
-}
-
 bool ia_issuer_load(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_issuer_findings *findings)
 {
     struct ia_remarks *problems = &findings->problems;
@@ -298,7 +272,7 @@ bool ia_issuer_load(struct ia_issuer *issuer, const struct ia_issuer_spec *spec,
         return false;
     validate_row(issuer, problems);
     read_algorithms(issuer, spec, problems);
-    return parse_app_id_pointer(issuer, problems) && parse_templates(issuer, spec, problems) &&
+    return ia_issuer_load_claims(issuer, spec, problems) && parse_templates(issuer, spec, problems) &&
            parse_keys(issuer, spec, findings);
 }
 
@@ -308,7 +282,7 @@ void ia_issuer_clear(struct ia_issuer *issuer)
     free(issuer->issuer);
     free(issuer->tenant);
     free(issuer->app_id_claim);
-    ia_pointer_free(issuer->app_id_pointer);
+    ia_issuer_clear_claims(issuer);
     clear_texts(&issuer->audience);
     clear_texts(&issuer->token_types);
     for (size_t i = 0; i < issuer->n_templates; i++)

@@ -34,10 +34,22 @@ struct ia_issuer_spec {
     bool active;
     const struct ia_scope_role *scopes;
     size_t n_scopes;
+
+    /* JSON Pointers; none: the default. */
+    const char *const *scope_claims; /* /scope, /scp: what `scopes` maps */
+    size_t n_scope_claims;
+    const char *const *audience_claims; /* /aud: what `audience` is compared with */
+    size_t n_audience_claims;
+    const char
+        *required_claims; /* JSON object: pointer, value or list of values of which one must be there; NULL: none */
+    int max_lifetime_s;   /* exp - iat at most; 0: no limit */
 };
 
-#define IA_LEEWAY_MAX      3600 /* seconds */
-#define IA_ISSUER_TEXT_MAX 512  /* bytes of an issuer's problem or note, NUL included */
+#define IA_LEEWAY_MAX          3600      /* seconds */
+#define IA_CLAIM_POINTERS_MAX  16        /* of scope_claims, audience_claims and required_claims each */
+#define IA_REQUIRED_VALUES_MAX 64        /* of one required claim */
+#define IA_LIFETIME_MAX        315360000 /* seconds: ten years */
+#define IA_ISSUER_TEXT_MAX     512       /* bytes of an issuer's problem or note, NUL included */
 
 struct ia_issuer_set;
 
@@ -48,9 +60,9 @@ struct ia_issuer_report {
                                            reason for an alarm */
 };
 
-/* Build the set of all rows, also those that are not ACTIVE.  An invalid row (its issuer registered twice, an unknown
- * algorithm, a bad template, no audience …) admits no token; an invalid key is only left out.  Of two rows with one
- * `issuer` the first counts.  IA_NOMEM is the only failure: *out stays NULL.  Reference-counted: the caller owns one
+/* Build the set of all rows, also those that are not ACTIVE.  An invalid row (an unknown algorithm, a bad template, no
+ * audience …) admits no token; an invalid key is only left out.  Several rows may have one `issuer` when their audiences
+ * are disjoint; of two that share one the first counts.  IA_NOMEM is the only failure: *out stays NULL.  Reference-counted: the caller owns one
  * reference of *out. */
 IA_MUST_USE enum ia_rc ia_issuer_set_build(const struct ia_issuer_spec *specs, size_t n,
                                            const struct ia_issuer_report *report, struct ia_issuer_set **out,

@@ -18,7 +18,18 @@ static int compare_issuers(const void *a, const void *b)
     return order ? order : (*x > *y) - (*x < *y); /* the order of the rows */
 }
 
-/* Sort the two indexes; the later of two rows with one `issuer` is left out of by_issuer and marked. */
+/* The one of kept[0..n) whose `issuer` and one of whose audiences `issuer` has too; NULL: none. */
+static const struct ia_issuer *find_overlap(struct ia_issuer *const *kept, size_t n, const struct ia_issuer *issuer)
+{
+    while (n-- > 0 && strcmp(kept[n]->issuer, issuer->issuer) == 0)
+        for (size_t i = 0; i < issuer->audience.n; i++)
+            if (ia_text_list_has(&kept[n]->audience, issuer->audience.items[i]))
+                return kept[n];
+    return NULL;
+}
+
+/* Sort the two indexes.  Of two rows with one `issuer` that share an audience, which the database excludes, the later is
+ * left out of by_issuer and marked. */
 static void build_indexes(struct ia_issuer_set *set, struct ia_issuer_findings *findings)
 {
     for (size_t i = 0; i < set->n; i++)
@@ -28,10 +39,11 @@ static void build_indexes(struct ia_issuer_set *set, struct ia_issuer_findings *
     size_t kept = 0;
     for (size_t i = 0; i < set->n; i++) {
         struct ia_issuer *issuer = set->by_issuer[i];
-        if (kept && strcmp(set->by_issuer[kept - 1]->issuer, issuer->issuer) == 0) {
+        const struct ia_issuer *overlap = find_overlap(set->by_issuer, kept, issuer);
+        if (overlap) {
             issuer->invalid = true;
-            ia_remarks_add(&findings[issuer - set->issuers].problems, "issuer: already registered as '%s'",
-                           set->by_issuer[kept - 1]->name);
+            ia_remarks_add(&findings[issuer - set->issuers].problems,
+                           "issuer: already registered as '%s' with the same audience", overlap->name);
         } else {
             set->by_issuer[kept++] = issuer;
         }
@@ -108,10 +120,19 @@ static int compare_iss_key(const void *iss, const void *issuer)
     return strcmp(iss, (*(struct ia_issuer *const *)issuer)->issuer);
 }
 
-const struct ia_issuer *ia_issuer_by_iss(const struct ia_issuer_set *set, const char *iss)
+size_t ia_issuers_by_iss(const struct ia_issuer_set *set, const char *iss, struct ia_issuer *const **first)
 {
+    struct ia_issuer **end = set->by_issuer + set->n_by_issuer;
     struct ia_issuer **at = bsearch(iss, set->by_issuer, set->n_by_issuer, sizeof *set->by_issuer, compare_iss_key);
-    return at ? *at : NULL;
+    size_t n = 0;
+    if (!at)
+        return 0;
+    while (at > set->by_issuer && strcmp(at[-1]->issuer, iss) == 0)
+        at--;
+    while (at + n < end && strcmp(at[n]->issuer, iss) == 0)
+        n++;
+    *first = at;
+    return n;
 }
 
 const struct ia_issuer *ia_issuer_by_iss_without_slash(const struct ia_issuer_set *set, const char *iss)

@@ -7,10 +7,22 @@
 #include "oauth/issuer.h"
 #include "oauth/jwks.h"
 #include "oauth/pointer.h"
+#include "oauth/remarks.h"
 
 /* Owned texts. */
 struct ia_text_list {
     char **items;
+    size_t n;
+};
+
+/* A claim that tokens must have: one of these values at the pointer, or as an element of an array there. */
+struct ia_required_claim {
+    struct ia_pointer *pointer;
+    json_t *values; /* an array of strings, numbers and booleans */
+};
+
+struct ia_pointer_list {
+    struct ia_pointer **items; /* owned */
     size_t n;
 };
 
@@ -26,6 +38,14 @@ struct ia_issuer {
     size_t n_templates;
     struct ia_scope_role *scopes; /* sorted by role */
     size_t n_scopes;
+    struct ia_pointer_list scope_claims;
+    struct ia_pointer_list audience_claims;
+    struct ia_required_claim *required;
+    size_t n_required;
+    int max_lifetime_s; /* 0: no limit */
+    uint64_t
+        claim_rules;     /* hash of the settings that say which claims mean what; a token that was verified under others
+                             is to be verified again */
     unsigned algorithms; /* set of 1 << enum ia_alg, fully specified */
     int leeway_s;
     bool active;
@@ -36,18 +56,11 @@ struct ia_issuer {
 struct ia_issuer_set {
     struct ia_ref refs;
     size_t n;
-    struct ia_issuer **by_issuer; /* sorted; of two rows with one `issuer` only the first */
+    struct ia_issuer **by_issuer; /* sorted; of two rows with one `issuer` that share an audience only the first */
     size_t n_by_issuer;
     struct ia_issuer **by_name; /* sorted */
     struct ia_issuer issuers[];
 };
-
-/* Several remarks as one line; truncated where it is full. */
-struct ia_remarks {
-    char text[IA_ISSUER_TEXT_MAX];
-    size_t used;
-};
-void ia_remarks_add(struct ia_remarks *remarks, const char *fmt, ...) IA_PRINTF(2, 3);
 
 /* What is to be said of one issuer. */
 struct ia_issuer_findings {
@@ -59,13 +72,18 @@ struct ia_issuer_findings {
 bool ia_issuer_load(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_issuer_findings *findings);
 void ia_issuer_clear(struct ia_issuer *issuer);
 
+/* The part of it that concerns claims (issuer_claims.c). */
+bool ia_issuer_load_claims(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_remarks *problems);
+void ia_issuer_clear_claims(struct ia_issuer *issuer);
+
 /* May an issuer's row have that name? */
 bool ia_issuer_name_valid(const char *name);
 
-/* The issuer of that exact `iss`, or row name; NULL when there is none. */
-const struct ia_issuer *ia_issuer_by_iss(const struct ia_issuer_set *set, const char *iss);
+/* The rows with that exact `issuer`: returns how many, *first is the first of them (sorted by their order as rows). */
+size_t ia_issuers_by_iss(const struct ia_issuer_set *set, const char *iss, struct ia_issuer *const **first);
 /* One whose `issuer` differs from `iss` by a slash at the end alone, for a message; NULL for none. */
 const struct ia_issuer *ia_issuer_by_iss_without_slash(const struct ia_issuer_set *set, const char *iss);
+/* The issuer with that row name; NULL when there is none. */
 const struct ia_issuer *ia_issuer_by_name(const struct ia_issuer_set *set, const char *name);
 
 /* Are the texts equal but for a slash at the end?  Worth naming: it is the usual mistake with `iss` and `aud`. */

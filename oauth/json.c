@@ -7,10 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What stands for a value that jansson cannot hold: a string of one backspace.  As a token it is never longer than what
- * it replaces ("1e999", "\ud800"), so the text is rewritten in place.  No reader takes a control character. */
-#define REPLACEMENT '\b'
-
 /* Is the text at most IA_JSON_DEPTH_MAX levels deep?  The count is exact only for text that the parser then accepts.
  * jansson itself would recurse 2048 levels. */
 static bool depth_allowed(const char *p, size_t len)
@@ -179,13 +175,13 @@ bool ia_json_readable(const json_t *value)
     const char *name;
     json_t *entry;
     if (json_is_string(value))
-        return !memchr(json_string_value(value), REPLACEMENT, json_string_length(value));
+        return !memchr(json_string_value(value), IA_JSON_REPLACEMENT, json_string_length(value));
     json_array_foreach(value, i, entry) {
         if (!ia_json_readable(entry))
             return false;
     }
     json_object_foreach((json_t *)value, name, entry) {
-        if (strchr(name, REPLACEMENT) || !ia_json_readable(entry))
+        if (strchr(name, IA_JSON_REPLACEMENT) || !ia_json_readable(entry))
             return false;
     }
     return true;

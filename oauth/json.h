@@ -12,6 +12,10 @@
 
 #define IA_JSON_DEPTH_MAX 16
 
+/* What stands for a value that jansson cannot hold: a string of one backspace.  As a token it is never longer than what
+ * it replaces ("1e999", "\ud800"), so the text is rewritten in place.  No reader takes a control character. */
+#define IA_JSON_REPLACEMENT '\b'
+
 /* Parse text[0..len) as one object: no duplicate members (which of the two does the signer mean?), nothing after it, at
  * most IA_JSON_DEPTH_MAX levels deep.  NULL for anything else, and *why (may be NULL) says what is wrong in a static
  * text that completes "the payload …"; the caller owns the result. */

@@ -306,9 +306,9 @@ enum ia_jwk_result ia_jwk_parse(const json_t *json, struct ia_jwk *out, char wro
     if (result != IA_JWK_OK)
         return result;
     const char *kid = ia_json_text(json, "kid", &not_text);
-    if (!kid || !*kid || strlen(kid) > IA_KID_MAX)
-        return bad_key(wrong, "has no usable kid, by which tokens name their key");
-    result = parse_named(json, kid, out, wrong);
+    if (not_text || (kid && strlen(kid) > IA_KID_MAX))
+        return bad_key(wrong, "has a kid that is not a string of at most 256 bytes");
+    result = parse_named(json, kid ? kid : "", out, wrong);
     if (result != IA_JWK_OK)
         ia_jwk_clear(out);
     return result;

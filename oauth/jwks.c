@@ -83,7 +83,11 @@ static void find_ambiguous(struct ia_jwks *jwks, const struct ia_jwks_report *re
         char kid[48], text[128];
         reported = key->kid;
         ia_kid_print(key->kid, kid);
-        snprintf(text, sizeof text, "key '%s': different keys have that kid and fit one algorithm", kid);
+        if (*kid)
+            snprintf(text, sizeof text, "key '%s': different keys have that kid and fit one algorithm", kid);
+        else
+            snprintf(text, sizeof text,
+                     "different keys have no kid and fit one algorithm: none of them is used for it");
         ia_problem_report(&report->problem, (int64_t)i, text);
     }
 }
@@ -146,8 +150,30 @@ static size_t find_kid(const struct ia_jwks *jwks, const char *kid)
     return low < jwks->n && strcmp(jwks->keys[low].kid, kid) == 0 ? low : jwks->n;
 }
 
+/* The only key that fits, whatever its kid; the same key under two kids is one. */
+static enum ia_jwks_found find_only(const struct ia_jwks *jwks, unsigned algs, const struct ia_jwk **out)
+{
+    const struct ia_jwk *only = NULL;
+    for (size_t i = 0; jwks && i < jwks->n; i++) {
+        const struct ia_jwk *key = &jwks->keys[i];
+        if (!(key->algs & algs))
+            continue;
+        if (only && memcmp(only->key_id, key->key_id, IA_KEY_ID_LEN) != 0)
+            return IA_JWKS_AMBIGUOUS;
+        only = key;
+    }
+    if (!only)
+        return IA_JWKS_NO_KID;
+    *out = only;
+    return IA_JWKS_FOUND;
+}
+
 enum ia_jwks_found ia_jwks_find(const struct ia_jwks *jwks, const char *kid, unsigned algs, const struct ia_jwk **out)
 {
+    if (!kid)
+        return find_only(jwks, algs, out);
+    if (!*kid)
+        return IA_JWKS_NO_KID; /* keys without a kid are not named by an empty one */
     enum ia_jwks_found found = IA_JWKS_NO_KID;
     for (size_t i = jwks ? find_kid(jwks, kid) : 0; jwks && i < jwks->n; i++) {
         const struct ia_jwk *key = &jwks->keys[i];

@@ -19,7 +19,7 @@
 #define IA_KEY_ID_LEN    32
 
 struct ia_jwk {
-    char *kid;
+    char *kid; /* "": it has none */
     enum ia_key_type type;
     unsigned algs;      /* set of 1 << enum ia_alg: what it may be used with (its alg, or all that fit its type) */
     unsigned ambiguous; /* likewise: what another key of that kid may be used with too, and so neither */
@@ -38,8 +38,7 @@ struct ia_jwks_report {
                                            no reason for an alarm */
 };
 
-/* Parse a set.  A bad key is left out and reported (`report` may be NULL): no `kid` (tokens name their key), RSA below
- * 2048 bits or with an exponent that is even or below 65537, a point that is not on its curve, a symmetric or private
+/* Parse a set.  A bad key is left out and reported (`report` may be NULL): RSA below 2048 bits or with an exponent that is even or below 65537, a point that is not on its curve, a symmetric or private
  * key.  Keys of an unknown type, curve or algorithm are left out with a note, keys for encryption without a report.
  * Keys of one kid are distinguished by their algorithms (RFC 7517 section 4.5); where two different ones fit an
  * algorithm, neither is used for it.  IA_FORMAT when the text is no JWK set, or exceeds a limit; a set without a usable
@@ -55,7 +54,8 @@ enum ia_jwks_found {
     IA_JWKS_AMBIGUOUS, /* several may */
 };
 
-/* The key of that exact kid for one of the algorithms in `algs` (set of 1 << enum ia_alg).  *out is borrowed from the
+/* The key of that exact kid for one of the algorithms in `algs` (set of 1 << enum ia_alg); without a kid (NULL) the only
+ * key of the set that fits one of them (OpenID Connect Core section 10.1), IA_JWKS_AMBIGUOUS if several do.  *out is borrowed from the
  * set, which may be NULL. */
 enum ia_jwks_found ia_jwks_find(const struct ia_jwks *jwks, const char *kid, unsigned algs, const struct ia_jwk **out);
 

@@ -1,45 +1,24 @@
 // SPDX-License-Identifier: ISC
 #include "oauth/pointer.h"
 
-#include "common/str.h"
-
 #include <stdlib.h>
 #include <string.h>
+
+_Static_assert(IA_POINTER_DEPTH_MAX == IA_JSON_DEPTH_MAX, "a pointer reaches what JSON may hold, and no deeper");
 
 struct ia_pointer {
     size_t n;
     const char *tokens[IA_POINTER_DEPTH_MAX]; /* unescaped, one behind the other in `names` */
+    char text[IA_POINTER_MAX + 1];
     char names[IA_POINTER_MAX + 1];
 };
 
-static const char *find_text_fault(const char *text)
-{
-    size_t len = strnlen(text, IA_POINTER_MAX + 1);
-    if (len == 0)
-        return "is empty: it would name the whole token";
-    if (len > IA_POINTER_MAX)
-        return "is longer than 512 bytes";
-    if (text[0] != '/')
-        return "has no slash at its start (RFC 6901)";
-    if (!ia_utf8_valid(text, len))
-        return "is not valid UTF-8";
-    for (const char *p = text; *p; p++) {
-        if ((unsigned char)*p < 0x20 || *p == 0x7F)
-            return "holds a control character";
-        if (*p == '~' && p[1] != '0' && p[1] != '1')
-            return "holds a ~ that is neither ~0 nor ~1 (RFC 6901)";
-    }
-    return NULL;
-}
-
-/* Split the valid text; false when it has too many reference tokens.  ~01 becomes ~1: each escape is read once. */
-static bool split_tokens(struct ia_pointer *p, const char *text)
+/* Split the valid text.  ~01 becomes ~1: each escape is read once. */
+static void split_tokens(struct ia_pointer *p)
 {
     char *out = p->names;
-    for (const char *in = text; *in; in++) {
+    for (const char *in = p->text; *in; in++) {
         if (*in == '/') {
-            if (p->n == IA_POINTER_DEPTH_MAX)
-                return false;
             if (p->n)
                 *out++ = '\0';
             p->tokens[p->n++] = out;
@@ -50,21 +29,19 @@ static bool split_tokens(struct ia_pointer *p, const char *text)
         }
     }
     *out = '\0';
-    return true;
 }
 
 enum ia_rc ia_pointer_parse(const char *text, struct ia_pointer **out, struct ia_err *err)
 {
-    const char *fault = find_text_fault(text);
+    size_t len = strnlen(text, IA_POINTER_MAX + 1);
+    const char *fault = ia_pointer_text_fault(text, len);
     if (fault)
         return ia_fail(err, IA_FORMAT, "pointer '%.60s' %s", text, fault);
     struct ia_pointer *pointer = calloc(1, sizeof *pointer);
     if (!pointer)
         return ia_nomem(err);
-    if (!split_tokens(pointer, text)) {
-        free(pointer);
-        return ia_fail(err, IA_FORMAT, "pointer '%.60s' is deeper than %d levels", text, IA_POINTER_DEPTH_MAX);
-    }
+    memcpy(pointer->text, text, len + 1);
+    split_tokens(pointer);
     *out = pointer;
     return IA_OK;
 }
@@ -103,4 +80,9 @@ json_t *ia_pointer_get(const struct ia_pointer *pointer, const json_t *document)
     for (size_t i = 0; i < pointer->n && value; i++)
         value = get_member(value, pointer->tokens[i]);
     return json_is_null(value) ? NULL : value;
+}
+
+const char *ia_pointer_text(const struct ia_pointer *pointer)
+{
+    return pointer->text;
 }

@@ -3,22 +3,22 @@
 #pragma once
 
 #include "common/error.h"
+#include "common/pointer_text.h"
 #include "oauth/json.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#define IA_POINTER_MAX       512               /* bytes of a pointer's text */
-#define IA_POINTER_DEPTH_MAX IA_JSON_DEPTH_MAX /* reference tokens: nothing in a token is deeper */
-
 struct ia_pointer; /* immutable after parsing; any thread */
 
-/* Compile `text`: reference tokens, each behind a '/', in which ~1 is '/' and ~0 is '~'.  IA_FORMAT for the empty pointer
- * (the whole document is no claim), a text without a leading '/', another escape, invalid UTF-8, control characters, or
- * one over the limits.  The caller owns *out. */
+/* Compile `text`: reference tokens, each behind a '/', in which ~1 is '/' and ~0 is '~'.  IA_FORMAT for what
+ * ia_pointer_text_fault finds wrong.  The caller owns *out. */
 IA_MUST_USE enum ia_rc ia_pointer_parse(const char *text, struct ia_pointer **out, struct ia_err *err);
 void ia_pointer_free(struct ia_pointer *pointer);
 
 /* The value that the pointer names in `document`; NULL when there is none, or null.  In an array a reference token is an
  * index (decimal, without leading zeros); `-` names nothing. */
 json_t *ia_pointer_get(const struct ia_pointer *pointer, const json_t *document);
+
+/* The text that it was compiled from. */
+const char *ia_pointer_text(const struct ia_pointer *pointer);

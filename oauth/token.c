@@ -52,7 +52,7 @@ static void place_claims(struct layout *l, struct ia_claim *array, const struct 
 {
     for (size_t i = 0; i < claims->n_claims; i++) {
         const struct ia_kept_claim *kept = &claims->claims[i];
-        struct ia_claim claim = {.name = place_optional(l, kept->name),
+        struct ia_claim claim = {.pointer = place_optional(l, kept->pointer),
                                  .value = place_optional(l, kept->text ? kept->text : kept->number)};
         if (array)
             array[i] = claim;
@@ -94,8 +94,7 @@ static void lay_out_token(struct layout *l, const struct token_source *from, str
                            .iss = place_optional(l, from->issuer->issuer),
                            .app_id = place_optional(l, claims->app_id),
                            .principal = place_principal(l, from->issuer, claims->app_id),
-                           .app_id_claim = place_optional(l, from->issuer->app_id_claim),
-                           .kid = place_optional(l, from->jws->kid),
+                           .kid = from->jws->has_kid ? place_optional(l, from->jws->kid) : NULL,
                            .typ = place_optional(l, from->jws->typ)};
     place_slices(l, audience, claims->audience, claims->n_audience);
     place_slices(l, scopes, claims->scopes, claims->n_scopes);
@@ -115,7 +114,9 @@ static struct ia_token *make_token(const struct token_source *from)
     ia_ref_init(&head.refs);
     head.size = size;
     head.alg = from->jws->alg;
+    head.claim_rules = from->issuer->claim_rules;
     head.exp = from->claims->exp;
+    head.iat = from->claims->iat;
     head.expires_at = ia_claims_expiry(head.exp, from->issuer);
     head.not_before = from->claims->not_before;
     head.bound = from->claims->bound;
@@ -152,31 +153,62 @@ static enum ia_reason refuse_issuer(const struct ia_issuer_set *set, const char 
                           resembling->name);
 }
 
+/* Of several rows with that `iss` the one whose audience the token names.  A token that fits two is nobody's: which
+ * rights would it have? */
+static enum ia_reason select_row(struct ia_issuer *const *rows, size_t n, const json_t *payload,
+                                 struct ia_claims *scratch, const struct ia_issuer **out,
+                                 struct ia_token_refusal *refusal)
+{
+    const struct ia_issuer *found = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (!ia_claims_fit_audience(payload, rows[i], scratch))
+            continue;
+        if (found)
+            return ia_refusal_set(refusal->detail, IA_R_TOKEN_AUDIENCE,
+                                  "the audience is one of issuer '%.50s' and one of issuer '%.50s', both with that iss",
+                                  found->name, rows[i]->name);
+        found = rows[i];
+    }
+    if (!found)
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_AUDIENCE,
+                              "the audience is none of the %zu issuers with that iss", n);
+    *out = found;
+    return IA_R_NONE;
+}
+
 /* The issuer that an unverified payload names: a key to look up by, trusted only when that issuer's key has signed. */
-static enum ia_reason find_issuer(const struct ia_issuer_set *set, const json_t *payload, const struct ia_issuer **out,
-                                  struct ia_token_refusal *refusal)
+static enum ia_reason find_issuer(const struct ia_issuer_set *set, const json_t *payload, struct ia_claims *scratch,
+                                  const struct ia_issuer **out, struct ia_token_refusal *refusal)
 {
     bool wrong_type;
     const char *iss = ia_json_text(payload, "iss", &wrong_type);
     if (wrong_type)
         return ia_refusal_set(refusal->detail, IA_R_TOKEN_CLAIMS, "iss is not a string");
-    const struct ia_issuer *issuer = iss ? ia_issuer_by_iss(set, iss) : NULL;
-    if (!issuer)
+    struct ia_issuer *const *rows = NULL;
+    size_t n = iss ? ia_issuers_by_iss(set, iss, &rows) : 0;
+    if (n == 0)
         return refuse_issuer(set, iss, refusal);
+    const struct ia_issuer *issuer = n == 1 ? rows[0] : NULL;
+    enum ia_reason reason = issuer ? IA_R_NONE : select_row(rows, n, payload, scratch, &issuer, refusal);
+    if (reason != IA_R_NONE)
+        return reason;
     snprintf(refusal->issuer, sizeof refusal->issuer, "%s", issuer->name);
     *out = issuer;
     const char *problem = ia_issuer_problem(issuer);
     return problem ? ia_refusal_set(refusal->detail, IA_R_ISSUER_INACTIVE, "%s", problem) : IA_R_NONE;
 }
 
-/* The key that the header names.  Where it is not found, the provider may have published it since. */
+/* The key that the header names, or without a kid the only one that fits (OpenID Connect Core section 10.1).  Where it is
+ * not found, the provider may have published it since. */
 static enum ia_reason find_key(const struct ia_issuer *issuer, const struct ia_jws *jws, const struct ia_jwk **key,
                                struct ia_token_refusal *refusal)
 {
-    if (!jws->has_kid)
-        return ia_refusal_set(refusal->detail, IA_R_TOKEN_KEY_UNKNOWN, "the header has no kid");
-    enum ia_jwks_found found = ia_jwks_find(issuer->jwks, jws->kid, ia_alg_set(jws->alg) & issuer->algorithms, key);
+    const char *kid = jws->has_kid ? jws->kid : NULL;
+    enum ia_jwks_found found = ia_jwks_find(issuer->jwks, kid, ia_alg_set(jws->alg) & issuer->algorithms, key);
     refusal->refresh_keys = found != IA_JWKS_FOUND;
+    if (!kid && found != IA_JWKS_FOUND)
+        return ia_refusal_set(refusal->detail, IA_R_TOKEN_KEY_UNKNOWN, "the header has no kid, and %s fits alg",
+                              found == IA_JWKS_AMBIGUOUS ? "more than one key of the issuer" : "no key of the issuer");
     switch (found) {
     case IA_JWKS_FOUND:
         return IA_R_NONE;
@@ -233,7 +265,7 @@ static enum ia_reason check_token(const struct ia_token_check *check, const json
     const struct ia_jws *jws = &check->presented->jws;
     struct ia_claims claims;
     struct token_source from = {.jws = jws, .claims = &claims};
-    enum ia_reason reason = find_issuer(check->issuers, payload, &from.issuer, refusal);
+    enum ia_reason reason = find_issuer(check->issuers, payload, &claims, &from.issuer, refusal);
     if (reason == IA_R_NONE)
         reason = check_header(from.issuer, jws, &from.key, refusal);
     if (reason == IA_R_NONE)

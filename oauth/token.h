@@ -13,38 +13,41 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define IA_SCOPES_MAX     256
-#define IA_AUDIENCE_MAX   64
-#define IA_CLAIMS_MAX     64 /* scalar claims kept; the others count as unset */
-#define IA_CLAIM_NAME_MAX 64
-#define IA_CERT_HASH_LEN  32
+#define IA_SCOPES_MAX    256 /* different values that the issuer maps */
+#define IA_AUDIENCE_MAX  64
+#define IA_CLAIMS_MAX    64 /* scalar claims kept; the others count as unset */
+#define IA_CERT_HASH_LEN 32
+
+/* Values under scope_claims, mapped or not: more than a token of IA_TOKEN_MAX bytes can hold under one pointer. */
+#define IA_SCOPE_VALUES_MAX 8192
 
 struct ia_claim {
-    const char *name;
-    const char *value; /* valid by ia_value_valid */
+    const char *pointer; /* JSON Pointer (RFC 6901) */
+    const char *value;   /* valid by ia_value_valid */
 };
 
 /* A verified token: one block of memory, immutable, shared by reference.  Holds nothing that could be presented to a
  * server, and no pointer into the issuer set. */
 struct ia_token {
     struct ia_ref refs;
-    const char *issuer;       /* name of the issuer's row */
-    const char *iss;          /* its `issuer` */
-    const char *app_id;       /* valid by ia_value_valid */
-    const char *principal;    /* app:<issuer name>:<app_id>; the broker's username */
-    const char *app_id_claim; /* the issuer's setting that app_id came from, NULL for the default */
-    const char *kid;
+    const char *issuer;    /* name of the issuer's row */
+    const char *iss;       /* its `issuer` */
+    const char *app_id;    /* valid by ia_value_valid */
+    const char *principal; /* app:<issuer name>:<app_id>; the broker's username */
+    const char *kid;       /* NULL: the header has none */
     const char *typ;
     enum ia_alg alg;
     uint8_t key_id[IA_KEY_ID_LEN]; /* the key that signed it */
+    uint64_t claim_rules;          /* of the issuer, under which the claims were read */
     int64_t exp;                   /* seconds since 1970 */
+    int64_t iat;                   /* likewise; INT64_MIN: it has none */
     int64_t expires_at;            /* exp plus the issuer's leeway, the first second at which it is not valid */
-    int64_t not_before;            /* nbf minus leeway, INT64_MIN without nbf */
+    int64_t not_before;            /* the later of nbf and iat, minus leeway; INT64_MIN: neither */
     bool bound;                    /* to the certificate with that SHA-256 (RFC 8705) */
     uint8_t cert_sha256[IA_CERT_HASH_LEN];
     const char *const *audience;
     size_t n_audience;
-    const char *const *scopes;
+    const char *const *scopes; /* the values under scope_claims: sorted, each once */
     size_t n_scopes;
     const struct ia_claim *claims;
     size_t n_claims;
@@ -69,7 +72,8 @@ struct ia_token *ia_token_ref(struct ia_token *token);
 void ia_token_free(struct ia_token *token); /* gives one reference back; NULL is fine */
 
 /* Is a token that was verified before still valid under `set`: issuer registered and ACTIVE, the key still the issuer's
- * under the same kid, algorithm, audience, type and app_id rule still accepted, not expired?  IA_R_NONE and *expires_at
+ * under the same kid, algorithm, audience, type and lifetime still accepted, its claims still read by the same
+ * settings, not expired?  IA_R_NONE and *expires_at
  * (with the leeway that the issuer has now), or the reason and *refusal. */
 enum ia_reason ia_token_revalidate(const struct ia_issuer_set *set, const struct ia_token *token, int64_t now,
                                    int64_t *expires_at, struct ia_token_refusal *refusal);
@@ -82,7 +86,7 @@ enum ia_reason ia_token_check_binding(const struct ia_token *token, const uint8_
  * `max` and returns how many there are: never work with fewer, a role may deny. */
 size_t ia_token_roles(const struct ia_issuer_set *set, const struct ia_token *token, const char **roles, size_t max);
 
-/* Value of the variable `app_id`, `issuer`, `tenant` or `claim.NAME` (topic filters, client id templates) under `set`;
+/* Value of the variable `app_id`, `issuer`, `tenant`, `claim.NAME` or `claim:/pointer` (topic filters, client id templates) under `set`;
  * NULL when unset.  Borrowed from set and token. */
 const char *ia_token_variable(const struct ia_issuer_set *set, const struct ia_token *token, const char *name);
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: ISC
 /* What a verified token allows under the current issuers. */
 #include "common/str.h"
+#include "oauth/claims.h"
 #include "oauth/issuer_set.h"
 #include "oauth/token.h"
 
 #include <openssl/crypto.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum ia_reason ia_token_check_binding(const struct ia_token *token, const uint8_t *cert_sha256,
@@ -45,11 +47,6 @@ static enum ia_reason revalidate_key(const struct ia_issuer *issuer, const struc
     return IA_R_NONE;
 }
 
-static bool same_optional(const char *a, const char *b)
-{
-    return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 static enum ia_reason revalidate_rules(const struct ia_issuer *issuer, const struct ia_token *token,
                                        struct ia_token_refusal *refusal)
 {
@@ -57,10 +54,10 @@ static enum ia_reason revalidate_rules(const struct ia_issuer *issuer, const str
         return ia_refusal_set(refusal->detail, IA_R_TOKEN_TYPE, "the token's type is no longer accepted");
     if (!audience_accepted(issuer, token))
         return ia_refusal_set(refusal->detail, IA_R_TOKEN_AUDIENCE, "the token's audience is no longer accepted");
-    if (!same_optional(issuer->app_id_claim, token->app_id_claim))
+    if (issuer->claim_rules != token->claim_rules)
         return ia_refusal_set(refusal->detail, IA_R_RIGHTS_CHANGED,
-                              "app_id_claim has changed: the token may name another app now");
-    return IA_R_NONE;
+                              "the issuer's claims settings have changed: the token is to be verified again");
+    return ia_claims_check_lifetime(issuer, token->iat, token->exp, refusal->detail);
 }
 
 enum ia_reason ia_token_revalidate(const struct ia_issuer_set *set, const struct ia_token *token, int64_t now,
@@ -87,12 +84,14 @@ enum ia_reason ia_token_revalidate(const struct ia_issuer_set *set, const struct
     return IA_R_NONE;
 }
 
+static int compare_scope(const void *scope, const void *at)
+{
+    return strcmp(scope, *(const char *const *)at);
+}
+
 static bool has_scope(const struct ia_token *token, const char *scope)
 {
-    for (size_t i = 0; i < token->n_scopes; i++)
-        if (strcmp(token->scopes[i], scope) == 0)
-            return true;
-    return false;
+    return bsearch(scope, token->scopes, token->n_scopes, sizeof token->scopes[0], compare_scope) != NULL;
 }
 
 size_t ia_token_roles(const struct ia_issuer_set *set, const struct ia_token *token, const char **roles, size_t max)
@@ -112,12 +111,27 @@ size_t ia_token_roles(const struct ia_issuer_set *set, const struct ia_token *to
     return n;
 }
 
-static const char *claim_value(const struct ia_token *token, const char *name)
+static const char *pointed_value(const struct ia_token *token, const char *pointer)
 {
     for (size_t i = 0; i < token->n_claims; i++)
-        if (strcmp(token->claims[i].name, name) == 0)
+        if (strcmp(token->claims[i].pointer, pointer) == 0)
             return token->claims[i].value;
     return NULL;
+}
+
+/* The claim of that name: a member of the token itself, in whose pointer `~` and `/` are escaped. */
+static const char *named_value(const struct ia_token *token, const char *name)
+{
+    char pointer[IA_POINTER_MAX + 1] = "/";
+    size_t len = 1;
+    for (; *name && len + 2 <= IA_POINTER_MAX; name++) {
+        bool escaped = *name == '~' || *name == '/';
+        if (escaped)
+            pointer[len++] = '~';
+        pointer[len++] = !escaped ? *name : *name == '~' ? '0' : '1';
+    }
+    pointer[len] = '\0';
+    return *name ? NULL : pointed_value(token, pointer);
 }
 
 const char *ia_token_variable(const struct ia_issuer_set *set, const struct ia_token *token, const char *name)
@@ -127,7 +141,9 @@ const char *ia_token_variable(const struct ia_issuer_set *set, const struct ia_t
     if (strcmp(name, "issuer") == 0)
         return token->issuer;
     if (strncmp(name, "claim.", 6) == 0)
-        return claim_value(token, name + 6);
+        return named_value(token, name + 6);
+    if (strncmp(name, "claim:", 6) == 0)
+        return pointed_value(token, name + 6);
     if (strcmp(name, "tenant") != 0)
         return NULL;
     const struct ia_issuer *issuer = ia_issuer_by_name(set, token->issuer);

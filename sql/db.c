@@ -38,7 +38,8 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
          "rule_id, scope, scope_key, effect, network, expires_at, fault", IA_PG_INT8_ARRAY),
     PART(IA_S_ISSUERS, IA_S_ISSUER_KEYS, IA_S_ISSUERS_BY_KEY, "broker_issuer", "name", "name",
          "name, issuer, audience, algorithms, jwks, jwks_url, client_id_templates, app_id_claim, token_types, "
-         "leeway_s, tenant, status, problem, note, fault",
+         "leeway_s, tenant, status, problem, note, scope_claims, audience_claims, required_claims, max_lifetime_s, "
+         "fault",
          IA_PG_TEXT_ARRAY),
     PART(IA_S_SCOPES, IA_S_SCOPE_KEYS, IA_S_SCOPES_BY_KEY, "broker_scope", "issuer", "DISTINCT issuer",
          "issuer, scope, role, " NO_FAULT, IA_PG_TEXT_ARRAY),

@@ -95,7 +95,7 @@ enum ia_statement {
 };
 
 #define IA_PARAMS_MAX  12
-#define IA_COLUMNS_MAX 16 /* of one answer */
+#define IA_COLUMNS_MAX 32 /* of one answer */
 
 struct ia_statement_text {
     const char *name, *sql;

@@ -88,7 +88,11 @@ struct ia_issuer_row {
     bool active;
     const char *problem; /* or NULL */
     const char *note;    /* or NULL: remarks on its keys that are no problem */
-    const char *fault;   /* or NULL */
+    struct ia_texts scope_claims;
+    struct ia_texts audience_claims;
+    const char *required_claims; /* JSON text */
+    int max_lifetime_s;          /* 0: no limit */
+    const char *fault;           /* or NULL */
 };
 
 struct ia_scope_row {

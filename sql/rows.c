@@ -116,6 +116,10 @@ static const struct ia_column issuer_list[] = {
     IA_COLUMN_ACTIVE(struct ia_issuer_row, active),
     IA_COLUMN(struct ia_issuer_row, problem, NULLABLE),
     IA_COLUMN(struct ia_issuer_row, note, NULLABLE),
+    IA_COLUMN(struct ia_issuer_row, scope_claims, NOT_NULL),
+    IA_COLUMN(struct ia_issuer_row, audience_claims, NOT_NULL),
+    IA_COLUMN(struct ia_issuer_row, required_claims, NOT_NULL),
+    IA_COLUMN(struct ia_issuer_row, max_lifetime_s, NULLABLE),
     IA_COLUMN(struct ia_issuer_row, fault, NULLABLE),
 };
 

@@ -8,10 +8,14 @@
 -- algorithms                    default RS256,ES256
 -- jwks_file or jwks_url         keys of the issuer: a file read by psql, or a URL (default: discovery at the issuer)
 -- client_id_templates           default app:${issuer}:${app_id},app:${issuer}:${app_id}/*
--- app_id_claim                  default: client_id, else azp, else sub
+-- app_id_claim                  name of a claim, or a JSON Pointer (default: client_id, else azp, else sub)
 -- token_types                   accepted typ values (default at+jwt,JWT)
 -- leeway_s                      default 30
 -- tenant                        default: none
+-- scope_claims                  JSON Pointers to what map_scope maps (default /scope,/scp); separated by commas
+-- audience_claims               JSON Pointers to what audience is compared with (default /aud)
+-- required_claims               JSON: pointer and value or list of values, for example '{"/token_use": "access"}'
+-- max_lifetime_s                longest exp - iat of a token (default: no limit)
 --
 -- SPDX-License-Identifier: ISC
 
@@ -35,6 +39,10 @@ SELECT iot_auth.fail('usage: psql -v name=NAME -v issuer=URL -v audience=AUDIENC
 \if :{?client_id_templates} \else \set client_id_templates 'app:${issuer}:${app_id},app:${issuer}:${app_id}/*' \endif
 \if :{?token_types} \else \set token_types 'at+jwt,JWT' \endif
 \if :{?leeway_s} \else \set leeway_s '30' \endif
+\if :{?scope_claims} \else \set scope_claims '/scope,/scp' \endif
+\if :{?audience_claims} \else \set audience_claims '/aud' \endif
+\if :{?required_claims} \else \set required_claims '{}' \endif
+\if :{?max_lifetime_s} \else \set max_lifetime_s '' \endif
 \if :{?jwks_file}
 \set jwks `cat -- :'jwks_file' 2>/dev/null`
 SELECT iot_auth.fail(format('file ''%s'' cannot be read or is empty', :'jwks_file')) WHERE :'jwks' = '' \g /dev/null
@@ -45,7 +53,9 @@ SELECT iot_auth.register_issuer(
     algorithms => string_to_array(:'algorithms', ','), jwks => nullif(:'jwks', '')::jsonb,
     jwks_url => nullif(:'jwks_url', ''), client_id_templates => string_to_array(:'client_id_templates', ','),
     app_id_claim => nullif(:'app_id_claim', ''), token_types => string_to_array(:'token_types', ','),
-    leeway_s => :'leeway_s', tenant => nullif(:'tenant', '')) \g /dev/null
+    leeway_s => :'leeway_s', tenant => nullif(:'tenant', ''), scope_claims => string_to_array(:'scope_claims', ','),
+    audience_claims => string_to_array(:'audience_claims', ','), required_claims => :'required_claims',
+    max_lifetime_s => nullif(:'max_lifetime_s', '')::int) \g /dev/null
 
 SELECT name, issuer, array_to_string(audience, ', ') AS audience, array_to_string(algorithms, ', ') AS algorithms,
        coalesce(jwks_url, jsonb_array_length(jwks -> 'keys') || ' in the registry', 'by discovery') AS keys, status

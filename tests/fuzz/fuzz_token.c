@@ -86,7 +86,8 @@ static void signed_payload(const void *text, size_t len)
     if (reason != IA_R_NONE)
         return;
     must(claims.exp > NOW && ia_value_valid(claims.app_id, strlen(claims.app_id), NULL));
-    must(claims.n_scopes <= IA_SCOPES_MAX && claims.n_audience <= IA_AUDIENCE_MAX && claims.n_claims <= IA_CLAIMS_MAX);
+    must(claims.n_scopes <= IA_SCOPE_VALUES_MAX && claims.n_audience <= IA_AUDIENCE_MAX &&
+         claims.n_claims <= IA_CLAIMS_MAX);
     for (size_t i = 0; i < claims.n_claims; i++)
         must(!claims.claims[i].text || ia_value_valid(claims.claims[i].text, strlen(claims.claims[i].text), NULL));
 }

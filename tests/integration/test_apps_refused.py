@@ -82,7 +82,7 @@ TOKENS = {
     "algorithm-unknown": ("token_algorithm", lambda i: i.token(headers={"alg": "ES256K"})),
     # Which key
     "unknown-kid": ("token_key_unknown", lambda i: i.token(headers={"kid": "nobody's"})),
-    "no-kid": ("token_key_unknown", lambda i: i.token(headers={"kid": None})),
+    "no-kid": ("token_signature", lambda i: i.token(headers={"kid": None}, key=new_key(i.algorithm))),
     "foreign-key": ("token_signature", own_key),
     "its-own-jwk": ("token_signature", lambda i: own_key(i, jwk={"kty": "EC"})),
     "its-own-jku": ("token_key_unknown", lambda i: own_key(i, jku="http://127.0.0.1:1/", kid="mine")),
@@ -108,7 +108,7 @@ TOKENS = {
     "app-a-number": ("token_claims", lambda i: i.token(client_id=7)),
     "app-with-a-nul": ("token_malformed", lambda i: i.token(client_id="dash\0board")),
     "app-too-long": ("token_claims", lambda i: i.token(client_id="a" * 129)),
-    "scope-an-object": ("token_claims", lambda i: i.token(scope={"use": True})),
+    "audience-an-object": ("token_claims", lambda i: i.token(aud={"mqtt": True})),
     # RFC 8705, RFC 9449: a token that requires a proof is invalid without it
     "bound-to-a-certificate": ("token_unbound", lambda i: i.token(cnf={"x5t#S256": "A" * 43})),
     "bound-to-a-dpop-key": ("token_unbound", lambda i: i.token(cnf={"jkt": "A" * 43})),

@@ -152,7 +152,7 @@ START_TEST(second_row_of_an_issuer_admits_no_token)
     struct ia_token_refusal refusal;
     specs[1].name = "again";
     struct ia_issuer_set *set = fixture_set(specs, 2);
-    ck_assert_str_eq(fixture_problem(), "again: issuer: already registered as 'idp'");
+    ck_assert_str_eq(fixture_problem(), "again: issuer: already registered as 'idp' with the same audience");
     char *token = fixture_token(GOOD);
     struct ia_token *made;
     ck_assert_int_eq(fixture_verify(set, token, &made, &refusal), IA_R_NONE);

@@ -97,9 +97,9 @@ static const struct {
     {"use is not a string", ED ",\"kid\":\"k\",\"use\":1}", "use is not a string"},
     {"key_ops is not an array", ED ",\"kid\":\"k\",\"key_ops\":\"verify\"}", "key_ops is not an array"},
     {"not an object", "\"k\"", "not a JSON object"},
-    {"no kid", ED "}", "no usable kid"},
-    {"empty kid", ED ",\"kid\":\"\"}", "no usable kid"},
-    {"kid is a number", ED ",\"kid\":7}", "no usable kid"},
+    {"no kid: for tokens without one", ED "}", NULL},
+    {"empty kid", ED ",\"kid\":\"\"}", NULL},
+    {"kid is a number", ED ",\"kid\":7}", "a kid that is not a string"},
     {"no kty", "{\"kid\":\"k\"," X25519 "}", "kty is missing"},
     {"unknown kty", "{\"kty\":\"AKP\",\"kid\":\"k\",\"alg\":\"ML-DSA-44\"}", "~kty 'AKP' is not used"},
     {"kty is empty", "{\"kty\":\"\",\"kid\":\"k\"}", "kty is empty"},
@@ -108,7 +108,7 @@ static const struct {
     {"crv is missing", "{\"kty\":\"EC\",\"kid\":\"k\"," P256X "," P256Y "}", "crv is missing"},
     {"crv is a number", "{\"kty\":\"OKP\",\"kid\":\"k\",\"crv\":25519," X25519 "}", "crv is missing"},
     {"null is absent", RSA ",\"e\":\"AQAB\",\"d\":null,\"p\":null,\"use\":null,\"key_ops\":null,\"alg\":null}", NULL},
-    {"kid null is absent", ED ",\"kid\":null}", "no usable kid"},
+    {"kid null is absent", ED ",\"kid\":null}", NULL},
     {"x null is absent", "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k\",\"x\":null}", "x is missing"},
     {"unread member that C cannot hold",
      ED ",\"kid\":\"k\",\"exp\":1e400,\"n1\":18446744073709551616,\"s\":\"\\ud800\"}", NULL},
@@ -162,11 +162,41 @@ START_TEST(key_rows_decide_as_listed)
 }
 END_TEST
 
+/* OpenID Connect Core section 10.1: without a kid exactly one key of the set may fit the algorithm. */
+static const struct {
+    const char *label, *keys;
+    enum ia_alg alg;
+    enum ia_jwks_found found;
+} without_kid[] = {
+    {"one key without a kid", ED "}", IA_ALG_EDDSA, IA_JWKS_FOUND},
+    {"one key with a kid", ED ",\"kid\":\"k\"}", IA_ALG_EDDSA, IA_JWKS_FOUND},
+    {"one of each type", ED "}," EC P256X "," P256Y "}", IA_ALG_ES256, IA_JWKS_FOUND},
+    {"the same key under two kids is one", ED ",\"kid\":\"k\"}," ED ",\"kid\":\"l\"}", IA_ALG_EDDSA, IA_JWKS_FOUND},
+    {"two keys", ED "},{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw\"}",
+     IA_ALG_EDDSA, IA_JWKS_AMBIGUOUS},
+    {"none that fits", ED "}", IA_ALG_ES256, IA_JWKS_NO_KID},
+    {"a weak key is none", "{\"kty\":\"RSA\",\"n\":\"AQAB\",\"e\":\"AQAB\"}", IA_ALG_RS256, IA_JWKS_NO_KID},
+};
+
+START_TEST(without_kid_rows_decide_as_listed)
+{
+    char *text = mint_text("{\"keys\":[%s]}", without_kid[_i].keys);
+    struct ia_jwks *jwks = parse(text);
+    const struct ia_jwk *key = NULL;
+    ck_assert_msg(ia_jwks_find(jwks, NULL, ia_alg_set(without_kid[_i].alg), &key) == without_kid[_i].found, "%s",
+                  without_kid[_i].label);
+    ck_assert((key != NULL) == (without_kid[_i].found == IA_JWKS_FOUND));
+    ck_assert_int_eq(ia_jwks_find(jwks, "", ~0u, &key), IA_JWKS_NO_KID);
+    ia_jwks_free(jwks);
+    free(text);
+}
+END_TEST
+
 START_TEST(bad_key_does_not_hold_up_the_others)
 {
     struct ia_jwks *jwks = parse("{\"keys\":[" ED "}," ED ",\"kid\":\"a\"},7," EC P256X "," P256Y "}]}");
-    ck_assert_uint_eq(ia_jwks_count(jwks), 2);
-    ck_assert_uint_eq(n_reported, 2);
+    ck_assert_uint_eq(ia_jwks_count(jwks), 3);
+    ck_assert_uint_eq(n_reported, 1);
     ck_assert_str_eq(reported, "key number 3: is not a JSON object");
     ck_assert_int_eq(find_key(jwks, "a")->type, IA_KEY_ED25519);
     ck_assert_int_eq(find_key(jwks, "k")->type, IA_KEY_P256);
@@ -439,6 +469,7 @@ int main(void)
     tcase_set_timeout(c, 30);
     tcase_add_loop_test(c, key_rows_decide_as_listed, 0, ROWS(keys));
     tcase_add_loop_test(c, set_rows_are_refused, 0, ROWS(sets));
+    tcase_add_loop_test(c, without_kid_rows_decide_as_listed, 0, ROWS(without_kid));
     tcase_add_test(c, bad_key_does_not_hold_up_the_others);
     tcase_add_test(c, key_that_openssl_refuses_does_not_hold_up_the_others);
     tcase_add_test(c, want_of_memory_is_no_fault_of_the_key);
