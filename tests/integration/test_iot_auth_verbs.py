@@ -234,6 +234,9 @@ def test_issuers_and_scopes(iot_auth):
     assert added["issuer"][0]["audience"] == ["mqtt", "other"] and added["issuer"][0]["keys"] == "1 in the registry"
     assert iot_auth.json("issuer", "map", "corp", "telemetry:read", "reader")[0]["role"] == "reader"
     assert iot_auth.json("issuer", "unmap", "corp", "telemetry:read", "reader") == []
+    changed, = iot_auth.json("issuer", "set", "corp", "--leeway-s", 5, "--scope-claims", "/roles")
+    assert (changed["issuer"][0]["leeway_s"], changed["issuer"][0]["scope_claims"]) == (5, ["/roles"])
+    assert iot_auth.json("issuer", "set", "corp", "--reset", "leeway_s")[0]["issuer"][0]["leeway_s"] == 30
     assert iot_auth.json("issuer", "disable", "corp")[0]["issuer"][0]["status"] == "INACTIVE"
     assert iot_auth.json("issuer", "enable", "corp")[0]["issuer"][0]["status"] == "ACTIVE"
     assert [row["name"] for row in iot_auth.json("issuer", "list")] == ["corp"]
