@@ -10,6 +10,7 @@
 #include "cli/migrate.h"
 #include "cli/run.h"
 #include "cli/status.h"
+#include "cli/try_out.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,8 @@ static const struct program {
     const char *words;
     int (*run)(const struct ia_call *call);
 } programs[] = {
+    {"issuer add", ia_try_out_add},
+    {"token make", ia_try_out_token},
     {"device import", ia_import_devices},
     {"cert import", ia_import_certificates},
     {"status", ia_status_run},

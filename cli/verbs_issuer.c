@@ -88,16 +88,19 @@ static const struct ia_param show_params[] = {NAME_ARGUMENT(NULL)};
 
 static const struct ia_param add_params[] = {
     NAME_ARGUMENT("name text"),
-    {.name = "issuer",
-     .value = "URL",
-     .sql = "issuer text",
-     .flags = IA_P_REQUIRED,
-     .help = "exact value of the iss claim (RFC 7519 4.1.1)"},
+    {.name = "issuer", .value = "URL", .sql = "issuer text", .help = "exact value of the iss claim (RFC 7519 4.1.1)"},
     {.name = "audience",
      .value = "AUDIENCE",
      .sql = "audience text[]",
-     .flags = IA_P_REQUIRED | IA_P_LIST | IA_P_SPLIT,
+     .flags = IA_P_LIST | IA_P_SPLIT,
      .help = "accepted values of the aud claim"},
+    {.name = "try-out",
+     .value = "DIR",
+     .help = "instead of a provider: make a key pair in DIR, whose tokens token make prints"},
+    {.name = "scope", .value = "SCOPE", .help = "with --try-out: the scope that is mapped; default telemetry:read"},
+    {.name = "role",
+     .value = "ROLE",
+     .help = "with --try-out: the role of that scope; default try-out, which may read devices/#"},
     SETTINGS,
 };
 static const struct ia_param set_params[] = {
@@ -128,6 +131,18 @@ static const struct ia_param map_params[] = {
      .help = "the role that the scope gives"},
 };
 
+static const struct ia_param token_params[] = {
+    {.name = "issuer", .value = "NAME", .flags = IA_P_REQUIRED, .help = "the issuer that issuer add --try-out made"},
+    {.name = "dir", .value = "DIR", .flags = IA_P_REQUIRED, .help = "its folder"},
+    {.name = "app", .value = "APP_ID", .flags = IA_P_REQUIRED, .help = "sub and client_id"},
+    {.name = "scope", .value = "SCOPE", .flags = IA_P_LIST | IA_P_SPLIT, .help = "scopes of the token; default none"},
+    {.name = "expires-in", .value = "TIME", .help = "lifetime, such as 90s, 10m, 2h or 1d; default 10m"},
+    {.name = "claim",
+     .value = "NAME=JSON",
+     .flags = IA_P_LIST,
+     .help = "a further claim, or another value of one; a text has quotes: name='\"x\"'"},
+};
+
 static const struct ia_verb verbs[] = {
     {.words = "issuer list", .help = "list the identity providers and their problems", IA_QUERIES(list_query)},
     {.words = "issuer show",
@@ -138,6 +153,8 @@ static const struct ia_verb verbs[] = {
      .flags = IA_V_STATEMENT},
     {.words = "issuer add",
      .help = "register an identity provider, so that apps can connect with its access tokens",
+     .more = "Needs --issuer and --audience; or --try-out, for an app without a provider: whoever can read DIR is then "
+             "every app of the issuer, and status warns of it.",
      IA_PARAMS(add_params),
      .sql = "register_issuer",
      IA_QUERIES(show_query)},
@@ -168,5 +185,9 @@ static const struct ia_verb verbs[] = {
      IA_PARAMS(map_params),
      .sql = "unmap_scope",
      IA_QUERIES(scopes_query)},
+    {.words = "token make",
+     .help = "print an access token (claims of RFC 9068) of an issuer for trying out",
+     IA_PARAMS(token_params),
+     .more = "Needs no registry. Example: mosquitto_sub -u app -P \"$(iot-auth token make ...)\"."},
 };
 const struct ia_verb_group ia_verbs_issuer = {verbs, IA_COUNT(verbs)};

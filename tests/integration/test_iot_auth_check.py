@@ -4,6 +4,7 @@ The tests of this module share a registry; each has CAs and devices of its own n
 
 import json
 
+import jwt
 import pg
 import pki
 import pytest
@@ -213,3 +214,62 @@ def test_role_of_brokers_may_not_ask_for_a_registration(registry, iot_auth, acme
     broker = Command(registry, tmp_path, user=pg.BROKER)
     done = broker("check", "cert", broker.file("x.pem", acme.issue("x-1").pem))
     assert (done.status, done.out) == (3, "") and "permission denied" in done.err
+
+
+# An app without a provider
+
+
+@pytest.fixture(scope="module")
+def demo(iot_auth):
+    """Issuer demo for trying out, and its folder."""
+    folder = iot_auth.folder / "demo"
+    iot_auth.done("issuer", "add", "demo", "--try-out", folder)
+    return folder
+
+
+def make(iot_auth, demo, *more):
+    return iot_auth.done("token", "make", "--issuer", "demo", "--dir", demo, "--app", "dash", *more,
+                         PGPORT="1").out.strip()
+
+
+def test_app_without_a_provider_is_admitted(iot_auth, demo):
+    done = iot_auth("check", "token", "--issuer", "demo", stdin=make(iot_auth, demo, "--scope", "telemetry:read"))
+    assert done.status == 0, done
+    assert (lines(done)["client_id"], lines(done)["roles"]) == ("app:demo:dash", "try-out")
+    assert lines(iot_auth("check", "token", "--issuer", "demo", stdin=make(iot_auth, demo)))["roles"] == ""
+    assert "issuer demo is for trying out" in iot_auth.done("status").out
+
+
+def test_token_has_the_claims_that_are_asked_for(iot_auth, demo):
+    token = make(iot_auth, demo, "--expires-in", "2h", "--claim", 'site="north"', "--claim", "level=3", "--scope", "a,b")
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert (claims["site"], claims["level"], claims["scope"], claims["exp"] - claims["iat"]) == ("north", 3, "a b", 7200)
+    assert {"iss", "aud", "sub", "client_id", "jti"} <= set(claims)
+    assert jwt.get_unverified_header(token)["typ"] in ("JWT", "at+jwt")  # libjwt 1.10 always writes JWT
+    refused(iot_auth("check", "token", "--issuer", "demo", stdin=make(iot_auth, demo, "--claim", 'aud="web"')),
+            "token_audience")
+
+
+def test_key_is_private_and_never_overwritten(iot_auth, demo):
+    assert (demo / "try-out-key.pem").stat().st_mode & 0o777 == 0o600
+    before = (demo / "try-out-key.pem").read_bytes()
+    done = iot_auth("issuer", "add", "demo2", "--try-out", demo)
+    assert done.status == 2 and "File exists" in done.err
+    assert (demo / "try-out-key.pem").read_bytes() == before
+    assert iot_auth("issuer", "show", "demo2").status == 3  # nothing was registered
+
+
+@pytest.mark.parametrize("words, complaint", [
+    (("--issuer", "other"), "the folder is that of issuer 'demo'"),
+    (("--issuer", "demo", "--expires-in", "10x"), "is not a time such as"),
+    (("--issuer", "demo", "--claim", "site=north"), "the value is not JSON"),
+])
+def test_token_is_not_made_of_wrong_words(iot_auth, demo, words, complaint):
+    done = iot_auth("token", "make", "--dir", demo, "--app", "dash", *words)
+    assert (done.status, done.out) == (2, "") and complaint in done.err
+
+
+def test_issuer_needs_its_words_or_a_folder(iot_auth, demo):
+    assert "--try-out DIR" in iot_auth("issuer", "add", "x").err
+    assert iot_auth("issuer", "add", "x", "--try-out", "y", "--issuer", "z").status == 2
+    assert iot_auth("issuer", "add", "x", "--issuer", "z", "--audience", "a", "--role", "r").status == 2
