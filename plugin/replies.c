@@ -7,6 +7,7 @@
 #include "plugin/report.h"
 #include "plugin/resync.h"
 #include "plugin/revalidate.h"
+#include "tls/resumption.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +16,17 @@
 
 /* ---- answers */
 
+static void count_answer(struct ia_core *core, const struct ia_device_answer *answer)
+{
+    const struct ia_registration *asked = ia_registration_find(core->registrations, answer->fingerprint);
+    if (asked && !asked->answered && asked->registering == answer->registering)
+        ia_histogram_note(&core->counters.database, ia_monotonic_us() - asked->at_us);
+}
+
 static void apply_answer(struct ia_core *core, struct ia_reply *reply)
 {
     struct ia_device_answer *answer = &reply->answer;
+    count_answer(core, answer);
     ia_registration_answer(core->registrations, answer->fingerprint, answer->registering, answer->reason, reply->text,
                            ia_monotonic_us());
     if (!answer->device)
@@ -60,8 +69,10 @@ static void remove_deleted(struct ia_core *core, const struct ia_reply *reply, c
     do {
         deleted.n = 0;
         ia_device_cache_each(core->devices, id, collect_deleted, &deleted);
-        for (size_t i = 0; i < deleted.n; i++)
+        for (size_t i = 0; i < deleted.n; i++) {
+            ia_resumption_drop(deleted.found[i]);
             ia_device_cache_remove(core->devices, deleted.found[i]);
+        }
     } while (deleted.n > 0);
 }
 
@@ -152,6 +163,7 @@ static int mosquitto_log_level(enum ia_log_level level)
 
 static void apply_reply(struct ia_core *core, struct ia_reply *reply)
 {
+    int64_t heard_us = reply->heard_us;
     switch (reply->kind) {
     case IA_REPLY_SNAPSHOT:
         adopt_snapshot(core, reply);
@@ -187,6 +199,8 @@ static void apply_reply(struct ia_core *core, struct ia_reply *reply)
         ia_report_publish(core, reply->event, reply->text);
         break;
     }
+    if (heard_us)
+        ia_histogram_note(&core->counters.applied, ia_monotonic_us() - heard_us);
     ia_reply_free(reply);
 }
 
