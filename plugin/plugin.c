@@ -12,6 +12,7 @@
 #include "plugin/log.h"
 #include "plugin/login.h"
 #include "plugin/mosquitto_compat.h"
+#include "plugin/owned_ids.h"
 #include "plugin/registration_wait.h"
 #include "plugin/replies.h"
 #include "plugin/report.h"
@@ -218,12 +219,13 @@ static enum ia_rc make_parts(struct ia_core *core, struct ia_err *err)
     core->registrations = ia_registrations_new();
     core->wait = ia_registration_wait_new();
     core->key_requests = ia_key_requests_new();
+    core->owned_ids = ia_owned_ids_new();
     core->event_limits = ia_event_limits_new();
     core->last_refusals = ia_last_refusals_new();
     core->acl = ia_acl_state_new();
     if (!core->devices || !core->clients || !core->broker || !core->database || !core->resync || !core->scan ||
-        !core->registrations || !core->wait || !core->key_requests || !core->event_limits || !core->last_refusals ||
-        !core->acl)
+        !core->registrations || !core->wait || !core->key_requests || !core->owned_ids || !core->event_limits ||
+        !core->last_refusals || !core->acl)
         return ia_nomem(err);
     return ia_token_cache_new(TOKENS_CACHED, &core->tokens, err);
 }
@@ -235,6 +237,7 @@ static void free_parts(struct ia_core *core)
     ia_token_cache_free(core->tokens);
     ia_snapshot_free(core->snapshot);
     ia_acl_state_free(core->acl);
+    ia_owned_ids_free(core->owned_ids);
     ia_last_refusals_free(core->last_refusals);
     ia_event_limits_free(core->event_limits);
     ia_key_requests_free(core->key_requests);
