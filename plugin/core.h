@@ -32,6 +32,7 @@ struct ia_core {
     struct ia_device_requests *device_requests; /* device_requests.c */
     struct ia_new_devices *new_devices;         /* new_devices.c */
     struct ia_key_requests *key_requests;       /* key_requests.c */
+    struct ia_owned_ids *owned_ids;             /* owned_ids.c */
     struct ia_event_limits *event_limits;       /* event_limits.c */
     struct ia_last_refusals *last_refusals;     /* last_refusals.c */
     struct ia_acl_state *acl;                   /* acl_check.c */
