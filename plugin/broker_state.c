@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "plugin/broker_state.h"
 
+#include "plugin/log.h"
 #include "plugin/mosquitto_compat.h"
 
 #include <pthread.h>
@@ -59,6 +60,11 @@ void ia_broker_reload(struct ia_core *core)
 bool ia_broker_is_reloading(const struct ia_core *core)
 {
     return core->broker->reloading;
+}
+
+bool ia_broker_has_ticked(const struct ia_core *core)
+{
+    return core->broker->last_tick_us != 0;
 }
 
 bool ia_broker_has_ticks(struct ia_core *core)
