@@ -23,6 +23,7 @@
 #include "tls/listener.h"
 #include "tls/parking.h"
 #include "worker/waker.h"
+#include "x509/cert.h"
 
 #include <openssl/crypto.h>
 #include <stdlib.h>
@@ -262,6 +263,7 @@ static void describe_versions(struct ia_core *core)
     ia_json_out_text(&j, "plugin", IA_VERSION);
     ia_json_out_text(&j, "mosquitto", ia_mosq_version());
     ia_json_out_text(&j, "openssl", OpenSSL_version(OPENSSL_VERSION_STRING));
+    ia_json_out_text(&j, "ml_dsa", ia_openssl_has_ml_dsa() ? "yes" : "no");
     core->options.worker.versions = ia_json_out_end(&j);
 }
 

@@ -5,6 +5,7 @@
 #include "x509/validity.h"
 
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509v3.h>
 
@@ -85,4 +86,13 @@ enum ia_rc ia_cert_check_ca(const struct ia_cert *cert, int64_t now, struct ia_e
         return ia_fail(err, IA_FORMAT, "expired at %s; register the renewed CA",
                        ia_rfc3339_seconds(info->not_after, date));
     return IA_OK;
+}
+
+bool ia_openssl_has_ml_dsa(void)
+{
+    ERR_set_mark();
+    EVP_KEYMGMT *found = EVP_KEYMGMT_fetch(NULL, "ML-DSA-44", NULL);
+    ERR_pop_to_mark();
+    EVP_KEYMGMT_free(found);
+    return found != NULL;
 }

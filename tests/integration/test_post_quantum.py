@@ -157,6 +157,8 @@ def test_a_broker_with_an_older_openssl_says_what_it_takes(broker_kind, site):
     site.registry.register_ca(pem=pki.root("Last").pem, name="last")
     brokers.wait_until(lambda: site.registry.value("SELECT subject FROM iot_auth.ca WHERE name = 'last'"), 10, "the CAs' being read")
     problem = site.registry.ca_problem("new")
+    can = "SELECT versions ->> 'ml_dsa' FROM iot_auth.node"
+    brokers.wait_until(lambda: site.registry.value(can) == ("no" if broker_kind == "host" else "yes"), 10, "the node's word")
     if broker_kind == "host":
         assert re.fullmatch(r"an ML-DSA-44 key takes OpenSSL 3\.5 or newer, and this broker has OpenSSL 3\.\d+\.\d+", problem)
     else:
