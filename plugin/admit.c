@@ -208,8 +208,11 @@ static void take_leaf_if_ready(struct ia_login *login)
 
 enum ia_reason ia_login_decide(struct ia_login *login)
 {
+    int64_t begun_us = ia_monotonic_us();
     take_leaf_if_ready(login);
-    return decide_login(login, login->admission.presented ? IA_ADMIT_APP : IA_ADMIT_DEVICE);
+    enum ia_reason reason = decide_login(login, login->admission.presented ? IA_ADMIT_APP : IA_ADMIT_DEVICE);
+    ia_histogram_note(&login->core->counters.connect, ia_monotonic_us() - begun_us);
+    return reason;
 }
 
 enum ia_reason ia_login_decide_again(struct ia_login *login, const char *principal)

@@ -25,6 +25,8 @@ void ia_database_report_contact(struct ia_core *core)
 
 void ia_database_report_state(struct ia_core *core, bool up)
 {
+    if (core->database->up && !up)
+        core->counters.database_lost++;
     core->database->up = up;
     if (up)
         ia_database_report_contact(core);

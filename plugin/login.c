@@ -40,7 +40,7 @@ static void hash_token(const struct ia_login *login, uint8_t out[32])
         SHA256((const unsigned char *)a->presented->text, a->presented->len, out);
 }
 
-/* Does Mosquitto keep something under this client's id after its connection?  2.1 says so when it ends. */
+/* Does Mosquitto keep something under this client's id after its connection?  2.1 reports that when the connection ends. */
 static enum ia_client_keep session_keep(const struct mosquitto *client)
 {
     if (ia_mosq_is_21() || !mosquitto_client_clean_session(client))

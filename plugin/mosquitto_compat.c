@@ -34,6 +34,13 @@ bool ia_mosq_is_21(void)
     return find_client != NULL;
 }
 
+const char *ia_mosq_version(void)
+{
+    if (ia_mosq_is_21())
+        return "2.1";
+    return is_2011() ? "2.0.11" : "2.0";
+}
+
 struct mosquitto *ia_mosq_client(const char *client_id)
 {
     return find_client ? find_client(client_id) : NULL;

@@ -18,6 +18,9 @@ void ia_mosq_init(void);
 /* Is this Mosquitto 2.1 or newer? */
 bool ia_mosq_is_21(void);
 
+/* The release, as far as it is known: 2.0 does not report it.  Static. */
+const char *ia_mosq_version(void);
+
 /* The context that Mosquitto has under that client id (2.1), or NULL: there is none, or it is 2.0 and cannot be
  * asked. */
 struct mosquitto *ia_mosq_client(const char *client_id);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
 /* The plugin's entry points, and the callbacks that decide nothing. */
+#include "common/json_out.h"
 #include "jitr/registration.h"
 #include "plugin/acl_check.h"
 #include "plugin/broker_state.h"
@@ -19,6 +20,7 @@
 #include "tls/listener.h"
 #include "worker/waker.h"
 
+#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -243,6 +245,16 @@ static void free_parts(struct ia_core *core)
     ia_broker_state_free(core->broker);
 }
 
+static void describe_versions(struct ia_core *core)
+{
+    struct ia_json_out j;
+    ia_json_out_begin(&j, core->versions, sizeof core->versions);
+    ia_json_out_text(&j, "plugin", IA_VERSION);
+    ia_json_out_text(&j, "mosquitto", ia_mosq_version());
+    ia_json_out_text(&j, "openssl", OpenSSL_version(OPENSSL_VERSION_STRING));
+    core->options.worker.versions = ia_json_out_end(&j);
+}
+
 static enum ia_rc start_core(struct ia_core *core, const struct mosquitto_opt *options, int n, struct ia_err *err)
 {
     const struct ia_gate_hooks hooks = {.ctx = core,
@@ -255,6 +267,7 @@ static enum ia_rc start_core(struct ia_core *core, const struct mosquitto_opt *o
         rc = make_parts(core, err);
     if (rc == IA_OK)
         rc = check_load_order(core, err);
+    describe_versions(core);
     if (rc == IA_OK)
         rc = ia_worker_start(&core->options.worker, &core->worker, err);
     if (rc == IA_OK && core->options.gate.mode != IA_GATE_OFF)

@@ -64,6 +64,7 @@ static bool send_registration(struct ia_core *core, const struct ia_unregistered
 static void count_wait(struct ia_core *core, int64_t waited_us)
 {
     core->counters.waits++;
+    ia_histogram_note(&core->counters.parked, waited_us);
     if ((uint64_t)waited_us > core->counters.longest_wait_us)
         core->counters.longest_wait_us = (uint64_t)waited_us;
     ia_wait_budget_spend(&core->wait->budget, waited_us);

@@ -16,9 +16,17 @@
 
 /* ---- answers */
 
+static void count_answer(struct ia_core *core, const struct ia_device_answer *answer)
+{
+    const struct ia_registration *asked = ia_registration_find(core->registrations, answer->fingerprint);
+    if (asked && !asked->answered && asked->registering == answer->registering)
+        ia_histogram_note(&core->counters.database, ia_monotonic_us() - asked->at_us);
+}
+
 static void apply_answer(struct ia_core *core, struct ia_reply *reply)
 {
     struct ia_device_answer *answer = &reply->answer;
+    count_answer(core, answer);
     ia_registration_answer(core->registrations, answer->fingerprint, answer->registering, answer->reason, reply->text,
                            ia_monotonic_us());
     if (!answer->device)
@@ -155,6 +163,7 @@ static int mosquitto_log_level(enum ia_log_level level)
 
 static void apply_reply(struct ia_core *core, struct ia_reply *reply)
 {
+    int64_t heard_us = reply->heard_us;
     switch (reply->kind) {
     case IA_REPLY_SNAPSHOT:
         adopt_snapshot(core, reply);
@@ -190,6 +199,8 @@ static void apply_reply(struct ia_core *core, struct ia_reply *reply)
         ia_report_publish(core, reply->event, reply->text);
         break;
     }
+    if (heard_us)
+        ia_histogram_note(&core->counters.applied, ia_monotonic_us() - heard_us);
     ia_reply_free(reply);
 }
 

@@ -17,7 +17,7 @@
 #define LOG_JSON_MAX    960 /* Mosquitto cuts a log line at 1,000 bytes, and a JSON object that is cut is none */
 #define LOG_SHOWN_MAX   700 /* the whole line has 1023 bytes */
 #define LOG_CLAIMED_MAX (5 * (IA_CLAIMED_MAX + 16))
-#define COUNTERS_MAX    8192
+#define COUNTERS_MAX    16384
 
 /* What clients send may hold anything: in a log line it must not pass for another line, or another member of this one.
  * Copies what fits, with a '?' for each character up to `last_bad`, each quote and DEL. */
@@ -388,10 +388,12 @@ static void each_gauge(const struct ia_core *core, ia_counter_fn *fn, void *ctx)
     fn(ctx, "sessions", (int64_t)ia_clients_live(core->clients));
     fn(ctx, "http_api/questions", (int64_t)ia_http_api_count());
     fn(ctx, "cache/devices", (int64_t)ia_device_cache_count(core->devices));
+    fn(ctx, "cache/size", core->options.device_cache_size);
     struct ia_token_cache_stats tokens = ia_token_cache_stats(core->tokens);
     fn(ctx, "cache/tokens", (int64_t)tokens.entries);
     fn(ctx, "cache/token_hits", (int64_t)tokens.hits);
     fn(ctx, "cache/token_misses", (int64_t)tokens.misses);
+    fn(ctx, "database/up", ia_database_is_up(core));
     fn(ctx, "snapshot/generation", core->snapshot ? (int64_t)core->snapshot->generation : 0);
     fn(ctx, "snapshot/age_s", ia_database_age_s(core, ia_wall_s()));
 }

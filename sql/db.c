@@ -11,7 +11,7 @@
 #define DEVICE_COLUMNS                                                                                                 \
     "fingerprint, device_id, device_status, certificate_status, certificate_ca_id, device_ca_id, tenant, not_after, "  \
     "attrs, roles"
-#define NO_FAULT                     "NULL::text AS fault" /* of a view that hands out no row that it cannot hand out whole */
+#define NO_FAULT                     "NULL::text AS fault" /* of a view that returns whole rows only */
 #define DEVICES_WHERE(condition)     "SELECT " DEVICE_COLUMNS ", " NO_FAULT " FROM iot_auth.broker_device WHERE " condition
 #define DEVICE_KEYS_WHERE(condition) "SELECT fingerprint, device_id FROM iot_auth.broker_device WHERE " condition
 #define IN_PAGE                      "fingerprint > $1 ORDER BY fingerprint LIMIT $2"
@@ -96,9 +96,10 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                               IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_INT8_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY,
                               IA_PG_INT8_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY}},
     [IA_S_HEARTBEAT] = {"broker_heartbeat",
-                        "SELECT iot_auth.broker_heartbeat($1, $2, NULL, $3, NULL)",
-                        3,
-                        {IA_PG_TEXT, IA_PG_TEXT, IA_PG_TEXT}},
+                        "SELECT iot_auth.broker_heartbeat($1, $2, NULL, $3, $4)",
+                        4,
+                        {IA_PG_TEXT, IA_PG_TEXT, IA_PG_TEXT, IA_PG_TEXT}},
+    [IA_S_STOPPED] = {"broker_stopped", "SELECT iot_auth.broker_stopped($1)", 1, {IA_PG_TEXT}},
     [IA_S_NOTIFY] = {"notify", "SELECT pg_catalog.pg_notify('iot_auth', $1)", 1, {IA_PG_TEXT}},
     [IA_S_CONNECTED] = {"broker_connected",
                         "SELECT iot_auth.broker_connected($1, $2)",
@@ -157,6 +158,7 @@ enum ia_rc ia_db_new(const struct ia_db_config *config, struct ia_db **out, stru
     int connect_ms = db->info.connect_timeout_s ? db->info.connect_timeout_s * 1000 : IA_DB_CONNECT_TIMEOUT_MS;
     db->connect_timeout_ms = ms_or(config->connect_timeout_ms, connect_ms);
     db->query_timeout_ms = ms_or(config->query_timeout_ms, IA_DB_QUERY_TIMEOUT_MS);
+    db->versions = config->versions;
     db->wake_fd = config->wake_fd;
     db->stop = config->stop;
     *out = db;

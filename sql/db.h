@@ -19,7 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define IA_DB_SCHEMA_VERSION 13 /* the least that iot_auth.schema_version must reach: the newest of sql/migrations */
+#define IA_DB_SCHEMA_VERSION 14 /* the least that iot_auth.schema_version must reach: the newest of sql/migrations */
 
 #define IA_DB_CONNECT_TIMEOUT_MS 3000  /* for one host */
 #define IA_DB_QUERY_TIMEOUT_MS   10000 /* the server's statement_timeout; a call without an answer ends soon after */
@@ -30,6 +30,7 @@ struct ia_db;
 struct ia_db_config {
     const char *conninfo;    /* libpq connection string or URI; several hosts are tried in order */
     const char *node_name;   /* goes into application_name; may be NULL */
+    const char *versions;    /* JSON for iot_auth.node.versions, not copied; NULL: none */
     bool insecure;           /* a database that is not local may be reached without verified TLS */
     int connect_timeout_ms;  /* for each host; 0: IA_DB_CONNECT_TIMEOUT_MS */
     int query_timeout_ms;    /* for each call; 0: IA_DB_QUERY_TIMEOUT_MS */

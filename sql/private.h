@@ -27,6 +27,7 @@
 
 struct ia_db {
     struct ia_conninfo info;
+    const char *versions;
     int connect_timeout_ms, query_timeout_ms;
     int wake_fd;
     const atomic_bool *stop;
@@ -84,6 +85,7 @@ enum ia_statement {
     IA_S_WRITE_EVENTS,
     IA_S_WRITE_REFUSALS,
     IA_S_HEARTBEAT,
+    IA_S_STOPPED,
     IA_S_NOTIFY,
     IA_S_CONNECTED,
     IA_S_PRUNE,

@@ -150,6 +150,7 @@ enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const char *count
     ia_params_text(&p, node);
     ia_params_text(&p, counters);
     ia_params_text(&p, ia_db_tls_word(ia_db_tls(db)));
+    ia_params_text(&p, db->versions);
     enum ia_rc rc = ia_db_exec(db, IA_S_HEARTBEAT, &p, err);
     if (rc != IA_USAGE || !ia_db_connected(db))
         return rc;
@@ -160,6 +161,13 @@ enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const char *count
     if (err)
         *err = missing;
     return schema;
+}
+
+enum ia_rc ia_db_node_stopped(struct ia_db *db, const char *node, struct ia_err *err)
+{
+    struct ia_params p = {0};
+    ia_params_text(&p, node);
+    return ia_db_exec(db, IA_S_STOPPED, &p, err);
 }
 
 enum ia_rc ia_db_connected_devices(struct ia_db *db, const char *const *ids, const int64_t *at_us, size_t n,
@@ -205,7 +213,7 @@ struct last_row {
 static const struct ia_column last_list[] = {IA_COLUMN(struct last_row, event_id, NOT_NULL)};
 static const struct ia_columns last_columns = IA_COLUMNS(last_list, struct last_row);
 
-/* What is handed out is the first member; the rest is the memory that it stands on. */
+/* The caller gets the first member; the rest is the memory that it refers to. */
 struct loaded_records {
     union {
         struct ia_unparsed_rows unparsed;

@@ -58,6 +58,10 @@ IA_MUST_USE enum ia_rc ia_db_write_refusals(struct ia_db *db, const char *node, 
  * no longer there, or older than this program needs, the connection is closed. */
 IA_MUST_USE enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const char *counters, struct ia_err *err);
 
+/* The broker ends in good order: its row says so, and monitoring does not take it for lost.  Nothing can be done where
+ * that fails. */
+enum ia_rc ia_db_node_stopped(struct ia_db *db, const char *node, struct ia_err *err);
+
 /* Set device.last_connected_at of ids[i] to at_us[i]. */
 IA_MUST_USE enum ia_rc ia_db_connected_devices(struct ia_db *db, const char *const *ids, const int64_t *at_us, size_t n,
                                                struct ia_err *err);

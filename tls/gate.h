@@ -3,7 +3,7 @@
  *
  * OpenSSL reports each SSL_CTX made after ia_gate_open (ex_data `new` callback); on those of listeners hooks are
  * set:
- * - ClientHello: an address that the GLOBAL lists deny is turned away before any key operation.  What a client may ask
+ * - ClientHello: an address that the GLOBAL lists deny is refused before any key operation.  What a client may ask
  *   for before it has proved anything is bounded: key exchange groups, and the bytes of its certificates.  Tickets are
  *   off, with which a client would bring its own verification along; resumption is stateful (resumption.h).
  * - verify: leaf and whatever the client sent → chain to a registered CA; the result is hung on the leaf as plain data,

@@ -118,6 +118,7 @@ struct ia_device_records {
 struct ia_reply {
     struct ia_link link;
     enum ia_reply_kind kind; /* says which member of the union is valid */
+    int64_t heard_us;        /* monotonic: when a notification said that this has changed; 0: none did */
     union {
         struct ia_snapshot *snapshot; /* owned */
         struct ia_device_answer answer;

@@ -23,6 +23,7 @@ struct ia_config_sync {
     struct ia_refresh *refresh;
     struct ia_fetcher *fetcher;
     unsigned changed_parts; /* set of enum ia_load: to be read again */
+    int64_t heard_us;       /* the first notification of a part that is not sent yet; 0: none */
     bool keys_changed;      /* fetched keys changed since the issuers were built */
     bool complete;          /* a snapshot has been sent */
     unsigned refused_parts; /* could not be read: again at retry_ms, and as last read until then */
@@ -65,6 +66,8 @@ static void send_snapshot(struct ia_config_sync *sync, struct ia_snapshot *snaps
         return;
     }
     reply->snapshot = snapshot;
+    reply->heard_us = sync->heard_us;
+    sync->heard_us = 0;
     ia_sink_send(sync->sink, reply);
     sync->complete = true;
 }
@@ -183,6 +186,13 @@ void ia_config_sync_invalidate(struct ia_config_sync *sync, unsigned parts)
     sync->changed_parts |= parts;
 }
 
+void ia_config_sync_notified(struct ia_config_sync *sync, unsigned parts)
+{
+    if (parts && !sync->heard_us)
+        sync->heard_us = ia_monotonic_us();
+    ia_config_sync_invalidate(sync, parts);
+}
+
 static unsigned due_parts(const struct ia_config_sync *sync)
 {
     int64_t now = ia_monotonic_ms();
@@ -255,6 +265,8 @@ enum ia_rc ia_config_sync_reload(struct ia_config_sync *sync, struct ia_err *err
     rc = build_and_send(sync, parts, rows, err);
     if (rc != IA_OK)
         sync->changed_parts = IA_LOAD_ALL;
+    if (rc == IA_OK && !rows->missing)
+        sync->heard_us = 0; /* a change after which the snapshot is as before */
     keep_rows(sync, parts & ~rows->missing, rows);
     int64_t took = ia_monotonic_ms() - begun;
     sync->pause_until_ms = ia_monotonic_ms() + (took < PAUSE_MAX_MS ? took : PAUSE_MAX_MS);
@@ -266,6 +278,7 @@ void ia_config_sync_connected(struct ia_config_sync *sync)
     sync->changed_parts = IA_LOAD_ALL;
     sync->refused_parts = 0;
     sync->pause_until_ms = 0;
+    sync->heard_us = 0;
 }
 
 const struct ia_ca_set *ia_config_sync_cas(const struct ia_config_sync *sync)

@@ -27,6 +27,9 @@ void ia_config_sync_free(struct ia_config_sync *sync);
 /* These parts (a set of enum ia_load) may have changed: they are read again. */
 void ia_config_sync_invalidate(struct ia_config_sync *sync, unsigned parts);
 
+/* The same, because a notification says so: the time until the change is in force is measured from here. */
+void ia_config_sync_notified(struct ia_config_sync *sync, unsigned parts);
+
 /* There is a new connection: read everything, at once. */
 void ia_config_sync_connected(struct ia_config_sync *sync);
 

@@ -26,6 +26,7 @@ struct ia_device_sync {
     size_t n_faults;            /* of this resync */
     char *changed[CHANGED_MAX]; /* ids of the devices to read again */
     size_t n_changed;
+    int64_t heard_us;   /* the first notification of one of them; 0: none */
     bool policy_reread; /* the policy was already read again because a changed device holds an unknown role */
 };
 
@@ -72,7 +73,7 @@ static void log_faults(struct ia_device_sync *sync, const struct ia_device_rows 
 
 /* ---- changed devices */
 
-void ia_device_sync_changed(struct ia_device_sync *sync, const char *device_id)
+static void note_changed(struct ia_device_sync *sync, const char *device_id)
 {
     for (size_t i = 0; i < sync->n_changed; i++)
         if (strcmp(sync->changed[i], device_id) == 0)
@@ -84,10 +85,17 @@ void ia_device_sync_changed(struct ia_device_sync *sync, const char *device_id)
         sync->restart = true;
 }
 
+void ia_device_sync_changed(struct ia_device_sync *sync, const char *device_id)
+{
+    if (!sync->heard_us)
+        sync->heard_us = ia_monotonic_us();
+    note_changed(sync, device_id);
+}
+
 void ia_device_sync_ask(struct ia_device_sync *sync, const char *device_id)
 {
     if (sync->n_changed < CHANGED_MAX)
-        ia_device_sync_changed(sync, device_id);
+        note_changed(sync, device_id);
 }
 
 /* The policy is to be read again before the changed devices, and its reload is paused: for half a second at most. */
@@ -160,6 +168,8 @@ static enum ia_rc send_changes(struct ia_device_sync *sync, const struct ia_devi
         ia_reply_free(reply);
         return ia_nomem(err);
     }
+    reply->heard_us = sync->heard_us;
+    sync->heard_us = 0;
     ia_sink_send(sync->sink, reply);
     return IA_OK;
 }
@@ -184,6 +194,7 @@ void ia_device_sync_connected(struct ia_device_sync *sync)
     sync->resyncing = false;
     sync->restart = true;
     sync->pause_until_ms = 0;
+    sync->heard_us = 0; /* the outage is not the time that a change takes */
 }
 
 void ia_device_sync_restart(struct ia_device_sync *sync)
@@ -276,7 +287,7 @@ static enum ia_rc read_page(struct ia_device_sync *sync, struct ia_err *err)
     return rc;
 }
 
-/* The stream is quick, and ends at the first row that the server cannot hand out; pages find it and go on. */
+/* The stream is quick, and ends at the first row that the server cannot return; pages find that row and continue. */
 static enum ia_rc read_stream(struct ia_device_sync *sync, struct ia_err *err)
 {
     enum ia_rc rc = ia_db_device_part(sync->db, sync->part, send_batch, sync, err);

@@ -18,14 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEARTBEAT_MS                                                                                                   \
-    4000 /* with the second that its counters may take, a row of iot_auth.node is at most five seconds old */
-#define REREAD_MS  600000 /* certificates expire without a notification: their problem is reported by then */
-#define STABLE_MS  10000  /* a connection that lasts this long ends the back-off */
-#define BUSY_MS    250    /* pause of a step whose statement was refused for now */
-#define REFUSED_MS 1000   /* … or for another reason */
-#define IDLE_MS    1000
-#define RESYNC_S   3600
+#define HEARTBEAT_MS 4000   /* a node row is at most five seconds old: its counters were under way for up to one */
+#define REREAD_MS    600000 /* certificates expire without a notification: their problem is reported by then */
+#define STABLE_MS    10000  /* a connection that lasts this long ends the back-off */
+#define BUSY_MS      250    /* pause of a step whose statement was refused for now */
+#define REFUSED_MS   1000   /* … or for another reason */
+#define IDLE_MS      1000
+#define RESYNC_S     3600
 
 enum {
     STEP_RELOAD,
@@ -42,7 +41,6 @@ enum {
 struct ia_main_loop {
     struct ia_loop_control *control;
     const struct ia_sink *sink;
-
     struct ia_db *db;
     struct ia_error_log *errors;
     struct ia_outbox *outbox;
@@ -306,6 +304,7 @@ static void write_remaining_rows(struct ia_main_loop *loop)
     while (ia_outbox_due(loop->outbox) && !atomic_load(&loop->control->stop))
         if (ia_outbox_write(loop->outbox, loop->db, &err) != IA_OK)
             return;
+    ia_outbox_stopped(loop->outbox, loop->db);
 }
 
 static void run_connected(struct ia_main_loop *loop, struct ia_err *err)
@@ -369,6 +368,7 @@ static enum ia_rc create_db(struct ia_main_loop *loop, const struct ia_worker_op
 {
     struct ia_db_config config = {.conninfo = options->db_conninfo,
                                   .node_name = options->node_name,
+                                  .versions = options->versions,
                                   .insecure = options->insecure_db_conninfo,
                                   .wake_fd = loop->control->wake_fd,
                                   .stop = &loop->control->stop};

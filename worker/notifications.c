@@ -14,7 +14,7 @@ static unsigned changed_parts(const struct ia_notification *n)
 
 static void dispatch_notification(const struct ia_notification_targets *to, const struct ia_notification *n)
 {
-    ia_config_sync_invalidate(to->config, changed_parts(n));
+    ia_config_sync_notified(to->config, changed_parts(n));
     if (n->topic == IA_NOTIFICATION_EVENT)
         ia_status_events_notified(to->events, n);
     if (n->topic == IA_NOTIFICATION_CLIENT_ID)

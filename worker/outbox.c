@@ -370,3 +370,9 @@ enum ia_rc ia_outbox_heartbeat(struct ia_outbox *outbox, struct ia_db *db, const
     }
     return rc;
 }
+
+void ia_outbox_stopped(struct ia_outbox *outbox, struct ia_db *db)
+{
+    struct ia_err ignored = {0};
+    (void)ia_db_node_stopped(db, outbox->node_name, &ignored);
+}

@@ -35,3 +35,6 @@ IA_MUST_USE enum ia_rc ia_outbox_write(struct ia_outbox *outbox, struct ia_db *d
  * hand; `cas` (NULL: not known yet) says whether one of them can be admitted. */
 IA_MUST_USE enum ia_rc ia_outbox_heartbeat(struct ia_outbox *outbox, struct ia_db *db, const struct ia_ca_set *cas,
                                            struct ia_err *err);
+
+/* The broker ends in good order: say so in its row.  Where that fails, the broker counts as lost. */
+void ia_outbox_stopped(struct ia_outbox *outbox, struct ia_db *db);

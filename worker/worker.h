@@ -11,7 +11,8 @@ struct ia_worker;
 struct ia_worker_options {
     char *db_conninfo; /* secret */
     char *node_name;
-    char *jwks_ca_file; /* NULL: the system's CAs */
+    const char *versions; /* of plugin, Mosquitto and OpenSSL: JSON for iot_auth.node.versions; NULL: none */
+    char *jwks_ca_file;   /* NULL: the system's CAs */
     bool insecure_http_jwks;
     bool insecure_db_conninfo; /* a database that is not local may be reached without verified TLS */
     int64_t resync_s;          /* everything is read again that often, whatever notifications say; 0: 3600 */

@@ -61,7 +61,7 @@ def test_the_audit_shows_changed_columns_only_before_and_after(admin):
     ("DELETE FROM iot_auth.device", "device", "DELETE", "d1"),
     ("DELETE FROM iot_auth.device_certificate", "device_certificate", "DELETE", None),
     ("SELECT iot_auth.create_role('r')", "role", "INSERT", "r"),
-    ("SELECT iot_auth.add_rule('device', 'DENY', '{PUBLISH}', '#')", "role_rule", "INSERT", "2"),
+    ("SELECT iot_auth.add_rule('device', 'DENY', '{PUBLISH}', '#')", "role_rule", "INSERT", "4"),
     ("SELECT iot_auth.remove_rule(1)", "role_rule", "DELETE", "1"),
     ("SELECT iot_auth.revoke_ca_role('acme', 'device')", "ca_role", "DELETE", "acme"),
     ("SELECT iot_auth.grant_device_role('d1', 'device')", "device_role", "INSERT", "d1"),

@@ -34,9 +34,11 @@ def scratch(shared):
         yield c
 
 
-def test_a_fresh_schema_holds_the_role_device_and_nothing_else(database):
-    assert database.query("SELECT role, effect, actions, topic_filter, max_qos, allow_retain FROM iot_auth.role_rule") == [
-        ("device", "ALLOW", ["PUBLISH", "RECEIVE", "SUBSCRIBE"], "devices/${device_id}/#", 2, True)]
+def test_a_fresh_schema_holds_the_roles_device_and_monitor_and_nothing_else(database):
+    assert database.query("SELECT role, effect, actions, topic_filter, max_qos, allow_retain FROM iot_auth.role_rule ORDER BY rule_id") == [
+        ("device", "ALLOW", ["PUBLISH", "RECEIVE", "SUBSCRIBE"], "devices/${device_id}/#", 2, True),
+        ("monitor", "ALLOW", ["SUBSCRIBE", "RECEIVE"], "$SYS/#", 2, True),
+        ("monitor", "ALLOW", ["SUBSCRIBE", "RECEIVE"], "$iot-auth/events/#", 2, True)]
     for table in ("ca", "device", "oauth_issuer", "ip_rule", "event", "node"):
         assert database.value(f"SELECT count(*) FROM iot_auth.{table}") == 0
 

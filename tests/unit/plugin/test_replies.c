@@ -231,6 +231,23 @@ START_TEST(log_lines_and_events_of_the_worker_are_passed_on)
 }
 END_TEST
 
+/* Only what a notification announced is counted: the configuration at the start is no change. */
+START_TEST(time_until_a_change_is_in_force_is_counted)
+{
+    world_start();
+    world_snapshot();
+    world_tick();
+    ck_assert_uint_eq(world.core->counters.applied.count, 0);
+    struct ia_reply *reply = ia_reply_new(IA_REPLY_CONTACT, NULL);
+    reply->heard_us = ia_monotonic_us() - 3000;
+    worker_reply(reply);
+    world_tick();
+    ck_assert_uint_eq(world.core->counters.applied.count, 1);
+    ck_assert_uint_ge(world.core->counters.applied.sum_us, 3000);
+    world_stop();
+}
+END_TEST
+
 START_TEST(counters_are_published_and_kept)
 {
     world_start_connected(&device, false);
@@ -240,7 +257,9 @@ START_TEST(counters_are_published_and_kept)
     ck_assert_str_eq(broker_payload("$SYS/broker/iot-auth/sessions"), "1");
     ck_assert_uint_eq(worker_asked(IA_REQUEST_COUNTERS), 1);
     ck_assert_ptr_nonnull(strstr(worker_last(IA_REQUEST_COUNTERS)->text, "\"connects/accepted/devices\":1"));
-    world_tick(); /* every five seconds */
+    ck_assert_str_eq(broker_payload("$SYS/broker/iot-auth/histogram/connect_us/count"), "1");
+    ck_assert_str_eq(broker_payload("$SYS/broker/iot-auth/database/up"), "1");
+    world_tick(); /* every second */
     ck_assert_uint_eq(worker_asked(IA_REQUEST_COUNTERS), 1);
     world_stop();
 }
@@ -274,6 +293,7 @@ static void cases(TCase *c)
     tcase_add_test(c, resync_brings_a_changed_record_to_its_session);
     tcase_add_test(c, resync_with_a_full_cache_still_revalidates_connected_devices);
     tcase_add_test(c, log_lines_and_events_of_the_worker_are_passed_on);
+    tcase_add_test(c, time_until_a_change_is_in_force_is_counted);
     tcase_add_test(c, counters_are_published_and_kept);
     tcase_add_test(c, old_snapshot_goes_to_the_worker_or_is_freed_here);
 }

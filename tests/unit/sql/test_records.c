@@ -165,6 +165,9 @@ START_TEST(heartbeat_writes_and_refreshes_the_node)
     ck_assert(ia_db_heartbeat(db, "node-1", "{\"connects\": 1}", NULL) == IA_OK);
     ck_assert(ia_db_heartbeat(db, "node-1", "{\"connects\": 2}", NULL) == IA_OK);
     ck_assert_str_eq(kit_value(&kit, "SELECT node_name || counters FROM iot_auth.node"), "node-1{\"connects\": 2}");
+    ck_assert_str_eq(kit_value(&kit, "SELECT stopped_at IS NULL FROM iot_auth.node"), "t");
+    ck_assert(ia_db_node_stopped(db, "node-1", NULL) == IA_OK);
+    ck_assert_str_eq(kit_value(&kit, "SELECT stopped_at IS NOT NULL FROM iot_auth.node"), "t");
 }
 END_TEST
 

@@ -145,6 +145,12 @@ enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const char *count
     return write_one("beat", counters, err);
 }
 
+enum ia_rc ia_db_node_stopped(struct ia_db *db, const char *node, struct ia_err *err)
+{
+    (void)db;
+    return write_one("stopped", node, err);
+}
+
 /* Fingerprints are numbers from 1 on in their last two bytes; none of the certificates parses. */
 enum ia_rc ia_db_unparsed(struct ia_db *db, const uint8_t after[IA_FINGERPRINT_LEN], struct ia_unparsed_rows **out,
                           struct ia_err *err)

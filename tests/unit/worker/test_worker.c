@@ -227,6 +227,7 @@ START_TEST(worker_begins_with_snapshot_state_and_all_devices)
     start_on_kit();
     struct ia_reply *snapshot = next(IA_REPLY_SNAPSHOT), *state = next(IA_REPLY_STATE);
     ck_assert(snapshot && snapshot->snapshot && snapshot->snapshot->policy);
+    ck_assert_int_eq(snapshot->heard_us, 0); /* what a connection begins with is no change */
     ck_assert(state && state->connected);
     ia_reply_free(snapshot);
     ia_reply_free(state);
@@ -235,6 +236,14 @@ START_TEST(worker_begins_with_snapshot_state_and_all_devices)
     stop_in_time();
 }
 END_TEST
+
+/* The reply says when its change was notified: from then on the time is measured until the change is in force. */
+static void expect_heard_lately(const struct ia_reply *reply)
+{
+    int64_t now = ia_monotonic_us();
+    ck_assert_int_gt(reply->heard_us, now - 10000000);
+    ck_assert_int_le(reply->heard_us, now);
+}
 
 START_TEST(device_is_registered_found_and_followed)
 {
@@ -257,6 +266,7 @@ START_TEST(device_is_registered_found_and_followed)
     kit_run(&kit, "SELECT iot_auth.set_device_status('dev-1', 'REVOKED')");
     reply = next(IA_REPLY_DEVICES);
     ck_assert(reply && reply->records.n_ids == 1 && reply->records.n == 1);
+    expect_heard_lately(reply);
     ck_assert_int_eq(reply->records.items[0]->status, IA_DEVICE_REVOKED);
     ia_reply_free(reply);
     kit_run(&kit, "DELETE FROM iot_auth.device WHERE device_id = 'dev-1'");
@@ -374,6 +384,7 @@ START_TEST(change_of_configuration_brings_a_snapshot)
     int64_t ca_id = register_ca();
     struct ia_reply *reply = next(IA_REPLY_SNAPSHOT);
     ck_assert(reply && ia_ca_settings_find(reply->snapshot->ca_settings, ca_id));
+    expect_heard_lately(reply);
     ck_assert_str_eq(ia_ca_settings_find(reply->snapshot->ca_settings, ca_id)->name, "acme");
     ask(IA_REQUEST_RETIRE, NULL, 0, "");
     ia_reply_free(reply);
@@ -389,6 +400,7 @@ START_TEST(events_are_written_also_those_of_the_last_moment)
         ask(IA_REQUEST_EVENT, NULL, 0, "dev-1");
     stop_in_time();
     ck_assert_str_eq(kit_value(&kit, "SELECT count(*) FROM iot_auth.event WHERE kind = 'device/refused'"), "500");
+    ck_assert_str_eq(kit_value(&kit, "SELECT stopped_at IS NOT NULL FROM iot_auth.node"), "t");
 }
 END_TEST
 
