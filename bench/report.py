@@ -93,7 +93,7 @@ def escape(value):
 CHARTS = [
     ("connect.svg", "CPU of a connect, Mosquitto alone = 1", ("connect ", "app", "refused")),
     ("messages.svg", "CPU of a message, Mosquitto alone = 1", ("QoS 0", "fan-out")),
-    ("storm.svg", "Newcomers a second, what is possible = 1", ("storm", "newcomers")),
+    ("storm.svg", "New devices a second, what is possible = 1", ("storm", "registration")),
 ]
 
 
