@@ -9,9 +9,10 @@ import time
 HEAD = """<!-- SPDX-License-Identifier: ISC -->
 # Results
 
-Written by `scripts/bench`{rows}, which anybody can run. Each ratio is the median over rounds in which the variants took turns, with the quartiles beside it;
-CPU is that of all threads of the broker. The log says errors only, with and without the plugin. *Must* is what the project requires of the
-ratio, or of the value where there is nothing to compare with; a figure in bold does not reach it.
+Written by `scripts/bench`{rows}, which anybody can run. Each ratio is the median over rounds in which the variants took turns,
+with the quartiles beside it; CPU is that of all threads of the broker. The log says errors only, with and without the plugin.
+*Must* is what the project requires of the ratio, or of the value where there is nothing to compare with; a figure in bold
+does not reach it.
 
 {machine}
 """
