@@ -89,7 +89,7 @@ bool ia_clients_is_owner(const struct ia_clients *clients, const char *client_id
 {
     const struct ia_client *owner = ia_client_owner(clients, client_id);
     if (owner)
-        return strcmp(ia_client_username(owner), username) == 0;
+        return strcmp(owner->username, username) == 0;
     return ia_kept_is_owner(clients->kept, client_id, username);
 }
 
