@@ -4,6 +4,7 @@
 #include "plugin/broker_state.h"
 #include "plugin/database_state.h"
 #include "plugin/key_requests.h"
+#include "plugin/log.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/owned_ids.h"
 #include "plugin/registration_wait.h"

@@ -9,6 +9,7 @@
 #include "plugin/event_limits.h"
 #include "plugin/key_requests.h"
 #include "plugin/last_refusals.h"
+#include "plugin/log.h"
 #include "plugin/login.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/owned_ids.h"
@@ -258,6 +259,15 @@ static void describe_versions(struct ia_core *core)
     core->options.worker.versions = ia_json_out_end(&j);
 }
 
+/* What is wrong with the options is a line of that format, too. */
+static bool wants_json(const struct mosquitto_opt *options, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (strcmp(options[i].key, "log_format") == 0)
+            return options[i].value && strcmp(options[i].value, "json") == 0;
+    return false;
+}
+
 static enum ia_rc start_core(struct ia_core *core, const struct mosquitto_opt *options, int n, struct ia_err *err)
 {
     const struct ia_gate_hooks hooks = {.ctx = core,
@@ -270,6 +280,8 @@ static enum ia_rc start_core(struct ia_core *core, const struct mosquitto_opt *o
         rc = make_parts(core, err);
     if (rc == IA_OK)
         rc = check_load_order(core, err);
+    if (rc == IA_OK)
+        ia_log_begin(core->options.log_json, core->options.worker.node_name);
     describe_versions(core);
     if (rc == IA_OK)
         rc = ia_worker_start(&core->options.worker, &core->worker, err);
@@ -286,6 +298,7 @@ static void core_free(struct ia_core *core)
     ia_waker_close();
     bool stopped = ia_worker_stop(core->worker);
     free_parts(core);
+    ia_log_begin(ia_log_is_json(), NULL);
     if (!stopped)
         return; /* the worker may still read the options: they live as long as the process */
     ia_options_clear(&core->options);
@@ -310,6 +323,8 @@ int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userdata, st
 {
     struct ia_err err = {0};
     ia_mosq_init();
+    if (!the_core)
+        ia_log_begin(wants_json(options, option_count), NULL);
     if (the_core) {
         ia_log(MOSQ_LOG_ERR, "the plugin is loaded a second time: use it once, before the first listener, with "
                              "per_listener_settings false");

@@ -3,6 +3,7 @@
 
 #include "jitr/registration.h"
 #include "plugin/database_state.h"
+#include "plugin/log.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/owned_ids.h"
 #include "plugin/report.h"

@@ -43,6 +43,8 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
          IA_PG_TEXT_ARRAY),
     PART(IA_S_SCOPES, IA_S_SCOPE_KEYS, IA_S_SCOPES_BY_KEY, "broker_scope", "issuer", "DISTINCT issuer",
          "issuer, scope, role, " NO_FAULT, IA_PG_TEXT_ARRAY),
+    PART(IA_S_REVOCATIONS, IA_S_REVOCATION_KEYS, IA_S_REVOCATIONS_BY_KEY, "broker_token_revocation", "id", "id, issuer",
+         "id, issuer, claim, value, issued_before, until, fault", IA_PG_INT8_ARRAY),
     PART(IA_S_RESERVED, IA_S_RESERVED_KEYS, IA_S_RESERVED_BY_KEY, "broker_reserved_name", "name", "name",
          "name, " NO_FAULT, IA_PG_TEXT_ARRAY),
     [IA_S_DEVICES_BY_ID] = {"devices_by_id", DEVICES_WHERE("device_id = ANY ($1)"), 1, {IA_PG_TEXT_ARRAY}},

@@ -12,7 +12,7 @@ SET LOCAL standard_conforming_strings = on;
 -- skipped and takes no lock that any reader or writer of the registry could notice.
 DO $guard$
 DECLARE
-    this int := 15;
+    this int := 16;
     me oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user);
     other_owner oid;
     applied int := 0;
@@ -125,7 +125,7 @@ GRANT EXECUTE ON FUNCTION iot_auth.broker_write_owners TO iot_auth_broker;
 GRANT SELECT ON iot_auth.broker_client_id_owner TO iot_auth_broker, iot_auth_admin;
 GRANT SELECT, DELETE ON iot_auth.client_id_owner TO iot_auth_admin;
 
-INSERT INTO iot_auth.schema_version (version) VALUES (15);
+INSERT INTO iot_auth.schema_version (version) VALUES (16);
 $migration$;
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'migration % was not applied: a table of schema iot_auth is locked by another session', this
