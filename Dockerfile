@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
 # One image for all services of docker-compose.yml but PostgreSQL: the broker with the plugin, and the scripts that set it up.
-# The plugin is installed from its Debian package.  The image contains no keys and no passwords: these are made in volumes
+# The image contains no keys and no passwords: these are made in volumes
 # at the first start.
 
 FROM debian:bookworm-slim AS build
@@ -8,12 +8,13 @@ SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 COPY scripts/packages.sh /src/scripts/packages.sh
 RUN . /src/scripts/packages.sh \
     && apt-get update -q \
-    && apt-get install -qy --no-install-recommends $PACKAGES_BUILD dpkg-dev file \
+    && apt-get install -qy --no-install-recommends $PACKAGES_BUILD \
     && rm -rf /var/lib/apt/lists/*
 COPY . /src
 RUN cmake -G Ninja -B /build -S /src -DIA_TESTS=OFF \
     && cmake --build /build \
-    && cd /build && cpack -G DEB
+    && DESTDIR=/stage cmake --install /build --prefix /usr --strip \
+    && rm -r /stage/usr/share/doc /stage/usr/share/man
 
 FROM debian:bookworm-slim
 RUN useradd --system --uid 1883 --user-group --no-create-home --shell /usr/sbin/nologin mosquitto \
@@ -21,8 +22,7 @@ RUN useradd --system --uid 1883 --user-group --no-create-home --shell /usr/sbin/
     && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
         mosquitto mosquitto-clients libcurl4 libjansson4 openssl postgresql-client \
     && rm -rf /var/lib/apt/lists/*
-COPY --from=build /build/*.deb /tmp/
-RUN dpkg -i /tmp/*.deb && rm /tmp/*.deb
+COPY --from=build /stage/ /
 COPY docker/mosquitto.conf /etc/mosquitto-iot-auth/mosquitto.conf
 COPY docker/bin/ /usr/local/bin/
 # A new volume inherits the owner of the folder that it is mounted on.

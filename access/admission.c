@@ -196,7 +196,7 @@ static enum ia_reason check_client_id(struct ia_admission *a)
                : refuse_client_id(a, "no client id template of the CA fits");
 }
 
-/* A live session was admitted before the name was reserved: it goes on until it ends. */
+/* A live session was admitted before the name was reserved: it continues until it ends. */
 static enum ia_reason check_reserved_name(struct ia_admission *a)
 {
     if (!a->token && ia_reserved_has(a->snapshot->reserved, a->device_id))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 /* What a client certificate costs the broker: the usual TLS 1.3 handshake (the server's side, X25519, P-256, a device of a
- * registered intermediate), and the dearest chains that pass the limits of x509/ or are refused at them.  A chain may cost
+ * registered intermediate), and the most expensive chains that pass the limits of x509/ or are refused at them.  A chain may cost
  * at most as much as five usual handshakes. */
 #include "x509/chain.h"
 #include "bench.h"

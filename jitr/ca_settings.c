@@ -157,7 +157,7 @@ const struct ia_ca_settings *ia_ca_settings_find(const struct ia_ca_settings_set
     return bsearch(&key, set->list, set->n, sizeof key, by_ca_id);
 }
 
-/* The registry refuses a circle of CAs; one that slipped in must not hold up the broker. */
+/* The registry refuses a circle of CAs; if there is one nevertheless, it must not hold up the broker. */
 static bool ca_succeeds(const struct ia_ca_settings_set *set, int64_t successor, int64_t predecessor)
 {
     const struct ia_ca_settings *p = ia_ca_settings_find(set, successor);

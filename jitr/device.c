@@ -104,6 +104,11 @@ const char *ia_device_fault(const struct ia_device *device)
     return device->faulty ? device->text + device->lists_at : NULL;
 }
 
+bool ia_device_is_active(const struct ia_device *device)
+{
+    return !device->faulty && device->status == IA_DEVICE_ACTIVE && device->certificate_status == IA_CERT_ACTIVE;
+}
+
 const char *ia_device_tenant(const struct ia_device *device)
 {
     return device->tenant_at ? device->text + device->tenant_at : NULL;

@@ -50,6 +50,9 @@ static inline const char *ia_device_id(const struct ia_device *device)
 /* Why the device's row cannot be used; NULL: it can. */
 const char *ia_device_fault(const struct ia_device *device);
 
+/* Are the device and this certificate of it ACTIVE, and can the row be used? */
+bool ia_device_is_active(const struct ia_device *device);
+
 /* NULL where the device has no tenant. */
 const char *ia_device_tenant(const struct ia_device *device);
 

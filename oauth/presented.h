@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 /* A text that a client presents, its MQTT password for instance: is it a token?  Its header is parsed here, once; the
- * verification goes on from there. */
+ * verification continues from there. */
 #pragma once
 
 #include "oauth/jws.h"

@@ -10,9 +10,9 @@
 #include "plugin/revalidate.h"
 
 #include "oauth/bearer.h"
+#include "tls/resumption.h"
 
 #include <openssl/sha.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +40,7 @@ static void hash_token(const struct ia_login *login, uint8_t out[32])
         SHA256((const unsigned char *)a->presented->text, a->presented->len, out);
 }
 
-/* Does Mosquitto keep something under this client's id after its connection?  2.1 says so when it ends. */
+/* Does Mosquitto keep something under this client's id after its connection?  2.1 reports that when the connection ends. */
 static enum ia_client_keep session_keep(const struct mosquitto *client)
 {
     if (ia_mosq_is_21() || !mosquitto_client_clean_session(client))
@@ -48,21 +48,12 @@ static enum ia_client_keep session_keep(const struct mosquitto *client)
     return mosquitto_client_protocol_version(client) >= 5 ? IA_KEEP_MAYBE : IA_KEEP_NO;
 }
 
-static struct ia_chain *copy_chain(const struct ia_chain *chain)
-{
-    size_t size = offsetof(struct ia_chain, links) + chain->n_links * sizeof chain->links[0];
-    struct ia_chain *copy = malloc(size); /* a quarter of the whole, for most */
-    if (copy)
-        memcpy(copy, chain, size);
-    return copy;
-}
-
 /* A client of who was decided, which takes the facts over; NULL: out of memory. */
 static struct ia_client *new_client(struct ia_login *login)
 {
     struct ia_admission *a = &login->admission;
     struct ia_clients *clients = login->core->clients;
-    struct ia_chain *chain = a->chain ? copy_chain(a->chain) : NULL;
+    struct ia_chain *chain = a->chain ? ia_chain_copy(a->chain) : NULL;
     struct ia_client *client = NULL;
     if (!a->chain || chain)
         client = ia_client_open(clients, login->client, a->token ? IA_CLIENT_APP : IA_CLIENT_DEVICE, a->client_id,
@@ -130,12 +121,27 @@ static enum ia_reason open_session(struct ia_login *login)
     return IA_R_NONE;
 }
 
+/* The TLS session of an accepted client may be resumed, none of one that is refused. */
+static void settle_tls_session(const struct ia_login *login, enum ia_reason reason)
+{
+    const struct ia_admission *a = &login->admission;
+    if (!a->leaf)
+        return;
+    if (!ia_mosq_address(login->client))
+        ia_resumption_exclude(a->leaf);
+    else if (reason == IA_R_NONE)
+        ia_resumption_keep(a->leaf);
+    if (reason != IA_R_NONE && a->chain->n_links > 0)
+        ia_resumption_drop(a->chain->links[0].fingerprint);
+}
+
 /* Decide, open the session, report. */
 static enum ia_reason finish_login(struct ia_login *login)
 {
     enum ia_reason reason = ia_login_decide(login);
     if (reason == IA_R_NONE)
         reason = open_session(login);
+    settle_tls_session(login, reason);
     if (reason == IA_R_NONE)
         ia_report_accepted(login->core, &login->audit);
     else

@@ -42,6 +42,12 @@ static const struct ia_snapshot *gate_snapshot(void *ctx)
     return core->snapshot;
 }
 
+static const struct ia_snapshot *gate_peek_snapshot(void *ctx)
+{
+    const struct ia_core *core = ctx;
+    return core->snapshot;
+}
+
 static void gate_verified(void *ctx, const struct ia_chain *chain)
 {
     ia_registration_prefetch(ctx, chain->links[0].fingerprint);
@@ -79,6 +85,8 @@ static int on_tick(int event, void *event_data, void *userdata)
     ia_clients_tidy(core->clients);
     bool more = ia_revalidate_slice(core, REVALIDATE_US);
     bool sweeping = ia_resync_sweep(core);
+    if (ia_resumption_sweep())
+        more = true;
     if (ia_broker_publish_due(core)) {
         ia_registration_tidy(core);
         ia_report_counters(core);
@@ -249,8 +257,11 @@ static void describe_versions(struct ia_core *core)
 
 static enum ia_rc start_core(struct ia_core *core, const struct mosquitto_opt *options, int n, struct ia_err *err)
 {
-    const struct ia_gate_hooks hooks = {
-        .ctx = core, .snapshot = gate_snapshot, .verified = gate_verified, .refused = gate_refused};
+    const struct ia_gate_hooks hooks = {.ctx = core,
+                                        .snapshot = gate_snapshot,
+                                        .peek_snapshot = gate_peek_snapshot,
+                                        .verified = gate_verified,
+                                        .refused = gate_refused};
     enum ia_rc rc = ia_options_read(options, n, &core->options, err);
     if (rc == IA_OK)
         rc = make_parts(core, err);

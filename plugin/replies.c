@@ -7,6 +7,7 @@
 #include "plugin/report.h"
 #include "plugin/resync.h"
 #include "plugin/revalidate.h"
+#include "tls/resumption.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -68,8 +69,10 @@ static void remove_deleted(struct ia_core *core, const struct ia_reply *reply, c
     do {
         deleted.n = 0;
         ia_device_cache_each(core->devices, id, collect_deleted, &deleted);
-        for (size_t i = 0; i < deleted.n; i++)
+        for (size_t i = 0; i < deleted.n; i++) {
+            ia_resumption_drop(deleted.found[i]);
             ia_device_cache_remove(core->devices, deleted.found[i]);
+        }
     } while (deleted.n > 0);
 }
 

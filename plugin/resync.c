@@ -2,6 +2,7 @@
 #include "plugin/resync.h"
 
 #include "plugin/revalidate.h"
+#include "tls/resumption.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,8 @@ void ia_resync_keep(struct ia_core *core, struct ia_device *device)
         device->refusal = old->refusal;
         device->refusal_unproven = old->refusal_unproven;
     }
+    if (!ia_device_is_active(device))
+        ia_resumption_drop(device->fingerprint);
     ia_device_ref(device);
     (void)ia_device_cache_put(core->devices, device);
     ia_clients_of_device(core->clients, ia_device_id(device), replace_record, device);

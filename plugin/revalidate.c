@@ -5,6 +5,7 @@
 #include "plugin/client_rights.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/report.h"
+#include "tls/resumption.h"
 #include "x509/validity.h"
 
 #include <stdio.h>
@@ -91,6 +92,8 @@ void ia_revalidate_note_expiry(struct ia_core *core, const struct ia_client *cli
 
 void ia_disconnect_mark(struct ia_core *core, struct ia_client *client, enum ia_reason reason)
 {
+    if (client->chain && client->chain->n_links > 0)
+        ia_resumption_drop(client->chain->links[0].fingerprint);
     ia_client_mark_disconnect(core->clients, client, reason);
 }
 

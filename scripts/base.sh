@@ -12,10 +12,11 @@ base_settings() {
     printf 'Acquire::Languages "none";\nAPT::Install-Recommends "false";\n' >"$1/etc/apt/apt.conf.d/container"
 }
 
-# In two stages, so that the settings apply to the base packages too.  From debootstrap's default mirror, or DEBIAN_MIRROR.
+# In two stages, so that the settings apply to the base packages too.
 make_base() {
-    local root=$1
-    debootstrap --foreign --variant=minbase bookworm "$root" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} &&
+    local root=$1 mirror
+    mirror=$(debian_mirror)
+    debootstrap --foreign --variant=minbase bookworm "$root" ${mirror:+"$mirror"} &&
         base_settings "$root" &&
         DEBIAN_FRONTEND=noninteractive chroot "$root" /debootstrap/debootstrap --second-stage &&
         rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*

@@ -8,14 +8,17 @@ PACKAGES_BUILD="gcc cmake ninja-build pkg-config libc6-dev libssl-dev libpq-dev 
 PACKAGES_RUN="mosquitto mosquitto-clients openssl util-linux"
 PACKAGES_TEST="clang-format universal-ctags git python3 python3-pytest python3-cryptography python3-psycopg2 python3-paho-mqtt
     python3-jwt python3-yaml pgbouncer prometheus prometheus-postgres-exporter debootstrap dpkg-dev file softhsm2 opensc libengine-pkcs11-openssl"
+# Of scripts/build-packages and scripts/test-packages.
+# shellcheck disable=SC2034 # read by the scripts that source this file
+PACKAGES_PACKAGES="debootstrap qemu-user-static openssl python3 python3-pytest python3-cryptography python3-psycopg2"
 # Of scripts/analyse.
 # shellcheck disable=SC2034 # read by the script that sources this file
 PACKAGES_ANALYSIS="clang clang-tidy cppcheck shellcheck flake8"
 
-# The folder of PostgreSQL's server programs, newest version first; IA_PG_BIN names another.
+# The folder of PostgreSQL's server programs: IA_PG_BIN, what pg_config says, Debian's folders (newest version first), PATH.
 postgres_bin() {
     local folder
-    for folder in "${IA_PG_BIN:-}" $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -rV) "$(dirname "$(command -v initdb || echo /-)")"; do
+    for folder in "${IA_PG_BIN:-}" "$(pg_config --bindir 2>/dev/null)" $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -rV) "$(dirname "$(command -v initdb || echo /-)")"; do
         if [ -x "$folder/initdb" ]; then
             echo "$folder"
             return
@@ -37,9 +40,16 @@ need_test_packages() {
     need_packages $PACKAGES_TEST
 }
 
+# The mirror that apt on this machine uses for Debian; DEBIAN_MIRROR names another.  Empty: debootstrap's own default.
+debian_mirror() {
+    [ -z "${DEBIAN_MIRROR:-}" ] || { echo "$DEBIAN_MIRROR"; return; }
+    apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 2>/dev/null | grep -m 1 '^http' || true
+}
+
 # Installs those of the given packages that are missing, and says so before it does.
 need_packages() {
     local package missing=()
+    command -v dpkg-query >/dev/null || die "not a Debian: install the equivalents of these packages, and see docs/install.md: $*"
     for package in "$@"; do
         if ! dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q '^install ok installed$'; then
             missing+=("$package")

@@ -55,7 +55,7 @@ static enum ia_rc login_timed_out(struct ia_db *db, struct ia_host_attempt *a)
 
 /* One step of the log-in: wait for what libpq asked for, let it go on.  Each step may take connect_timeout_ms, so that
  * a silent host is left soon while one that answers slowly gets its time.  A name may have several addresses: where the
- * first swallows the SYN, libpq goes on to the next once its socket fails, so let it fail. */
+ * first does not answer the SYN, libpq tries the next once its socket fails, so let it fail. */
 static enum ia_rc login_step(struct ia_db *db, PostgresPollingStatusType *state, int64_t deadline_ms,
                              struct ia_host_attempt *a)
 {
@@ -68,16 +68,16 @@ static enum ia_rc login_step(struct ia_db *db, PostgresPollingStatusType *state,
         ia_db_disconnect(db);
         return attempt_failed(a, IA_RANK_NONE, rc);
     }
-    bool swallowed = !ready && PQstatus(db->conn) == CONNECTION_STARTED && ia_monotonic_ms() < deadline_ms;
-    if (!ready && !swallowed)
+    bool unanswered = !ready && PQstatus(db->conn) == CONNECTION_STARTED && ia_monotonic_ms() < deadline_ms;
+    if (!ready && !unanswered)
         return login_timed_out(db, a);
-    if (swallowed)
+    if (unanswered)
         (void)shutdown(PQsocket(db->conn), SHUT_RDWR);
     *state = PQconnectPoll(db->conn);
     set_peer(db);
     if (*state != PGRES_POLLING_FAILED)
         return IA_OK;
-    return swallowed ? login_timed_out(db, a) : login_failed(db, a);
+    return unanswered ? login_timed_out(db, a) : login_failed(db, a);
 }
 
 static enum ia_rc login_host(struct ia_db *db, size_t host, int64_t deadline_ms, struct ia_host_attempt *a)

@@ -159,7 +159,7 @@ enum ia_rc ia_db_device_part(struct ia_db *db, int part, ia_device_batch_fn *fn,
     s->fn = fn;
     s->ctx = ctx;
     enum ia_rc rc = PQsendQuery(db->conn, ia_device_parts[part]) ? read_answers(s, err) : ia_db_lost(db, err);
-    bool refused = s->refused && db->conn; /* a table is locked, or a row cannot be handed out */
+    bool refused = s->refused && db->conn; /* a table is locked, or a row cannot be returned */
     drop_batch(s);
     free(s);
     if (rc != IA_OK && !(refused && ia_db_expect_end(db, "device stream", NULL) == IA_OK))

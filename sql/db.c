@@ -11,7 +11,7 @@
 #define DEVICE_COLUMNS                                                                                                 \
     "fingerprint, device_id, device_status, certificate_status, certificate_ca_id, device_ca_id, tenant, not_after, "  \
     "attrs, roles"
-#define NO_FAULT                     "NULL::text AS fault" /* of a view that hands out no row that it cannot hand out whole */
+#define NO_FAULT                     "NULL::text AS fault" /* of a view that returns whole rows only */
 #define DEVICES_WHERE(condition)     "SELECT " DEVICE_COLUMNS ", " NO_FAULT " FROM iot_auth.broker_device WHERE " condition
 #define DEVICE_KEYS_WHERE(condition) "SELECT fingerprint, device_id FROM iot_auth.broker_device WHERE " condition
 #define IN_PAGE                      "fingerprint > $1 ORDER BY fingerprint LIMIT $2"

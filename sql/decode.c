@@ -169,7 +169,7 @@ static enum ia_rc note_fault(const struct ia_columns *columns, const struct ia_c
     return IA_OK;
 }
 
-/* The fault that SQL found comes first: it knows the value that it did not hand out. */
+/* The fault that SQL found comes first: SQL knows the value that it did not return. */
 enum ia_rc ia_db_decode_row(const struct ia_columns *columns, const struct ia_pg_value *values, struct ia_arena *arena,
                             void *row, struct ia_err *err)
 {

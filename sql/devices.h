@@ -12,7 +12,7 @@
 
 void ia_device_rows_free(struct ia_device_rows *rows);
 
-/* The calls below that read records never fail because of one row: a row that the server refuses to hand out, or that
+/* The calls below that read records never fail because of one row: a row that the server refuses to return, or that
  * does not decode, comes with a `fault` (sql/records_types.h).  The caller owns *out.
  *
  * The record of one certificate: no row, or one. */

@@ -77,7 +77,7 @@ static enum ia_rc decode_part(struct ia_loaded *l, size_t i, struct ia_err *err)
     return rc == IA_OK ? take_rows(l, &ia_parts[i], &decoded, err) : rc;
 }
 
-/* Search for the rows that the server cannot hand out. */
+/* Search for the rows that the server cannot return. */
 static enum ia_rc narrow_part(struct ia_db *db, struct ia_loaded *l, const struct ia_part *part, struct ia_err *err)
 {
     PGresult *keys = NULL;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* The search for rows that the server cannot hand out.  A statement over many rows is refused as a whole where one of
+/* The search for rows that the server cannot return.  A statement over many rows is refused as a whole where one of
  * them cannot be evaluated; halves of it are asked for until that row stands alone.  One bad row among n costs about
  * 2 log2(n) statements. */
 #include "sql/private.h"

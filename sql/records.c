@@ -213,7 +213,7 @@ struct last_row {
 static const struct ia_column last_list[] = {IA_COLUMN(struct last_row, event_id, NOT_NULL)};
 static const struct ia_columns last_columns = IA_COLUMNS(last_list, struct last_row);
 
-/* What is handed out is the first member; the rest is the memory that it stands on. */
+/* The caller gets the first member; the rest is the memory that it refers to. */
 struct loaded_records {
     union {
         struct ia_unparsed_rows unparsed;

@@ -3,7 +3,7 @@
  * whoever includes no more of sql/ than this cannot reach the database.
  *
  * `fault` of a row: why it cannot be used as it is (a text too long, an array of two dimensions, a value that the server
- * cannot hand out), in SQL's words or the decoder's.  What could be read is there, the rest is empty.  A row with a
+ * cannot return), in SQL's words or the decoder's.  What could be read is there, the rest is empty.  A row with a
  * fault closes its own scope and no other: its CA or issuer admits nobody, its role denies, its device is refused. */
 #pragma once
 

@@ -21,7 +21,7 @@ enum ip_scope { SCOPE_UNKNOWN = 0, SCOPE_GLOBAL, SCOPE_CA, SCOPE_DEVICE, SCOPE_I
 static const struct ia_word ip_scopes[] = {
     {"GLOBAL", SCOPE_GLOBAL}, {"CA", SCOPE_CA}, {"DEVICE", SCOPE_DEVICE}, {"ISSUER", SCOPE_ISSUER}, {NULL, 0}};
 
-/* Rows as they are read, where they are not handed out like that. */
+/* Rows as they are read, where the caller gets them in another form. */
 struct raw_name {
     const char *name;
     const char *fault;

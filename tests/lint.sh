@@ -214,7 +214,7 @@ documented_paths() {
     local file path
     for file in *.md docs/*.md docs/reference/*.md; do
         [ -f "$file" ] || continue
-        grep -noE '`(common|x509|acl|oauth|sql|jitr|access|worker|plugin|cli|tests|scripts|bench|docs|docker)/[A-Za-z0-9_./-]+`' "$file" |
+        grep -noE '`(common|x509|acl|oauth|sql|jitr|access|worker|plugin|cli|tests|scripts|bench|docs|docker|debian|packaging|examples)/[A-Za-z0-9_./-]+`' "$file" |
             tr -d '`' | while IFS=: read -r line path; do
                 [ -e "$path" ] || echo "$file:$line: there is no $path"
             done
@@ -224,7 +224,7 @@ documented_paths() {
 # Every file that can carry a comment says what its licence is.
 spdx_lines() {
     local file
-    text_files | grep -vE '(^|/)LICENSE$|\.(json|pem|key)$' | while IFS= read -r file; do
+    text_files | grep -vE '(^|/)LICENSE$|\.(json|pem|key)$|^debian/(changelog|source/format)$' | while IFS= read -r file; do
         grep -q "SPDX-License-Identifier: ISC" "$file" || echo "$file:1: no SPDX line"
     done
 }
@@ -252,6 +252,14 @@ reference_pages() {
     [ ! -d docs/reference ] || "$python" "$lint/../../scripts/reference" --root . --check options reasons scripts 2>&1
 }
 
+# One version number: the package's is the one of CMakeLists.txt.
+version_numbers() {
+    local version
+    [ -f debian/changelog ] || return 0
+    version=$(sed -n 's/^project(.* VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
+    head -n 1 debian/changelog | grep -qF "($version-" || echo "debian/changelog:1: is not version $version of CMakeLists.txt"
+}
+
 check layer layers
 check third-party third_party
 check forbidden-call forbidden_calls
@@ -271,6 +279,7 @@ check word banned_words
 check path documented_paths
 check spdx spdx_lines
 check script scripts_parse
+check version version_numbers
 check reference reference_pages
 
 if [ "$breaches" -gt 0 ]; then

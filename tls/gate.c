@@ -2,6 +2,7 @@
 #include "tls/gate.h"
 
 #include "common/clock.h"
+#include "tls/leaf.h"
 #include "tls/listener.h"
 #include "x509/chain_cache.h"
 
@@ -9,18 +10,9 @@
 #include <netinet/in.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 
 #define CHAINS_REMEMBERED 8192
-
-/* What hangs on a leaf. */
-struct result {
-    uint64_t generation;
-    char address[INET6_ADDRSTRLEN];
-    struct ia_chain chain;
-};
 
 /* Static, because OpenSSL's callbacks outlive the plugin. */
 static struct {
@@ -30,7 +22,7 @@ static struct {
     struct ia_gate_hooks hooks;
     struct ia_chain_cache *remembered;
     uint64_t remembered_generation;
-    int ctx_index, leaf_index; /* ex_data; made once a process */
+    int ctx_index; /* ex_data; made once a process */
     bool indexed;
 } gate;
 
@@ -122,6 +114,8 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
     SSL_set_info_callback(ssl, on_info);
     ERR_set_mark();
     bool prepared = ia_tls_listener_prepare(ssl, (int)gate.options->max_chain_bytes);
+    if (prepared)
+        ia_resumption_offer(ssl, local_port(fd));
     ERR_pop_to_mark();
     if (!prepared) {
         *alert = SSL_AD_INTERNAL_ERROR;
@@ -151,34 +145,16 @@ static void verify_chain(const struct ia_snapshot *snapshot, X509 *leaf, STACK_O
         ia_chain_cache_put(gate.remembered, out);
 }
 
-/* Hang the result on the leaf.  Without memory the leaf stays foreign, and BASIC_AUTH refuses it. */
-static void attach(X509 *leaf, const struct ia_chain *chain, uint64_t generation, int fd)
+/* Without memory the leaf has nothing, and BASIC_AUTH refuses it. */
+static void attach_result(X509 *leaf, const struct ia_chain *chain, uint64_t generation, int fd)
 {
-    struct result *r = X509_get_ex_data(leaf, gate.leaf_index);
-    if (!r) {
-        r = malloc(sizeof *r);
-        if (!r || X509_set_ex_data(leaf, gate.leaf_index, r) != 1) {
-            free(r);
-            return;
-        }
-    }
-    r->generation = generation;
-    r->chain = *chain;
-    address_text(fd, r->address);
-}
-
-static void on_leaf_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
-{
-    (void)parent, (void)ad, (void)idx, (void)argl, (void)argp;
-    free(ptr);
-}
-
-/* A copy (X509_dup) has nothing of it: only the very object that was verified counts. */
-static int on_leaf_dup(CRYPTO_EX_DATA *to, const CRYPTO_EX_DATA *from, void **from_d, int idx, long argl, void *argp)
-{
-    (void)to, (void)from, (void)idx, (void)argl, (void)argp;
-    *from_d = NULL;
-    return 1;
+    struct ia_leaf *l = ia_leaf_attach(leaf, chain);
+    if (!l)
+        return;
+    l->generation = generation;
+    l->verified_at = ia_wall_s();
+    l->port = local_port(fd);
+    address_text(fd, l->address);
 }
 
 static int refuse(X509_STORE_CTX *ctx, int fd, const struct ia_chain *chain)
@@ -200,7 +176,7 @@ static int verify_here(X509_STORE_CTX *ctx, int fd)
     verify_chain(snapshot, leaf, X509_STORE_CTX_get0_untrusted(ctx), &chain);
     if (chain.reason != IA_R_NONE)
         return refuse(ctx, fd, &chain);
-    attach(leaf, &chain, snapshot->ca_generation, fd);
+    attach_result(leaf, &chain, snapshot->ca_generation, fd);
     gate.hooks.verified(gate.hooks.ctx, &chain);
     X509_STORE_CTX_set_error(ctx, X509_V_OK);
     return 1;
@@ -243,9 +219,8 @@ static bool make_indexes(void)
 {
     if (gate.indexed)
         return true;
-    gate.leaf_index = X509_get_ex_new_index(0, NULL, NULL, on_leaf_dup, on_leaf_free);
     gate.ctx_index = SSL_CTX_get_ex_new_index(0, NULL, on_ctx_new, NULL, NULL);
-    gate.indexed = gate.leaf_index >= 0 && gate.ctx_index >= 0 && ia_tls_listener_init();
+    gate.indexed = gate.ctx_index >= 0 && ia_leaf_init() && ia_tls_listener_init();
     return gate.indexed;
 }
 
@@ -256,10 +231,12 @@ enum ia_rc ia_gate_open(const struct ia_gate_options *options, const struct ia_g
     gate.remembered = ia_chain_cache_new(CHAINS_REMEMBERED);
     if (!gate.remembered)
         return ia_nomem(err);
-    if (!make_indexes()) {
+    enum ia_rc rc = make_indexes() ? ia_resumption_open(&options->resumption, hooks->peek_snapshot, hooks->ctx, err)
+                                   : ia_fail(err, IA_CRYPTO, "OpenSSL gives no ex_data index");
+    if (rc != IA_OK) {
         ia_chain_cache_free(gate.remembered);
         gate.remembered = NULL;
-        return ia_fail(err, IA_CRYPTO, "OpenSSL gives no ex_data index");
+        return rc;
     }
     gate.options = options;
     gate.hooks = *hooks;
@@ -271,6 +248,7 @@ enum ia_rc ia_gate_open(const struct ia_gate_options *options, const struct ia_g
 void ia_gate_close(void)
 {
     gate.open = false;
+    ia_resumption_close();
     ia_chain_cache_free(gate.remembered);
     gate.remembered = NULL;
 }
@@ -285,23 +263,18 @@ void ia_gate_flush(void)
     ia_chain_cache_flush(gate.remembered);
 }
 
-static const struct result *result_of(X509 *leaf)
-{
-    return gate.indexed ? X509_get_ex_data(leaf, gate.leaf_index) : NULL;
-}
-
 const char *ia_gate_address(X509 *leaf)
 {
-    const struct result *r = result_of(leaf);
-    return r ? r->address : NULL;
+    const struct ia_leaf *l = ia_leaf_get(leaf);
+    return l && l->address[0] ? l->address : NULL;
 }
 
 enum ia_gate_leaf ia_gate_result(X509 *leaf, struct ia_chain *chain, uint64_t *generation)
 {
-    const struct result *r = result_of(leaf);
-    if (!r)
+    const struct ia_leaf *l = ia_leaf_get(leaf);
+    if (!l)
         return IA_LEAF_FOREIGN;
-    *chain = r->chain;
-    *generation = r->generation;
+    ia_chain_restore(chain, l->chain);
+    *generation = l->generation;
     return IA_LEAF_VERIFIED;
 }

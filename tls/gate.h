@@ -3,9 +3,9 @@
  *
  * OpenSSL reports each SSL_CTX made after ia_gate_open (ex_data `new` callback); on those of listeners hooks are
  * set:
- * - ClientHello: an address that the GLOBAL lists deny is turned away before any key operation; no resumption is
- *   offered, so that every connect is verified as things are now (and saves the cost of tickets).  What a client may ask
- *   for before it has proved anything is bounded: key exchange groups, and the bytes of its certificates.
+ * - ClientHello: an address that the GLOBAL lists deny is refused before any key operation.  What a client may ask
+ *   for before it has proved anything is bounded: key exchange groups, and the bytes of its certificates.  Tickets are
+ *   off, with which a client would bring its own verification along; resumption is stateful (resumption.h).
  * - verify: leaf and whatever the client sent → chain to a registered CA; the result is hung on the leaf as plain data,
  *   where BASIC_AUTH finds it.
  *
@@ -17,6 +17,7 @@
 
 #include "access/snapshot.h"
 #include "acl/ip.h"
+#include "tls/resumption.h"
 #include "x509/chain.h"
 
 #include <openssl/x509.h>
@@ -31,11 +32,13 @@ struct ia_gate_options {
     uint16_t ports[IA_GATE_PORTS_MAX];
     unsigned n_ports;
     int64_t max_chain_bytes; /* of the certificates that a client sends */
+    struct ia_resumption_options resumption;
 };
 
 struct ia_gate_hooks {
     void *ctx;
-    const struct ia_snapshot *(*snapshot)(void *ctx);          /* the current one, or NULL */
+    const struct ia_snapshot *(*snapshot)(void *ctx);          /* the newest one, which may be adopted now, or NULL */
+    ia_resumption_snapshot *peek_snapshot;                     /* the one that was adopted last, or NULL */
     void (*verified)(void *ctx, const struct ia_chain *chain); /* the key is not proven yet: look up only */
 
     /* The handshake was refused.  `chain` NULL: by its address; `leaf` NULL: without a certificate. */
@@ -61,5 +64,6 @@ enum ia_gate_leaf {
 /* What the gate made of this leaf. */
 enum ia_gate_leaf ia_gate_result(X509 *leaf, struct ia_chain *chain, uint64_t *generation);
 
-/* The address that a leaf verified here came from, which lives as long as the leaf; NULL for a foreign one. */
+/* The address that a leaf verified here came from, which lives as long as the leaf; NULL for a foreign one, and where
+ * the leaf may be of more than one connection. */
 const char *ia_gate_address(X509 *leaf);

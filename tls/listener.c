@@ -88,8 +88,17 @@ static bool send_no_ca_names(SSL *ssl)
     return true;
 }
 
+/* A handshake with a pre-shared key would pass by the certificate that the listener requires.  And OpenSSL would ask
+ * Mosquitto's callback for the key of each TLS 1.3 session identifier. */
+static void take_no_shared_keys(SSL *ssl)
+{
+    SSL_set_psk_server_callback(ssl, NULL);
+    SSL_set_psk_find_session_callback(ssl, NULL);
+}
+
 bool ia_tls_listener_prepare(SSL *ssl, int max_chain_bytes)
 {
+    take_no_shared_keys(ssl);
     SSL_set_options(ssl, SSL_OP_NO_TICKET);
     (void)SSL_set_num_tickets(ssl, 0);
     SSL_set_max_cert_list(ssl, max_chain_bytes); /* OpenSSL parses them before any callback */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 /* What a listener of the TLS gate offers and accepts before a client has proved anything: key exchange groups, bytes of
- * certificates, no CA names, no tickets, and a server chain that is built once.  Broker thread only. */
+ * certificates, no CA names, no tickets, no pre-shared keys, and a server chain that is built once.  Broker thread only. */
 #pragma once
 
 #include <openssl/ssl.h>

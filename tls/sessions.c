@@ -9,6 +9,8 @@
 
 #define SESSION_ID_MAX SSL_MAX_SSL_SESSION_ID_LENGTH
 #define CONTEXT_LEN    (sizeof(uint16_t) + 16) /* of a port and of this run of the broker */
+#define CACHE_MODE     (SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL)
+#define EXCLUDED_MAX   32 /* ports without resumption; on further ones it is offered, and nothing is kept */
 
 struct session {
     uint8_t leaf_id[IA_TLS_LEAF_ID_LEN]; /* key of both tables */
@@ -29,6 +31,9 @@ static struct {
     struct session *kept;    /* by leaf */
     struct session *by_id;   /* kept ones by session id */
     struct session *by_use;
+    struct session *unswept; /* the next one of a sweep, in the order of use */
+    uint16_t excluded[EXCLUDED_MAX];
+    unsigned n_excluded;
     int ssl_index; /* ex_data of an SSL: its pending session; made once a process */
     bool indexed;
 } sessions;
@@ -67,11 +72,19 @@ static void on_ssl_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, lo
 
 /* ---- kept */
 
+/* Out of the list by use; a sweep goes on behind it. */
+static void unlink_used(struct session *s)
+{
+    if (sessions.unswept == s)
+        sessions.unswept = s->next;
+    DL_DELETE(sessions.by_use, s);
+}
+
 static void drop_kept(struct session *s)
 {
     HASH_DEL(sessions.kept, s); // NOLINT(clang-analyzer-core.NullDereference): uthash lists each kept session
     HASH_DELETE(hh_id, sessions.by_id, s); // NOLINT(clang-analyzer-core.NullDereference): likewise
-    DL_DELETE(sessions.by_use, s);
+    unlink_used(s);
     session_free(s);
 }
 
@@ -137,6 +150,12 @@ static int on_new_session(SSL *ssl, SSL_SESSION *made)
     return 1;
 }
 
+static bool is_session_acceptable(const struct session *s)
+{
+    X509 *leaf = SSL_SESSION_get0_peer(s->session);
+    return leaf && sessions.settings.is_acceptable(sessions.settings.ctx, leaf);
+}
+
 static SSL_SESSION *on_get_session(SSL *ssl, const unsigned char *id, int len, int *copy)
 {
     (void)ssl;
@@ -146,12 +165,11 @@ static SSL_SESSION *on_get_session(SSL *ssl, const unsigned char *id, int len, i
         HASH_FIND(hh_id, sessions.by_id, id, (unsigned)len, s);
     if (!s)
         return NULL;
-    X509 *leaf = SSL_SESSION_get0_peer(s->session);
-    if (!leaf || !sessions.settings.is_acceptable(sessions.settings.ctx, leaf)) {
+    if (!is_session_acceptable(s)) {
         drop_kept(s);
         return NULL;
     }
-    DL_DELETE(sessions.by_use, s);
+    unlink_used(s);
     DL_APPEND(sessions.by_use, s);
     return s->session;
 }
@@ -182,37 +200,58 @@ static bool set_session_context(SSL *ssl, uint16_t port)
 
 static void prepare_context(SSL_CTX *ctx)
 {
-    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_set_session_cache_mode(ctx, CACHE_MODE);
     SSL_CTX_set_timeout(ctx, (long)sessions.settings.seconds);
     SSL_CTX_sess_set_new_cb(ctx, on_new_session);
     SSL_CTX_sess_set_get_cb(ctx, on_get_session);
     SSL_CTX_sess_set_remove_cb(ctx, on_remove_session);
 }
 
+static bool is_excluded(uint16_t port)
+{
+    for (unsigned i = 0; i < sessions.n_excluded; i++)
+        if (sessions.excluded[i] == port)
+            return true;
+    return false;
+}
+
+void ia_tls_sessions_exclude(uint16_t port)
+{
+    if (!is_excluded(port) && sessions.n_excluded < EXCLUDED_MAX)
+        sessions.excluded[sessions.n_excluded++] = port;
+}
+
 bool ia_tls_sessions_offer(SSL *ssl, uint16_t port)
 {
     SSL_CTX *ctx = SSL_get_SSL_CTX(ssl);
-    if (!sessions.open || !set_session_context(ssl, port))
+    if (!sessions.open || is_excluded(port) || !set_session_context(ssl, port))
         return false;
-    if (SSL_CTX_sess_get_new_cb(ctx) != on_new_session)
+    if (SSL_CTX_get_session_cache_mode(ctx) != CACHE_MODE || SSL_CTX_sess_get_new_cb(ctx) != on_new_session)
         prepare_context(ctx);
     /* A TCP connection that ends without close_notify, as radio links do, must not cost its session (RFC 5246 7.2.1). */
     SSL_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_IGNORE_UNEXPECTED_EOF);
     return SSL_set_num_tickets(ssl, 1) == 1;
 }
 
-void ia_tls_sessions_keep(const uint8_t leaf_id[IA_TLS_LEAF_ID_LEN], int64_t now, int64_t not_after)
+/* The login of its connection is decided. */
+static void settle_pending(struct session *s)
 {
-    struct session *s = sessions.open ? find_pending(leaf_id) : NULL;
-    if (!s)
-        return; /* a resumed TLS 1.2 handshake makes no new session */
     HASH_DEL(sessions.pending, s);
     (void)SSL_set_ex_data(s->connection, sessions.ssl_index, NULL);
     s->connection = NULL;
+}
+
+void ia_tls_sessions_keep(X509 *leaf, int64_t now, int64_t until)
+{
+    const uint8_t *leaf_id = sessions.open ? sessions.settings.leaf_id(sessions.settings.ctx, leaf) : NULL;
+    struct session *s = leaf_id ? find_pending(leaf_id) : NULL;
+    if (!s || SSL_SESSION_get0_peer(s->session) != leaf)
+        return; /* a resumed TLS 1.2 handshake makes no new session */
+    settle_pending(s);
     struct session *before = find_kept(leaf_id);
     if (before)
         drop_kept(before);
-    int64_t left = not_after - now;
+    int64_t left = until - now;
     if (left < 1) {
         session_free(s);
         return;
@@ -234,6 +273,22 @@ void ia_tls_sessions_drop(const uint8_t leaf_id[IA_TLS_LEAF_ID_LEN])
         drop_kept(s);
 }
 
+void ia_tls_sessions_sweep_begin(void)
+{
+    sessions.unswept = sessions.by_use;
+}
+
+bool ia_tls_sessions_sweep(size_t n)
+{
+    for (; sessions.unswept && n > 0; n--) {
+        struct session *s = sessions.unswept;
+        sessions.unswept = s->next;
+        if (!is_session_acceptable(s))
+            drop_kept(s);
+    }
+    return sessions.unswept != NULL;
+}
+
 size_t ia_tls_sessions_count(void)
 {
     return HASH_COUNT(sessions.kept);
@@ -247,6 +302,7 @@ enum ia_rc ia_tls_sessions_open(const struct ia_tls_session_settings *settings, 
     if (!sessions.indexed || RAND_bytes(sessions.instance, sizeof sessions.instance) != 1)
         return ia_fail(err, IA_CRYPTO, "OpenSSL gives no ex_data index, or no random bytes");
     sessions.settings = *settings;
+    sessions.n_excluded = 0;
     sessions.open = true;
     return IA_OK;
 }

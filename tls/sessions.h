@@ -30,7 +30,7 @@ struct ia_tls_session_settings {
     /* The id of a leaf that the gate has verified, or NULL: its sessions are not kept. */
     const uint8_t *(*leaf_id)(void *ctx, X509 *leaf);
 
-    /* Would the chain of this leaf be accepted as things are now? */
+    /* Would the chain of this leaf be accepted as things are now?  Must not call any function of this header. */
     bool (*is_acceptable)(void *ctx, X509 *leaf);
 };
 
@@ -45,11 +45,20 @@ void ia_tls_sessions_close(void);
  * resumption, as SSL_OP_NO_TICKET and SSL_SESS_CACHE_OFF have it. */
 bool ia_tls_sessions_offer(SSL *ssl, uint16_t port);
 
-/* The login of a client with this leaf has been accepted at `now`; its certificate chain is valid up to `not_after`
- * (both in seconds since 1970). */
-void ia_tls_sessions_keep(const uint8_t leaf_id[IA_TLS_LEAF_ID_LEN], int64_t now, int64_t not_after);
+/* Offer no resumption on that port from now on. */
+void ia_tls_sessions_exclude(uint16_t port);
+
+/* The login of a connection with this leaf has been accepted at `now`; its session can be resumed up to `until` (both in
+ * seconds since 1970).  A session that was made with another object of the same certificate is of another connection,
+ * which may not be decided yet: that one is not kept. */
+void ia_tls_sessions_keep(X509 *leaf, int64_t now, int64_t until);
 
 /* A client with this leaf was refused, or its rights have ended. */
 void ia_tls_sessions_drop(const uint8_t leaf_id[IA_TLS_LEAF_ID_LEN]);
+
+/* Ask of all kept sessions whether they are acceptable, and drop those that are not: up to `n` of them a call.  True: there
+ * are more to ask of. */
+void ia_tls_sessions_sweep_begin(void);
+bool ia_tls_sessions_sweep(size_t n);
 
 size_t ia_tls_sessions_count(void);

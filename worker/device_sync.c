@@ -287,7 +287,7 @@ static enum ia_rc read_page(struct ia_device_sync *sync, struct ia_err *err)
     return rc;
 }
 
-/* The stream is quick, and ends at the first row that the server cannot hand out; pages find it and go on. */
+/* The stream is quick, and ends at the first row that the server cannot return; pages find that row and continue. */
 static enum ia_rc read_stream(struct ia_device_sync *sync, struct ia_err *err)
 {
     enum ia_rc rc = ia_db_device_part(sync->db, sync->part, send_batch, sync, err);

@@ -13,7 +13,9 @@
 
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SECURITY_LEVEL 2 /* no SHA-1, no RSA below 2048 bits: a fresh context has lost the listener's level */
@@ -377,4 +379,23 @@ void ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * s
     }
     if (ia_openssl_leave(&scope) != IA_OK)
         ia_chain_refuse(out, IA_R_INTERNAL, X509_V_ERR_OUT_OF_MEM, IA_NOMEM_TEXT);
+}
+
+static size_t used_size(const struct ia_chain *chain)
+{
+    return offsetof(struct ia_chain, links) + chain->n_links * sizeof chain->links[0];
+}
+
+struct ia_chain *ia_chain_copy(const struct ia_chain *chain)
+{
+    struct ia_chain *copy = malloc(used_size(chain));
+    if (copy)
+        memcpy(copy, chain, used_size(chain));
+    return copy;
+}
+
+void ia_chain_restore(struct ia_chain *to, const struct ia_chain *from)
+{
+    memset(to, 0, sizeof *to);
+    memcpy(to, from, used_size(from));
 }

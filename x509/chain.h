@@ -38,6 +38,13 @@ struct ia_chain {
     struct ia_chain_link links[IA_CHAIN_MAX]; /* leaf first, anchor last */
 };
 
+/* A copy that ends behind its last link, a quarter of the whole for most: read and revalidate it, but do not copy it as a
+ * struct.  The caller frees it; NULL: out of memory. */
+struct ia_chain *ia_chain_copy(const struct ia_chain *chain);
+
+/* Copy `from`, which may be cut behind its last link, over the whole of `to`. */
+void ia_chain_restore(struct ia_chain *to, const struct ia_chain *from);
+
 /* The errors of a chain and their reasons:
  *   certificate_unfit    the leaf itself: usage, a CA or self-signed, weak key or signature, unknown critical extension
  *   chain_invalid        all else: signature that does not verify, path length, name constraints, an unusable CA

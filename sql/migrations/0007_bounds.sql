@@ -2,7 +2,7 @@
 -- No row can stop the others: sizes and ranges of every column that brokers read, and one PEM reader.
 --
 -- The CHECK constraints are NOT VALID, because an older row may break them, and they leave a REVOKED or INACTIVE row
--- alone: a bound must never refuse a revocation.  The views at the end hand out only values that the broker can decode,
+-- alone: a bound must never refuse a revocation.  The views at the end return only values that the broker can decode,
 -- whatever the row holds; column `fault` says why a row cannot be used, and the broker closes that row's own scope.
 
 BEGIN;
@@ -1233,7 +1233,7 @@ BEGIN
             register_issuer.tenant);
 END $$;
 
--- Views for brokers: every value has a bound.  A value beyond it is handed out empty, which the broker cannot use: a CA
+-- Views for brokers: every value has a bound.  A value beyond it is returned empty, which the broker cannot use: a CA
 -- or issuer then admits nobody, a role denies everything.
 
 -- The list, or an empty one where it has not the form that is stored today.

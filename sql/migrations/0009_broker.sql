@@ -69,7 +69,7 @@ ALTER TABLE iot_auth.node
     ADD COLUMN login text,        -- the database login that uses this name; another one is refused
     ADD COLUMN database_tls text, -- how the broker reaches the database: verified, unverified, local, clear
     ADD COLUMN versions jsonb,    -- of the plugin, Mosquitto, OpenSSL, libpq
-    ADD COLUMN stopped_at timestamptz, -- the broker ended in good order; NULL: it runs, or it crashed
+    ADD COLUMN stopped_at timestamptz, -- the broker was stopped cleanly; NULL: it runs, or it crashed
     ADD CONSTRAINT node_tls_known CHECK (database_tls IN ('verified', 'unverified', 'local', 'clear')) NOT VALID,
     ADD CONSTRAINT node_versions_size CHECK (iot_auth.json_problem(versions, 8192) IS NULL) NOT VALID;
 
@@ -553,7 +553,7 @@ BEGIN
     PERFORM iot_auth.broker_heartbeat(p_node, p_counters, NULL, NULL, NULL);
 END $$;
 
--- The broker ends in good order: no alarm.
+-- The broker is stopped cleanly: no alarm.
 CREATE FUNCTION iot_auth.broker_stopped(p_node text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -20,6 +20,8 @@ def pytest_generate_tests(metafunc):
     """Every test with a broker runs with each available Mosquitto."""
     if "broker_kind" in metafunc.fixturenames:
         metafunc.parametrize("broker_kind", brokers.kinds())
+    if "broker_kind_of_module" in metafunc.fixturenames:
+        metafunc.parametrize("broker_kind_of_module", brokers.kinds(), scope="module")
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +86,17 @@ def site(plugin, broker_kind, tmp_path, pki_of_listeners, database):
     site = Site(broker_kind, tmp_path, pki_of_listeners, Registry(database))
     yield site
     site.close()
+
+
+@pytest.fixture(scope="module")
+def site_of_module(plugin, broker_kind_of_module, tmp_path_factory, pki_of_listeners, postgres):
+    """A site that the tests of one file share, for those that start no broker of their own: an authority for each test
+    keeps them apart."""
+    database = postgres.create_database()
+    site = Site(broker_kind_of_module, tmp_path_factory.mktemp("site"), pki_of_listeners, Registry(database))
+    yield site
+    site.close()
+    database.drop()
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@
     proxy = FaultProxy(server.host, server.port)
     proxy.port                   # where to connect to
     proxy.delay(0.5)             # each packet of a client arrives half a second later (a slow server, a far one)
-    proxy.swallow()              # black hole: everything is accepted, nothing arrives, in both directions
-    proxy.swallow_answers()      # half-open: requests arrive, answers do not
+    proxy.black_hole()           # black hole: everything is accepted, nothing arrives, in both directions
+    proxy.drop_answers()         # half-open: requests arrive, answers do not
     proxy.reset()                # RST to both sides of every connection
     proxy.refuse()               # as reset(), and no socket listens any more
     proxy.hang_up()              # new connections are accepted and reset at once
@@ -60,11 +60,11 @@ class FaultProxy:
         with self._lock:
             self._delay = seconds
 
-    def swallow(self):
+    def black_hole(self):
         with self._lock:
             self._lose_requests = self._lose_answers = True
 
-    def swallow_answers(self):
+    def drop_answers(self):
         with self._lock:
             self._lose_answers = True
 

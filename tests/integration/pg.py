@@ -283,7 +283,7 @@ class Database:
 
 
 class Listener:
-    """A connection that LISTENs on channel iot_auth and hands out payloads as (topic, [keys])."""
+    """A connection that LISTENs on channel iot_auth and yields payloads as (topic, [keys])."""
 
     def __init__(self, database, user=BROKER):
         self.connection = database.connect(user)

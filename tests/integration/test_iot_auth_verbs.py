@@ -364,7 +364,7 @@ def test_reference_is_what_the_table_says(iot_auth):
 
 def verbs(iot_auth):
     """Each command of the reference with its parameters."""
-    return dict(re.findall(r"^```\niot-auth ([a-z -]*[a-z])(.*)\n```$", iot_auth.done("documentation", "markdown").out,
+    return dict(re.findall(r"^```\niot-auth ([a-z][a-z-]*(?: [a-z][a-z-]*)*)(.*)\n```$", iot_auth.done("documentation", "markdown").out,
                            re.MULTILINE))
 
 

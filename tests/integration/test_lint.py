@@ -99,6 +99,13 @@ def test_what_is_allowed_passes(tmp_path, rule, name, text):
     assert (run.stdout, run.returncode) == ("lint: nothing found\n", 0)
 
 
+@pytest.mark.parametrize("version,code", [("1.2.3", 0), ("1.2.30", 1)])
+def test_the_packages_version_is_the_one_of_cmake(tmp_path, version, code):
+    plant(tmp_path, "CMakeLists.txt", "project(mosquitto-iot-auth VERSION %s LANGUAGES C\n" % version)
+    run = lint(tmp_path, "version", "debian/changelog", "mosquitto-iot-auth (1.2.3-1) unstable; urgency=medium\n")
+    assert ("version: debian/changelog:1: is not version 1.2.30 of CMakeLists.txt" in run.stdout, run.returncode) == (code == 1, code)
+
+
 def test_a_header_that_includes_itself_by_another_is_reported(tmp_path):
     plant(tmp_path, "acl/a.h", '#include "acl/b.h"\n')
     plant(tmp_path, "acl/b.h", '#include "common/c.h"\n')

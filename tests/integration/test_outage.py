@@ -64,13 +64,13 @@ def hung(site):
 
 @contextlib.contextmanager
 def black_hole(site):
-    site.proxy.swallow()
+    site.proxy.black_hole()
     yield
 
 
 @contextlib.contextmanager
 def half_open(site):
-    site.proxy.swallow_answers()
+    site.proxy.drop_answers()
     yield
 
 

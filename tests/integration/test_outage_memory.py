@@ -10,7 +10,7 @@ from broker import wait_until
 from outage_kit import AT_ONCE, BACK, BACK_WITHIN, LOST, lines_of, logged_once
 
 
-@pytest.mark.parametrize("how", ["refuse", "swallow"])
+@pytest.mark.parametrize("how", ["refuse", "black_hole"])
 def test_a_broker_that_starts_without_a_database_serves_when_it_comes(outage, how):
     site = outage
     acme = site.fleet("acme")

@@ -189,7 +189,7 @@ def test_a_broker_that_starts_on_a_bad_row_serves_everybody_else(site, table, co
     victim.wait_closed(SOON)
 
 
-def test_a_device_that_the_server_cannot_hand_out_is_refused_and_says_so(site):
+def test_a_device_that_the_server_cannot_return_is_refused_with_the_reason(site):
     """Not even the bounded view can help where the view itself fails for a row: the resync finds the row by halving."""
     good = site.fleet("good")
     broker = site.broker()

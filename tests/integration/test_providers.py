@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: ISC
 """The pages of docs/providers: their settings admit their token, with its rights, and refuse what they say is refused.
 
-Each page's SQL is run as it stands.  Its token is signed with a key of the provider's kind, which a server hands out as that
+Each page's SQL is run as it stands.  Its token is signed with a key of the provider's kind, which a server serves as that
 provider does; only the URL of the keys is another.
 """
 

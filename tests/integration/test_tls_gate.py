@@ -25,40 +25,6 @@ from client import (
 )
 
 
-# TLS sessions
-
-
-@pytest.mark.parametrize("tls13", [True, False], ids=["tls1.3", "tls1.2"])
-def test_an_offered_old_session_gets_a_full_handshake(site, tls13):
-    fleet = site.fleet()
-    broker = site.broker()
-    context = site.context(fleet.issue("sensor-1"), tls13=tls13)
-    site.connect(broker, fleet.issue("sensor-2"))
-    with site.raw(broker, listener="device", context=context) as raw:
-        wait_until(lambda: raw.connect("sensor-1") == 0)
-        old = raw.socket.session
-        assert not old.has_ticket, "the broker handed out a ticket"
-    with site.raw(broker, listener="device", context=context, session=old) as raw:
-        assert raw.connect("sensor-1") == 0
-        assert not raw.socket.session_reused
-
-
-def test_a_session_of_an_admitted_device_is_of_no_use_once_it_is_revoked(site):
-    fleet = site.fleet()
-    broker = site.broker()
-    device = fleet.issue("sensor-1")
-    context = site.context(device)
-    site.connect(broker, device).disconnect()
-    with site.raw(broker, listener="device", context=context) as raw:
-        assert raw.connect("sensor-1") == 0
-        old = raw.socket.session
-    site.registry.add_crl(ca_name="acme", crl=fleet.crl(device))
-    site.assert_refused_soon("certificate_revoked", broker, device)
-    with pytest.raises(OSError), site.raw(broker, listener="device", context=context, session=old) as raw:
-        if raw.connect("sensor-1") == CLOSED:
-            raise ConnectionError("refused after the handshake")
-
-
 # Other listeners
 
 

@@ -4,6 +4,7 @@
 #include "common/clock.h"
 
 #include <check.h>
+#include <string.h>
 
 struct gate_stub gate_stub;
 
@@ -47,6 +48,31 @@ const char *ia_gate_address(X509 *leaf)
         if (gate_stub.results[i - 1].leaf == leaf)
             return gate_stub.results[i - 1].address;
     return NULL;
+}
+
+/* ---- resumption */
+
+void ia_resumption_keep(X509 *leaf)
+{
+    if (gate_stub.n_kept < 16)
+        gate_stub.kept[gate_stub.n_kept++] = leaf;
+}
+
+void ia_resumption_exclude(X509 *leaf)
+{
+    (void)leaf;
+    gate_stub.n_excluded++;
+}
+
+void ia_resumption_drop(const uint8_t fingerprint[IA_FINGERPRINT_LEN])
+{
+    gate_stub.n_dropped++;
+    memcpy(gate_stub.dropped, fingerprint, IA_FINGERPRINT_LEN);
+}
+
+bool ia_resumption_sweep(void)
+{
+    return false;
 }
 
 bool gate_handshake(X509 *leaf, X509 *inter, const char *address)

@@ -15,6 +15,10 @@ extern struct gate_stub {
         const char *address;
     } results[16];
     size_t n_results;
+    const X509 *kept[16]; /* leaves whose TLS session may be resumed, in order */
+    size_t n_kept;
+    unsigned n_dropped, n_excluded;
+    uint8_t dropped[IA_FINGERPRINT_LEN]; /* the last one */
 } gate_stub;
 
 /* The gate has seen this leaf (with `inter` beside it, may be NULL) under the snapshot of now, and calls its hooks, as

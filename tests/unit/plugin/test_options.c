@@ -49,6 +49,9 @@ START_TEST(options_have_the_defaults_of_the_readme)
     ck_assert_int_eq(o.worker.resync_s, 3600);
     ck_assert(!o.worker.insecure_db_conninfo);
     ck_assert_int_eq(o.gate.mode, IA_GATE_ALL);
+    ck_assert(o.gate.resumption.on);
+    ck_assert_int_eq(o.gate.resumption.max_sessions, 20000);
+    ck_assert_int_eq(o.gate.resumption.session_seconds, 86400);
     ck_assert(!o.defer_others && !o.worker.insecure_http_jwks && !o.log_json);
     ck_assert_ptr_null(o.worker.jwks_ca_file);
     ck_assert_str_eq(o.event_prefix, IA_EVENT_PREFIX_DEFAULT);
@@ -136,6 +139,10 @@ static const struct {
     {"device_cache_size=0", "device_cache_size"},
     {"device_cache_size=1e6", "device_cache_size"},
     {"stale_max_s=-5", "stale_max_s"},
+    {"tls_resumption=yes", "tls_resumption"},
+    {"tls_session_cache=0", "tls_session_cache"},
+    {"tls_session_s=0", "tls_session_s"},
+    {"tls_session_s=604801", "tls_session_s"}, /* RFC 8446 section 4.6.1: at most seven days */
     {"db_conninfo=", "db_conninfo"},
     {"db_conninfo", "db_conninfo"},
     {"node_name=", "node_name"},

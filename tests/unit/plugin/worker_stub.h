@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* A worker without a thread, in place of plugin/worker.c: keeps the requests for the test to look at, and hands out the
+/* A worker without a thread, in place of plugin/worker.c: keeps the requests for the test to look at, and returns the
  * replies that the test has put down.  Time is the test's too: waiting moves the clock. */
 #pragma once
 
@@ -12,7 +12,7 @@
 extern struct worker_stub {
     struct ia_request *requests[WORKER_REQUESTS_MAX]; /* oldest first */
     size_t n_requests;
-    bool full;                /* requests are turned away */
+    bool full;                /* requests are refused */
     void (*on_wait)(void);    /* the broker thread begins to wait: time to answer */
     int64_t answers_after_us; /* … which takes so long */
     bool started, stopped;

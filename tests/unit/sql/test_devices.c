@@ -288,7 +288,7 @@ START_TEST(pages_hold_every_row_once)
 }
 END_TEST
 
-START_TEST(pages_find_the_rows_that_cannot_be_handed_out)
+START_TEST(pages_find_the_rows_that_cannot_be_returned)
 {
     put_devices();
     put_many();
@@ -338,7 +338,7 @@ START_TEST(devices_by_id_come_without_the_bad_one)
 }
 END_TEST
 
-START_TEST(stream_refused_for_the_sake_of_a_row_keeps_the_connection)
+START_TEST(stream_refused_because_of_a_row_keeps_the_connection)
 {
     struct seen seen = {0};
     struct ia_err err = {0};
@@ -483,10 +483,10 @@ int main(void)
     tcase_add_test(c, stream_that_fails_or_hangs_is_given_up);
     tcase_add_test(c, stream_of_a_locked_table_is_refused_and_keeps_the_connection);
     tcase_add_test(c, pages_hold_every_row_once);
-    tcase_add_test(c, pages_find_the_rows_that_cannot_be_handed_out);
+    tcase_add_test(c, pages_find_the_rows_that_cannot_be_returned);
     tcase_add_test(c, page_with_many_bad_rows_does_not_hold_the_connection_for_long);
     tcase_add_test(c, devices_by_id_come_without_the_bad_one);
-    tcase_add_test(c, stream_refused_for_the_sake_of_a_row_keeps_the_connection);
+    tcase_add_test(c, stream_refused_because_of_a_row_keeps_the_connection);
     tcase_add_test(c, many_certificates_are_looked_up_at_once);
     tcase_add_test(c, new_device_is_registered_with_its_record);
     tcase_add_test(c, repeated_registration_finds_what_is_there);

@@ -278,7 +278,7 @@ static void poison(const char *part, const char *before, const char *column, con
 #define AFTER_PEM                                                                                                      \
     "status, auto_registration, device_id_template, client_id_templates, tenant, replaces, problem, roles, fault"
 
-START_TEST(ca_that_the_server_cannot_hand_out_is_closed_and_no_other)
+START_TEST(ca_that_the_server_cannot_return_is_closed_and_no_other)
 {
     kit_run(&kit, "INSERT INTO iot_auth.ca (ca_id, name, pem, fingerprint) SELECT i, 'ca-' || i, 'x', "
                   "sha256(i::text::bytea) FROM generate_series(1, 300) i");
@@ -300,7 +300,7 @@ START_TEST(ca_that_the_server_cannot_hand_out_is_closed_and_no_other)
 END_TEST
 
 /* The keys say whose scope a row closes. */
-START_TEST(other_rows_that_cannot_be_handed_out_close_their_scopes)
+START_TEST(other_rows_that_cannot_be_returned_close_their_scopes)
 {
     kit_run(&kit, "INSERT INTO iot_auth.role_rule (rule_id, role, effect, actions, topic_filter) VALUES "
                   "(77, 'device', 'ALLOW', '{PUBLISH}', 'x')");
@@ -410,8 +410,8 @@ int main(void)
     tcase_add_test(c, load_sees_one_moment);
     tcase_add_test(c, refused_part_is_missing_and_the_others_are_read);
     tcase_add_test(c, locked_part_waits_no_longer_than_a_lock_does);
-    tcase_add_test(c, ca_that_the_server_cannot_hand_out_is_closed_and_no_other);
-    tcase_add_test(c, other_rows_that_cannot_be_handed_out_close_their_scopes);
+    tcase_add_test(c, ca_that_the_server_cannot_return_is_closed_and_no_other);
+    tcase_add_test(c, other_rows_that_cannot_be_returned_close_their_scopes);
     tcase_add_test(c, part_whose_every_row_is_refused_is_missing);
     tcase_add_test(c, row_that_does_not_decode_is_closed_and_no_other);
     tcase_add_test(c, many_rows_load_in_one_piece);

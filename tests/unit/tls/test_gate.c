@@ -3,6 +3,7 @@
  * what it leaves alone. */
 #include "tls/gate.h"
 #include "tls/listener.h"
+#include "tls/sessions.h"
 
 #include "tests/unit/suite.h"
 #include "tests/unit/x509/make_cert.h"
@@ -26,9 +27,11 @@ void __real_ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X5
 void __wrap_ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, int64_t now,
                             struct ia_chain *out);
 
+static int64_t wall_s = MC_NOW;
+
 int64_t __wrap_ia_wall_s(void)
 {
-    return MC_NOW;
+    return wall_s;
 }
 
 static unsigned n_full_verifications;
@@ -73,7 +76,7 @@ static void note_refused(void *ctx, const char *address, const struct ia_chain *
 }
 
 static const struct ia_gate_hooks hooks = {
-    .snapshot = give_snapshot, .verified = note_verified, .refused = note_refused};
+    .snapshot = give_snapshot, .peek_snapshot = give_snapshot, .verified = note_verified, .refused = note_refused};
 
 /* `cas` as pki_set has them, and an address rule or NULL. */
 static void configure(const char *cas, const char *denied_network)
@@ -159,19 +162,21 @@ static SSL_CTX *device(const char *leaf, const char *key, const char *inter)
     return ctx;
 }
 
-/* Both ends of a loopback connection; the port is the server's. */
+/* Both ends of a loopback connection; the port is the server's, and the same for all connections of a test. */
 static uint16_t connected_pair(int *server, int *client)
 {
+    static int fd = -1;
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t len = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    ck_assert(fd >= 0 && bind(fd, (struct sockaddr *)&at, len) == 0 && listen(fd, 1) == 0);
+    if (fd < 0) {
+        fd = socket(AF_INET, SOCK_STREAM, 0);
+        ck_assert(fd >= 0 && bind(fd, (struct sockaddr *)&at, len) == 0 && listen(fd, 1) == 0);
+    }
     ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&at, &len), 0);
     *client = socket(AF_INET, SOCK_STREAM, 0);
     ck_assert_int_eq(connect(*client, (struct sockaddr *)&at, sizeof at), 0);
     *server = accept(fd, NULL, NULL);
     ck_assert_int_ge(*server, 0);
-    close(fd);
     ck_assert(fcntl(*server, F_SETFL, O_NONBLOCK) == 0 && fcntl(*client, F_SETFL, O_NONBLOCK) == 0);
     return ntohs(at.sin_port);
 }
@@ -547,7 +552,224 @@ END_TEST
 /* --- resumption
  * ----------------------------------------------------------------------------------------------------- */
 
-/* Every connect is to be verified as things are now. */
+/* A listener with resumption, and a device that keeps its session in `kept`. */
+static struct resumer {
+    SSL_CTX *server, *client;
+} resumer;
+
+static void resumer_open(const char *leaf, int version)
+{
+    options.resumption = (struct ia_resumption_options){.on = true, .max_sessions = 10, .session_seconds = 1000};
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    resumer.server = listener(REQUIRED);
+    resumer.client = device(leaf, "p256:leaf", NULL);
+    ck_assert_int_eq(SSL_CTX_set_min_proto_version(resumer.client, version), 1);
+    ck_assert_int_eq(SSL_CTX_set_max_proto_version(resumer.client, version), 1);
+}
+
+static void resumer_close(void)
+{
+    SSL_CTX_free(resumer.server);
+    SSL_CTX_free(resumer.client);
+    SSL_SESSION_free(kept);
+    kept = NULL;
+    options.resumption.on = false;
+}
+
+/* One connection with the session that there is.  On success *leaf is what BASIC_AUTH finds (the caller frees it). */
+static bool resumer_connects(bool *resumed, X509 **leaf)
+{
+    SSL *ssl = NULL;
+    SSL_SESSION *offered = kept;
+    kept = NULL;
+    bool done = handshake(resumer.server, resumer.client, offered, &ssl);
+    if (done) {
+        *resumed = SSL_session_reused(ssl);
+        *leaf = SSL_get1_peer_certificate(ssl);
+        SSL_shutdown(ssl);
+        /* BASIC_AUTH comes while the connection lasts. */
+        ia_resumption_keep(*leaf);
+    }
+    if (done && !kept) {
+        kept = offered; /* TLS 1.2 makes no new one when it resumes */
+        offered = NULL;
+    }
+    SSL_SESSION_free(offered);
+    SSL_free(ssl);
+    return done;
+}
+
+static bool resumer_resumes(void)
+{
+    bool resumed = false;
+    X509 *leaf = NULL;
+    ck_assert(resumer_connects(&resumed, &leaf));
+    X509_free(leaf);
+    return resumed;
+}
+
+static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+
+START_TEST(accepted_device_resumes_without_a_verification)
+{
+    resumer_open("leaf_of_root", versions[_i]);
+    ck_assert(!resumer_resumes());
+    for (int i = 0; i < 3; i++)
+        ck_assert(resumer_resumes());
+    ck_assert_uint_eq(n_verified, 1);
+    ck_assert_uint_eq(n_full_verifications, 1);
+    resumer_close();
+}
+END_TEST
+
+/* The leaf may be shown by a connection from elsewhere. */
+START_TEST(leaf_that_can_be_resumed_says_nothing_of_an_address)
+{
+    X509 *leaf = NULL;
+    bool resumed;
+    resumer_open("leaf_of_root", versions[_i]);
+    SSL *ssl = NULL;
+    ck_assert(handshake(resumer.server, resumer.client, NULL, &ssl));
+    leaf = SSL_get1_peer_certificate(ssl);
+    ck_assert_str_eq(ia_gate_address(leaf), "127.0.0.1");
+    X509_free(leaf);
+    SSL_free(ssl);
+    ck_assert(resumer_connects(&resumed, &leaf));
+    ck_assert_ptr_null(ia_gate_address(leaf));
+    X509_free(leaf);
+    resumer_close();
+}
+END_TEST
+
+START_TEST(session_is_judged_under_the_present_cas)
+{
+    resumer_open("leaf_of_root", versions[_i]);
+    ck_assert(!resumer_resumes());
+    configure("root root2", NULL); /* a change that leaves the chain good */
+    struct ia_chain chain;
+    uint64_t generation = 0;
+    bool resumed = false;
+    X509 *leaf = NULL;
+    ck_assert(resumer_connects(&resumed, &leaf));
+    ck_assert(resumed);
+    ck_assert_int_eq(ia_gate_result(leaf, &chain, &generation), IA_LEAF_VERIFIED);
+    ck_assert_uint_eq(generation, snapshot->ca_generation);
+    X509_free(leaf);
+    configure("-root", NULL);
+    ck_assert(!resumer_connects(&resumed, &leaf)); /* a full handshake, which refuses with its alert */
+    ck_assert_int_ne(alert, 0);
+    ck_assert_int_eq(refused_for, IA_R_CA_INACTIVE);
+    configure("root", NULL);
+    ck_assert_msg(!resumer_resumes(), "its session was dropped");
+    resumer_close();
+}
+END_TEST
+
+START_TEST(sweep_drops_the_sessions_of_a_disabled_ca)
+{
+    resumer_open("leaf_of_root", versions[_i]);
+    ck_assert(!resumer_resumes());
+    ck_assert(!ia_resumption_sweep());
+    ck_assert_uint_eq(ia_tls_sessions_count(), 1);
+    configure("-root", NULL);
+    ck_assert(!ia_resumption_sweep());
+    ck_assert_uint_eq(ia_tls_sessions_count(), 0);
+    configure("root", NULL);
+    ck_assert(!resumer_resumes());
+    resumer_close();
+}
+END_TEST
+
+START_TEST(dropped_leaf_has_a_full_handshake)
+{
+    uint8_t fingerprint[IA_FINGERPRINT_LEN];
+    ck_assert(ia_cert_fingerprint(pki_cert("leaf_of_root"), fingerprint));
+    resumer_open("leaf_of_root", versions[_i]);
+    ck_assert(!resumer_resumes());
+    ia_resumption_drop(fingerprint);
+    ck_assert(!resumer_resumes());
+    ck_assert(resumer_resumes());
+    resumer_close();
+}
+END_TEST
+
+/* Mosquitto loads the server's certificate, and the listener is prepared again. */
+START_TEST(reload_keeps_sessions)
+{
+    resumer_open("leaf_of_root", versions[_i]);
+    ck_assert(!resumer_resumes());
+    ia_tls_listener_reload();
+    ck_assert(resumer_resumes());
+    ck_assert(resumer_resumes());
+    resumer_close();
+}
+END_TEST
+
+START_TEST(session_that_is_renewed_ends_as_the_first_one)
+{
+    resumer_open("leaf_of_root", versions[_i]);
+    ck_assert(!resumer_resumes());
+    wall_s += 600;
+    ck_assert(resumer_resumes());
+    ck_assert(resumer_resumes());
+    wall_s += 399; /* TLS 1.2: OpenSSL's own clock decides, and stands still here */
+    ck_assert(resumer_resumes());
+    if (versions[_i] == TLS1_3_VERSION) {
+        wall_s += 1;
+        ck_assert(resumer_resumes()); /* with the session of a second ago */
+        ck_assert_uint_eq(ia_tls_sessions_count(), 0);
+        ck_assert(!resumer_resumes());
+    }
+    wall_s = MC_NOW;
+    resumer_close();
+}
+END_TEST
+
+START_TEST(ticket_permits_no_early_data)
+{
+    resumer_open("leaf_of_root", TLS1_3_VERSION);
+    ck_assert(!resumer_resumes());
+    ck_assert_uint_eq(SSL_SESSION_get_max_early_data(kept), 0);
+    ck_assert_uint_eq(n_tickets, 1);
+    resumer_close();
+}
+END_TEST
+
+static unsigned give_shared_key(SSL *ssl, const char *identity, unsigned char *key, unsigned size)
+{
+    (void)ssl, (void)identity;
+    memset(key, 7, size < 16 ? size : 16);
+    return 16;
+}
+
+static unsigned show_shared_key(SSL *ssl, const char *hint, char *identity, unsigned identity_size, unsigned char *key,
+                                unsigned size)
+{
+    (void)hint;
+    strncpy(identity, "device", identity_size);
+    return give_shared_key(ssl, identity, key, size);
+}
+
+/* `psk_hint` on a listener that requires certificates: no key takes a certificate's place, and what is resumed there is
+ * a certificate's session. */
+START_TEST(shared_key_takes_no_certificates_place)
+{
+    configure("root", NULL);
+    open_gate(_i ? IA_GATE_ALL : IA_GATE_OFF);
+    SSL_CTX *server = listener(REQUIRED), *client = device(NULL, NULL, NULL);
+    SSL_CTX_set_psk_server_callback(server, give_shared_key);
+    SSL_CTX_set_psk_client_callback(client, show_shared_key);
+    ck_assert_int_eq(SSL_CTX_set_max_proto_version(client, TLS1_2_VERSION), 1);
+    ck_assert_int_eq(SSL_CTX_set_cipher_list(client, "ECDHE-PSK-AES128-CBC-SHA256"), 1);
+    ck_assert_int_eq(handshake(server, client, NULL, NULL), _i == 0); /* 0: what the gate prevents */
+    SSL_SESSION_free(kept);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+END_TEST
+
+/* tls_resumption off. */
 START_TEST(nothing_is_given_to_resume_with)
 {
     configure("root", NULL);
@@ -704,6 +926,15 @@ static void cases(TCase *c)
     tcase_add_test(c, denied_address_is_turned_away_before_any_cryptography);
     tcase_add_test(c, port_that_is_named_is_the_gates);
     tcase_add_test(c, port_that_is_not_named_is_left_to_its_cafile);
+    tcase_add_loop_test(c, accepted_device_resumes_without_a_verification, 0, 2);
+    tcase_add_loop_test(c, leaf_that_can_be_resumed_says_nothing_of_an_address, 0, 2);
+    tcase_add_loop_test(c, session_is_judged_under_the_present_cas, 0, 2);
+    tcase_add_loop_test(c, sweep_drops_the_sessions_of_a_disabled_ca, 0, 2);
+    tcase_add_loop_test(c, dropped_leaf_has_a_full_handshake, 0, 2);
+    tcase_add_loop_test(c, reload_keeps_sessions, 0, 2);
+    tcase_add_loop_test(c, session_that_is_renewed_ends_as_the_first_one, 0, 2);
+    tcase_add_test(c, ticket_permits_no_early_data);
+    tcase_add_loop_test(c, shared_key_takes_no_certificates_place, 0, 2);
     tcase_add_loop_test(c, nothing_is_given_to_resume_with, 0, 2);
     tcase_add_loop_test(c, old_session_gets_a_full_handshake, 0, 2);
     tcase_add_test(c, leaf_is_verified_once_under_a_set_of_cas);

@@ -110,11 +110,11 @@ static void device_clear(struct device *d)
     SSL_CTX_free(d->ctx);
 }
 
-static void accept_login(const struct device *d, int64_t valid_s)
+static void accept_login(const struct tls_pair *p, int64_t valid_s)
 {
-    uint8_t id[IA_TLS_LEAF_ID_LEN];
-    id_of(pki_cert(d->leaf), id);
-    ia_tls_sessions_keep(id, MC_NOW, MC_NOW + valid_s);
+    X509 *leaf = SSL_get1_peer_certificate(p->server); /* as mosquitto_client_certificate */
+    ia_tls_sessions_keep(leaf, MC_NOW, MC_NOW + valid_s);
+    X509_free(leaf);
 }
 
 static void refuse_login(const struct device *d)
@@ -141,7 +141,7 @@ static bool device_resumes(struct device *d)
 {
     struct tls_pair p = device_handshake(d);
     bool reused = SSL_session_reused(p.server);
-    accept_login(d, A_YEAR);
+    accept_login(&p, A_YEAR);
     SSL_shutdown(p.server);
     tls_pair_close(&p);
     return reused;
@@ -170,7 +170,7 @@ START_TEST(resumed_connection_has_the_very_certificate_that_was_verified)
     device_init(&d, versions[_i], "leaf");
     struct tls_pair p = device_handshake(&d);
     X509 *verified = SSL_get1_peer_certificate(p.server);
-    accept_login(&d, A_YEAR);
+    accept_login(&p, A_YEAR);
     SSL_shutdown(p.server);
     tls_pair_close(&p);
     p = device_handshake(&d);
@@ -207,9 +207,11 @@ START_TEST(connection_that_ends_before_its_login_leaves_no_session)
     start(10, 1000);
     device_init(&d, versions[_i], "leaf");
     struct tls_pair p = device_handshake(&d);
+    X509 *leaf = SSL_get1_peer_certificate(p.server);
     SSL_shutdown(p.server);
     tls_pair_close(&p);
-    accept_login(&d, A_YEAR); /* of nobody */
+    ia_tls_sessions_keep(leaf, MC_NOW, MC_NOW + A_YEAR);
+    X509_free(leaf);
     ck_assert_uint_eq(ia_tls_sessions_count(), 0);
     ck_assert(!device_resumes(&d));
     device_clear(&d);
@@ -271,7 +273,7 @@ START_TEST(end_of_tcp_without_close_notify_keeps_the_session)
     start(10, 1000);
     device_init(&d, versions[_i], "leaf");
     struct tls_pair p = device_handshake(&d);
-    accept_login(&d, A_YEAR);
+    accept_login(&p, A_YEAR);
     ck_assert_int_eq(shutdown(p.client_fd, SHUT_RDWR), 0);
     char byte;
     ck_assert_int_le(SSL_read(p.server, &byte, 1), 0);
@@ -331,7 +333,7 @@ START_TEST(session_ends_with_its_time_and_with_its_certificate)
     struct tls_pair p = device_handshake(&d);
     SSL_SESSION *made = SSL_get1_session(p.server);
     ck_assert_int_eq(SSL_SESSION_get_timeout(made), 1000);
-    accept_login(&d, 60);
+    accept_login(&p, 60);
     ck_assert_int_eq(SSL_SESSION_get_timeout(made), 60); /* the chain's notAfter is nearer */
     SSL_SESSION_set_time(made, SSL_SESSION_get_time(made) - 61);
     SSL_shutdown(p.server);
@@ -339,7 +341,7 @@ START_TEST(session_ends_with_its_time_and_with_its_certificate)
     SSL_SESSION_free(made);
     ck_assert(!device_resumes(&d));
     p = device_handshake(&d);
-    accept_login(&d, 0); /* in its last second */
+    accept_login(&p, 0); /* in its last second */
     ck_assert_uint_eq(ia_tls_sessions_count(), versions[_i] == TLS1_2_VERSION ? 1 : 0);
     tls_pair_close(&p);
     device_clear(&d);
@@ -355,13 +357,79 @@ START_TEST(two_connections_of_one_leaf_at_a_time_are_safe)
     device_init(&b, versions[_i], "leaf");
     struct tls_pair first = device_handshake(&a), second = device_handshake(&b);
     tls_pair_close(&first);
-    accept_login(&b, A_YEAR);
+    accept_login(&second, A_YEAR);
     ck_assert_uint_eq(ia_tls_sessions_count(), 1);
     SSL_shutdown(second.server);
     tls_pair_close(&second);
     ck_assert(device_resumes(&b));
     device_clear(&a);
     device_clear(&b);
+    stop();
+}
+END_TEST
+
+/* Both show the same certificate, but the first one's login says nothing of the second one's connection. */
+START_TEST(session_of_another_handshake_is_not_kept)
+{
+    struct device a, b;
+    start(10, 1000);
+    device_init(&a, versions[_i], "leaf");
+    device_init(&b, versions[_i], "leaf");
+    struct tls_pair first = device_handshake(&a), second = device_handshake(&b);
+    accept_login(&first, A_YEAR);
+    ck_assert_uint_eq(ia_tls_sessions_count(), 0);
+    tls_pair_close(&first);
+    tls_pair_close(&second);
+    device_clear(&a);
+    device_clear(&b);
+    stop();
+}
+END_TEST
+
+START_TEST(sweep_drops_what_is_not_acceptable)
+{
+    struct device a, b;
+    start(10, 1000);
+    device_init(&a, versions[_i], "leaf");
+    device_init(&b, versions[_i], "leaf_of_root");
+    ck_assert(!device_resumes(&a) && !device_resumes(&b));
+    ck_assert(!ia_tls_sessions_sweep(10)); /* none has begun */
+    ia_tls_sessions_sweep_begin();
+    n_asked = 0;
+    ck_assert(ia_tls_sessions_sweep(1));
+    acceptable = false;
+    ck_assert(!ia_tls_sessions_sweep(10));
+    ck_assert_uint_eq(n_asked, 2);
+    ck_assert_uint_eq(ia_tls_sessions_count(), 1);
+    ia_tls_sessions_sweep_begin();
+    refuse_login(&a); /* the next one of the sweep */
+    ck_assert(!ia_tls_sessions_sweep(10));
+    ck_assert_uint_eq(n_asked, 2);
+    acceptable = true;
+    ck_assert(!device_resumes(&a) && !device_resumes(&b));
+    ia_tls_sessions_sweep_begin();
+    ck_assert(device_resumes(&a)); /* moves to the end, behind the sweep */
+    ck_assert(!ia_tls_sessions_sweep(10));
+    ck_assert_uint_eq(ia_tls_sessions_count(), 2);
+    device_clear(&a);
+    device_clear(&b);
+    stop();
+}
+END_TEST
+
+START_TEST(excluded_port_offers_nothing)
+{
+    struct device d;
+    start(10, 1000);
+    for (unsigned p = 0; p < 3; p++)
+        ia_tls_sessions_exclude(8883);
+    device_init(&d, versions[_i], "leaf");
+    ck_assert(!device_resumes(&d) && !device_resumes(&d));
+    ck_assert_uint_eq(ia_tls_sessions_count(), 0);
+    port = 8884;
+    ck_assert(!device_resumes(&d));
+    ck_assert(device_resumes(&d));
+    device_clear(&d);
     stop();
 }
 END_TEST
@@ -396,6 +464,9 @@ static void cases(TCase *c)
     tcase_add_loop_test(c, device_in_a_loop_pushes_no_other_out, 0, N_VERSIONS);
     tcase_add_loop_test(c, session_ends_with_its_time_and_with_its_certificate, 0, N_VERSIONS);
     tcase_add_loop_test(c, two_connections_of_one_leaf_at_a_time_are_safe, 0, N_VERSIONS);
+    tcase_add_loop_test(c, session_of_another_handshake_is_not_kept, 0, N_VERSIONS);
+    tcase_add_loop_test(c, sweep_drops_what_is_not_acceptable, 0, N_VERSIONS);
+    tcase_add_loop_test(c, excluded_port_offers_nothing, 0, N_VERSIONS);
     tcase_add_loop_test(c, sessions_of_a_closed_gate_are_not_resumed, 0, N_VERSIONS);
 }
 
