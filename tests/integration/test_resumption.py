@@ -290,3 +290,16 @@ def test_a_session_is_not_resumed_beyond_its_time_however_often_it_was_renewed(s
     assert device.accepted()
     world.device(fleet, tls13)  # takes the only place
     assert not device.accepted()
+
+
+@VERSIONS
+def test_a_resumed_connection_waits_for_its_record(site, tls13):
+    """The device is not in memory any more: its connection is held back as after a full handshake."""
+    broker = site.broker(listeners=("device",), options={"device_cache_size": 1})
+    fleet = site.fleet()
+    devices = [Device(site, broker, fleet.issue(name), name, tls13) for name in ("sensor-1", "sensor-2")]
+    wait_until(lambda: all(device.connect().result == 0 for device in devices), what="the registration")
+    for device in 2 * devices:
+        assert device.accepted()
+    site.registry.set_device_status(device_id="sensor-1", status="REVOKED")
+    devices[0].refused("device_revoked")
