@@ -6,6 +6,7 @@
 #include "plugin/broker_state.h"
 #include "plugin/http_api.h"
 #include "plugin/mosquitto_compat.h"
+#include "plugin/new_devices.h"
 #include "plugin/owned_ids.h"
 #include "plugin/replies.h"
 #include "plugin/revalidate.h"
@@ -87,8 +88,7 @@ static void complete_client(const struct ia_login *login, struct ia_client *clie
     ia_client_set_expiry(client, ia_revalidate_expiry(client, login->admission.token_expires_at));
 }
 
-/* Waiting for the registry may have let things change that were checked before it: the steps of a live session are run
- * at once. */
+/* The steps of a live session are run at once, so that no session begins that the next change would end. */
 static enum ia_reason begin_session(struct ia_login *login, struct ia_client *client)
 {
     if (mosquitto_set_username(login->client, ia_client_username(client)) != MOSQ_ERR_SUCCESS)
@@ -141,6 +141,7 @@ static void settle_tls_session(const struct ia_login *login, enum ia_reason reas
 static enum ia_reason finish_login(struct ia_login *login)
 {
     enum ia_reason reason = ia_login_decide(login);
+    ia_new_devices_note_protocol(login->core, login->client, login->admission.leaf);
     if (reason == IA_R_NONE)
         reason = open_session(login);
     settle_tls_session(login, reason);

@@ -9,6 +9,7 @@
 #include "plugin/last_refusals.h"
 #include "plugin/log.h"
 #include "plugin/mosquitto_compat.h"
+#include "tls/parking.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -419,6 +420,7 @@ static void write_counter(void *ctx, const char *name, int64_t value)
 static void each_gauge(const struct ia_core *core, ia_counter_fn *fn, void *ctx)
 {
     fn(ctx, "sessions", (int64_t)ia_clients_live(core->clients));
+    fn(ctx, "parked/now", (int64_t)ia_parking_count());
     fn(ctx, "http_api/questions", (int64_t)ia_http_api_count());
     fn(ctx, "cache/devices", (int64_t)ia_device_cache_count(core->devices));
     fn(ctx, "cache/size", core->options.device_cache_size);

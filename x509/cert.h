@@ -44,3 +44,6 @@ IA_MUST_USE enum ia_rc ia_cert_info_read(X509 *x509, struct ia_cert_info *out, s
  * version 3, a key of security level 2, within validity.  Otherwise IA_FORMAT with the cause for
  * `ca.problem`. */
 IA_MUST_USE enum ia_rc ia_cert_check_ca(const struct ia_cert *cert, int64_t now, struct ia_err *err);
+
+/* Can this OpenSSL verify with ML-DSA keys (3.5 and newer can)?  Any thread; leaves the error queue as it was. */
+bool ia_openssl_has_ml_dsa(void);

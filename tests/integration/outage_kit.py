@@ -14,7 +14,9 @@ from fault_proxy import FaultProxy
 from site_kit import Registry, Site
 from swarm import Bystander
 
-AUTH_WAIT = 0.5
+AUTH_WAIT = 0.5  # auth_wait_ms of these tests: an unknown device is parked that long, and nobody else waits
+OPTIONS = {"auth_wait_ms": 500}
+UNDISTURBED = 0.1  # the longest that a live session's PINGRESP takes, whatever the database does
 AT_ONCE = 0.3  # a TLS handshake on a busy machine, and no wait for anything
 LOST = r"iot-auth: .*(?:lost the database|no database)"
 BACK = r"iot-auth: .*the database is back"
