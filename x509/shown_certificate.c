@@ -10,13 +10,32 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Control characters become '?': what names a device is one line. */
+/* Characters that change how a terminal or a page shows the others: controls, and those of the text's direction. */
+static bool misleads_reader(uint32_t cp)
+{
+    return ia_is_control(cp) || (cp >= 0x200B && cp <= 0x200F) || (cp >= 0x2028 && cp <= 0x202E) ||
+           (cp >= 0x2066 && cp <= 0x2069);
+}
+
+/* What is no UTF-8, or misleads the reader, becomes '?'; whole characters only. */
 static void copy_line(const unsigned char *text, size_t len, char *out, size_t size)
 {
-    size_t n = 0;
-    for (; n < len && n < size - 1; n++)
-        out[n] = (char)(text[n] < 0x20 || text[n] == 0x7F ? '?' : text[n]);
-    out[n] = '\0';
+    size_t used = 0;
+    for (size_t i = 0; i < len;) {
+        uint32_t cp = 0;
+        size_t n = ia_utf8_next((const char *)text + i, len - i, &cp);
+        bool shown = n > 0 && !misleads_reader(cp);
+        size_t add = shown ? n : 1;
+        if (used + add >= size)
+            break;
+        if (shown)
+            memcpy(out + used, text + i, n);
+        else
+            out[used] = '?';
+        used += add;
+        i += n > 0 ? n : 1;
+    }
+    out[used] = '\0';
 }
 
 static void read_name(X509_NAME *name, char out[IA_SHOWN_TEXT_MAX])

@@ -9,8 +9,8 @@
 
 #define IA_SHOWN_TEXT_MAX 200 /* bytes of one text, NUL included; longer ones are cut */
 
-/* Texts are UTF-8 without control characters, perhaps cut within a character, where the certificate holds UTF-8 (the
- * names in RFC 2253 are ASCII); "" where it has no such field. */
+/* Texts are UTF-8 without control characters and those that change the direction of the text (the names in RFC 2253 are
+ * ASCII); "" where the certificate has no such field. */
 struct ia_shown_certificate {
     uint8_t fingerprint[IA_FINGERPRINT_LEN];
     char cn[IA_SHOWN_TEXT_MAX];

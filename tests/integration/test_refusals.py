@@ -243,9 +243,11 @@ def test_a_refusal_after_the_handshake_names_the_certificate(site):
 
 
 def test_what_is_kept_is_written_when_the_broker_ends(site):
+    """A name that would change how a terminal shows the line, by a control character or the direction of the text, has '?' there."""
     site.fleet()
     broker = site.broker()
     for _ in range(3):
-        assert site.try_connect(broker, pki.root("unregistered").issue("last-words"), client_id="x") != 0
+        assert site.try_connect(broker, pki.root("unregistered").issue("last\u202ewords\u009b"), client_id="x") != 0
     broker.stop()
-    assert len(site.registry.query("SELECT * FROM iot_auth.why_refused('last-words')")) == 3
+    assert len(site.registry.query("SELECT * FROM iot_auth.why_refused('last?words?')")) == 3
+    assert 'cn="last?words?"' in broker.log()
