@@ -9,6 +9,7 @@
 #include "plugin/last_refusals.h"
 #include "plugin/log.h"
 #include "plugin/mosquitto_compat.h"
+#include "tls/proxy.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -426,6 +427,9 @@ static void each_gauge(const struct ia_core *core, ia_counter_fn *fn, void *ctx)
     fn(ctx, "cache/tokens", (int64_t)tokens.entries);
     fn(ctx, "cache/token_hits", (int64_t)tokens.hits);
     fn(ctx, "cache/token_misses", (int64_t)tokens.misses);
+    struct ia_proxy_counts proxied = ia_proxy_counts();
+    fn(ctx, "proxy/connections", (int64_t)proxied.connections);
+    fn(ctx, "proxy/refused", (int64_t)proxied.refused);
     fn(ctx, "database/up", ia_database_is_up(core));
     fn(ctx, "snapshot/generation", core->snapshot ? (int64_t)core->snapshot->generation : 0);
     fn(ctx, "snapshot/age_s", ia_database_age_s(core, ia_wall_s()));
