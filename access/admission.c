@@ -246,9 +246,7 @@ static enum ia_reason check_record(struct ia_admission *a)
 {
     if (!a->chain)
         return IA_R_NONE;
-    enum ia_reason reason = a->hooks->find_device(a->hooks->ctx, a);
-    a->ca = ia_ca_settings_find(a->snapshot->ca_settings, a->chain->ca_id); /* the snapshot may be a newer one */
-    return reason;
+    return a->hooks->find_device(a->hooks->ctx, a);
 }
 
 static enum ia_reason check_device(struct ia_admission *a)
@@ -273,36 +271,37 @@ static enum ia_reason check_device_address(struct ia_admission *a)
 
 /* ---- the table */
 
-#define DEVICE   (1U << IA_ADMIT_DEVICE)
-#define APP      (1U << IA_ADMIT_APP)
-#define REAUTH   (1U << IA_ADMIT_REAUTH)
-#define LIVE     (1U << IA_ADMIT_LIVE)
-#define WILL     (1U << IA_ADMIT_WILL)
-#define DEFERRED (1U << IA_ADMIT_DEFERRED)
-#define COMMAND  (1U << IA_ADMIT_COMMAND)
+#define DEVICE    (1U << IA_ADMIT_DEVICE)
+#define APP       (1U << IA_ADMIT_APP)
+#define REAUTH    (1U << IA_ADMIT_REAUTH)
+#define LIVE      (1U << IA_ADMIT_LIVE)
+#define WILL      (1U << IA_ADMIT_WILL)
+#define DEFERRED  (1U << IA_ADMIT_DEFERRED)
+#define HANDSHAKE (1U << IA_ADMIT_HANDSHAKE)
+#define COMMAND   (1U << IA_ADMIT_COMMAND)
 
 static const struct admission_step {
     const char *name;
     enum ia_reason (*check)(struct ia_admission *a);
     unsigned contexts;
 } admission_steps[] = {
-    {"ticks", check_ticks, DEVICE | APP | REAUTH | DEFERRED},
-    {"snapshot", check_snapshot, DEVICE | APP | REAUTH | LIVE | WILL | DEFERRED | COMMAND},
-    {"snapshot age", check_snapshot_age, DEVICE | APP | REAUTH | DEFERRED},
-    {"global address", check_global_address, DEVICE | APP | REAUTH | LIVE | DEFERRED},
+    {"ticks", check_ticks, DEVICE | APP | REAUTH | DEFERRED | HANDSHAKE},
+    {"snapshot", check_snapshot, DEVICE | APP | REAUTH | LIVE | WILL | DEFERRED | HANDSHAKE | COMMAND},
+    {"snapshot age", check_snapshot_age, DEVICE | APP | REAUTH | DEFERRED | HANDSHAKE},
+    {"global address", check_global_address, DEVICE | APP | REAUTH | LIVE | DEFERRED | HANDSHAKE},
     {"credential", check_credential, DEVICE},
-    {"chain", check_chain, DEVICE | APP | REAUTH | LIVE | WILL},
-    {"CA", check_ca, DEVICE | APP | REAUTH | LIVE | WILL | COMMAND},
-    {"identity", check_identity, DEVICE | APP | REAUTH},
+    {"chain", check_chain, DEVICE | APP | REAUTH | LIVE | WILL | HANDSHAKE},
+    {"CA", check_ca, DEVICE | APP | REAUTH | LIVE | WILL | HANDSHAKE | COMMAND},
+    {"identity", check_identity, DEVICE | APP | REAUTH | HANDSHAKE},
     {"token", check_token, APP | REAUTH | LIVE | WILL},
     {"same app", check_same_app, REAUTH},
     {"issuer address", check_issuer_address, APP | LIVE},
     {"client id", check_client_id, DEVICE | APP | LIVE | COMMAND},
-    {"reserved name", check_reserved_name, DEVICE | APP | COMMAND},
+    {"reserved name", check_reserved_name, DEVICE | APP | HANDSHAKE | COMMAND},
     {"client id owner", check_client_id_owner, DEVICE | APP | DEFERRED},
     {"protected name", check_protected_name, DEFERRED},
-    {"CA address", check_ca_address, DEVICE | APP | LIVE},
-    {"device record", check_record, DEVICE | APP},
+    {"CA address", check_ca_address, DEVICE | APP | LIVE | HANDSHAKE},
+    {"device record", check_record, DEVICE | APP | HANDSHAKE},
     {"device status", check_device, DEVICE | APP | LIVE | WILL | COMMAND},
     {"device address", check_device_address, DEVICE | APP | LIVE},
 };
@@ -333,8 +332,8 @@ bool ia_admission_step_applies(size_t i, enum ia_admission_context context)
 const char *ia_admission_context_name(enum ia_admission_context context)
 {
     static const char *const names[IA_ADMISSION_CONTEXTS] = {
-        [IA_ADMIT_DEVICE] = "device",  [IA_ADMIT_APP] = "app",   [IA_ADMIT_REAUTH] = "re-authentication",
-        [IA_ADMIT_LIVE] = "live",      [IA_ADMIT_WILL] = "will", [IA_ADMIT_DEFERRED] = "deferred",
-        [IA_ADMIT_COMMAND] = "command"};
+        [IA_ADMIT_DEVICE] = "device",       [IA_ADMIT_APP] = "app",        [IA_ADMIT_REAUTH] = "re-authentication",
+        [IA_ADMIT_LIVE] = "live",           [IA_ADMIT_WILL] = "will",      [IA_ADMIT_DEFERRED] = "deferred",
+        [IA_ADMIT_HANDSHAKE] = "handshake", [IA_ADMIT_COMMAND] = "command"};
     return context < IA_ADMISSION_CONTEXTS ? names[context] : "";
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
-/* Admission: may this client be connected?  One table of steps in one order serves every place that asks: CONNECT,
- * re-authentication, the revalidation of live sessions, wills, clients that are left to other plugins, and
- * iot-auth-check.  Steps that need no database come first: a client that would be refused anyway does not wait, does
- * not hold another's client id and is not registered.
+/* Admission: may this client be connected?  One table of steps in one order serves every place that asks: the end of
+ * the TLS handshake, CONNECT, re-authentication, the revalidation of live sessions, wills, clients that are left to other
+ * plugins, and iot-auth-check.  Steps that need no database come first: a client that certificate, CA or address would
+ * refuse anyway is not parked, does not hold another's client id and is not registered.
  *
  * The steps use no Mosquitto, no database and no clock: the caller passes facts in, and hooks answer what only the
  * caller can find out.  docs/decisions.md shows the table; a test compares both. */
@@ -18,13 +18,15 @@
 
 /* Who asks, and about which client. */
 enum ia_admission_context {
-    IA_ADMIT_DEVICE,   /* CONNECT without a token: with a certificate, or with no credential at all */
-    IA_ADMIT_APP,      /* CONNECT with a token, perhaps beside a certificate */
-    IA_ADMIT_REAUTH,   /* AUTH of a live app; the steps of a live session follow when it is accepted */
-    IA_ADMIT_LIVE,     /* a live session, after the configuration, its device or the time has changed */
-    IA_ADMIT_WILL,     /* the will of a client that has disconnected */
-    IA_ADMIT_DEFERRED, /* CONNECT of a client that is left to other plugins (other_clients defer) */
-    IA_ADMIT_COMMAND,  /* iot-auth-check device */
+    IA_ADMIT_DEVICE,    /* CONNECT without a token: with a certificate, or with no credential at all */
+    IA_ADMIT_APP,       /* CONNECT with a token, perhaps beside a certificate */
+    IA_ADMIT_REAUTH,    /* AUTH of a live app; the steps of a live session follow when it is accepted */
+    IA_ADMIT_LIVE,      /* a live session, after the configuration, its device or the time has changed */
+    IA_ADMIT_WILL,      /* the will of a client that has disconnected */
+    IA_ADMIT_DEFERRED,  /* CONNECT of a client that is left to other plugins (other_clients defer) */
+    IA_ADMIT_HANDSHAKE, /* the end of a TLS handshake, before CONNECT: is the registry to be asked for the device?  A
+                         * refusal leaves the connection to CONNECT, which refuses with the reason */
+    IA_ADMIT_COMMAND,   /* iot-auth-check device */
     IA_ADMISSION_CONTEXTS
 };
 
@@ -39,9 +41,8 @@ struct ia_admission_hooks {
     /* Is this the name of a device or an app? */
     bool (*is_protected_name)(void *ctx, const char *name);
 
-    /* Find the record of the certificate, in the registry if need be, and register the device where its CA allows that.
-     * IA_R_NONE with a->device set, or the reason with a->detail.  May set a->snapshot to a newer one: the caller must
-     * then ask for IA_ADMIT_LIVE before it relies on the earlier steps. */
+    /* Find the record of the certificate in memory, or ask the registry, which registers the device where its CA allows
+     * that.  IA_R_NONE with a->device set, or the reason with a->detail.  Never waits. */
     enum ia_reason (*find_device)(void *ctx, struct ia_admission *a);
 };
 
@@ -70,7 +71,7 @@ struct ia_admission {
 
     struct ia_device *device; /* the record: a fact of a live session, a will and the command; else found by the hook */
     struct ia_token *token;   /* likewise; verified here, the caller owns one reference */
-    const struct ia_admission_hooks *hooks; /* CONNECT only */
+    const struct ia_admission_hooks *hooks; /* CONNECT and handshake */
 
     /* The results of the steps that were run. */
     const struct ia_ca_settings *ca; /* that the chain ends in; NULL: none */

@@ -31,7 +31,7 @@ static void ask(unsigned i, int64_t ca_id)
 static struct ia_reply *next(enum ia_reply_kind kind)
 {
     for (;;) {
-        struct ia_reply *reply = ia_worker_reply(worker, 30000000);
+        struct ia_reply *reply = ia_worker_reply_wait(worker, 30000000);
         bench_need(reply != NULL, "a reply in time");
         if (reply->kind == kind)
             return reply;

@@ -8,8 +8,6 @@
 
 #define NEGATIVE_US     1000000  /* how long a refusal by the registry is repeated without asking */
 #define UNANSWERED_US   60000000 /* after that the question was lost with its connection */
-#define FREE_WAIT_US    20000    /* of one wait */
-#define DEBT_US         250000   /* reduced by this each second; beyond it nothing waits */
 #define FINGERPRINT_LEN 32
 
 struct registration_entry {
@@ -124,26 +122,4 @@ void ia_registrations_tidy(struct ia_registrations *all, int64_t now_us)
         if (now_us - entry->registration.at_us >= (entry->registration.answered ? NEGATIVE_US : UNANSWERED_US))
             registration_remove(all, entry);
     }
-}
-
-/* ---- the wait budget */
-
-int64_t ia_wait_budget_allowance(struct ia_wait_budget *budget, int64_t limit_us, int64_t now_us)
-{
-    int64_t reduced = (now_us - budget->updated_us) / 1000 * DEBT_US / 1000;
-    budget->debt_us = reduced < budget->debt_us ? budget->debt_us - reduced : 0;
-    budget->updated_us = now_us;
-    return budget->debt_us < DEBT_US ? limit_us - budget->turn_us : 0;
-}
-
-void ia_wait_budget_spend(struct ia_wait_budget *budget, int64_t waited_us)
-{
-    if (waited_us > FREE_WAIT_US)
-        budget->debt_us += waited_us - FREE_WAIT_US;
-    budget->turn_us += waited_us;
-}
-
-void ia_wait_budget_turn(struct ia_wait_budget *budget)
-{
-    budget->turn_us = 0;
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* The part of just-in-time registration that needs no database: which unregistered devices have been asked for, what
- * the registry answered within the last second, and for how long the asking thread may wait.  Pure: `now_us` is an
- * argument.  One thread. */
+/* The part of just-in-time registration that needs no database: which unregistered devices have been asked for, and what
+ * the registry answered within the last second.  Pure: `now_us` is an argument.  One thread. */
 #pragma once
 
 #include "common/reason.h"
@@ -52,18 +51,3 @@ bool ia_registration_is_pending(const struct ia_registration *registration);
 
 /* Forget answers older than a second, and questions that were lost with their connection. */
 void ia_registrations_tidy(struct ia_registrations *all, int64_t now_us);
-
-/* ---- the wait budget: a slow database and a storm of new devices must not starve the live sessions */
-
-/* Waiting beyond 20 ms a time is a debt, which shrinks by 250 ms each second; at 250 ms nothing waits.  Between two
- * turns of the live sessions all waits together last no longer than the caller's limit.  Zeroed memory: nothing owed. */
-struct ia_wait_budget {
-    int64_t debt_us;
-    int64_t updated_us;
-    int64_t turn_us; /* waited since the last turn of the live sessions */
-};
-
-/* How long the caller may wait now; 0 or less: not at all. */
-int64_t ia_wait_budget_allowance(struct ia_wait_budget *budget, int64_t limit_us, int64_t now_us);
-void ia_wait_budget_spend(struct ia_wait_budget *budget, int64_t waited_us);
-void ia_wait_budget_turn(struct ia_wait_budget *budget);

@@ -4,8 +4,8 @@
 #include "common/principal.h"
 #include "plugin/admit.h"
 #include "plugin/client_rights.h"
+#include "plugin/device_requests.h"
 #include "plugin/mosquitto_compat.h"
-#include "plugin/registration_wait.h"
 #include "plugin/revalidate.h"
 
 #include <string.h>
@@ -132,7 +132,7 @@ bool ia_acl_check_by_name(struct ia_core *core, const struct mosquitto *context,
     if (o.known)
         return o.allowed;
     if (retained)
-        ia_registration_ask_by_name(core, username);
+        ia_device_requests_ask_by_name(core, username);
     return benign;
 }
 

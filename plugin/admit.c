@@ -3,10 +3,11 @@
 
 #include "plugin/broker_state.h"
 #include "plugin/database_state.h"
+#include "plugin/device_requests.h"
 #include "plugin/key_requests.h"
 #include "plugin/log.h"
 #include "plugin/mosquitto_compat.h"
-#include "plugin/registration_wait.h"
+#include "plugin/owned_ids.h"
 #include "tls/gate.h"
 #include "tls/proxy.h"
 
@@ -66,12 +67,10 @@ static bool take_chain(struct ia_login *login, X509 *leaf)
     return true;
 }
 
-bool ia_login_take_leaf(struct ia_login *login)
+/* Takes the reference over. */
+static bool take_leaf(struct ia_login *login, X509 *leaf)
 {
     struct ia_admission *a = &login->admission;
-    X509 *leaf = a->leaf ? NULL : mosquitto_client_certificate(login->client);
-    if (!leaf)
-        return a->leaf != NULL;
     if (!take_chain(login, leaf)) {
         X509_free(leaf);
         return false;
@@ -81,6 +80,13 @@ bool ia_login_take_leaf(struct ia_login *login)
     if (!a->address)
         set_login_address(login, ia_gate_address(leaf));
     return true;
+}
+
+bool ia_login_take_leaf(struct ia_login *login)
+{
+    const struct ia_admission *a = &login->admission;
+    X509 *leaf = a->leaf ? NULL : mosquitto_client_certificate(login->client);
+    return leaf ? take_leaf(login, leaf) : a->leaf != NULL;
 }
 
 /* ---- client ids */
@@ -131,6 +137,9 @@ static const char *find_client_id_conflict(void *ctx, const char *username)
     const struct mosquitto *kept = ia_mosq_client(client_id);
     if (is_owned_by_other(login, client_id, username))
         return "the client id is in use by another principal";
+    if (login->admission.context != IA_ADMIT_DEFERRED &&
+        ia_owned_ids_is_anothers_name(login->core, client_id, username))
+        return "the client id is the name of another device or app";
     if (!kept || kept == login->client || !is_other_name(mosquitto_client_username(kept), username) ||
         is_free_for_all(login, kept))
         return NULL;
@@ -169,10 +178,11 @@ static enum ia_reason find_login_device(void *ctx, struct ia_admission *a)
     const struct ia_unregistered_device who = {
         .info = a->info, .device_id = a->device_id, .ca_id = a->chain->ca_id, .address = a->address};
     struct ia_device *device = NULL;
-    enum ia_reason reason = ia_registration_obtain(login->core, &who, &device, a->detail, sizeof a->detail);
-    a->snapshot = login->core->snapshot; /* waiting may have brought a newer one */
+    enum ia_reason reason = ia_device_requests_find(login->core, &who, &device, a->detail, sizeof a->detail);
     if (reason == IA_R_NONE)
         a->device = ia_device_ref(device);
+    else
+        login->awaits_registry = ia_device_requests_is_pending(login->core, a->info->fingerprint);
     return reason;
 }
 
@@ -227,6 +237,11 @@ enum ia_reason ia_login_decide(struct ia_login *login)
     return reason;
 }
 
+enum ia_reason ia_login_decide_handshake(struct ia_login *login)
+{
+    return decide_login(login, IA_ADMIT_HANDSHAKE);
+}
+
 enum ia_reason ia_login_decide_again(struct ia_login *login, const char *principal)
 {
     take_leaf_if_ready(login);
@@ -251,11 +266,10 @@ void ia_login_present(struct ia_login *login, const char *text, size_t len, bool
         login->admission.unusable_token = login->presented.detail;
 }
 
-void ia_login_init(struct ia_login *login, struct ia_core *core, struct mosquitto *client)
+static void init_login(struct ia_login *login, struct ia_core *core)
 {
     memset(login, 0, sizeof *login);
     login->core = core;
-    login->client = client;
     login->hooks = (struct ia_admission_hooks){.ctx = login,
                                                .client_id_conflict = find_client_id_conflict,
                                                .is_protected_name = is_protected_login_name,
@@ -265,11 +279,25 @@ void ia_login_init(struct ia_login *login, struct ia_core *core, struct mosquitt
     a->now = ia_wall_s();
     a->without_ticks = !ia_broker_has_ticks(core);
     a->stale = ia_database_is_stale(core, a->now);
-    a->client_id = mosquitto_client_id(client);
     a->info = &login->info;
     a->tokens = core->tokens;
     a->hooks = &login->hooks;
+}
+
+void ia_login_init(struct ia_login *login, struct ia_core *core, struct mosquitto *client)
+{
+    init_login(login, core);
+    login->client = client;
+    login->admission.client_id = mosquitto_client_id(client);
     set_login_address(login, client_address(client));
+}
+
+void ia_login_init_handshake(struct ia_login *login, struct ia_core *core, X509 *leaf, const char *address)
+{
+    init_login(login, core);
+    set_login_address(login, address);
+    if (X509_up_ref(leaf) == 1)
+        (void)take_leaf(login, leaf);
 }
 
 void ia_login_clear(struct ia_login *login)

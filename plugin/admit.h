@@ -15,12 +15,18 @@ struct ia_login {
     struct ia_audit_entry audit;   /* filled when decided */
     struct ia_presented presented; /* password or authentication data */
     bool by_ext_auth;
+    bool awaits_registry;     /* decided: the registry has been asked for the device, and has not answered yet */
     struct ia_chain chain;    /* of the leaf, once verified */
     struct ia_cert_info info; /* of the leaf */
 };
 
 /* Begin for that client of Mosquitto's, which must live until ia_login_clear. */
 void ia_login_init(struct ia_login *login, struct ia_core *core, struct mosquitto *client);
+
+/* Begin for a client that has completed its TLS handshake with this leaf, which the gate has verified, from that address,
+ * which must live until ia_login_clear. */
+void ia_login_init_handshake(struct ia_login *login, struct ia_core *core, X509 *leaf, const char *address);
+
 void ia_login_clear(struct ia_login *login);
 
 /* The client presents this text, which must live until ia_login_clear: a token makes it an app, anything else counts
@@ -36,9 +42,12 @@ bool ia_login_take_leaf(struct ia_login *login);
 /* Refuse with that detail, for reasons outside the table: returns `reason`. */
 enum ia_reason ia_login_refuse(struct ia_login *login, enum ia_reason reason, const char *detail);
 
-/* A device or app that connects: IA_R_NONE, with admission.device and .token as far as it has them, or the reason.  May
- * wait for the registry, and apply what the worker sends. */
+/* A device or app that connects: IA_R_NONE, with admission.device and .token as far as it has them, or the reason. */
 enum ia_reason ia_login_decide(struct ia_login *login);
+
+/* A client whose handshake is complete: may the registry be asked for its device?  It has been where `awaits_registry` is
+ * set.  Not an admission, whatever the reason. */
+enum ia_reason ia_login_decide_handshake(struct ia_login *login);
 
 /* A live app that authenticates again: it must still be `principal`. */
 enum ia_reason ia_login_decide_again(struct ia_login *login, const char *principal);

@@ -19,19 +19,21 @@ struct ia_core {
     struct ia_options options;
     char versions[256]; /* for iot_auth.node; options.worker points here */
     struct ia_worker *worker;
-    struct ia_snapshot *snapshot;           /* replies.c; NULL until the first */
-    struct ia_device_cache *devices;        /* of records; resync.c finds and removes */
-    struct ia_token_cache *tokens;          /* admission uses it */
-    struct ia_clients *clients;             /* clients.c */
-    struct ia_counters counters;            /* each file counts what it does */
-    struct ia_broker_state *broker;         /* broker_state.c */
-    struct ia_database_state *database;     /* database_state.c */
-    struct ia_resync *resync;               /* resync.c */
-    struct ia_session_scan *scan;           /* revalidate.c */
-    struct ia_registrations *registrations; /* jitr/registration.h: registration_wait.c asks, replies.c answers */
-    struct ia_registration_wait *wait;      /* registration_wait.c */
-    struct ia_key_requests *key_requests;   /* key_requests.c */
-    struct ia_event_limits *event_limits;   /* event_limits.c */
-    struct ia_last_refusals *last_refusals; /* last_refusals.c */
-    struct ia_acl_state *acl;               /* acl_check.c */
+    struct ia_snapshot *snapshot;               /* replies.c; NULL until the first */
+    struct ia_device_cache *devices;            /* of records; resync.c finds and removes */
+    struct ia_token_cache *tokens;              /* admission uses it */
+    struct ia_clients *clients;                 /* clients.c */
+    struct ia_counters counters;                /* each file counts what it does */
+    struct ia_broker_state *broker;             /* broker_state.c */
+    struct ia_database_state *database;         /* database_state.c */
+    struct ia_resync *resync;                   /* resync.c */
+    struct ia_session_scan *scan;               /* revalidate.c */
+    struct ia_registrations *registrations;     /* jitr/registration.h: device_requests.c asks, replies.c answers */
+    struct ia_device_requests *device_requests; /* device_requests.c */
+    struct ia_new_devices *new_devices;         /* new_devices.c */
+    struct ia_key_requests *key_requests;       /* key_requests.c */
+    struct ia_owned_ids *owned_ids;             /* owned_ids.c */
+    struct ia_event_limits *event_limits;       /* event_limits.c */
+    struct ia_last_refusals *last_refusals;     /* last_refusals.c */
+    struct ia_acl_state *acl;                   /* acl_check.c */
 };

@@ -39,8 +39,8 @@ void ia_counters_each(const struct ia_counters *counters, ia_counter_fn *fn, voi
         {"acl/denied", counters->acl_denied},
         {"cache/hits", counters->cache_hits},
         {"cache/misses", counters->cache_misses},
-        {"database/waits", counters->waits},
-        {"database/longest_wait_us", counters->longest_wait_us},
+        {"parked/total", counters->parked_total},
+        {"parked/expired", counters->parked_expired},
         {"database/lost", counters->database_lost},
         {"events/dropped", counters->events_dropped},
     };

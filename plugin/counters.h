@@ -15,13 +15,13 @@ struct ia_counters {
     uint64_t registrations;
     uint64_t acl_allowed, acl_denied;
     uint64_t cache_hits, cache_misses;
-    uint64_t waits, longest_wait_us; /* for PostgreSQL, on the broker thread */
-    uint64_t database_lost;          /* connections to PostgreSQL that ended while they were needed */
-    uint64_t events_dropped;         /* sampled away, or no room */
-    struct ia_histogram connect;     /* the decision about one CONNECT, without the TLS handshake */
-    struct ia_histogram parked;      /* how long a connection waited for the registry */
-    struct ia_histogram database;    /* from a question about a device to its answer */
-    struct ia_histogram applied;     /* from the notification of a change until it is in force */
+    uint64_t parked_total, parked_expired; /* connections held back for the registry's answer; … for auth_wait_ms */
+    uint64_t database_lost;                /* connections to PostgreSQL that ended while they were needed */
+    uint64_t events_dropped;               /* sampled away, or no room */
+    struct ia_histogram connect;           /* the decision about one CONNECT, without the TLS handshake */
+    struct ia_histogram parked;            /* how long a connection was held back before it was served */
+    struct ia_histogram database;          /* from a question about a device to its answer */
+    struct ia_histogram applied;           /* from the notification of a change until it is in force */
 };
 
 /* Call fn with the topic below $SYS/broker/iot-auth/ and the value of each counter, also where it is 0: a rate can be

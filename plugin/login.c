@@ -6,6 +6,8 @@
 #include "plugin/broker_state.h"
 #include "plugin/http_api.h"
 #include "plugin/mosquitto_compat.h"
+#include "plugin/new_devices.h"
+#include "plugin/owned_ids.h"
 #include "plugin/replies.h"
 #include "plugin/revalidate.h"
 
@@ -86,8 +88,7 @@ static void complete_client(const struct ia_login *login, struct ia_client *clie
     ia_client_set_expiry(client, ia_revalidate_expiry(client, login->admission.token_expires_at));
 }
 
-/* Waiting for the registry may have let things change that were checked before it: the steps of a live session are run
- * at once. */
+/* The steps of a live session are run at once, so that no session begins that the next change would end. */
 static enum ia_reason begin_session(struct ia_login *login, struct ia_client *client)
 {
     if (mosquitto_set_username(login->client, ia_client_username(client)) != MOSQ_ERR_SUCCESS)
@@ -114,6 +115,7 @@ static enum ia_reason open_session(struct ia_login *login)
         return reason;
     }
     ia_client_accept(clients, client);
+    ia_owned_ids_note(login->core, client);
     ia_revalidate_note_expiry(login->core, client);
     login->audit.principal = ia_client_username(client);
     if (client->kind == IA_CLIENT_DEVICE)
@@ -139,6 +141,7 @@ static void settle_tls_session(const struct ia_login *login, enum ia_reason reas
 static enum ia_reason finish_login(struct ia_login *login)
 {
     enum ia_reason reason = ia_login_decide(login);
+    ia_new_devices_note_protocol(login->core, login->client, login->admission.leaf);
     if (reason == IA_R_NONE)
         reason = open_session(login);
     settle_tls_session(login, reason);

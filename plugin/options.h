@@ -14,7 +14,9 @@
 
 struct ia_options {
     struct ia_worker_options worker;
-    int64_t startup_wait_ms, auth_wait_ms;
+    int64_t startup_wait_ms;
+    int64_t auth_wait_ms; /* longest that one connection is parked; 0: none is */
+    int64_t parked_max;   /* connections at a time */
     int64_t device_cache_size;
     int64_t stale_max_s; /* 0: no limit */
     struct ia_gate_options gate;

@@ -6,19 +6,22 @@
 #include "plugin/broker_state.h"
 #include "plugin/core.h"
 #include "plugin/database_state.h"
+#include "plugin/device_requests.h"
 #include "plugin/event_limits.h"
 #include "plugin/key_requests.h"
 #include "plugin/last_refusals.h"
 #include "plugin/log.h"
 #include "plugin/login.h"
 #include "plugin/mosquitto_compat.h"
-#include "plugin/registration_wait.h"
+#include "plugin/new_devices.h"
+#include "plugin/owned_ids.h"
 #include "plugin/replies.h"
 #include "plugin/report.h"
 #include "plugin/resync.h"
 #include "plugin/revalidate.h"
 #include "tls/gate.h"
 #include "tls/listener.h"
+#include "tls/parking.h"
 #include "worker/waker.h"
 
 #include <openssl/crypto.h>
@@ -27,10 +30,11 @@
 
 #define IA_EXPORT __attribute__((visibility("default")))
 
-#define REVALIDATE_US 5000 /* of one TICK, for live sessions */
-#define TOKENS_CACHED 100000
-#define TICK_MS       50 /* 2.1 sleeps until something is due */
-#define TICK_BUSY_MS  1
+#define REVALIDATE_US  5000 /* of one TICK, for live sessions */
+#define TOKENS_CACHED  100000
+#define TICK_MS        50 /* 2.1 sleeps until something is due */
+#define TICK_PARKED_MS 5  /* … and looks for answers only then; 2.0 is woken by them */
+#define TICK_BUSY_MS   1
 
 static struct ia_core *the_core; /* one instance a process */
 
@@ -49,9 +53,9 @@ static const struct ia_snapshot *gate_peek_snapshot(void *ctx)
     return core->snapshot;
 }
 
-static void gate_verified(void *ctx, const struct ia_chain *chain)
+static void gate_proven(void *ctx, SSL *ssl, X509 *leaf, const struct ia_chain *chain)
 {
-    ia_registration_prefetch(ctx, chain->links[0].fingerprint);
+    ia_new_devices_arrive(ctx, ssl, leaf, chain->links[0].fingerprint);
 }
 
 static void gate_refused(void *ctx, const char *address, const struct ia_chain *chain, X509 *leaf)
@@ -81,20 +85,21 @@ static int on_tick(int event, void *event_data, void *userdata)
     (void)event;
     struct ia_core *core = userdata;
     ia_broker_tick(core);
-    ia_registration_turn(core);
     ia_replies_apply(core);
+    ia_new_devices_expire(core);
     ia_clients_tidy(core->clients);
     bool more = ia_revalidate_slice(core, REVALIDATE_US);
     bool sweeping = ia_resync_sweep(core);
     if (ia_resumption_sweep())
         more = true;
     if (ia_broker_publish_due(core)) {
-        ia_registration_tidy(core);
+        ia_device_requests_tidy(core);
         ia_report_counters(core);
         ia_last_refusals_write(core, IA_REFUSALS_A_SECOND);
     }
     bool busy = more || sweeping || ia_worker_has_reply(core->worker);
-    ia_mosq_next_tick(event_data, busy ? TICK_BUSY_MS : TICK_MS);
+    int idle_ms = ia_parking_count() > 0 ? TICK_PARKED_MS : TICK_MS;
+    ia_mosq_next_tick(event_data, busy ? TICK_BUSY_MS : idle_ms);
     if (busy)
         ia_waker_wake_soon();
     return MOSQ_ERR_SUCCESS;
@@ -198,7 +203,7 @@ static void wait_for_registry(struct ia_core *core)
     int64_t until = ia_monotonic_us() + core->options.startup_wait_ms * 1000;
     while (!ia_resync_is_complete(core)) {
         int64_t left = until - ia_monotonic_us();
-        if (left <= 0 || !ia_replies_wait(core, left))
+        if (left <= 0 || !ia_replies_wait_at_start(core, left))
             break;
     }
     if (!core->snapshot)
@@ -216,14 +221,16 @@ static enum ia_rc make_parts(struct ia_core *core, struct ia_err *err)
     core->resync = ia_resync_new();
     core->scan = ia_session_scan_new();
     core->registrations = ia_registrations_new();
-    core->wait = ia_registration_wait_new();
+    core->device_requests = ia_device_requests_new();
+    core->new_devices = ia_new_devices_new();
     core->key_requests = ia_key_requests_new();
+    core->owned_ids = ia_owned_ids_new();
     core->event_limits = ia_event_limits_new();
     core->last_refusals = ia_last_refusals_new();
     core->acl = ia_acl_state_new();
     if (!core->devices || !core->clients || !core->broker || !core->database || !core->resync || !core->scan ||
-        !core->registrations || !core->wait || !core->key_requests || !core->event_limits || !core->last_refusals ||
-        !core->acl)
+        !core->registrations || !core->device_requests || !core->new_devices || !core->key_requests ||
+        !core->owned_ids || !core->event_limits || !core->last_refusals || !core->acl)
         return ia_nomem(err);
     return ia_token_cache_new(TOKENS_CACHED, &core->tokens, err);
 }
@@ -235,10 +242,12 @@ static void free_parts(struct ia_core *core)
     ia_token_cache_free(core->tokens);
     ia_snapshot_free(core->snapshot);
     ia_acl_state_free(core->acl);
+    ia_owned_ids_free(core->owned_ids);
     ia_last_refusals_free(core->last_refusals);
     ia_event_limits_free(core->event_limits);
     ia_key_requests_free(core->key_requests);
-    ia_registration_wait_free(core->wait);
+    ia_new_devices_free(core->new_devices);
+    ia_device_requests_free(core->device_requests);
     ia_registrations_free(core->registrations);
     ia_session_scan_free(core->scan);
     ia_resync_free(core->resync);
@@ -265,12 +274,19 @@ static bool wants_json(const struct mosquitto_opt *options, int n)
     return false;
 }
 
+static enum ia_rc open_parking(struct ia_core *core, struct ia_err *err)
+{
+    const struct ia_parking_settings settings = {
+        .max = (size_t)core->options.parked_max, .ctx = core, .released = ia_new_devices_note_parked};
+    return ia_parking_open(&settings, err);
+}
+
 static enum ia_rc start_core(struct ia_core *core, const struct mosquitto_opt *options, int n, struct ia_err *err)
 {
     const struct ia_gate_hooks hooks = {.ctx = core,
                                         .snapshot = gate_snapshot,
                                         .peek_snapshot = gate_peek_snapshot,
-                                        .verified = gate_verified,
+                                        .proven = gate_proven,
                                         .refused = gate_refused};
     enum ia_rc rc = ia_options_read(options, n, &core->options, err);
     if (rc == IA_OK)
@@ -282,6 +298,8 @@ static enum ia_rc start_core(struct ia_core *core, const struct mosquitto_opt *o
     describe_versions(core);
     if (rc == IA_OK)
         rc = ia_worker_start(&core->options.worker, &core->worker, err);
+    if (rc == IA_OK)
+        rc = open_parking(core, err);
     if (rc == IA_OK && core->options.gate.mode != IA_GATE_OFF)
         rc = ia_gate_open(&core->options.gate, &hooks, err);
     if (rc == IA_OK)
@@ -291,6 +309,7 @@ static enum ia_rc start_core(struct ia_core *core, const struct mosquitto_opt *o
 
 static void core_free(struct ia_core *core)
 {
+    ia_parking_close();
     ia_gate_close();
     ia_waker_close();
     bool stopped = ia_worker_stop(core->worker);

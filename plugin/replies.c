@@ -5,6 +5,8 @@
 #include "plugin/database_state.h"
 #include "plugin/log.h"
 #include "plugin/mosquitto_compat.h"
+#include "plugin/new_devices.h"
+#include "plugin/owned_ids.h"
 #include "plugin/report.h"
 #include "plugin/resync.h"
 #include "plugin/revalidate.h"
@@ -30,12 +32,20 @@ static void apply_answer(struct ia_core *core, struct ia_reply *reply)
     count_answer(core, answer);
     ia_registration_answer(core->registrations, answer->fingerprint, answer->registering, answer->reason, reply->text,
                            ia_monotonic_us());
-    if (!answer->device)
-        return;
-    if (answer->registered)
-        ia_report_registered(core, answer->device);
-    ia_resync_keep(core, answer->device);
-    answer->device = NULL;
+    if (answer->device) {
+        if (answer->registered)
+            ia_report_registered(core, answer->device);
+        ia_resync_keep(core, answer->device);
+        answer->device = NULL;
+    }
+    ia_new_devices_answered(answer->fingerprint);
+}
+
+static void apply_state(struct ia_core *core, bool connected)
+{
+    ia_database_report_state(core, connected);
+    if (!connected)
+        ia_new_devices_release_all();
 }
 
 /* ---- changed devices */
@@ -185,13 +195,17 @@ static void apply_reply(struct ia_core *core, struct ia_reply *reply)
         ia_resync_end(core);
         break;
     case IA_REPLY_STATE:
-        ia_database_report_state(core, reply->connected);
+        apply_state(core, reply->connected);
         break;
     case IA_REPLY_CONTACT:
         ia_database_report_contact(core);
         break;
     case IA_REPLY_RELEASED:
         (void)ia_clients_release_client_id(core->clients, reply->text);
+        ia_owned_ids_release(core, reply->text);
+        break;
+    case IA_REPLY_OWNERS:
+        ia_owned_ids_restore(core, reply->owners.keys, reply->owners.n);
         break;
     case IA_REPLY_LOG:
         ia_log(mosquitto_log_level(reply->level), "%s", reply->text);
@@ -211,16 +225,16 @@ void ia_replies_apply(struct ia_core *core)
         return;
     int64_t until = ia_monotonic_us() + APPLY_US;
     struct ia_reply *reply;
-    while ((reply = ia_worker_reply(core->worker, 0)) != NULL) {
+    while ((reply = ia_worker_reply(core->worker)) != NULL) {
         apply_reply(core, reply);
         if (ia_monotonic_us() >= until)
             return;
     }
 }
 
-bool ia_replies_wait(struct ia_core *core, int64_t wait_us)
+bool ia_replies_wait_at_start(struct ia_core *core, int64_t wait_us)
 {
-    struct ia_reply *reply = ia_worker_reply(core->worker, wait_us);
+    struct ia_reply *reply = ia_worker_reply_wait(core->worker, wait_us);
     if (!reply)
         return false;
     apply_reply(core, reply);

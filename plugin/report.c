@@ -9,6 +9,7 @@
 #include "plugin/last_refusals.h"
 #include "plugin/log.h"
 #include "plugin/mosquitto_compat.h"
+#include "tls/parking.h"
 #include "tls/proxy.h"
 
 #include <inttypes.h>
@@ -137,10 +138,9 @@ static void log_text(const struct ia_audit_entry *a, const char *verdict, enum i
 }
 
 /* Users match on the names of an event and of a log line alike, and they differ for these two. */
-struct member_names {
+static const struct member_names {
     const char *device, *client;
-};
-static const struct member_names event_names = {"device_id", "client_id"}, log_names = {"device", "client"};
+} event_names = {"device_id", "client_id"}, log_names = {"device", "client"};
 
 /* The members that log line and event share. */
 static void describe_entry(struct ia_json_out *j, const struct ia_core *core, const struct member_names *names,
@@ -420,6 +420,7 @@ static void write_counter(void *ctx, const char *name, int64_t value)
 static void each_gauge(const struct ia_core *core, ia_counter_fn *fn, void *ctx)
 {
     fn(ctx, "sessions", (int64_t)ia_clients_live(core->clients));
+    fn(ctx, "parked/now", (int64_t)ia_parking_count());
     fn(ctx, "http_api/questions", (int64_t)ia_http_api_count());
     fn(ctx, "cache/devices", (int64_t)ia_device_cache_count(core->devices));
     fn(ctx, "cache/size", core->options.device_cache_size);
@@ -427,9 +428,8 @@ static void each_gauge(const struct ia_core *core, ia_counter_fn *fn, void *ctx)
     fn(ctx, "cache/tokens", (int64_t)tokens.entries);
     fn(ctx, "cache/token_hits", (int64_t)tokens.hits);
     fn(ctx, "cache/token_misses", (int64_t)tokens.misses);
-    struct ia_proxy_counts proxied = ia_proxy_counts();
-    fn(ctx, "proxy/connections", (int64_t)proxied.connections);
-    fn(ctx, "proxy/refused", (int64_t)proxied.refused);
+    fn(ctx, "proxy/connections", (int64_t)ia_proxy_counts().connections);
+    fn(ctx, "proxy/refused", (int64_t)ia_proxy_counts().refused);
     fn(ctx, "database/up", ia_database_is_up(core));
     fn(ctx, "snapshot/generation", core->snapshot ? (int64_t)core->snapshot->generation : 0);
     fn(ctx, "snapshot/age_s", ia_database_age_s(core, ia_wall_s()));

@@ -124,6 +124,15 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                                  "WHERE release_id > $1 ORDER BY release_id LIMIT 1000",
                                  1,
                                  {IA_PG_INT8}},
+    [IA_S_CLIENT_ID_OWNERS] = {"client_id_owners",
+                               "SELECT client_id_key, principal_key FROM iot_auth.broker_client_id_owner "
+                               "WHERE node_name = $1 AND client_id_key > $2 ORDER BY client_id_key LIMIT $3",
+                               3,
+                               {IA_PG_TEXT, IA_PG_INT8, IA_PG_INT8}},
+    [IA_S_WRITE_OWNERS] = {"broker_write_owners",
+                           "SELECT iot_auth.broker_write_owners($1, $2, $3, $4, $5)",
+                           5,
+                           {IA_PG_TEXT, IA_PG_INT8_ARRAY, IA_PG_INT8_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY}},
 };
 
 /* The registry as a stream, in parts by fingerprint: SHA-256, so that they are of one size.  COPY cannot be prepared

@@ -96,6 +96,8 @@ enum ia_statement {
     IA_S_EVENT_TAIL,
     IA_S_LAST_EVENT,
     IA_S_CLIENT_ID_RELEASES,
+    IA_S_CLIENT_ID_OWNERS,
+    IA_S_WRITE_OWNERS,
     IA_STATEMENTS
 };
 

@@ -111,6 +111,16 @@ forbidden_calls() {
     code $folders | grep -E "(^|[^[:alnum:]_>.])($calls)[[:space:]]*\("
 }
 
+# The broker thread never waits: what blocks belongs to worker/, sql/ and oauth/.  poll() may ask (0 ms).  The one exception, by
+# name: the start of the broker waits for the first snapshot (ia_replies_wait_at_start).
+broker_waits() {
+    local calls='pthread_cond_(timed|clock)?wait|pthread_join|p?poll|p?select|epoll_p?wait|sem_(timed|clock)?wait|usleep|nanosleep'
+    calls+='|clock_nanosleep|sleep|pause|sigtimedwait|sigwait(info)?|waitpid|[[:alnum:]_]*_wait'
+    code plugin tls | grep -E "(^|[^[:alnum:]_>.])($calls)[[:space:]]*\\(" | grep -vE 'poll\(&p, 1, 0\)' |
+        grep -vE '^plugin/replies\.c:.*ia_worker_reply_wait\(core->worker, wait_us\)'
+    code plugin tls | grep -E 'ia_replies_wait_at_start\(' | grep -vE '^plugin/(replies\.[ch]|plugin\.c):'
+}
+
 unowned_todos() {
     grep -nEw '(TODO|FIXME|XXX)' -r --include='*.[ch]' --include='*.py' --include='*.sh' --include='*.sql' \
         --include='CMakeLists.txt' $folders tests bench scripts 2>/dev/null |
@@ -263,6 +273,7 @@ version_numbers() {
 check layer layers
 check third-party third_party
 check forbidden-call forbidden_calls
+check broker-waits broker_waits
 check todo unowned_todos
 check format formatting
 check comment-end lone_comment_ends

@@ -84,13 +84,22 @@ static bool address_admitted(int fd)
     return false;
 }
 
+static void report_proven(const SSL *ssl)
+{
+    X509 *leaf = SSL_get0_peer_certificate(ssl);
+    const struct ia_leaf *l = leaf ? ia_leaf_get(leaf) : NULL;
+    if (!l)
+        return;
+    /* An entry left in the error queue makes Mosquitto 2.0.11 drop the next client. */
+    ERR_set_mark();
+    gate.hooks.proven(gate.hooks.ctx, (SSL *)(uintptr_t)ssl, leaf, l->chain); /* OpenSSL gave the const */
+    ERR_pop_to_mark();
+}
+
 /* A client that shows no certificate where one is required reaches no other callback: OpenSSL ends the handshake with
  * certificate_required (TLS 1.3) or handshake_failure (TLS 1.2, where it has other causes, too). */
-static void on_info(const SSL *ssl, int where, int alert)
+static void report_missing_certificate(const SSL *ssl, int what)
 {
-    if (!gate.open || (where & SSL_CB_WRITE_ALERT) != SSL_CB_WRITE_ALERT)
-        return;
-    int what = alert & 0xFF;
     bool missing = what == SSL_AD_CERTIFICATE_REQUIRED ||
                    (what == SSL_AD_HANDSHAKE_FAILURE && SSL_version(ssl) < TLS1_3_VERSION &&
                     ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE);
@@ -100,6 +109,16 @@ static void on_info(const SSL *ssl, int where, int alert)
     const struct ia_chain none = {.reason = IA_R_NO_CREDENTIAL, .detail = "the client shows no certificate"};
     address_text(SSL_get_fd(ssl), text);
     gate.hooks.refused(gate.hooks.ctx, text, &none, NULL);
+}
+
+static void on_info(const SSL *ssl, int where, int value)
+{
+    if (!gate.open)
+        return;
+    if (where & SSL_CB_HANDSHAKE_DONE)
+        report_proven(ssl);
+    else if ((where & SSL_CB_WRITE_ALERT) == SSL_CB_WRITE_ALERT)
+        report_missing_certificate(ssl, value & 0xFF);
 }
 
 static int on_client_hello(SSL *ssl, int *alert, void *arg)
@@ -180,7 +199,6 @@ static int verify_here(X509_STORE_CTX *ctx, int fd)
     if (chain.reason != IA_R_NONE)
         return refuse(ctx, fd, &chain);
     attach_result(leaf, &chain, snapshot->ca_generation, fd);
-    gate.hooks.verified(gate.hooks.ctx, &chain);
     X509_STORE_CTX_set_error(ctx, X509_V_OK);
     return 1;
 }
@@ -281,6 +299,17 @@ const char *ia_gate_address(X509 *leaf)
 {
     const struct ia_leaf *l = ia_leaf_get(leaf);
     return l && l->address[0] ? l->address : NULL;
+}
+
+uint16_t ia_gate_port(X509 *leaf)
+{
+    const struct ia_leaf *l = ia_leaf_get(leaf);
+    return l ? l->port : 0;
+}
+
+void ia_gate_peer_address(const SSL *ssl, char out[INET6_ADDRSTRLEN])
+{
+    address_text(SSL_get_fd(ssl), out);
 }
 
 enum ia_gate_leaf ia_gate_result(X509 *leaf, struct ia_chain *chain, uint64_t *generation)

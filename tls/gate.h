@@ -8,6 +8,7 @@
  *   off, with which a client would bring its own verification along; resumption is stateful (resumption.h).
  * - verify: leaf and whatever the client sent → chain to a registered CA; the result is hung on the leaf as plain data,
  *   where BASIC_AUTH finds it.
+ * - the end of the handshake: the client has proven that it has the leaf's key, so its connection may be parked.
  *
  * On a port that is not the gate's all stays as Mosquitto has it, and a certificate seen there is no credential.
  *
@@ -20,6 +21,8 @@
 #include "tls/resumption.h"
 #include "x509/chain.h"
 
+#include <arpa/inet.h>
+#include <openssl/ssl.h>
 #include <openssl/x509.h>
 
 #define IA_GATE_PORTS_MAX 32
@@ -38,9 +41,12 @@ struct ia_gate_options {
 
 struct ia_gate_hooks {
     void *ctx;
-    const struct ia_snapshot *(*snapshot)(void *ctx);          /* the newest one, which may be adopted now, or NULL */
-    ia_resumption_snapshot *peek_snapshot;                     /* the one that was adopted last, or NULL */
-    void (*verified)(void *ctx, const struct ia_chain *chain); /* the key is not proven yet: look up only */
+    const struct ia_snapshot *(*snapshot)(void *ctx); /* the newest one, which may be adopted now, or NULL */
+    ia_resumption_snapshot *peek_snapshot;            /* the one that was adopted last, or NULL */
+
+    /* The handshake is complete: the client has the key of `leaf`, whose chain was accepted.  Nothing of what it has sent
+     * since has been read, and the connection may be parked. */
+    void (*proven)(void *ctx, SSL *ssl, X509 *leaf, const struct ia_chain *chain);
 
     /* The handshake was refused.  `chain` NULL: by its address; `leaf` NULL: without a certificate. */
     void (*refused)(void *ctx, const char *address, const struct ia_chain *chain, X509 *leaf);
@@ -68,3 +74,9 @@ enum ia_gate_leaf ia_gate_result(X509 *leaf, struct ia_chain *chain, uint64_t *g
 /* The address that a leaf verified here came from, which lives as long as the leaf; NULL for a foreign one, and where
  * the leaf may be of more than one connection. */
 const char *ia_gate_address(X509 *leaf);
+
+/* The listener's port that it came to; 0 for a foreign one. */
+uint16_t ia_gate_port(X509 *leaf);
+
+/* The address of this connection's client; "": not known. */
+void ia_gate_peer_address(const SSL *ssl, char out[INET6_ADDRSTRLEN]);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: ISC
 #include "tls/parking.h"
 
+#include "common/clock.h"
+
 #include <openssl/bio.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -27,7 +29,7 @@ struct parked {
     BIO *bio; /* its read BIO, while it is held back; NULL: released, or freed */
     int fd;
     struct parked_group *group;
-    int64_t until_us;
+    int64_t since_us, until_us;
     struct parked *prev, *next;         /* of the group */
     struct parked *prev_due, *next_due; /* of all, the earliest first */
 };
@@ -35,7 +37,8 @@ struct parked {
 /* Static, because OpenSSL's callbacks outlive the plugin. */
 static struct {
     bool open;
-    size_t count, max;
+    struct ia_parking_settings settings;
+    size_t count;
     struct parked_group *groups;
     struct parked *due;
     int ssl_index; /* ex_data; made once a process */
@@ -85,6 +88,8 @@ static void release_parked(struct parked *p)
     release_bio(p);
     (void)set_low_water(p->fd, 1);
     unlink_parked(p);
+    if (parking.settings.released)
+        parking.settings.released(parking.settings.ctx, ia_monotonic_us() - p->since_us);
 }
 
 /* Answers reads of a parked connection.  Other operations pass; but a BIO that is freed is remembered as such: OpenSSL
@@ -166,6 +171,7 @@ static bool hold_parked(struct parked *p, const uint8_t key[IA_PARKING_KEY_LEN],
     }
     p->bio = bio;
     p->group = g;
+    p->since_us = ia_monotonic_us();
     p->until_us = until_us;
     DL_APPEND(g->list, p);
     insert_due(p);
@@ -182,7 +188,7 @@ bool ia_parking_hold(SSL *ssl, const uint8_t key[IA_PARKING_KEY_LEN], int64_t un
     struct parked *p = SSL_get_ex_data(ssl, parking.ssl_index);
     if (p)
         return p->group != NULL;
-    if (parking.count >= parking.max)
+    if (parking.count >= parking.settings.max)
         return false;
     p = calloc(1, sizeof *p);
     if (!p)
@@ -221,14 +227,14 @@ size_t ia_parking_count(void)
     return parking.count;
 }
 
-enum ia_rc ia_parking_open(size_t max, struct ia_err *err)
+enum ia_rc ia_parking_open(const struct ia_parking_settings *settings, struct ia_err *err)
 {
     if (!parking.indexed)
         parking.ssl_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, on_ssl_free);
     parking.indexed = parking.ssl_index >= 0;
     if (!parking.indexed)
         return ia_fail(err, IA_CRYPTO, "OpenSSL gives no ex_data index");
-    parking.max = max;
+    parking.settings = *settings;
     parking.open = true;
     return IA_OK;
 }

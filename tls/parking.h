@@ -26,8 +26,14 @@
 
 #define IA_PARKING_KEY_LEN 32
 
-/* Prepare for at most `max` connections at a time (at least 1).  IA_CRYPTO where OpenSSL gives no ex_data index. */
-IA_MUST_USE enum ia_rc ia_parking_open(size_t max, struct ia_err *err);
+struct ia_parking_settings {
+    size_t max; /* connections at a time, at least 1 */
+    void *ctx;
+    void (*released)(void *ctx, int64_t held_us); /* a connection goes on after that long; may be NULL */
+};
+
+/* Begin.  IA_CRYPTO where OpenSSL gives no ex_data index. */
+IA_MUST_USE enum ia_rc ia_parking_open(const struct ia_parking_settings *settings, struct ia_err *err);
 
 /* Release all connections, and take no more. */
 void ia_parking_close(void);

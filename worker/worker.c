@@ -113,10 +113,19 @@ bool ia_worker_ask(struct ia_worker *worker, struct ia_request *request)
     return true;
 }
 
-struct ia_reply *ia_worker_reply(struct ia_worker *worker, int64_t wait_us)
+static struct ia_reply *reply_of(struct ia_link *link)
 {
-    struct ia_link *link = wait_us > 0 ? ia_queue_pop_wait(worker->replies, wait_us) : ia_queue_pop(worker->replies);
     return link ? ia_container_of(link, struct ia_reply, link) : NULL;
+}
+
+struct ia_reply *ia_worker_reply(struct ia_worker *worker)
+{
+    return reply_of(ia_queue_pop(worker->replies));
+}
+
+struct ia_reply *ia_worker_reply_wait(struct ia_worker *worker, int64_t wait_us)
+{
+    return reply_of(ia_queue_pop_wait(worker->replies, wait_us));
 }
 
 bool ia_worker_has_reply(const struct ia_worker *worker)

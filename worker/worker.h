@@ -28,8 +28,10 @@ IA_MUST_USE enum ia_rc ia_worker_start(const struct ia_worker_options *options, 
  * request has been freed.  Broker thread. */
 bool ia_worker_ask(struct ia_worker *worker, struct ia_request *request);
 
-/* The next reply, or NULL: at once, or after at most wait_us.  Owned by the caller.  Broker thread. */
-struct ia_reply *ia_worker_reply(struct ia_worker *worker, int64_t wait_us);
+/* The next reply, or NULL: at once, or after at most wait_us (for the start of the broker).  Owned by the caller.  Broker
+ * thread. */
+struct ia_reply *ia_worker_reply(struct ia_worker *worker);
+struct ia_reply *ia_worker_reply_wait(struct ia_worker *worker, int64_t wait_us);
 bool ia_worker_has_reply(const struct ia_worker *worker);
 
 /* Stop within two seconds, in whatever state the database is, and free.  Events that are still queued are written where

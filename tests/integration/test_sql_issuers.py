@@ -288,7 +288,7 @@ def test_revoke_tokens_refuses(admin, arguments, why):
     assert why in admin.call_refused("revoke_tokens", *arguments)
 
 
-def test_ended_revocations_are_not_handed_out(admin):
+def test_ended_revocations_are_not_returned(admin):
     admin.all("INSERT INTO iot_auth.token_revocation (issuer_name, claim, value, until) VALUES ('corp', '/a', 'past', now() - interval '2 days'),"
               " ('corp', '/a', 'now', NULL)")
     assert admin.all("SELECT value FROM iot_auth.broker_token_revocation") == [("now",)]

@@ -63,22 +63,6 @@ START_TEST(questions_stop_at_their_bound)
 }
 END_TEST
 
-START_TEST(short_waits_are_free_and_long_ones_are_a_debt)
-{
-    struct ia_wait_budget budget = {0};
-    ia_wait_budget_spend(&budget, 20000);
-    ck_assert_int_eq(budget.debt_us, 0);
-    ck_assert_int_eq(ia_wait_budget_allowance(&budget, 500000, 1000000), 480000);
-    ia_wait_budget_turn(&budget);
-    ia_wait_budget_spend(&budget, 270000);
-    ck_assert_int_eq(ia_wait_budget_allowance(&budget, 500000, 1000000), 0);
-    ck_assert_int_gt(ia_wait_budget_allowance(&budget, 500000, 1100000), 0); /* 25 ms are off */
-    ck_assert_int_eq(budget.debt_us, 225000);
-    (void)ia_wait_budget_allowance(&budget, 500000, 9000000);
-    ck_assert_int_eq(budget.debt_us, 0);
-}
-END_TEST
-
 int main(void)
 {
     Suite *s = suite_create("registration");
@@ -86,7 +70,6 @@ int main(void)
     tcase_add_test(c, answer_counts_only_for_the_question_that_was_asked);
     tcase_add_test(c, refusal_stands_for_a_second_but_not_one_of_the_database);
     tcase_add_test(c, questions_stop_at_their_bound);
-    tcase_add_test(c, short_waits_are_free_and_long_ones_are_a_debt);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

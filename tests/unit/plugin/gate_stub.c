@@ -50,6 +50,20 @@ const char *ia_gate_address(X509 *leaf)
     return NULL;
 }
 
+uint16_t ia_gate_port(X509 *leaf)
+{
+    for (size_t i = gate_stub.n_results; i > 0; i--)
+        if (gate_stub.results[i - 1].leaf == leaf)
+            return gate_stub.results[i - 1].port;
+    return 0;
+}
+
+void ia_gate_peer_address(const SSL *ssl, char out[INET6_ADDRSTRLEN])
+{
+    (void)ssl;
+    (void)snprintf(out, INET6_ADDRSTRLEN, "%s", gate_stub.peer ? gate_stub.peer : "");
+}
+
 /* ---- resumption */
 
 void ia_resumption_keep(X509 *leaf)
@@ -77,6 +91,11 @@ bool ia_resumption_sweep(void)
 
 bool gate_handshake(X509 *leaf, X509 *inter, const char *address)
 {
+    return gate_handshake_at(GATE_STUB_PORT, leaf, inter, address);
+}
+
+bool gate_handshake_at(uint16_t port, X509 *leaf, X509 *inter, const char *address)
+{
     const struct ia_snapshot *snapshot = gate_stub.hooks.snapshot(gate_stub.hooks.ctx);
     STACK_OF(X509) *sent = sk_X509_new_null();
     struct ia_chain chain;
@@ -92,6 +111,8 @@ bool gate_handshake(X509 *leaf, X509 *inter, const char *address)
     gate_stub.results[at].chain = chain;
     gate_stub.results[at].generation = snapshot->ca_generation;
     gate_stub.results[at].address = address;
-    gate_stub.hooks.verified(gate_stub.hooks.ctx, &chain);
+    gate_stub.results[at].port = port;
+    gate_stub.peer = address;
+    gate_stub.hooks.proven(gate_stub.hooks.ctx, NULL, leaf, &chain);
     return true;
 }

@@ -46,8 +46,8 @@ START_TEST(counters_are_reported_by_their_names)
                                    .acl_denied = 5,
                                    .cache_hits = 6,
                                    .cache_misses = 7,
-                                   .waits = 8,
-                                   .longest_wait_us = 9,
+                                   .parked_total = 8,
+                                   .parked_expired = 9,
                                    .events_dropped = 10};
     static const char *const lines[] = {"connects/accepted/devices=1\n",
                                         "connects/accepted/apps=2\n",
@@ -56,8 +56,8 @@ START_TEST(counters_are_reported_by_their_names)
                                         "acl/denied=5\n",
                                         "cache/hits=6\n",
                                         "cache/misses=7\n",
-                                        "database/waits=8\n",
-                                        "database/longest_wait_us=9\n",
+                                        "parked/total=8\n",
+                                        "parked/expired=9\n",
                                         "events/dropped=10\n"};
     const char *text = each(&counters);
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)

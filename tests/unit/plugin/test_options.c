@@ -43,7 +43,8 @@ START_TEST(options_have_the_defaults_of_the_readme)
     ck_assert_str_eq(o.worker.db_conninfo, "host=db dbname=iot");
     ck_assert_ptr_nonnull(o.worker.node_name); /* the host's */
     ck_assert_int_eq(o.startup_wait_ms, 10000);
-    ck_assert_int_eq(o.auth_wait_ms, 500);
+    ck_assert_int_eq(o.auth_wait_ms, 3000);
+    ck_assert_int_eq(o.parked_max, 10000);
     ck_assert_int_eq(o.device_cache_size, 1000000);
     ck_assert_int_eq(o.stale_max_s, 86400);
     ck_assert_int_eq(o.worker.resync_s, 3600);
@@ -133,8 +134,11 @@ static const struct {
     {"auth_wait_ms=soon", "auth_wait_ms"},
     {"auth_wait_ms=10s", "auth_wait_ms"},
     {"auth_wait_ms=-1", "auth_wait_ms"},
-    {"auth_wait_ms=10001", "auth_wait_ms"},
+    {"auth_wait_ms=60001", "auth_wait_ms"},
     {"auth_wait_ms=99999999999999999999", "auth_wait_ms"},
+    {"parked_max=0", "parked_max"},
+    {"parked_max=-1", "parked_max"},
+    {"parked_max=1000001", "parked_max"},
     {"startup_wait_ms=600001", "startup_wait_ms"},
     {"device_cache_size=0", "device_cache_size"},
     {"device_cache_size=1e6", "device_cache_size"},

@@ -79,17 +79,17 @@ bool ia_worker_ask(struct ia_worker *worker, struct ia_request *request)
     return true;
 }
 
-struct ia_reply *ia_worker_reply(struct ia_worker *worker, int64_t wait_us)
+struct ia_reply *ia_worker_reply(struct ia_worker *worker)
+{
+    return (struct ia_reply *)ia_queue_pop(worker->replies);
+}
+
+struct ia_reply *ia_worker_reply_wait(struct ia_worker *worker, int64_t wait_us)
 {
     struct ia_link *link = ia_queue_pop(worker->replies);
-    if (!link && wait_us > 0) {
-        if (worker_stub.on_wait)
-            worker_stub.on_wait();
-        bool in_time = worker_stub.on_wait && worker_stub.answers_after_us <= wait_us;
-        int64_t waited = in_time ? worker_stub.answers_after_us : wait_us;
-        clock_us += waited;
-        worker_stub.waited_us += waited;
-        link = in_time ? ia_queue_pop(worker->replies) : NULL;
+    if (!link) {
+        clock_us += wait_us;
+        worker_stub.waited_us += wait_us;
     }
     return (struct ia_reply *)link;
 }

@@ -12,9 +12,7 @@
 extern struct worker_stub {
     struct ia_request *requests[WORKER_REQUESTS_MAX]; /* oldest first */
     size_t n_requests;
-    bool full;                /* requests are refused */
-    void (*on_wait)(void);    /* the broker thread begins to wait: time to answer */
-    int64_t answers_after_us; /* … which takes so long */
+    bool full; /* requests are refused */
     bool started, stopped;
     bool refuses;      /* to start */
     bool hangs;        /* cannot be stopped in time */

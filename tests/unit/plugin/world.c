@@ -287,10 +287,26 @@ void world_forget_ticks(void)
     world.core->broker = ia_broker_state_new();
 }
 
+static void end_parking(void)
+{
+    if (ia_parking_count() == 0)
+        return;
+    void (*meanwhile)(void) = world.while_parked;
+    world.while_parked = NULL;
+    if (meanwhile)
+        meanwhile();
+    world_tick();
+    while (ia_parking_count() > 0) {
+        clock_advance_ms(100);
+        world_tick();
+    }
+}
+
 int world_connect(struct mosquitto *client)
 {
     if (client->certificate && !gate_handshake(client->certificate, NULL, client->address))
         return MOSQ_ERR_TLS;
+    end_parking();
     return world_basic_auth(client, NULL);
 }
 

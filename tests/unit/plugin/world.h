@@ -14,6 +14,7 @@
 #include "plugin/revalidate.h"
 #include "tests/unit/plugin/broker_stub.h"
 #include "tests/unit/plugin/gate_stub.h"
+#include "tests/unit/plugin/parking_stub.h"
 #include "tests/unit/plugin/worker_stub.h"
 #include "tests/unit/x509/make_cert.h"
 #include "tests/unit/x509/pki.h"
@@ -32,6 +33,7 @@ extern struct world {
     size_t n_cas, n_crls, n_roles, n_rules, n_ips, n_issuers, n_scopes;
     const char *reserved[WORLD_ROWS];
     size_t n_reserved;
+    void (*while_parked)(void); /* called once when a client of world_connect has been parked */
 } world;
 
 /* The rows of the beginning; edit them before or after world_start. */
@@ -85,7 +87,8 @@ int world_reload(void);
 /* As if no TICK had come. */
 void world_forget_ticks(void);
 
-/* Handshake, then BASIC_AUTH. */
+/* Handshake, then BASIC_AUTH; where the handshake parks the client, not before it has been released: by what
+ * world.while_parked makes arrive, or when its time is over. */
 int world_connect(struct mosquitto *client);
 
 /* The session behind that context, and the kick of its id, as the broker does it: DISCONNECT from within. */

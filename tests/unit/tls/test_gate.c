@@ -48,7 +48,8 @@ void __wrap_ia_chain_verify(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X5
 
 static struct ia_snapshot *snapshot;
 static struct ia_gate_options options;
-static unsigned n_verified, n_refused;
+static unsigned n_proven, n_refused;
+static uint16_t proven_port;
 static enum ia_reason refused_for; /* IA_R_NONE: by its address */
 static char refused_address[64];
 static const X509 *refused_leaf;
@@ -59,11 +60,16 @@ static const struct ia_snapshot *give_snapshot(void *ctx)
     return snapshot;
 }
 
-static void note_verified(void *ctx, const struct ia_chain *chain)
+static void note_proven(void *ctx, SSL *ssl, X509 *leaf, const struct ia_chain *chain)
 {
     (void)ctx;
     ck_assert_int_eq(chain->reason, IA_R_NONE);
-    n_verified++;
+    ck_assert_ptr_eq(SSL_get0_peer_certificate(ssl), leaf);
+    char address[INET6_ADDRSTRLEN];
+    ia_gate_peer_address(ssl, address);
+    ck_assert_str_eq(address, "127.0.0.1");
+    proven_port = ia_gate_port(leaf);
+    n_proven++;
 }
 
 static void note_refused(void *ctx, const char *address, const struct ia_chain *chain, X509 *leaf)
@@ -76,7 +82,7 @@ static void note_refused(void *ctx, const char *address, const struct ia_chain *
 }
 
 static const struct ia_gate_hooks hooks = {
-    .snapshot = give_snapshot, .peek_snapshot = give_snapshot, .verified = note_verified, .refused = note_refused};
+    .snapshot = give_snapshot, .peek_snapshot = give_snapshot, .proven = note_proven, .refused = note_refused};
 
 /* `cas` as pki_set has them, and an address rule or NULL. */
 static void configure(const char *cas, const char *denied_network)
@@ -194,6 +200,7 @@ static bool handshake(SSL_CTX *listening, SSL_CTX *from, SSL_SESSION *offered, S
 {
     int server_fd, client_fd, server_rc = -1, client_rc = -1;
     uint16_t port = connected_pair(&server_fd, &client_fd);
+    proven_port = 0;
     if (options.mode == IA_GATE_PORTS && options.n_ports == 1 && options.ports[0] == 0)
         options.ports[0] = port; /* 'this one' */
     SSL *server = SSL_new(listening), *client = SSL_new(from);
@@ -218,6 +225,7 @@ static bool handshake(SSL_CTX *listening, SSL_CTX *from, SSL_SESSION *offered, S
     }
     char byte; /* TLS 1.3: tickets and alerts come after the client has finished */
     (void)SSL_read(client, &byte, 1);
+    ck_assert(proven_port == 0 || proven_port == port);
     if (inspect_client)
         inspect_client(client);
     ERR_clear_error();
@@ -267,7 +275,8 @@ START_TEST(good_chain_is_hung_on_the_leaf)
     ck_assert_int_eq(result, IA_LEAF_VERIFIED);
     ck_assert_int_eq(chain.ca_id, 1);
     ck_assert_uint_eq(chain.n_links, 3);
-    ck_assert_uint_eq(n_verified, 1);
+    ck_assert_uint_eq(n_proven, 1);
+    ck_assert_uint_ne(proven_port, 0);
     ck_assert_uint_eq(n_refused, 0);
 }
 END_TEST
@@ -300,7 +309,7 @@ START_TEST(bad_chain_is_refused_with_its_alert)
     ck_assert_msg(alert != 0, "%s: the client gets no alert", refusals[_i].label);
     if (refusals[_i].alert)
         ck_assert_msg(alert == refusals[_i].alert, "%s: alert %d", refusals[_i].label, alert);
-    ck_assert_uint_eq(n_verified, 0);
+    ck_assert_uint_eq(n_proven, 0);
 }
 END_TEST
 
@@ -309,7 +318,7 @@ START_TEST(no_certificate_is_refused_where_one_is_required)
     configure("root", NULL);
     open_gate(IA_GATE_ALL);
     ck_assert(!connects(NULL, NULL, NULL, NULL, NULL));
-    ck_assert_uint_eq(n_verified, 0);
+    ck_assert_uint_eq(n_proven, 0);
     ck_assert_uint_eq(n_refused, 1);
     ck_assert_int_eq(refused_for, IA_R_NO_CREDENTIAL);
     ck_assert_str_eq(refused_address, "127.0.0.1");
@@ -338,7 +347,7 @@ START_TEST(certificate_list_is_bounded)
     for (int left = lists[_i].bytes; left > 0; left -= i2d_X509(pki_cert("inter"), NULL))
         ck_assert_int_eq(SSL_CTX_add1_chain_cert(client, pki_cert("inter")), 1);
     ck_assert_msg(handshake(server, client, NULL, NULL) == lists[_i].taken, "%s", lists[_i].label);
-    ck_assert_uint_eq(n_verified, lists[_i].taken);
+    ck_assert_uint_eq(n_proven, lists[_i].taken);
     SSL_CTX_free(server);
     SSL_CTX_free(client);
 }
@@ -540,7 +549,7 @@ START_TEST(port_that_is_not_named_is_left_to_its_cafile)
     struct ia_chain chain;
     uint64_t generation;
     ck_assert_int_eq(ia_gate_result(peer, &chain, &generation), IA_LEAF_FOREIGN);
-    ck_assert_uint_eq(n_verified + n_refused, 0);
+    ck_assert_uint_eq(n_proven + n_refused, 0);
     X509_free(peer);
     SSL_free(ssl);
     SSL_CTX_free(server);
@@ -617,7 +626,7 @@ START_TEST(accepted_device_resumes_without_a_verification)
     ck_assert(!resumer_resumes());
     for (int i = 0; i < 3; i++)
         ck_assert(resumer_resumes());
-    ck_assert_uint_eq(n_verified, 1);
+    ck_assert_uint_eq(n_proven, 4); /* a resumed connection may be parked as well */
     ck_assert_uint_eq(n_full_verifications, 1);
     resumer_close();
 }
@@ -803,7 +812,7 @@ START_TEST(old_session_gets_a_full_handshake)
     SSL *ssl = NULL;
     ck_assert(handshake(server, client, old, &ssl));
     ck_assert(!SSL_session_reused(ssl));
-    ck_assert_uint_eq(n_verified, 1);
+    ck_assert_uint_eq(n_proven, 1);
     SSL_free(ssl);
     SSL_SESSION_free(old);
     SSL_SESSION_free(kept);
@@ -826,7 +835,7 @@ START_TEST(leaf_is_verified_once_under_a_set_of_cas)
         ck_assert_int_eq(result, IA_LEAF_VERIFIED);
     }
     ck_assert_uint_eq(n_full_verifications, 1);
-    ck_assert_uint_eq(n_verified, 3);
+    ck_assert_uint_eq(n_proven, 3);
     configure("-root", NULL); /* what was good is not remembered as good */
     ck_assert(!connects("leaf_of_root", "p256:leaf", NULL, NULL, NULL));
     ck_assert_uint_eq(n_full_verifications, 2);
@@ -876,7 +885,7 @@ START_TEST(listener_that_asks_for_no_certificate_works_as_before)
     SSL_CTX *server = listener(SSL_VERIFY_NONE), *client = device(NULL, NULL, NULL);
     ck_assert(handshake(server, client, NULL, NULL));
     ck_assert_uint_gt(n_tickets, 0);
-    ck_assert_uint_eq(n_verified + n_refused, 0);
+    ck_assert_uint_eq(n_proven + n_refused, 0);
     SSL_SESSION_free(kept);
     SSL_CTX_free(server);
     SSL_CTX_free(client);
@@ -891,7 +900,7 @@ START_TEST(closed_gate_lets_nobody_in)
     SSL_CTX *server = listener(REQUIRED), *client = device("leaf_of_root", "p256:leaf", NULL);
     ia_gate_close();
     ck_assert(!handshake(server, client, NULL, NULL));
-    ck_assert_uint_eq(n_verified + n_refused, 0); /* its hooks are cleared */
+    ck_assert_uint_eq(n_proven + n_refused, 0); /* its hooks are cleared */
     SSL_CTX_free(server);
     SSL_CTX_free(client);
 }

@@ -30,10 +30,21 @@ static void make_contexts(int version)
     epoll = epoll_create1(0);
 }
 
+static unsigned n_released;
+
+static void note_released(void *ctx, int64_t held_us)
+{
+    ck_assert_ptr_null(ctx);
+    ck_assert(held_us >= 0 && held_us < 60000000);
+    n_released++;
+}
+
 static void open_parking(size_t max)
 {
     struct ia_err err = {0};
-    ck_assert_msg(ia_parking_open(max, &err) == IA_OK, "%s", err.msg);
+    const struct ia_parking_settings settings = {.max = max, .released = note_released};
+    n_released = 0;
+    ck_assert_msg(ia_parking_open(&settings, &err) == IA_OK, "%s", err.msg);
 }
 
 static struct tls_pair connected(int receive_buffer)
@@ -77,6 +88,7 @@ START_TEST(parked_connection_is_silent_until_its_answer)
     ck_assert(readable_within(&p, 1000));
     ck_assert_str_eq(tls_server_reads(&p), "CONNECT");
     ck_assert_uint_eq(ia_parking_count(), 0);
+    ck_assert_uint_eq(n_released, 1);
     tls_pair_close(&p);
     clear_contexts();
 }

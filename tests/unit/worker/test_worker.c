@@ -43,7 +43,7 @@ static struct ia_reply *next(enum ia_reply_kind kind)
 {
     int64_t until = ia_monotonic_us() + PATIENCE_US;
     for (int64_t left; (left = until - ia_monotonic_us()) > 0;) {
-        struct ia_reply *reply = ia_worker_reply(worker, left);
+        struct ia_reply *reply = ia_worker_reply_wait(worker, left);
         if (reply && reply->kind == kind)
             return reply;
         ia_reply_free(reply);
@@ -56,7 +56,7 @@ static struct ia_reply *next_of(enum ia_reply_kind one, enum ia_reply_kind other
 {
     int64_t until = ia_monotonic_us() + PATIENCE_US;
     for (int64_t left; (left = until - ia_monotonic_us()) > 0;) {
-        struct ia_reply *reply = ia_worker_reply(worker, left);
+        struct ia_reply *reply = ia_worker_reply_wait(worker, left);
         if (reply && (reply->kind == one || reply->kind == other))
             return reply;
         ia_reply_free(reply);
@@ -68,7 +68,7 @@ static struct ia_reply *next_of(enum ia_reply_kind one, enum ia_reply_kind other
 static int count_replies(enum ia_reply_kind kind)
 {
     int n = 0;
-    for (struct ia_reply *reply; (reply = ia_worker_reply(worker, 1000000)); ia_reply_free(reply))
+    for (struct ia_reply *reply; (reply = ia_worker_reply_wait(worker, 1000000)); ia_reply_free(reply))
         n += reply->kind == kind;
     return n;
 }
@@ -298,7 +298,7 @@ START_TEST(change_is_sent_before_the_registrations_of_a_storm_are_done)
     kit_run(&kit, "SELECT iot_auth.set_device_status('dev-1', 'REVOKED')");
     unsigned answered = 0, before = STORM;
     while (answered < STORM) {
-        struct ia_reply *reply = ia_worker_reply(worker, PATIENCE_US);
+        struct ia_reply *reply = ia_worker_reply_wait(worker, PATIENCE_US);
         ck_assert_ptr_nonnull(reply);
         if (reply->kind == IA_REPLY_ANSWER) {
             ck_assert_msg(reply->answer.registered, "%s", reply->text);
@@ -321,7 +321,7 @@ static void expect_role_before_holder(void)
     kit_run(&kit, "INSERT INTO iot_auth.role (role) VALUES ('fresh')");
     kit_run(&kit, "SELECT iot_auth.grant_device_role('dev-1', 'fresh')");
     bool has_role = false;
-    for (struct ia_reply *reply; (reply = ia_worker_reply(worker, PATIENCE_US)) != NULL; ia_reply_free(reply)) {
+    for (struct ia_reply *reply; (reply = ia_worker_reply_wait(worker, PATIENCE_US)) != NULL; ia_reply_free(reply)) {
         if (reply->kind == IA_REPLY_SNAPSHOT)
             has_role = ia_policy_role(reply->snapshot->policy, "fresh") != NULL;
         if (reply->kind == IA_REPLY_DEVICES && ia_device_role(reply->records.items[0], NULL)) {

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: ISC
+/* Asking the registry for devices that are not in memory.  Nothing here waits for the answer: it is applied when it
+ * arrives (replies.c).  Broker thread. */
+#pragma once
+
+#include "plugin/core.h"
+
+#include "x509/cert.h"
+
+struct ia_device_requests;
+
+struct ia_device_requests *ia_device_requests_new(void); /* NULL when out of memory */
+void ia_device_requests_free(struct ia_device_requests *requests);
+
+struct ia_unregistered_device {
+    const struct ia_cert_info *info;
+    const char *device_id;
+    int64_t ca_id;
+    const char *address; /* NULL: not known */
+};
+
+/* The record of that certificate in memory: IA_R_NONE and *device (borrowed until the next reply is applied).  Else the
+ * reason and detail[]: what the registry has answered a moment ago, or IA_R_REGISTRY_UNAVAILABLE, where the registry has
+ * been asked for the record, which registers the device where its CA allows that, or cannot be asked. */
+enum ia_reason ia_device_requests_find(struct ia_core *core, const struct ia_unregistered_device *who,
+                                       struct ia_device **device, char *detail, size_t detail_size);
+
+/* Has the registry been asked for that certificate, and will it answer? */
+bool ia_device_requests_is_pending(const struct ia_core *core, const uint8_t fingerprint[IA_FINGERPRINT_LEN]);
+
+/* Look a device up by its id, for the next question about it.  A few a second: one subscription can ask for the
+ * publishers of ten thousand retained messages. */
+void ia_device_requests_ask_by_name(struct ia_core *core, const char *device_id);
+
+/* Questions that are under way, or were answered a moment ago. */
+size_t ia_device_requests_count(const struct ia_core *core);
+
+/* Forget what is no longer needed: every few seconds. */
+void ia_device_requests_tidy(struct ia_core *core);
