@@ -9,6 +9,7 @@
 #include "plugin/mosquitto_compat.h"
 #include "plugin/owned_ids.h"
 #include "tls/gate.h"
+#include "tls/proxy.h"
 
 #include "common/principal.h"
 
@@ -24,6 +25,16 @@ static void set_login_address(struct ia_login *login, const char *address)
 {
     login->admission.address = address;
     login->admission.ip = ia_ip_parse(address ? address : "");
+}
+
+/* Behind a balancer it is what the balancer says; elsewhere what Mosquitto says, as far as that can be relied on. */
+static const char *client_address(const struct mosquitto *client)
+{
+    X509 *leaf = mosquitto_client_certificate(client);
+    const char *socket = mosquitto_client_address(client);
+    const char *address = ia_proxy_client_address(client, leaf, ia_mosq_is_websocket(client), socket);
+    X509_free(leaf);
+    return address == socket ? ia_mosq_address(client) : address;
 }
 
 /* ---- the certificate */
@@ -287,7 +298,7 @@ void ia_login_init(struct ia_login *login, struct ia_core *core, struct mosquitt
     init_login(login, core);
     login->client = client;
     login->admission.client_id = mosquitto_client_id(client);
-    set_login_address(login, ia_mosq_address(client));
+    set_login_address(login, client_address(client));
 }
 
 void ia_login_init_handshake(struct ia_login *login, struct ia_core *core, X509 *leaf, const char *address)

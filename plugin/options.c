@@ -138,6 +138,7 @@ static const struct option table[] = {
     {"stale_max_s", parse_number, FIELD(stale_max_s), "86400", 0, 315360000},
     {"resync_s", parse_number, FIELD(worker.resync_s), "3600", 1, 86400},
     {"tls_gate", parse_gate, 0, "on", 0, 0},
+    {"proxy_from", parse_text, FIELD(gate.proxy_from), NULL, 0, 0},
     {"max_chain_bytes", parse_number, FIELD(gate.max_chain_bytes), "16384", 16384, 65536},
     {"tls_resumption", parse_switch, FIELD(gate.resumption.on), "on", 0, 0},
     {"tls_session_cache", parse_number, FIELD(gate.resumption.max_sessions), "20000", 1, 10000000},
@@ -179,6 +180,8 @@ static enum ia_rc set_given(const struct mosquitto_opt *given, int n, struct ia_
     }
     if (!out->worker.db_conninfo)
         return ia_fail(err, IA_USAGE, "option db_conninfo is required (plugin_opt_db_conninfo host=… dbname=…)");
+    if (out->gate.proxy_from && out->gate.mode == IA_GATE_OFF)
+        return ia_fail(err, IA_USAGE, "option proxy_from: headers are read by the TLS gate only, and tls_gate is off");
     return IA_OK;
 }
 
@@ -226,5 +229,6 @@ void ia_options_clear(struct ia_options *options)
     free(options->worker.jwks_ca_file);
     free(options->worker.state_dir);
     free(options->event_prefix);
+    free(options->gate.proxy_from);
     *options = (struct ia_options){0};
 }

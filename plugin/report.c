@@ -10,6 +10,7 @@
 #include "plugin/log.h"
 #include "plugin/mosquitto_compat.h"
 #include "tls/parking.h"
+#include "tls/proxy.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -137,10 +138,9 @@ static void log_text(const struct ia_audit_entry *a, const char *verdict, enum i
 }
 
 /* Users match on the names of an event and of a log line alike, and they differ for these two. */
-struct member_names {
+static const struct member_names {
     const char *device, *client;
-};
-static const struct member_names event_names = {"device_id", "client_id"}, log_names = {"device", "client"};
+} event_names = {"device_id", "client_id"}, log_names = {"device", "client"};
 
 /* The members that log line and event share. */
 static void describe_entry(struct ia_json_out *j, const struct ia_core *core, const struct member_names *names,
@@ -428,6 +428,8 @@ static void each_gauge(const struct ia_core *core, ia_counter_fn *fn, void *ctx)
     fn(ctx, "cache/tokens", (int64_t)tokens.entries);
     fn(ctx, "cache/token_hits", (int64_t)tokens.hits);
     fn(ctx, "cache/token_misses", (int64_t)tokens.misses);
+    fn(ctx, "proxy/connections", (int64_t)ia_proxy_counts().connections);
+    fn(ctx, "proxy/refused", (int64_t)ia_proxy_counts().refused);
     fn(ctx, "database/up", ia_database_is_up(core));
     fn(ctx, "snapshot/generation", core->snapshot ? (int64_t)core->snapshot->generation : 0);
     fn(ctx, "snapshot/age_s", ia_database_age_s(core, ia_wall_s()));

@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "tls/leaf.h"
 #include "tls/listener.h"
+#include "tls/proxy.h"
 #include "x509/chain_cache.h"
 
 #include <arpa/inet.h>
@@ -31,6 +32,8 @@ static void address_text(int fd, char out[INET6_ADDRSTRLEN])
     struct sockaddr_storage peer;
     socklen_t len = sizeof peer;
     out[0] = '\0';
+    if (ia_proxy_address_of(fd, out))
+        return;
     if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0)
         return;
     // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): getpeername has set it
@@ -220,6 +223,13 @@ static int on_verify(X509_STORE_CTX *ctx, void *arg)
 
 /* ---- listeners */
 
+static void on_handshake(const SSL *ssl, int where, int value)
+{
+    (void)value;
+    if (gate.open && (where & SSL_CB_HANDSHAKE_START))
+        ia_proxy_handshake_started((SSL *)(uintptr_t)ssl); /* OpenSSL gave the const */
+}
+
 static void on_ctx_new(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
 {
     (void)ptr, (void)ad, (void)idx, (void)argl, (void)argp;
@@ -230,6 +240,7 @@ static void on_ctx_new(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, lon
     gate.has_listeners = true;
     SSL_CTX_set_cert_verify_callback(ctx, on_verify, NULL);
     SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);
+    SSL_CTX_set_info_callback(ctx, on_handshake);
 }
 
 /* The indexes are made once and stay: the library is never unmapped. */
@@ -251,6 +262,8 @@ enum ia_rc ia_gate_open(const struct ia_gate_options *options, const struct ia_g
         return ia_nomem(err);
     enum ia_rc rc = make_indexes() ? ia_resumption_open(&options->resumption, hooks->peek_snapshot, hooks->ctx, err)
                                    : ia_fail(err, IA_CRYPTO, "OpenSSL gives no ex_data index");
+    if (rc == IA_OK && options->proxy_from)
+        rc = ia_proxy_open(options->proxy_from, err);
     if (rc != IA_OK) {
         ia_chain_cache_free(gate.remembered);
         gate.remembered = NULL;
@@ -267,6 +280,7 @@ void ia_gate_close(void)
 {
     gate.open = false;
     ia_resumption_close();
+    ia_proxy_close();
     ia_chain_cache_free(gate.remembered);
     gate.remembered = NULL;
 }

@@ -35,6 +35,7 @@ struct ia_gate_options {
     uint16_t ports[IA_GATE_PORTS_MAX];
     unsigned n_ports;
     int64_t max_chain_bytes; /* of the certificates that a client sends */
+    char *proxy_from;        /* networks whose connections begin with a PROXY header; NULL: none */
     struct ia_resumption_options resumption;
 };
 

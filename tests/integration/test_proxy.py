@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: ISC
+"""`proxy_from`: the client's address behind a balancer, under TLS, and whom a header is believed."""
+
+import ipaddress
+import socket
+import struct
+import time
+
+import pytest
+
+import app_kit
+from broker import free_port, kinds, wait_until
+from client import CLOSED, PATIENCE, Raw, connect_packet
+from scaling_kit import Program
+from site_kit import Registry, Site
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+BALANCER = "127.0.0.1"
+
+
+def header(address="203.0.113.7", command=0x21, family=None, tlvs=b"", version_command=None):
+    """A PROXY header, version 2, for a client with that address."""
+    packed = ipaddress.ip_address(address).packed
+    body = packed + packed + struct.pack("!HH", 50000, 8883) + tlvs
+    family = (0x11 if len(packed) == 4 else 0x21) if family is None else family
+    return SIGNATURE + bytes([command, family]) + struct.pack("!H", len(body)) + body
+
+
+class Proxied(Raw):
+    """A TLS connection behind these bytes, sent in pieces of `step` bytes, from the source address `source`."""
+
+    def __init__(self, port, context, before=b"", step=None, source=BALANCER):
+        self.alert = None
+        self.socket = socket.create_connection((BALANCER, port), timeout=5 * PATIENCE, source_address=(source, 0))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(before), step or len(before) or 1):
+            self.socket.sendall(before[at:at + (step or len(before))])
+            if step:
+                time.sleep(0.002)
+        try:
+            self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
+        except OSError:
+            self.socket.close()
+            raise
+
+
+def outcome(broker, context, client_id, *arguments, listener="device", password=None, **options):
+    try:
+        with Proxied(broker.ports[listener], context, *arguments, **options) as raw:
+            return raw.connect(client_id, password=password, username="x" if password else None)
+    except OSError:
+        return CLOSED
+
+
+@pytest.fixture(scope="module", params=kinds())
+def proxied(request, plugin, postgres, pki_of_listeners, tmp_path_factory):
+    site = Site(request.param, tmp_path_factory.mktemp("proxied"), pki_of_listeners, Registry(postgres.create_database()))
+    site.acme = site.fleet()
+    site.front = site.broker(options={"proxy_from": "127.0.0.1/32,2001:db8::/32"}, listeners=("device", "app", "plain", "websockets"))
+    site.device = site.acme.issue("sensor-1")
+    site.shown = site.context(site.device)
+    wait_until(lambda: outcome(site.front, site.shown, "sensor-1", header()) == 0, 5, "the CA")
+    yield site
+    site.close()
+
+
+def counters(site):
+    return dict(site.registry.query("SELECT counter, value FROM iot_auth.monitor_counter WHERE node_name = 'node-1'"))
+
+
+@pytest.mark.parametrize("step", [None, 1, 7])
+@pytest.mark.parametrize("address", ["203.0.113.7", "2001:db8:1::7", "::ffff:203.0.113.8"])
+def test_a_client_behind_the_balancer_has_its_own_address(proxied, address, step):
+    mark = proxied.front.mark()
+    assert outcome(proxied.front, proxied.shown, "sensor-1", header(address, tlvs=b"\x04\x00\x05xxxxx" * 10), step=step) == 0
+    shown = address.removeprefix("::ffff:")
+    assert proxied.front.wait_for_log("iot-auth: accepted device=sensor-1 .* address=(\\S+)", since=mark)[1] == shown
+
+
+@pytest.mark.parametrize("before", [
+    b"", header(command=0x22), header(command=0x31), header(command=0x11), header(family=0x12), header(family=0x31), header(family=0),
+    header(tlvs=b"x" * 600), b"PROXY TCP4 203.0.113.7 127.0.0.1 50000 8883\r\n", SIGNATURE[:11] + b"x" + b"\x21\x11\0\x0c" + b"x" * 12,
+    SIGNATURE + b"\x21\x21\0\x0c" + b"x" * 12, SIGNATURE + b"\x21\x11\0\x0b" + b"x" * 11, header() + header()])
+def test_a_balancers_connection_without_an_accepted_header_is_closed(proxied, before):
+    mark = proxied.front.mark()
+    assert outcome(proxied.front, proxied.shown, "sensor-1", before) == CLOSED
+    assert "iot-auth: accepted" not in proxied.front.log(mark)
+
+
+def test_a_refused_header_is_counted(proxied):
+    before = wait_until(lambda: counters(proxied).get("proxy/refused"), 10, "the counter")
+    assert outcome(proxied.front, proxied.shown, "sensor-1", b"") == CLOSED
+    wait_until(lambda: counters(proxied).get("proxy/refused") > before, 10, "the counter")
+
+
+def test_a_header_from_anybody_else_is_garbage_and_none_is_needed(proxied):
+    assert outcome(proxied.front, proxied.shown, "sensor-1", header(), source="127.0.0.2") == CLOSED
+    mark = proxied.front.mark()
+    assert outcome(proxied.front, proxied.shown, "sensor-1", b"", source="127.0.0.2") == 0
+    assert "address=127.0.0.2" in proxied.front.wait_for_log("iot-auth: accepted .*", since=mark)[0]
+
+
+def test_the_balancers_own_connection_has_the_balancers_address(proxied):
+    mark = proxied.front.mark()
+    assert outcome(proxied.front, proxied.shown, "sensor-1", header(command=0x20)) == 0
+    assert "address=127.0.0.1" in proxied.front.wait_for_log("iot-auth: accepted .*", since=mark)[0]
+
+
+def test_address_rules_see_the_client_before_and_after_the_handshake(proxied):
+    since = proxied.registry.last_event()
+    proxied.registry.deny_ip(network="203.0.113.0/24")
+    wait_until(lambda: outcome(proxied.front, proxied.shown, "sensor-1", header()) == CLOSED, 5, "the rule")
+    assert proxied.registry.wait_for_event(reason="address_denied", since=since)["address"] == "203.0.113.7"
+    assert outcome(proxied.front, proxied.shown, "sensor-1", header("198.51.100.1")) == 0
+    proxied.registry.deny_ip(network="198.51.100.2", scope="CA", scope_key="acme")
+    wait_until(lambda: outcome(proxied.front, proxied.shown, "sensor-1", header("198.51.100.2")) != 0, 5, "the CA's rule")
+    proxied.registry.deny_ip(network="127.0.0.0/8")
+    wait_until(lambda: outcome(proxied.front, proxied.shown, "sensor-1", b"", source="127.0.0.2") == CLOSED, 5, "the rule")
+    assert outcome(proxied.front, proxied.shown, "sensor-1", header("198.51.100.1")) == 0, "not the balancer's address"
+    proxied.registry.query("DELETE FROM iot_auth.ip_rule")
+    wait_until(lambda: outcome(proxied.front, proxied.shown, "sensor-1", header()) == 0, 5, "the end of the rules")
+
+
+def test_connections_that_come_together_keep_their_addresses(proxied):
+    """The CONNECTs are sent in the reverse order of the handshakes, in two pieces."""
+    devices = [proxied.acme.issue("many-%d" % n) for n in range(20)]
+    raws = [Proxied(proxied.front.ports["device"], proxied.context(device), header("203.0.113.%d" % (n + 1))) for n, device in enumerate(devices)]
+    packets = [connect_packet("many-%d" % n) for n in range(20)]
+    for raw, packet in zip(raws, packets):
+        raw.send(packet[:5])
+    for raw, packet in reversed(list(zip(raws, packets))):
+        raw.send(packet[5:])
+    for n, raw in enumerate(raws):
+        assert raw.receive()[2][1] == 0
+        assert "device=many-%d client=many-%d address=203.0.113.%d " % (n, n, n + 1) in proxied.front.log()
+        raw.close()
+
+
+def test_apps_have_their_own_address_too(proxied):
+    issuer = app_kit.Issuer()
+    issuer.register(proxied)
+    token = issuer.token(client_id="app-1")
+    principal = "app:corp:app-1"
+    context = proxied.context()
+    mark = proxied.front.mark()
+    wait_until(lambda: outcome(proxied.front, context, principal, header("203.0.113.9"), listener="app", password=token) == 0, 5, "the app")
+    assert "address=203.0.113.9" in proxied.front.wait_for_log("iot-auth: accepted app=.*", since=mark)[0]
+
+
+def test_a_bad_network_stops_the_broker(site):
+    for value, why in (("10.0.0.0/33", "prefix length"), ("x", "not an IPv4"), ("10.0.0.1/8", "bits set"), ("10.0.0.0/8,", "proxy_from")):
+        assert why in site.new_broker(options={"proxy_from": value}).expect_no_start()
+    assert "tls_gate is off" in site.new_broker(options={"proxy_from": "10.0.0.0/8", "tls_gate": "off"}).expect_no_start()
+
+
+def test_a_real_balancer_sends_the_header(proxied):
+    front = free_port()
+    (proxied.folder / "proxy.cfg").write_text("""defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+listen devices
+    bind 127.0.0.1:%d
+    server broker-1 127.0.0.1:%d send-proxy-v2
+listen websockets
+    bind 127.0.0.1:%d
+    server broker-1 127.0.0.1:%d send-proxy-v2
+""" % (front, proxied.front.ports["device"], websockets := free_port(), proxied.front.ports["websockets"]))
+    balancer = Program(proxied.folder, "haproxy", ["haproxy", "-db", "-f", proxied.folder / "proxy.cfg"])
+    proxied.front.ports.update({"balanced": front, "balanced_websockets": websockets})
+    try:
+        for listener in ("balanced", "balanced_websockets"):
+            mark = proxied.front.mark()
+            client = proxied.connect_within(5, proxied.front, proxied.device, listener=listener)
+            client.disconnect()
+            assert "address=127.0.0.1" in proxied.front.wait_for_log("iot-auth: accepted .*", since=mark)[0]
+        wait_until(lambda: counters(proxied).get("proxy/connections", 0) >= 3, 10, "the counter")
+    finally:
+        balancer.stop()
+        for name in ("balanced", "balanced_websockets"):
+            del proxied.front.ports[name]

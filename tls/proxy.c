@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: ISC
+#include "tls/proxy.h"
+
+#include "acl/ip.h"
+#include "tls/proxy_header.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <uthash.h>
+
+/* One connection from a balancer, from the start of its handshake to the end of its SSL. */
+struct proxied {
+    SSL *ssl; /* owns this, by ex_data */
+    BIO *bio; /* its read BIO, until the header is read; NULL: afterwards, or freed */
+    int fd;
+    uint8_t *header; /* owned, until it is read */
+    size_t have;
+    bool refused;
+    char address[INET6_ADDRSTRLEN]; /* "": not known yet, or the balancer's own connection */
+    const void *client;             /* of Mosquitto, once BASIC_AUTH has asked */
+    UT_hash_handle hh;              /* all, by fd */
+    UT_hash_handle hh_client;       /* those that have a client, by its pointer */
+};
+
+/* Static, because OpenSSL's callbacks outlive the plugin. */
+static struct {
+    struct ia_ip_set *from;
+    struct proxied *by_fd, *by_client;
+    struct proxied *reading; /* the one whose application data was read last; NULL: something else was */
+    struct ia_proxy_counts counts;
+    int ssl_index; /* ex_data; made once a process */
+    bool indexed;
+} proxy;
+
+/* ---- networks */
+
+static bool is_from_balancer(const char *address)
+{
+    struct ia_ip ip = ia_ip_parse(address);
+    return proxy.from && ip.valid && ia_ip_check(proxy.from, IA_IP_GLOBAL, NULL, &ip, 0, NULL) == IA_ALLOW;
+}
+
+static bool socket_address(int fd, char out[INET6_ADDRSTRLEN])
+{
+    struct sockaddr_storage peer = {0};
+    socklen_t len = sizeof peer;
+    if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0)
+        return false;
+    if (peer.ss_family == AF_INET6)
+        return inet_ntop(AF_INET6, &((struct sockaddr_in6 *)&peer)->sin6_addr, out, INET6_ADDRSTRLEN) != NULL;
+    return peer.ss_family == AF_INET &&
+           inet_ntop(AF_INET, &((struct sockaddr_in *)&peer)->sin_addr, out, INET6_ADDRSTRLEN) != NULL;
+}
+
+/* ---- one connection */
+
+static void forget_client(struct proxied *p)
+{
+    if (p->client)
+        HASH_DELETE(hh_client, proxy.by_client, p);
+    p->client = NULL;
+}
+
+static void forget_fd(struct proxied *p)
+{
+    struct proxied *known = NULL;
+    HASH_FIND_INT(proxy.by_fd, &p->fd, known);
+    if (known == p)
+        HASH_DEL(proxy.by_fd, p);
+}
+
+static void release_bio(struct proxied *p)
+{
+    BIO_set_callback_ex(p->bio, NULL);
+    BIO_set_callback_arg(p->bio, NULL);
+    p->bio = NULL;
+}
+
+static void on_ssl_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
+{
+    (void)parent, (void)ad, (void)idx, (void)argl, (void)argp;
+    struct proxied *p = ptr;
+    if (!p)
+        return;
+    if (p->bio)
+        release_bio(p);
+    if (proxy.reading == p)
+        proxy.reading = NULL;
+    forget_client(p);
+    forget_fd(p);
+    free(p->header);
+    free(p);
+}
+
+/* ---- the header */
+
+enum progress { HEADER_WAITS, HEADER_DONE, HEADER_REFUSED };
+
+static enum progress refuse_header(struct proxied *p)
+{
+    if (!p->refused)
+        proxy.counts.refused++;
+    p->refused = true;
+    return HEADER_REFUSED;
+}
+
+/* Read what is missing of the header, and not one byte of what follows it.  The bytes are taken from the socket: one that
+ * sends the header slowly must not keep epoll busy. */
+static enum progress read_header(struct proxied *p)
+{
+    size_t needed = 0;
+    if (p->refused)
+        return HEADER_REFUSED;
+    for (;;) {
+        enum ia_proxy_verdict verdict = ia_proxy_header_read(p->header, p->have, &needed, p->address);
+        if (verdict == IA_PROXY_REFUSED)
+            return refuse_header(p);
+        if (verdict != IA_PROXY_INCOMPLETE)
+            return HEADER_DONE;
+        ssize_t got = recv(p->fd, p->header + p->have, needed - p->have, MSG_DONTWAIT);
+        if (got > 0)
+            p->have += (size_t)got;
+        else if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return HEADER_WAITS;
+        else if (got == 0 || errno != EINTR)
+            return refuse_header(p);
+    }
+}
+
+static long on_bio(BIO *bio, int oper, const char *argp, size_t len, int argi, long argl, int ret, size_t *processed)
+{
+    (void)argp, (void)len, (void)argi, (void)argl, (void)processed;
+    struct proxied *p = (struct proxied *)(void *)BIO_get_callback_arg(bio);
+    if (oper == BIO_CB_FREE && p)
+        p->bio = NULL; /* OpenSSL 3.2 and newer free the BIOs before the SSL's ex_data */
+    if (oper != BIO_CB_READ || !p)
+        return ret;
+    BIO_clear_retry_flags(bio);
+    switch (read_header(p)) {
+    case HEADER_DONE:
+        proxy.counts.connections++;
+        release_bio(p);
+        free(p->header);
+        p->header = NULL;
+        return ret; /* this very read goes on, with TLS */
+    case HEADER_WAITS:
+        BIO_set_retry_read(bio);
+        return -1;
+    case HEADER_REFUSED:
+        break;
+    }
+    return -1;
+}
+
+/* Which connection's application data is read?  In TLS 1.3 the type of a record is inside of it. */
+static void on_message(int write_p, int version, int content_type, const void *buf, size_t len, SSL *ssl, void *arg)
+{
+    (void)version, (void)ssl;
+    bool outer = content_type == SSL3_RT_HEADER && SSL_version(ssl) < TLS1_3_VERSION;
+    if (write_p || len == 0 || (!outer && content_type != SSL3_RT_INNER_CONTENT_TYPE))
+        return;
+    bool data = ((const uint8_t *)buf)[0] == SSL3_RT_APPLICATION_DATA && SSL_is_init_finished(ssl);
+    proxy.reading = data ? arg : NULL;
+}
+
+static struct proxied *proxied_new(SSL *ssl, int fd)
+{
+    struct proxied *p = calloc(1, sizeof *p);
+    uint8_t *header = malloc(IA_PROXY_HEADER_MAX);
+    if (!p || !header || SSL_set_ex_data(ssl, proxy.ssl_index, p) != 1) {
+        free(header);
+        free(p);
+        return NULL;
+    }
+    p->ssl = ssl;
+    p->fd = fd;
+    p->header = header;
+    struct proxied *old = NULL;
+    HASH_REPLACE_INT(proxy.by_fd, fd, p, old); /* the old one's socket is closed, its SSL not yet freed */
+    (void)old;
+    return p;
+}
+
+/* Without memory nothing is noted, and the header is garbage to TLS: the connection ends. */
+void ia_proxy_handshake_started(SSL *ssl)
+{
+    char address[INET6_ADDRSTRLEN];
+    int fd = SSL_get_rfd(ssl);
+    BIO *bio = SSL_get_rbio(ssl);
+    if (!proxy.from || fd < 0 || !bio || SSL_get_ex_data(ssl, proxy.ssl_index) || !socket_address(fd, address) ||
+        !is_from_balancer(address))
+        return;
+    struct proxied *p = proxied_new(ssl, fd);
+    if (!p)
+        return;
+    p->bio = bio;
+    BIO_set_callback_arg(bio, (char *)p);
+    BIO_set_callback_ex(bio, on_bio);
+    SSL_set_msg_callback(ssl, on_message);
+    SSL_set_msg_callback_arg(ssl, p);
+}
+
+bool ia_proxy_address_of(int fd, char out[INET6_ADDRSTRLEN])
+{
+    struct proxied *p = NULL;
+    HASH_FIND_INT(proxy.by_fd, &fd, p);
+    if (!p || !p->address[0])
+        return false;
+    memcpy(out, p->address, sizeof p->address);
+    return true;
+}
+
+/* ---- BASIC_AUTH */
+
+static bool shows(const struct proxied *p, const X509 *leaf)
+{
+    return SSL_get0_peer_certificate(p->ssl) == leaf;
+}
+
+/* The one connection that shows the leaf; NULL: none, or more than one (a TLS session that was resumed). */
+static struct proxied *only_one_with(const X509 *leaf)
+{
+    struct proxied *found = NULL, *p, *next;
+    HASH_ITER(hh, proxy.by_fd, p, next) {
+        if (!shows(p, leaf))
+            continue;
+        if (found)
+            return NULL;
+        found = p;
+    }
+    return found;
+}
+
+static struct proxied *find_connection(const void *client, const X509 *leaf, bool websocket)
+{
+    struct proxied *p = NULL;
+    HASH_FIND(hh_client, proxy.by_client, &client, sizeof client, p);
+    if (p && shows(p, leaf))
+        return p;
+    p = websocket ? (leaf ? only_one_with(leaf) : NULL) : proxy.reading;
+    return p && !p->client && shows(p, leaf) ? p : NULL;
+}
+
+/* Mosquitto uses the memory of a client again: the newest connection counts. */
+static void claim(struct proxied *p, const void *client)
+{
+    struct proxied *old = NULL;
+    if (p->client)
+        return;
+    HASH_FIND(hh_client, proxy.by_client, &client, sizeof client, old);
+    if (old)
+        forget_client(old);
+    p->client = client;
+    HASH_ADD(hh_client, proxy.by_client, client, sizeof p->client, p);
+}
+
+const char *ia_proxy_client_address(const void *client, X509 *leaf, bool websocket, const char *socket)
+{
+    if (!socket || !is_from_balancer(socket))
+        return socket;
+    struct proxied *p = find_connection(client, leaf, websocket);
+    if (!p)
+        return websocket || leaf ? NULL : socket; /* a plain listener, where the balancer is the client */
+    claim(p, client);
+    return p->address[0] ? p->address : socket;
+}
+
+/* ---- life */
+
+struct ia_proxy_counts ia_proxy_counts(void)
+{
+    return proxy.counts;
+}
+
+static void note_problem(void *ctx, int64_t rule_id, const char *text)
+{
+    (void)rule_id;
+    *(const char **)ctx = text;
+}
+
+#define NETWORKS_MAX 64
+
+enum ia_rc ia_proxy_open(const char *from, struct ia_err *err)
+{
+    struct ia_ip_rule rules[NETWORKS_MAX];
+    const char *problem = NULL;
+    const struct ia_problem_callback problems = {note_problem, &problem};
+    size_t n = 0;
+    char *copy = strdup(from), *rest = copy;
+    if (!copy)
+        return ia_nomem(err);
+    for (char *network; n < NETWORKS_MAX && (network = strsep(&rest, ",")) != NULL; n++)
+        rules[n] = (struct ia_ip_rule){.rule_id = (int64_t)n + 1, .allow = true, .network = network};
+    struct ia_ip_set *set = NULL;
+    enum ia_rc rc = rest ? ia_fail(err, IA_USAGE, "option proxy_from: more than %d networks", NETWORKS_MAX)
+                         : ia_ip_set_build(rules, n, &problems, &set, err);
+    free(copy);
+    if (rc == IA_OK && problem)
+        rc = ia_fail(err, IA_USAGE, "option proxy_from: %s", problem);
+    if (rc == IA_OK && !proxy.indexed)
+        proxy.ssl_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, on_ssl_free);
+    proxy.indexed = proxy.indexed || (rc == IA_OK && proxy.ssl_index >= 0);
+    if (rc == IA_OK && !proxy.indexed)
+        rc = ia_fail(err, IA_CRYPTO, "OpenSSL gives no ex_data index");
+    if (rc != IA_OK) {
+        ia_ip_set_free(set);
+        return rc;
+    }
+    proxy.from = set;
+    return IA_OK;
+}
+
+/* Connections that are left keep their places until their SSLs are freed. */
+void ia_proxy_close(void)
+{
+    ia_ip_set_free(proxy.from);
+    proxy.from = NULL;
+    proxy.reading = NULL;
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: ISC
+/* The client's address behind a balancer, under TLS.  Mosquitto takes the PROXY protocol on no listener that verifies
+ * certificates, so the plugin takes its header: when a handshake starts, a callback on the SSL's read BIO reads exactly the
+ * header from the socket, notes the address, and removes itself; TLS begins behind it.
+ *
+ * A connection from a network of `proxy_from` must begin with a header of version 2.  From any other address a header is
+ * what it is to TLS: garbage.  So nobody but the balancer can say what a client's address is.
+ *
+ * In BASIC_AUTH the connection is found by the client's pointer.  Mosquitto says nowhere which SSL a client has, so the
+ * first time it is the connection whose application data was read last, of the same certificate (or none).  A packet is
+ * processed as soon as its last record is read, on this thread, so that is the client's own, but for WebSockets, where
+ * libwebsockets may keep bytes back: there only a certificate that one connection alone shows is proof, and without it the
+ * address counts as unknown.  Broker thread only. */
+#pragma once
+
+#include "common/error.h"
+
+#include <arpa/inet.h>
+#include <openssl/ssl.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Begin, for the networks of `from` (CIDRs separated by commas).  IA_USAGE says which of them is none. */
+IA_MUST_USE enum ia_rc ia_proxy_open(const char *from, struct ia_err *err);
+void ia_proxy_close(void);
+
+/* A listener's handshake starts.  Does nothing where the socket's peer is in no network of proxy_from. */
+void ia_proxy_handshake_started(SSL *ssl);
+
+/* The address that a header named for the connection with that socket.  False: none did. */
+bool ia_proxy_address_of(int fd, char out[INET6_ADDRSTRLEN]);
+
+/* What BASIC_AUTH is to take for the address of `client`, which shows `leaf` (NULL: no certificate) and whose socket's
+ * address is `socket`: that of its header; `socket` itself where no header is involved; NULL where it cannot be known.  The
+ * text lives as long as the connection. */
+const char *ia_proxy_client_address(const void *client, X509 *leaf, bool websocket, const char *socket);
+
+struct ia_proxy_counts {
+    uint64_t connections; /* with a header */
+    uint64_t refused;     /* from proxy_from, without a header that is accepted */
+};
+struct ia_proxy_counts ia_proxy_counts(void);
