@@ -123,6 +123,14 @@ static enum ia_reason check_identity(struct ia_admission *a)
 
 /* ---- the token */
 
+/* The cache of tokens does not know of revocations: it is asked again for each connect. */
+static enum ia_reason check_revocation(struct ia_admission *a)
+{
+    char detail[IA_DETAIL_MAX] = "";
+    enum ia_reason reason = ia_revocations_check(a->snapshot->revocations, a->token, a->now, detail);
+    return reason == IA_R_NONE ? reason : ia_admission_refuse(a, reason, detail);
+}
+
 static enum ia_reason verify_presented_token(struct ia_admission *a)
 {
     struct ia_token_refusal refusal;
@@ -133,7 +141,7 @@ static enum ia_reason verify_presented_token(struct ia_admission *a)
     enum ia_reason reason = ia_token_cache_verify(a->tokens, &check, &a->token, &refusal);
     if (reason == IA_R_NONE) {
         a->token_expires_at = a->token->expires_at;
-        return reason;
+        return check_revocation(a);
     }
     if (refusal.refresh_keys)
         (void)snprintf(a->refresh_issuer, sizeof a->refresh_issuer, "%s", refusal.issuer);
@@ -149,7 +157,7 @@ static enum ia_reason check_token(struct ia_admission *a)
     if (!a->token)
         return IA_R_NONE;
     enum ia_reason reason = ia_token_revalidate(a->snapshot->issuers, a->token, a->now, &a->token_expires_at, &refusal);
-    return reason == IA_R_NONE ? reason : ia_admission_refuse(a, reason, refusal.detail);
+    return reason == IA_R_NONE ? check_revocation(a) : ia_admission_refuse(a, reason, refusal.detail);
 }
 
 static enum ia_reason check_same_app(struct ia_admission *a)

@@ -12,6 +12,7 @@ void ia_snapshot_free(struct ia_snapshot *snapshot)
     ia_policy_free(snapshot->policy);
     ia_ip_set_free(snapshot->ips);
     ia_issuer_set_free(snapshot->issuers);
+    ia_revocations_free(snapshot->revocations);
     ia_reserved_free(snapshot->reserved);
     free(snapshot);
 }

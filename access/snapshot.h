@@ -9,6 +9,7 @@
 #include "acl/policy.h"
 #include "jitr/ca_settings.h"
 #include "oauth/issuer.h"
+#include "oauth/revocation.h"
 #include "x509/ca_set.h"
 
 #include <stdint.h>
@@ -21,7 +22,8 @@ struct ia_snapshot {
     struct ia_policy *policy;
     struct ia_ip_set *ips;
     struct ia_issuer_set *issuers;
-    struct ia_reserved_names *reserved; /* NULL: no names are reserved */
+    struct ia_revocation_set *revocations; /* of tokens */
+    struct ia_reserved_names *reserved;    /* NULL: no names are reserved */
 };
 
 void ia_snapshot_free(struct ia_snapshot *snapshot);

@@ -35,6 +35,7 @@ static void clear_parts(struct ia_snapshot *parts)
     ia_policy_free(parts->policy);
     ia_ip_set_free(parts->ips);
     ia_issuer_set_free(parts->issuers);
+    ia_revocations_free(parts->revocations);
     ia_reserved_free(parts->reserved);
 }
 
@@ -271,6 +272,7 @@ static void keep_parts(struct ia_builder *b, const struct ia_snapshot *fresh)
     KEEP(policy, ia_policy_free)
     KEEP(ips, ia_ip_set_free)
     KEEP(issuers, ia_issuer_set_free)
+    KEEP(revocations, ia_revocations_free)
     KEEP(reserved, ia_reserved_free)
 #undef KEEP
     b->last.generation++;
@@ -282,7 +284,7 @@ static enum ia_rc share_parts(const struct ia_builder *b, struct ia_snapshot **o
 {
     const struct ia_snapshot *last = &b->last;
     *out = NULL;
-    if (!last->cas || !last->ca_settings || !last->policy || !last->ips || !last->issuers)
+    if (!last->cas || !last->ca_settings || !last->policy || !last->ips || !last->issuers || !last->revocations)
         return IA_OK;
     struct ia_snapshot *s = calloc(1, sizeof *s);
     if (!s)
@@ -294,6 +296,7 @@ static enum ia_rc share_parts(const struct ia_builder *b, struct ia_snapshot **o
     s->policy = ia_policy_ref(last->policy);
     s->ips = ia_ip_set_ref(last->ips);
     s->issuers = ia_issuer_set_ref(last->issuers);
+    s->revocations = ia_revocations_ref(last->revocations);
     s->reserved = ia_reserved_ref(last->reserved);
     *out = s;
     return IA_OK;
@@ -314,6 +317,8 @@ enum ia_rc ia_builder_build(struct ia_builder *builder, const struct ia_build_in
         rc = ia_ip_set_build(rows->ips, rows->n_ips, &problems->ip_rule, &fresh.ips, err);
     if (rc == IA_OK && (input->parts & IA_LOAD_ISSUERS))
         rc = build_issuers(rows, input->refresh, problems, &fresh, err);
+    if (rc == IA_OK && (input->parts & IA_LOAD_REVOCATIONS))
+        rc = ia_revocations_build(rows->revocations, rows->n_revocations, &fresh.revocations, err);
     if (rc == IA_OK && (input->parts & IA_LOAD_RESERVED))
         rc = ia_reserved_build(rows->reserved, rows->n_reserved, &fresh.reserved, err);
     keep_parts(builder, &fresh);

@@ -2,6 +2,7 @@
 #include "oauth/claim_values.h"
 
 #include "common/str.h"
+#include "oauth/claim_mark.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -219,36 +220,63 @@ static void pop_token(struct claim_visit *visit, size_t len)
     visit->pointer[len] = '\0';
 }
 
-static bool read_scalar(const json_t *value, struct ia_kept_claim *out)
+/* The text of a scalar; false for real numbers, null and containers. */
+static bool read_scalar(const json_t *value, struct ia_kept_claim *out, size_t *len)
 {
-    if (json_is_string(value)) {
+    if (json_is_string(value))
         out->text = json_string_value(value);
-        return ia_value_valid(out->text, json_string_length(value), NULL);
-    }
-    if (json_is_boolean(value))
+    else if (json_is_boolean(value))
         out->text = json_is_true(value) ? "true" : "false";
     else if (json_is_integer(value))
         snprintf(out->number, sizeof out->number, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
     else
         return false;
+    *len = json_is_string(value) ? json_string_length(value) : strlen(out->text ? out->text : out->number);
     return true;
 }
 
-static void keep_value(struct claim_visit *visit, const json_t *value)
+static void add_mark(struct claim_visit *visit, size_t pointer_len, const char *value, size_t len)
 {
     struct ia_claims *out = visit->out;
-    struct ia_kept_claim kept = {0};
+    if (len > IA_MARK_VALUE_MAX)
+        return;
+    if (out->n_marks == IA_MARKS_MAX ||
+        !ia_claim_mark(visit->pointer, pointer_len, value, len, &out->marks[out->n_marks]))
+        out->unmarked = true;
+    else
+        out->n_marks++;
+}
+
+static void keep_value(struct claim_visit *visit, const struct ia_kept_claim *scalar, size_t len)
+{
+    struct ia_claims *out = visit->out;
+    struct ia_kept_claim kept = *scalar;
     if (out->n_claims == IA_CLAIMS_MAX || sizeof out->pointers - out->pointers_used <= visit->len ||
-        !read_scalar(value, &kept))
+        (kept.text && !ia_value_valid(kept.text, len, NULL)))
         return;
     kept.pointer = memcpy(out->pointers + out->pointers_used, visit->pointer, visit->len + 1);
     out->pointers_used += visit->len + 1;
     out->claims[out->n_claims++] = kept;
 }
 
+/* `array_len`: length of the pointer of the array that the value is an element of, which the value stands for as well;
+ * 0: of none. */
+static void take_scalar(struct claim_visit *visit, const json_t *value, size_t array_len)
+{
+    struct ia_kept_claim scalar = {0};
+    size_t len;
+    if (!read_scalar(value, &scalar, &len))
+        return;
+    const char *text = scalar.text ? scalar.text : scalar.number;
+    add_mark(visit, visit->len, text, len);
+    if (array_len)
+        add_mark(visit, array_len, text, len);
+    keep_value(visit, &scalar, len);
+}
+
 static void visit_container(struct claim_visit *visit, const json_t *container);
 
-static void visit_member(struct claim_visit *visit, const char *name, const json_t *value)
+static void visit_member(struct claim_visit *visit, const char *name, const json_t *value, bool in_array)
 {
     size_t len = visit->len;
     if (!push_token(visit, name))
@@ -256,7 +284,7 @@ static void visit_member(struct claim_visit *visit, const char *name, const json
     if (json_is_object(value) || json_is_array(value))
         visit_container(visit, value);
     else
-        keep_value(visit, value);
+        take_scalar(visit, value, in_array ? len : 0);
     pop_token(visit, len);
 }
 
@@ -268,14 +296,12 @@ static void visit_container(struct claim_visit *visit, const json_t *container)
     const char *name;
     json_t *value;
     json_object_foreach((json_t *)container, name, value) {
-        visit_member(visit, name, value);
+        visit_member(visit, name, value, false);
     }
     json_array_foreach(container, i, value) {
         char index[24];
-        if (visit->out->n_claims == IA_CLAIMS_MAX)
-            return;
         snprintf(index, sizeof index, "%zu", i);
-        visit_member(visit, index, value);
+        visit_member(visit, index, value, true);
     }
 }
 
@@ -284,13 +310,14 @@ void ia_claims_keep_values(const json_t *payload, struct ia_claims *out)
     const char *name;
     json_t *value;
     struct claim_visit visit = {.out = out};
-    out->n_claims = out->pointers_used = 0;
+    out->n_claims = out->pointers_used = out->n_marks = 0;
+    out->unmarked = false;
     json_object_foreach((json_t *)payload, name, value) {
         if (!json_is_object(value) && !json_is_array(value))
-            visit_member(&visit, name, value);
+            visit_member(&visit, name, value, false);
     }
     json_object_foreach((json_t *)payload, name, value) {
         if (json_is_object(value) || json_is_array(value))
-            visit_member(&visit, name, value);
+            visit_member(&visit, name, value, false);
     }
 }

@@ -18,5 +18,6 @@ enum ia_reason ia_claims_check_required(const json_t *payload, const struct ia_i
                                         char detail[IA_DETAIL_MAX]);
 
 /* Keep the scalar claims for `${claim.NAME}` and `${claim:/pointer}`: first the token's own members, then those of
- * objects and arrays in them, until IA_CLAIMS_MAX are kept; the others count as unset. */
+ * objects and arrays in them, until IA_CLAIMS_MAX are kept; the others count as unset.  Marks are made of all of
+ * them. */
 void ia_claims_keep_values(const json_t *payload, struct ia_claims *out);

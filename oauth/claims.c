@@ -251,7 +251,8 @@ enum ia_reason ia_claims_validate(const json_t *payload, const struct ia_issuer 
         reason = read_app_id(payload, issuer, out, detail);
     if (reason == IA_R_NONE)
         reason = ia_claims_read_scopes(payload, issuer, out, detail);
-    if (reason == IA_R_NONE)
-        ia_claims_keep_values(payload, out);
-    return reason;
+    if (reason != IA_R_NONE)
+        return reason;
+    ia_claims_keep_values(payload, out);
+    return out->unmarked ? ia_refusal_set(detail, IA_R_INTERNAL, "the claims cannot be marked") : IA_R_NONE;
 }

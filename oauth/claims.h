@@ -35,6 +35,9 @@ struct ia_claims {
     bool too_many_scopes;
     struct ia_kept_claim claims[IA_CLAIMS_MAX];
     size_t n_claims;
+    uint64_t marks[IA_MARKS_MAX];
+    size_t n_marks;
+    bool unmarked;                         /* a claim has no mark: there is no random key, or too many */
     char pointers[IA_CLAIM_POINTERS_SIZE]; /* what claims[].pointer point into */
     size_t pointers_used;
 };

@@ -84,12 +84,15 @@ static void lay_out_token(struct layout *l, const struct token_source *from, str
     const char **audience = place_bytes(l, NULL, claims->n_audience * sizeof(char *));
     const char **scopes = place_bytes(l, NULL, claims->n_scopes * sizeof(char *));
     struct ia_claim *kept = place_bytes(l, NULL, claims->n_claims * sizeof *kept);
+    const uint64_t *marks = place_bytes(l, claims->marks, claims->n_marks * sizeof *marks);
     *t = (struct ia_token){.audience = audience,
                            .n_audience = claims->n_audience,
                            .scopes = scopes,
                            .n_scopes = claims->n_scopes,
                            .claims = kept,
                            .n_claims = claims->n_claims,
+                           .marks = marks,
+                           .n_marks = claims->n_marks,
                            .issuer = place_optional(l, from->issuer->name),
                            .iss = place_optional(l, from->issuer->issuer),
                            .app_id = place_optional(l, claims->app_id),

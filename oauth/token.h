@@ -21,6 +21,9 @@
 /* Values under scope_claims, mapped or not: more than a token of IA_TOKEN_MAX bytes can hold under one pointer. */
 #define IA_SCOPE_VALUES_MAX 8192
 
+/* Marks of claims (claim_mark.h): a token of IA_TOKEN_MAX bytes holds at most 6,144 values, each of two marks. */
+#define IA_MARKS_MAX 12288
+
 struct ia_claim {
     const char *pointer; /* JSON Pointer (RFC 6901) */
     const char *value;   /* valid by ia_value_valid */
@@ -51,6 +54,8 @@ struct ia_token {
     size_t n_scopes;
     const struct ia_claim *claims;
     size_t n_claims;
+    const uint64_t *marks; /* of all texts, whole numbers and truth values in it, for ia_revocations_check */
+    size_t n_marks;
     size_t size; /* of the block */
 };
 

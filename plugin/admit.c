@@ -4,7 +4,9 @@
 #include "plugin/broker_state.h"
 #include "plugin/database_state.h"
 #include "plugin/key_requests.h"
+#include "plugin/log.h"
 #include "plugin/mosquitto_compat.h"
+#include "plugin/owned_ids.h"
 #include "plugin/registration_wait.h"
 #include "tls/gate.h"
 
@@ -119,6 +121,9 @@ static const char *find_client_id_conflict(void *ctx, const char *username)
     const struct mosquitto *kept = ia_mosq_client(client_id);
     if (is_owned_by_other(login, client_id, username))
         return "the client id is in use by another principal";
+    if (login->admission.context != IA_ADMIT_DEFERRED &&
+        ia_owned_ids_is_anothers_name(login->core, client_id, username))
+        return "the client id is the name of another device or app";
     if (!kept || kept == login->client || !is_other_name(mosquitto_client_username(kept), username) ||
         is_free_for_all(login, kept))
         return NULL;

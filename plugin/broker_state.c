@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "plugin/broker_state.h"
 
+#include "plugin/log.h"
 #include "plugin/mosquitto_compat.h"
 
 #include <pthread.h>

@@ -85,6 +85,11 @@ bool ia_clients_kept_is_of(const struct ia_clients *clients, const struct mosqui
     return ia_kept_is_of(clients->kept, context, mosquitto_client_id(context), username);
 }
 
+void ia_clients_restore_owner(struct ia_clients *clients, uint64_t client_id_key, uint64_t principal_key)
+{
+    (void)ia_kept_restore(clients->kept, client_id_key, principal_key);
+}
+
 /* ---- released by an administrator */
 
 /* The lowest bit is that of RELEASED_ENDED. */

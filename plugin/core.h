@@ -31,6 +31,7 @@ struct ia_core {
     struct ia_registrations *registrations; /* jitr/registration.h: registration_wait.c asks, replies.c answers */
     struct ia_registration_wait *wait;      /* registration_wait.c */
     struct ia_key_requests *key_requests;   /* key_requests.c */
+    struct ia_owned_ids *owned_ids;         /* owned_ids.c */
     struct ia_event_limits *event_limits;   /* event_limits.c */
     struct ia_last_refusals *last_refusals; /* last_refusals.c */
     struct ia_acl_state *acl;               /* acl_check.c */

@@ -24,8 +24,8 @@ struct ia_kept_sessions {
     struct kept_table by_client_id, by_context;
 };
 
-/* Never 0, which marks a free slot. */
-static uint64_t name_key(const char *name)
+/* 0 marks a free slot. */
+uint64_t ia_kept_name_key(const char *name)
 {
     unsigned char digest[SHA256_DIGEST_LENGTH];
     uint64_t key;
@@ -138,7 +138,7 @@ void ia_kept_free(struct ia_kept_sessions *kept)
 bool ia_kept_add(struct ia_kept_sessions *kept, const struct mosquitto *context, const char *client_id,
                  const char *username)
 {
-    const uint64_t id = name_key(client_id), name = username ? name_key(username) : 0;
+    const uint64_t id = ia_kept_name_key(client_id), name = username ? ia_kept_name_key(username) : 0;
     const struct kept_entry by_context = {.key = context_key(context), .name = id, .other = name},
                             by_id = {.key = id, .name = name, .other = context_key(context)};
     ia_kept_forget_context(kept, context);
@@ -147,17 +147,24 @@ bool ia_kept_add(struct ia_kept_sessions *kept, const struct mosquitto *context,
     return !username || kept_put(&kept->by_client_id, &by_id);
 }
 
+bool ia_kept_restore(struct ia_kept_sessions *kept, uint64_t client_id_key, uint64_t principal_key)
+{
+    const struct kept_entry by_id = {.key = client_id_key, .name = principal_key};
+    return client_id_key == 0 || kept_put(&kept->by_client_id, &by_id);
+}
+
 bool ia_kept_conflicts(const struct ia_kept_sessions *kept, const char *client_id, const char *username)
 {
-    const struct kept_entry *e = kept_get(&kept->by_client_id, name_key(client_id));
-    return e && e->name != name_key(username);
+    const struct kept_entry *e = kept_get(&kept->by_client_id, ia_kept_name_key(client_id));
+    return e && e->name != ia_kept_name_key(username);
 }
 
 bool ia_kept_is_of(const struct ia_kept_sessions *kept, const struct mosquitto *context, const char *client_id,
                    const char *username)
 {
     const struct kept_entry *e = kept_get(&kept->by_context, context_key(context));
-    return e && client_id && e->name == name_key(client_id) && e->other == (username ? name_key(username) : 0);
+    return e && client_id && e->name == ia_kept_name_key(client_id) &&
+           e->other == (username ? ia_kept_name_key(username) : 0);
 }
 
 void ia_kept_forget_context(struct ia_kept_sessions *kept, const struct mosquitto *context)
@@ -173,7 +180,7 @@ void ia_kept_forget_context(struct ia_kept_sessions *kept, const struct mosquitt
 
 void ia_kept_forget_client_id(struct ia_kept_sessions *kept, const char *client_id)
 {
-    kept_remove(&kept->by_client_id, name_key(client_id));
+    kept_remove(&kept->by_client_id, ia_kept_name_key(client_id));
 }
 
 size_t ia_kept_count(const struct ia_kept_sessions *kept)

@@ -11,6 +11,7 @@
 #include <mosquitto.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define IA_KEPT_MAX (1 << 20)
 
@@ -23,6 +24,12 @@ void ia_kept_free(struct ia_kept_sessions *kept);
  * other plugins, which owns nothing.  Without memory nothing is remembered: false. */
 bool ia_kept_add(struct ia_kept_sessions *kept, const struct mosquitto *context, const char *client_id,
                  const char *username);
+
+/* The first 8 bytes of a name's SHA-256, never 0. */
+uint64_t ia_kept_name_key(const char *name);
+
+/* Remember an owner from before the broker's start, by those keys. */
+bool ia_kept_restore(struct ia_kept_sessions *kept, uint64_t client_id_key, uint64_t principal_key);
 
 /* Does the client id belong to another principal than `username`? */
 bool ia_kept_conflicts(const struct ia_kept_sessions *kept, const char *client_id, const char *username);

@@ -6,6 +6,7 @@
 #include "plugin/broker_state.h"
 #include "plugin/http_api.h"
 #include "plugin/mosquitto_compat.h"
+#include "plugin/owned_ids.h"
 #include "plugin/replies.h"
 #include "plugin/revalidate.h"
 
@@ -114,6 +115,7 @@ static enum ia_reason open_session(struct ia_login *login)
         return reason;
     }
     ia_client_accept(clients, client);
+    ia_owned_ids_note(login->core, client);
     ia_revalidate_note_expiry(login->core, client);
     login->audit.principal = ia_client_username(client);
     if (client->kind == IA_CLIENT_DEVICE)

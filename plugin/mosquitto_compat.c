@@ -2,8 +2,6 @@
 #include "plugin/mosquitto_compat.h"
 
 #include <dlfcn.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 /* Of 2.1's reason codes that BASIC_AUTH may answer at once; 2.0 knows none of them. */
@@ -92,14 +90,4 @@ int ia_mosq_refusal(const struct mosquitto *client, enum ia_reason reason)
     default:
         return MOSQ_ERR_AUTH;
     }
-}
-
-void ia_log(int level, const char *fmt, ...)
-{
-    char line[1024];
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(line, sizeof line, fmt, ap);
-    va_end(ap);
-    mosquitto_log_printf(level, "iot-auth: %s", line);
 }

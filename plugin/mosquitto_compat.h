@@ -45,5 +45,3 @@ int ia_mosq_refusal(const struct mosquitto *client, enum ia_reason reason);
 
 /* The same for extended authentication, where no version passes more on than 'not authorised'. */
 int ia_mosq_ext_refusal(enum ia_reason reason);
-
-void ia_log(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -9,8 +9,10 @@
 #include "plugin/event_limits.h"
 #include "plugin/key_requests.h"
 #include "plugin/last_refusals.h"
+#include "plugin/log.h"
 #include "plugin/login.h"
 #include "plugin/mosquitto_compat.h"
+#include "plugin/owned_ids.h"
 #include "plugin/registration_wait.h"
 #include "plugin/replies.h"
 #include "plugin/report.h"
@@ -217,12 +219,13 @@ static enum ia_rc make_parts(struct ia_core *core, struct ia_err *err)
     core->registrations = ia_registrations_new();
     core->wait = ia_registration_wait_new();
     core->key_requests = ia_key_requests_new();
+    core->owned_ids = ia_owned_ids_new();
     core->event_limits = ia_event_limits_new();
     core->last_refusals = ia_last_refusals_new();
     core->acl = ia_acl_state_new();
     if (!core->devices || !core->clients || !core->broker || !core->database || !core->resync || !core->scan ||
-        !core->registrations || !core->wait || !core->key_requests || !core->event_limits || !core->last_refusals ||
-        !core->acl)
+        !core->registrations || !core->wait || !core->key_requests || !core->owned_ids || !core->event_limits ||
+        !core->last_refusals || !core->acl)
         return ia_nomem(err);
     return ia_token_cache_new(TOKENS_CACHED, &core->tokens, err);
 }
@@ -234,6 +237,7 @@ static void free_parts(struct ia_core *core)
     ia_token_cache_free(core->tokens);
     ia_snapshot_free(core->snapshot);
     ia_acl_state_free(core->acl);
+    ia_owned_ids_free(core->owned_ids);
     ia_last_refusals_free(core->last_refusals);
     ia_event_limits_free(core->event_limits);
     ia_key_requests_free(core->key_requests);
@@ -255,6 +259,15 @@ static void describe_versions(struct ia_core *core)
     core->options.worker.versions = ia_json_out_end(&j);
 }
 
+/* What is wrong with the options is a line of that format, too. */
+static bool wants_json(const struct mosquitto_opt *options, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (strcmp(options[i].key, "log_format") == 0)
+            return options[i].value && strcmp(options[i].value, "json") == 0;
+    return false;
+}
+
 static enum ia_rc start_core(struct ia_core *core, const struct mosquitto_opt *options, int n, struct ia_err *err)
 {
     const struct ia_gate_hooks hooks = {.ctx = core,
@@ -267,6 +280,8 @@ static enum ia_rc start_core(struct ia_core *core, const struct mosquitto_opt *o
         rc = make_parts(core, err);
     if (rc == IA_OK)
         rc = check_load_order(core, err);
+    if (rc == IA_OK)
+        ia_log_begin(core->options.log_json, core->options.worker.node_name);
     describe_versions(core);
     if (rc == IA_OK)
         rc = ia_worker_start(&core->options.worker, &core->worker, err);
@@ -283,6 +298,7 @@ static void core_free(struct ia_core *core)
     ia_waker_close();
     bool stopped = ia_worker_stop(core->worker);
     free_parts(core);
+    ia_log_begin(ia_log_is_json(), NULL);
     if (!stopped)
         return; /* the worker may still read the options: they live as long as the process */
     ia_options_clear(&core->options);
@@ -307,6 +323,8 @@ int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userdata, st
 {
     struct ia_err err = {0};
     ia_mosq_init();
+    if (!the_core)
+        ia_log_begin(wants_json(options, option_count), NULL);
     if (the_core) {
         ia_log(MOSQ_LOG_ERR, "the plugin is loaded a second time: use it once, before the first listener, with "
                              "per_listener_settings false");

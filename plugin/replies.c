@@ -3,7 +3,9 @@
 
 #include "jitr/registration.h"
 #include "plugin/database_state.h"
+#include "plugin/log.h"
 #include "plugin/mosquitto_compat.h"
+#include "plugin/owned_ids.h"
 #include "plugin/report.h"
 #include "plugin/resync.h"
 #include "plugin/revalidate.h"
@@ -191,6 +193,10 @@ static void apply_reply(struct ia_core *core, struct ia_reply *reply)
         break;
     case IA_REPLY_RELEASED:
         (void)ia_clients_release_client_id(core->clients, reply->text);
+        ia_owned_ids_release(core, reply->text);
+        break;
+    case IA_REPLY_OWNERS:
+        ia_owned_ids_restore(core, reply->owners.keys, reply->owners.n);
         break;
     case IA_REPLY_LOG:
         ia_log(mosquitto_log_level(reply->level), "%s", reply->text);

@@ -7,6 +7,7 @@
 #include "plugin/event_limits.h"
 #include "plugin/http_api.h"
 #include "plugin/last_refusals.h"
+#include "plugin/log.h"
 #include "plugin/mosquitto_compat.h"
 
 #include <inttypes.h>
@@ -14,7 +15,6 @@
 #include <string.h>
 
 #define EVENT_JSON_MAX  4096
-#define LOG_JSON_MAX    960 /* Mosquitto cuts a log line at 1,000 bytes, and a JSON object that is cut is none */
 #define LOG_SHOWN_MAX   700 /* the whole line has 1023 bytes */
 #define LOG_CLAIMED_MAX (5 * (IA_CLAIMED_MAX + 16))
 #define COUNTERS_MAX    16384
@@ -135,12 +135,18 @@ static void log_text(const struct ia_audit_entry *a, const char *verdict, enum i
            detail[0] ? "\"" : "", claimed_text(a, claimed), shown_text(a, shown));
 }
 
+/* Users match on the names of an event and of a log line alike, and they differ for these two. */
+struct member_names {
+    const char *device, *client;
+};
+static const struct member_names event_names = {"device_id", "client_id"}, log_names = {"device", "client"};
+
 /* The members that log line and event share. */
-static void describe_entry(struct ia_json_out *j, const struct ia_core *core, const struct ia_audit_entry *a,
-                           enum ia_reason reason, int64_t at_us)
+static void describe_entry(struct ia_json_out *j, const struct ia_core *core, const struct member_names *names,
+                           const struct ia_audit_entry *a, enum ia_reason reason, int64_t at_us)
 {
     char at[IA_RFC3339_SIZE], hex[2 * IA_FINGERPRINT_LEN + 1];
-    ia_json_out_text(j, a->app ? "app" : "device_id", a->principal);
+    ia_json_out_text(j, a->app ? "app" : names->device, a->principal);
     if (a->fingerprint) {
         ia_hex(a->fingerprint, IA_FINGERPRINT_LEN, hex);
         ia_json_out_text(j, "fingerprint", hex);
@@ -149,7 +155,7 @@ static void describe_entry(struct ia_json_out *j, const struct ia_core *core, co
     if (a->client_id) {
         char cut[IA_VALUE_MAX + 1]; /* it may be 64 KB long, and must not push the rest out */
         (void)snprintf(cut, sizeof cut, "%s", a->client_id);
-        ia_json_out_text(j, "client_id", cut);
+        ia_json_out_text(j, names->client, cut);
     }
     ia_json_out_text(j, "address", a->address);
     if (reason != IA_R_NONE)
@@ -160,13 +166,19 @@ static void describe_entry(struct ia_json_out *j, const struct ia_core *core, co
     ia_json_out_text(j, "at", ia_rfc3339(at_us, at));
 }
 
+static int decision_level(enum ia_reason reason)
+{
+    return reason == IA_R_NONE ? MOSQ_LOG_INFO : MOSQ_LOG_NOTICE;
+}
+
 static const char *format_decision(const struct ia_core *core, const struct ia_audit_entry *a, const char *verdict,
                                    enum ia_reason reason, bool with_claimed, char out[EVENT_JSON_MAX])
 {
     struct ia_json_out j;
     ia_json_out_begin(&j, out, EVENT_JSON_MAX);
     ia_json_out_text(&j, "verdict", verdict);
-    describe_entry(&j, core, a, reason, ia_wall_us());
+    ia_json_out_text(&j, "level", ia_log_level_word(decision_level(reason)));
+    describe_entry(&j, core, &log_names, a, reason, ia_wall_us());
     if (with_claimed) {
         describe_claimed(&j, a);
         describe_shown(&j, a);
@@ -179,16 +191,16 @@ static void log_json(const struct ia_core *core, const struct ia_audit_entry *a,
 {
     char text[EVENT_JSON_MAX];
     const char *line = format_decision(core, a, verdict, reason, true, text);
-    if (!line || strlen(line) > LOG_JSON_MAX) /* the event has the claimed values too */
+    if (!line || strlen(line) > IA_LOG_JSON_MAX) /* the event has the claimed values too */
         line = format_decision(core, a, verdict, reason, false, text);
     if (line)
-        mosquitto_log_printf(reason == IA_R_NONE ? MOSQ_LOG_INFO : MOSQ_LOG_NOTICE, "%s", line);
+        mosquitto_log_printf(decision_level(reason), "%s", line);
 }
 
 static void log_decision(const struct ia_core *core, const struct ia_audit_entry *a, const char *verdict,
                          enum ia_reason reason)
 {
-    if (core->options.log_json)
+    if (ia_log_is_json())
         log_json(core, a, verdict, reason);
     else
         log_text(a, verdict, reason);
@@ -218,7 +230,7 @@ static void make_event(const struct ia_core *core, const char *kind, const struc
     (void)snprintf(out->row.principal, sizeof out->row.principal, "%s", a->principal ? a->principal : "");
     (void)snprintf(out->row.address, sizeof out->row.address, "%s", a->address ? a->address : "");
     ia_json_out_begin(&j, out->text, sizeof out->text);
-    describe_entry(&j, core, a, reason, out->row.at_us);
+    describe_entry(&j, core, &event_names, a, reason, out->row.at_us);
     describe_claimed(&j, a);
     describe_shown(&j, a);
     out->json = ia_json_out_end(&j);
@@ -341,6 +353,29 @@ void ia_report_denied(struct ia_core *core, const struct ia_audit_entry *entry)
     keep_refusal(core, entry, &event);
 }
 
+static void log_registered(const struct ia_core *core, const struct ia_device *device, const struct ia_ca_settings *ca)
+{
+    const char *status = ia_device_status_name(device->status);
+    char who[IA_VALUE_MAX + 1], of[IA_VALUE_MAX + 1], line[EVENT_JSON_MAX], at[IA_RFC3339_SIZE];
+    if (!ia_log_is_json()) {
+        ia_log(MOSQ_LOG_INFO, "registered device=%s ca=%s status=%s", word(ia_device_id(device), who),
+               word(ca ? ca->name : NULL, of), status);
+        return;
+    }
+    struct ia_json_out j;
+    ia_json_out_begin(&j, line, sizeof line);
+    ia_json_out_text(&j, "verdict", "registered");
+    ia_json_out_text(&j, "level", ia_log_level_word(MOSQ_LOG_INFO));
+    ia_json_out_text(&j, log_names.device, ia_device_id(device));
+    ia_json_out_text(&j, "ca", ca ? ca->name : NULL);
+    ia_json_out_text(&j, "status", status);
+    ia_json_out_text(&j, "node", core->options.worker.node_name);
+    ia_json_out_text(&j, "at", ia_rfc3339(ia_wall_us(), at));
+    const char *json = ia_json_out_end(&j);
+    if (json)
+        mosquitto_log_printf(MOSQ_LOG_INFO, "%s", json);
+}
+
 void ia_report_registered(struct ia_core *core, const struct ia_device *device)
 {
     char text[EVENT_JSON_MAX], hex[2 * IA_FINGERPRINT_LEN + 1], at[IA_RFC3339_SIZE];
@@ -361,9 +396,7 @@ void ia_report_registered(struct ia_core *core, const struct ia_device *device)
     const char *json = ia_json_out_end(&j);
     if (json)
         ia_report_publish(core, "device/registered", json); /* its row was written by the registration itself */
-    char who[IA_VALUE_MAX + 1], of[IA_VALUE_MAX + 1];
-    ia_log(MOSQ_LOG_INFO, "registered device=%s ca=%s status=%s", word(ia_device_id(device), who),
-           word(ca ? ca->name : NULL, of), ia_device_status_name(device->status));
+    log_registered(core, device, ca);
 }
 
 /* ---- counters */

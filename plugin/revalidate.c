@@ -3,6 +3,7 @@
 
 #include "access/admission.h"
 #include "plugin/client_rights.h"
+#include "plugin/log.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/report.h"
 #include "tls/resumption.h"

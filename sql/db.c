@@ -43,6 +43,8 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
          IA_PG_TEXT_ARRAY),
     PART(IA_S_SCOPES, IA_S_SCOPE_KEYS, IA_S_SCOPES_BY_KEY, "broker_scope", "issuer", "DISTINCT issuer",
          "issuer, scope, role, " NO_FAULT, IA_PG_TEXT_ARRAY),
+    PART(IA_S_REVOCATIONS, IA_S_REVOCATION_KEYS, IA_S_REVOCATIONS_BY_KEY, "broker_token_revocation", "id", "id, issuer",
+         "id, issuer, claim, value, issued_before, until, fault", IA_PG_INT8_ARRAY),
     PART(IA_S_RESERVED, IA_S_RESERVED_KEYS, IA_S_RESERVED_BY_KEY, "broker_reserved_name", "name", "name",
          "name, " NO_FAULT, IA_PG_TEXT_ARRAY),
     [IA_S_DEVICES_BY_ID] = {"devices_by_id", DEVICES_WHERE("device_id = ANY ($1)"), 1, {IA_PG_TEXT_ARRAY}},
@@ -122,6 +124,15 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                                  "WHERE release_id > $1 ORDER BY release_id LIMIT 1000",
                                  1,
                                  {IA_PG_INT8}},
+    [IA_S_CLIENT_ID_OWNERS] = {"client_id_owners",
+                               "SELECT client_id_key, principal_key FROM iot_auth.broker_client_id_owner "
+                               "WHERE node_name = $1 AND client_id_key > $2 ORDER BY client_id_key LIMIT $3",
+                               3,
+                               {IA_PG_TEXT, IA_PG_INT8, IA_PG_INT8}},
+    [IA_S_WRITE_OWNERS] = {"broker_write_owners",
+                           "SELECT iot_auth.broker_write_owners($1, $2, $3, $4, $5)",
+                           5,
+                           {IA_PG_TEXT, IA_PG_INT8_ARRAY, IA_PG_INT8_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY}},
 };
 
 /* The registry as a stream, in parts by fingerprint: SHA-256, so that they are of one size.  COPY cannot be prepared

@@ -5,7 +5,7 @@
 #include "sql/private.h"
 #include "sql/rows.h"
 
-#define IA_PARTS 8
+#define IA_PARTS 9
 
 /* The rows of one load and the memory they stand on. */
 struct ia_loaded {

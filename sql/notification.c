@@ -15,6 +15,7 @@ static const struct {
     {"event", IA_NOTIFICATION_EVENT},
     {"reserved", IA_NOTIFICATION_RESERVED},
     {"client_id", IA_NOTIFICATION_CLIENT_ID},
+    {"token", IA_NOTIFICATION_TOKEN},
     {"nonce", IA_NOTIFICATION_NONCE},
 };
 

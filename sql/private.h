@@ -53,6 +53,7 @@ enum ia_statement {
     IA_S_IPS,
     IA_S_ISSUERS,
     IA_S_SCOPES,
+    IA_S_REVOCATIONS,
     IA_S_RESERVED,
     IA_S_CA_KEYS,
     IA_S_CRL_KEYS,
@@ -61,6 +62,7 @@ enum ia_statement {
     IA_S_IP_KEYS,
     IA_S_ISSUER_KEYS,
     IA_S_SCOPE_KEYS,
+    IA_S_REVOCATION_KEYS,
     IA_S_RESERVED_KEYS,
     IA_S_CAS_BY_KEY,
     IA_S_CRLS_BY_KEY,
@@ -69,6 +71,7 @@ enum ia_statement {
     IA_S_IPS_BY_KEY,
     IA_S_ISSUERS_BY_KEY,
     IA_S_SCOPES_BY_KEY,
+    IA_S_REVOCATIONS_BY_KEY,
     IA_S_RESERVED_BY_KEY,
     IA_S_DEVICES_BY_ID,
     IA_S_DEVICES_BY_FINGERPRINT,
@@ -93,6 +96,8 @@ enum ia_statement {
     IA_S_EVENT_TAIL,
     IA_S_LAST_EVENT,
     IA_S_CLIENT_ID_RELEASES,
+    IA_S_CLIENT_ID_OWNERS,
+    IA_S_WRITE_OWNERS,
     IA_STATEMENTS
 };
 

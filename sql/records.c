@@ -92,11 +92,11 @@ static int64_t *int64_column(struct ia_params *p, const struct row_set *set, siz
     return items;
 }
 
-/* Numbers, of which 0 is NULL. */
-static void add_int8_column(struct ia_params *p, const struct row_set *set, size_t offset)
+/* `zero_is_null`: 0 is NULL. */
+static void add_int8_column(struct ia_params *p, const struct row_set *set, size_t offset, bool zero_is_null)
 {
     const int64_t *items = int64_column(p, set, offset);
-    ia_params_value(p, items ? ia_pg_int8_array(&p->arena, items, set->n, true) : (struct ia_pg_value){0});
+    ia_params_value(p, items ? ia_pg_int8_array(&p->arena, items, set->n, zero_is_null) : (struct ia_pg_value){0});
 }
 
 /* Microseconds since 1970. */
@@ -111,7 +111,7 @@ static void add_event_columns(struct ia_params *p, const struct row_set *set, si
 {
     add_text_column(p, set, base + offsetof(struct ia_event_row, kind));
     add_text_column(p, set, base + offsetof(struct ia_event_row, principal));
-    add_int8_column(p, set, base + offsetof(struct ia_event_row, ca_id));
+    add_int8_column(p, set, base + offsetof(struct ia_event_row, ca_id), true);
     add_text_column(p, set, base + offsetof(struct ia_event_row, address));
     add_text_column(p, set, base + offsetof(struct ia_event_row, reason));
     add_text_column(p, set, base + offsetof(struct ia_event_row, detail));
@@ -139,9 +139,22 @@ enum ia_rc ia_db_write_refusals(struct ia_db *db, const char *node, const struct
     add_text_column(&p, &set, offsetof(struct ia_refusal_row, key));
     add_time_column(&p, &set, offsetof(struct ia_refusal_row, first_us));
     add_time_column(&p, &set, event + offsetof(struct ia_event_row, at_us));
-    add_int8_column(&p, &set, offsetof(struct ia_refusal_row, count));
+    add_int8_column(&p, &set, offsetof(struct ia_refusal_row, count), false);
     add_event_columns(&p, &set, event);
     return ia_db_exec(db, IA_S_WRITE_REFUSALS, &p, err);
+}
+
+enum ia_rc ia_db_write_owners(struct ia_db *db, const char *node, const struct ia_owner_row *rows, size_t n,
+                              struct ia_err *err)
+{
+    const struct row_set set = {.rows = rows, .n = n, .size = sizeof *rows};
+    struct ia_params p = {0};
+    ia_params_text(&p, node);
+    add_int8_column(&p, &set, offsetof(struct ia_owner_row, key.client_id_key), false);
+    add_int8_column(&p, &set, offsetof(struct ia_owner_row, key.principal_key), false);
+    add_text_column(&p, &set, offsetof(struct ia_owner_row, client_id));
+    add_text_column(&p, &set, offsetof(struct ia_owner_row, principal));
+    return ia_db_exec(db, IA_S_WRITE_OWNERS, &p, err);
 }
 
 enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const char *counters, struct ia_err *err)
@@ -207,6 +220,12 @@ static const struct ia_column release_list[] = {
 };
 static const struct ia_columns release_columns = IA_COLUMNS(release_list, struct ia_client_id_release);
 
+static const struct ia_column owner_list[] = {
+    IA_COLUMN(struct ia_owner_key, client_id_key, NOT_NULL),
+    IA_COLUMN(struct ia_owner_key, principal_key, NOT_NULL),
+};
+static const struct ia_columns owner_columns = IA_COLUMNS(owner_list, struct ia_owner_key);
+
 struct last_row {
     int64_t event_id;
 };
@@ -219,6 +238,7 @@ struct loaded_records {
         struct ia_unparsed_rows unparsed;
         struct ia_tail_rows tail;
         struct ia_client_id_releases releases;
+        struct ia_owner_keys owners;
     } pub;
     struct ia_decoded decoded;
     struct ia_arena arena;
@@ -308,6 +328,28 @@ enum ia_rc ia_db_client_id_releases(struct ia_db *db, int64_t after_release_id, 
 void ia_client_id_releases_free(struct ia_client_id_releases *rows)
 {
     free_records((struct loaded_records *)rows);
+}
+
+enum ia_rc ia_db_client_id_owners(struct ia_db *db, const char *node, int64_t after_key, struct ia_owner_keys **out,
+                                  struct ia_err *err)
+{
+    struct loaded_records *l = NULL;
+    struct ia_params p = {0};
+    ia_params_text(&p, node);
+    ia_params_int8(&p, after_key);
+    ia_params_int8(&p, IA_OWNERS_PAGE);
+    enum ia_rc rc = load_records(db, IA_S_CLIENT_ID_OWNERS, &p, &owner_columns, &l, err);
+    if (rc != IA_OK)
+        return rc;
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): IA_OK means that it was loaded
+    l->pub.owners = (struct ia_owner_keys){.keys = l->decoded.rows, .n = l->decoded.n};
+    *out = &l->pub.owners;
+    return IA_OK;
+}
+
+void ia_owner_keys_free(struct ia_owner_keys *keys)
+{
+    free_records((struct loaded_records *)keys);
 }
 
 enum ia_rc ia_db_last_event(struct ia_db *db, int64_t *event_id, struct ia_err *err)

@@ -4,6 +4,7 @@
 
 #include "common/error.h"
 #include "sql/db.h"
+#include "sql/records_types.h"
 #include "x509/cert.h"
 
 #include <stddef.h>
@@ -102,6 +103,26 @@ void ia_tail_rows_free(struct ia_tail_rows *rows);
 
 /* The highest event id so far, 0: none. */
 IA_MUST_USE enum ia_rc ia_db_last_event(struct ia_db *db, int64_t *event_id, struct ia_err *err);
+
+#define IA_OWNERS_PAGE 10000
+
+/* The client ids of `node` that have an owner: up to IA_OWNERS_PAGE after that key, in order. */
+struct ia_owner_keys {
+    const struct ia_owner_key *keys;
+    size_t n;
+};
+IA_MUST_USE enum ia_rc ia_db_client_id_owners(struct ia_db *db, const char *node, int64_t after_key,
+                                              struct ia_owner_keys **out, struct ia_err *err);
+void ia_owner_keys_free(struct ia_owner_keys *keys);
+
+/* A change of an owner; the texts are for administrators.  `principal` NULL: nobody owns the client id any more. */
+struct ia_owner_row {
+    struct ia_owner_key key;
+    const char *client_id;
+    const char *principal;
+};
+IA_MUST_USE enum ia_rc ia_db_write_owners(struct ia_db *db, const char *node, const struct ia_owner_row *rows, size_t n,
+                                          struct ia_err *err);
 
 /* Client ids that administrators have released within the last hour, after `release_id` in order, up to 1000. */
 struct ia_client_id_release {

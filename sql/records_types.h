@@ -95,6 +95,12 @@ struct ia_issuer_row {
     const char *fault;           /* or NULL */
 };
 
+/* Who owns a client id: both by the first 8 bytes of their SHA-256. */
+struct ia_owner_key {
+    int64_t client_id_key;
+    int64_t principal_key;
+};
+
 struct ia_scope_row {
     const char *issuer; /* its name */
     const char *scope;

@@ -86,6 +86,26 @@ static const struct ia_column reserved_list[] = {
     IA_COLUMN(struct raw_name, fault, NULLABLE),
 };
 
+struct raw_revocation {
+    int64_t id;
+    const char *issuer;
+    const char *claim;
+    const char *value;
+    int64_t issued_before;
+    int64_t until;
+    const char *fault;
+};
+
+static const struct ia_column revocation_list[] = {
+    IA_COLUMN(struct raw_revocation, id, NOT_NULL),
+    IA_COLUMN(struct raw_revocation, issuer, NOT_NULL),
+    IA_COLUMN(struct raw_revocation, claim, NOT_NULL),
+    IA_COLUMN(struct raw_revocation, value, NOT_NULL),
+    IA_COLUMN_TIME(struct raw_revocation, issued_before, NOT_NULL),
+    IA_COLUMN_TIME(struct raw_revocation, until, NULLABLE),
+    IA_COLUMN(struct raw_revocation, fault, NULLABLE),
+};
+
 static const struct ia_column rule_list[] = {
     IA_COLUMN(struct raw_rule, rule_id, NOT_NULL),      IA_COLUMN(struct raw_rule, role, NOT_NULL),
     IA_COLUMN_WORD(struct raw_rule, effect, effects),   IA_COLUMN(struct raw_rule, actions, NOT_NULL),
@@ -307,6 +327,29 @@ static bool take_reserved(struct ia_loaded *l, const struct ia_decoded *d)
     return true;
 }
 
+/* What cannot be read closes its issuer: the revocation must not be lost. */
+static bool take_revocations(struct ia_loaded *l, const struct ia_decoded *d)
+{
+    const struct raw_revocation *raw = d->rows;
+    struct ia_revocation *rows = ia_arena_array(&l->arena, d->n, sizeof *rows);
+    if (!rows)
+        return false;
+    for (size_t i = 0; i < d->n; i++) {
+        rows[i] = (struct ia_revocation){.id = raw[i].id,
+                                         .issuer = raw[i].issuer,
+                                         .claim = raw[i].claim,
+                                         .value = raw[i].value,
+                                         .issued_before = raw[i].issued_before,
+                                         .until = raw[i].until,
+                                         .unreadable = raw[i].fault != NULL};
+        if (!add_note(l, "a revocation of tokens of issuer", raw[i].issuer, raw[i].fault))
+            return false;
+    }
+    l->rows.revocations = rows;
+    l->rows.n_revocations = d->n;
+    return true;
+}
+
 const struct ia_part ia_parts[IA_PARTS] = {
     {IA_LOAD_CAS, "CAs", IA_S_CAS, IA_S_CA_KEYS, IA_S_CAS_BY_KEY, IA_COLUMNS_WITH_FAULT(ca_list, struct ia_ca_row),
      take_cas},
@@ -324,4 +367,6 @@ const struct ia_part ia_parts[IA_PARTS] = {
      IA_COLUMNS_WITH_FAULT(scope_list, struct ia_scope_row), take_scopes},
     {IA_LOAD_RESERVED, "reserved names", IA_S_RESERVED, IA_S_RESERVED_KEYS, IA_S_RESERVED_BY_KEY,
      IA_COLUMNS_WITH_FAULT(reserved_list, struct raw_name), take_reserved},
+    {IA_LOAD_REVOCATIONS, "revoked tokens", IA_S_REVOCATIONS, IA_S_REVOCATION_KEYS, IA_S_REVOCATIONS_BY_KEY,
+     IA_COLUMNS_WITH_FAULT(revocation_list, struct raw_revocation), take_revocations},
 };

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: ISC
 /* The configuration of a broker, read from the database: CAs, CRLs, roles, rules, address rules, issuers, scopes,
- * reserved names. */
+ * reserved names, revoked tokens. */
 #pragma once
 
 #include "acl/ip.h"
 #include "acl/policy.h"
 #include "common/error.h"
+#include "oauth/revocation.h"
 #include "sql/db.h"
 #include "sql/records_types.h"
 
@@ -23,9 +24,10 @@ enum ia_load {
     IA_LOAD_RULES = 32,
     IA_LOAD_SCOPES = 64,
     IA_LOAD_RESERVED = 128,
+    IA_LOAD_REVOCATIONS = 256,
     IA_LOAD_POLICY = IA_LOAD_ROLES | IA_LOAD_RULES,
     IA_LOAD_ISSUERS = IA_LOAD_ISSUER_ROWS | IA_LOAD_SCOPES,
-    IA_LOAD_ALL = 255,
+    IA_LOAD_ALL = 511,
 };
 
 #define IA_ROWS_NOTES_MAX 64
@@ -60,6 +62,8 @@ struct ia_rows {
     size_t n_scopes;
     const char *const *reserved; /* names that no device or app may take */
     size_t n_reserved;
+    const struct ia_revocation *revocations;
+    size_t n_revocations;
 };
 
 /* Read the parts in `what` (set of enum ia_load).  Usually as of one moment, in one transaction and one round trip.  A

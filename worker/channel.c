@@ -58,6 +58,9 @@ static void clear_reply(struct ia_reply *reply)
     case IA_REPLY_PAGE:
         clear_records(&reply->records);
         break;
+    case IA_REPLY_OWNERS:
+        free(reply->owners.keys);
+        break;
     default:
         break; /* the other kinds own nothing */
     }

@@ -11,6 +11,7 @@
 #include "common/reason.h"
 #include "common/str.h"
 #include "jitr/device.h"
+#include "sql/records_types.h"
 #include "x509/cert.h"
 
 #include <stdbool.h>
@@ -28,6 +29,7 @@ enum ia_request_kind {
     IA_REQUEST_KEYS,      /* a token of `issuer` names a key that is not known: fetch the issuer's keys */
     IA_REQUEST_EVENT,     /* write an event: `event`, with its detail as JSON in `text` */
     IA_REQUEST_REFUSAL,   /* write the last refusal of a client: `refusal`, likewise */
+    IA_REQUEST_OWNER,     /* write who owns the client id in `text`, which may be cut: `owner` */
     IA_REQUEST_COUNTERS,  /* write this node's counters, JSON in `text` */
     IA_REQUEST_RETIRE,    /* free `snapshot` outside the broker thread: a large one takes milliseconds */
 };
@@ -63,6 +65,11 @@ struct ia_refusal_request {
     char key[IA_REFUSAL_KEY_MAX + 1];
 };
 
+struct ia_owner_request {
+    struct ia_owner_key key;
+    char principal[IA_PRINCIPAL_MAX + 1]; /* "": nobody any more */
+};
+
 struct ia_request {
     struct ia_link link;
     enum ia_request_kind kind; /* says which member of the union is valid */
@@ -75,6 +82,7 @@ struct ia_request {
         char issuer[IA_VALUE_MAX + 1];
         struct ia_event_request event;
         struct ia_refusal_request refusal;
+        struct ia_owner_request owner;
         struct ia_snapshot *snapshot; /* owned */
     };
     char text[];
@@ -96,6 +104,7 @@ enum ia_reply_kind {
     IA_REPLY_STATE,        /* `connected`: is the database reachable? */
     IA_REPLY_CONTACT,      /* the database has answered just now */
     IA_REPLY_LOG,          /* write `text` to the log at `level` */
+    IA_REPLY_OWNERS,       /* `owners`: who owned which client id when the broker ended; before the first snapshot */
     IA_REPLY_RELEASED,     /* the client id `text` has no owner any more, unless its owner is connected */
     IA_REPLY_EVENT,        /* publish `text` as an event of kind `event` */
 };
@@ -115,6 +124,11 @@ struct ia_device_records {
     size_t n_ids;
 };
 
+struct ia_owner_page {
+    struct ia_owner_key *keys; /* owned */
+    size_t n;
+};
+
 struct ia_reply {
     struct ia_link link;
     enum ia_reply_kind kind; /* says which member of the union is valid */
@@ -123,6 +137,7 @@ struct ia_reply {
         struct ia_snapshot *snapshot; /* owned */
         struct ia_device_answer answer;
         struct ia_device_records records;
+        struct ia_owner_page owners;
         bool connected;
         enum ia_log_level level;
         char event[IA_VALUE_MAX + 1];

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* Client ids that administrators have released (iot_auth.release_client_id): every broker forgets their owners.  A
+/* Who owned which client id when this broker ended, because Mosquitto 2.0 reports no session that it restores;
+ * and client ids that administrators have released (iot_auth.release_client_id): every broker forgets their owners.  A
  * release is kept for an hour, for brokers that have no connection.  Worker thread. */
 #pragma once
 
@@ -9,11 +10,15 @@
 
 struct ia_releases;
 
-struct ia_releases *ia_releases_new(struct ia_db *db, const struct ia_sink *sink); /* NULL: out of memory */
+/* Borrows everything.  NULL: out of memory. */
+struct ia_releases *ia_releases_new(struct ia_db *db, const char *node, const struct ia_sink *sink);
 void ia_releases_free(struct ia_releases *releases);
 
-/* Connected, or a notification says that there are new ones.  At start-up those that exist are skipped: a broker that
- * has just started knows of no owner. */
+/* Connected.  The first time, the owners of client ids are read and sent to the broker thread, before anything is
+ * admitted; the releases that exist then are skipped, because their owners are not among those. */
+IA_MUST_USE enum ia_rc ia_releases_begin(struct ia_releases *releases, struct ia_err *err);
+
+/* A notification says that there are new releases. */
 void ia_releases_notified(struct ia_releases *releases);
 
 bool ia_releases_due(const struct ia_releases *releases);

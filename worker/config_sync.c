@@ -149,6 +149,8 @@ static unsigned buildable_parts(const struct ia_config_sync *sync, unsigned part
         parts &= ~(unsigned)IA_LOAD_IPS;
     if (missing & IA_LOAD_RESERVED)
         parts &= ~(unsigned)IA_LOAD_RESERVED;
+    if (missing & IA_LOAD_REVOCATIONS)
+        parts &= ~(unsigned)IA_LOAD_REVOCATIONS;
     if (!issuers || !scopes || (missing & IA_LOAD_ISSUERS) == IA_LOAD_ISSUERS)
         parts &= ~(unsigned)IA_LOAD_ISSUERS;
     return parts;
@@ -225,8 +227,8 @@ int64_t ia_config_sync_wait_ms(const struct ia_config_sync *sync)
 /* With the parts that are built together. */
 static unsigned whole_groups(unsigned parts)
 {
-    static const unsigned groups[] = {IA_LOAD_CAS | IA_LOAD_CRLS, IA_LOAD_POLICY, IA_LOAD_IPS, IA_LOAD_ISSUERS,
-                                      IA_LOAD_RESERVED};
+    static const unsigned groups[] = {IA_LOAD_CAS | IA_LOAD_CRLS, IA_LOAD_POLICY,     IA_LOAD_IPS, IA_LOAD_ISSUERS,
+                                      IA_LOAD_RESERVED,           IA_LOAD_REVOCATIONS};
     unsigned whole = 0;
     for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
         whole |= parts & groups[i] ? groups[i] : 0u;

@@ -76,6 +76,9 @@ static bool accept_offline(struct ia_inbox *inbox, struct ia_request *request)
     case IA_REQUEST_EVENT:
         ia_outbox_event(inbox->parts.outbox, request);
         return true;
+    case IA_REQUEST_OWNER:
+        ia_outbox_owner(inbox->parts.outbox, request);
+        return true;
     case IA_REQUEST_REFUSAL:
         ia_outbox_refusal(inbox->parts.outbox, request);
         return true;

@@ -271,8 +271,7 @@ static void log_connection(const struct ia_main_loop *loop)
     ia_sink_log(loop->sink, safe ? IA_LOG_NOTICE : IA_LOG_WARNING, line);
 }
 
-/* Connect, and send the configuration before anything is admitted by it.  A part of it that the server refuses now is
- * tried again by its step, and the devices need not wait for that. */
+/* Connect, and send the configuration before anything is admitted by it.  Its step reads a part that is refused again. */
 static enum ia_rc begin_connected(struct ia_main_loop *loop, struct ia_err *err)
 {
     enum ia_rc rc = ia_db_connect(loop->db, err);
@@ -280,8 +279,9 @@ static enum ia_rc begin_connected(struct ia_main_loop *loop, struct ia_err *err)
         return rc;
     ia_listen_check_begin(&loop->listening);
     ia_config_sync_connected(loop->config);
-    ia_releases_notified(loop->releases);
-    rc = ia_status_events_begin(loop->events, err);
+    rc = ia_releases_begin(loop->releases, err);
+    if (rc == IA_OK)
+        rc = ia_status_events_begin(loop->events, err);
     if (rc == IA_OK)
         rc = ia_config_sync_reload(loop->config, err);
     if (rc == IA_OK)
@@ -393,7 +393,7 @@ static enum ia_rc create_parts(struct ia_main_loop *loop, const struct ia_worker
         return rc;
     loop->devices = ia_device_sync_new(loop->db, loop->config, loop->sink);
     loop->registrar = ia_registrar_new(loop->db, options->node_name, loop->sink);
-    loop->releases = ia_releases_new(loop->db, loop->sink);
+    loop->releases = ia_releases_new(loop->db, options->node_name, loop->sink);
     loop->events = ia_status_events_new(loop->db, loop->sink);
     const struct ia_inbox_parts parts = {.db = loop->db,
                                          .outbox = loop->outbox,

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: ISC
 #include "worker/notifications.h"
 
-/* A notification of all CAs comes after a restored dump too, which notifies of no names. */
+/* A notification of all CAs comes after a restored dump too, which notifies of no names and no revoked tokens. */
 static unsigned changed_parts(const struct ia_notification *n)
 {
     static const unsigned parts[] = {
-        [IA_NOTIFICATION_CA] = IA_LOAD_CAS | IA_LOAD_CRLS, [IA_NOTIFICATION_ROLE] = IA_LOAD_POLICY,
-        [IA_NOTIFICATION_ISSUER] = IA_LOAD_ISSUERS,        [IA_NOTIFICATION_IP] = IA_LOAD_IPS,
-        [IA_NOTIFICATION_RESERVED] = IA_LOAD_RESERVED,     [IA_NOTIFICATION_NONCE] = 0, /* the last topic */
+        [IA_NOTIFICATION_CA] = IA_LOAD_CAS | IA_LOAD_CRLS,
+        [IA_NOTIFICATION_ROLE] = IA_LOAD_POLICY,
+        [IA_NOTIFICATION_ISSUER] = IA_LOAD_ISSUERS,
+        [IA_NOTIFICATION_IP] = IA_LOAD_IPS,
+        [IA_NOTIFICATION_RESERVED] = IA_LOAD_RESERVED,
+        [IA_NOTIFICATION_TOKEN] = IA_LOAD_REVOCATIONS,
+        [IA_NOTIFICATION_NONCE] = 0, /* the last topic */
     };
-    return parts[n->topic] | (n->topic == IA_NOTIFICATION_CA && n->all ? IA_LOAD_RESERVED : 0u);
+    return parts[n->topic] |
+           (n->topic == IA_NOTIFICATION_CA && n->all ? (unsigned)(IA_LOAD_RESERVED | IA_LOAD_REVOCATIONS) : 0u);
 }
 
 static void dispatch_notification(const struct ia_notification_targets *to, const struct ia_notification *n)

@@ -11,6 +11,7 @@
 #define COLUMNS_MAX   20000
 #define EVENTS_MAX    10000
 #define REFUSALS_MAX  6000
+#define OWNERS_MAX    100000
 #define CONNECTS_MAX  100000
 #define BATCH         500
 #define COLUMNS_BATCH 32
@@ -42,6 +43,7 @@ struct ia_outbox {
     struct ia_fifo columns;  /* struct column */
     struct ia_fifo events;   /* struct ia_request */
     struct ia_fifo refusals; /* likewise */
+    struct ia_fifo owners;   /* likewise */
     struct ia_fifo connects; /* struct connect */
     size_t batch; /* events and connects written at once: 1 after a refusal, so that one bad row costs no other row */
     struct ia_request *counters; /* newest */
@@ -92,6 +94,7 @@ void ia_outbox_free(struct ia_outbox *outbox)
         column_free(take_column(outbox));
     drop_requests(&outbox->events, outbox->events.n);
     drop_requests(&outbox->refusals, outbox->refusals.n);
+    drop_requests(&outbox->owners, outbox->owners.n);
     drop_connects(outbox, outbox->connects.n);
     ia_request_free(outbox->counters);
     free(outbox);
@@ -163,6 +166,13 @@ void ia_outbox_refusal(struct ia_outbox *outbox, struct ia_request *request)
     ia_fifo_append(&outbox->refusals, &request->link);
 }
 
+void ia_outbox_owner(struct ia_outbox *outbox, struct ia_request *request)
+{
+    if (outbox->owners.n >= OWNERS_MAX)
+        drop_requests(&outbox->owners, 1);
+    ia_fifo_append(&outbox->owners, &request->link);
+}
+
 void ia_outbox_connected(struct ia_outbox *outbox, struct ia_request *request)
 {
     size_t size = strlen(request->connected.device_id) + 1;
@@ -185,7 +195,7 @@ void ia_outbox_counters(struct ia_outbox *outbox, struct ia_request *request)
 
 bool ia_outbox_due(const struct ia_outbox *outbox)
 {
-    return outbox->columns.n || outbox->events.n || outbox->refusals.n || outbox->connects.n;
+    return outbox->columns.n || outbox->events.n || outbox->refusals.n || outbox->owners.n || outbox->connects.n;
 }
 
 /* ---- writing */
@@ -294,6 +304,26 @@ static enum ia_rc write_refusals(struct ia_outbox *o, struct ia_db *db, struct i
     return rc;
 }
 
+static struct ia_owner_row owner_row(const struct ia_request *request)
+{
+    const struct ia_owner_request *o = &request->owner;
+    return (struct ia_owner_row){
+        .key = o->key, .client_id = request->text, .principal = o->principal[0] ? o->principal : NULL};
+}
+
+static enum ia_rc write_owners(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
+{
+    struct ia_owner_row rows[BATCH];
+    size_t n = 0;
+    for (struct ia_link *link = o->owners.head; link && n < o->batch; link = link->next)
+        rows[n++] = owner_row(ia_container_of(link, struct ia_request, link));
+    if (n == 0)
+        return IA_OK;
+    enum ia_rc rc = ia_db_write_owners(db, o->node_name, rows, n, err);
+    drop_requests(&o->owners, finished_rows(o, n, db, &rc));
+    return rc;
+}
+
 static enum ia_rc write_connects(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
 {
     const char *ids[BATCH];
@@ -313,7 +343,9 @@ static enum ia_rc write_connects(struct ia_outbox *o, struct ia_db *db, struct i
 
 enum ia_rc ia_outbox_write(struct ia_outbox *outbox, struct ia_db *db, struct ia_err *err)
 {
-    enum ia_rc rc = write_events(outbox, db, err);
+    enum ia_rc rc = write_owners(outbox, db, err);
+    if (rc == IA_OK)
+        rc = write_events(outbox, db, err);
     if (rc == IA_OK)
         rc = write_refusals(outbox, db, err);
     if (rc == IA_OK)

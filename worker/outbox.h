@@ -21,6 +21,7 @@ void ia_outbox_issuer_note(struct ia_outbox *outbox, const char *name, const cha
 /* These take the request over. */
 void ia_outbox_event(struct ia_outbox *outbox, struct ia_request *request);
 void ia_outbox_refusal(struct ia_outbox *outbox, struct ia_request *request);
+void ia_outbox_owner(struct ia_outbox *outbox, struct ia_request *request);
 void ia_outbox_connected(struct ia_outbox *outbox, struct ia_request *request);
 void ia_outbox_counters(struct ia_outbox *outbox, struct ia_request *request);
 

@@ -373,3 +373,37 @@ def test_the_monitoring_role_sees_counts_and_no_secrets(database, root, admin, c
                                                   " AND relkind IN ('r', 'p', 'v', 'm') AND has_table_privilege(oid, 'SELECT')")}
         assert readable == {*views, "schema_version"}
         assert monitor.all("SELECT proname FROM pg_proc WHERE pronamespace = 'iot_auth'::regnamespace AND has_function_privilege(oid, 'EXECUTE')") == []
+
+
+# Owners of client ids
+
+
+def owners(broker, *rows, node="n1"):
+    """broker_write_owners with (client id key, principal key, client id, principal)."""
+    columns = [list(column) for column in zip(*rows)]
+    broker.all("SELECT iot_auth.broker_write_owners(%s, %s::bigint[], %s::bigint[], %s::text[], %s::text[])", node, *columns)
+
+
+def test_a_broker_writes_and_removes_the_owners_of_client_ids(broker, admin):
+    owners(broker, (1, 10, "shared", "d1"), (-2, 20, "pump", "d2"), (1, 30, "shared", "d3"))
+    assert admin.all("SELECT client_id_key, principal FROM iot_auth.client_id_owner ORDER BY 1") == [(-2, "d2"), (1, "d3")]
+    assert broker.all("SELECT client_id_key, principal_key FROM iot_auth.broker_client_id_owner ORDER BY 1") == [(-2, 20), (1, 30)]
+    owners(broker, (1, 30, "shared", None), (7, 7, "never", None))
+    assert admin.all("SELECT client_id FROM iot_auth.client_id_owner") == [("pump",)]
+    assert "more than 1000" in broker.refused("SELECT iot_auth.broker_write_owners('n1', array_fill(1::bigint, ARRAY[1001]), NULL, NULL, NULL)")
+
+
+def test_a_principal_owns_a_bounded_number_of_client_ids(broker, admin):
+    owners(broker, (1000, 9, "another's", "d9"))
+    for turn in range(2):
+        owners(broker, *((turn * 30 + n, 10, "c%d" % (turn * 30 + n), "d1") for n in range(30)))
+    assert admin.one("SELECT count(*) FROM iot_auth.client_id_owner WHERE principal = 'd1'") == 32
+    assert admin.one("SELECT count(*) FROM iot_auth.client_id_owner WHERE principal = 'd1' AND client_id_key >= 30") == 30
+    assert admin.one("SELECT count(*) FROM iot_auth.client_id_owner WHERE principal = 'd9'") == 1
+
+
+def test_a_release_removes_the_owner_on_every_node(broker, admin):
+    owners(broker, (1, 10, "shared", "d1"))
+    owners(broker, (1, 10, "shared", "d1"), (2, 10, "other", "d1"), node="n2")
+    admin.call("release_client_id", "shared")
+    assert admin.all("SELECT node_name, client_id FROM iot_auth.client_id_owner") == [("n2", "other")]

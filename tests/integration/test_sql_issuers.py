@@ -203,7 +203,7 @@ def test_rows_of_one_issuer_have_disjoint_audiences(admin):
     admin.call("set_issuer", "two", audience=["mqtt"])
     admin.all("DELETE FROM iot_auth.oauth_issuer WHERE name = 'two'")
     admin.call("register_issuer", "three", "https://id.example.com/", ["mqtt"])
-    admin.all("TRUNCATE iot_auth.oauth_issuer, iot_auth.scope_role")
+    admin.all("TRUNCATE iot_auth.oauth_issuer CASCADE")
     admin.call("register_issuer", "four", "https://id.example.com/", ["mqtt", "x"])
 
 
@@ -243,3 +243,54 @@ def test_changed_claims_are_notified(shared):
                 listener.close()
         finally:
             c.all("DELETE FROM iot_auth.oauth_issuer WHERE name = 'loud'")
+
+
+# Revoked tokens
+
+def revocation(admin, revoked):
+    return admin.all("SELECT issuer_name, claim, value, issued_before, until FROM iot_auth.token_revocation WHERE id = %s", revoked)[0]
+
+
+def test_revoke_tokens_ends_by_itself_where_the_lifetime_is_known(admin):
+    revoked = admin.call("revoke_tokens", "corp", "/sub", "alice", "2026-01-01 00:00 UTC")
+    assert revocation(admin, revoked)[:3] == ("corp", "/sub", "alice") and revocation(admin, revoked)[4] is None
+    admin.call("set_issuer", "corp", max_lifetime_s=3600)
+    later = admin.call("revoke_tokens", "corp", "/sub", "bob", "2036-01-01 00:00 UTC")
+    assert admin.one("SELECT until = issued_before + interval '3630 s' FROM iot_auth.token_revocation WHERE id = %s", later)
+    # An issuer that allows longer lifetimes later prolongs what ended by default, and nothing else.
+    short = admin.call("revoke_tokens", "corp", "/sub", "carol", "2036-01-01 00:00 UTC", "2036-01-01 00:01 UTC")
+    admin.call("set_issuer", "corp", max_lifetime_s=7200)
+    assert admin.one("SELECT until = issued_before + interval '7230 s' FROM iot_auth.token_revocation WHERE id = %s", later)
+    admin.call("set_issuer", "corp", max_lifetime_s=10)
+    assert admin.one("SELECT until = issued_before + interval '7230 s' FROM iot_auth.token_revocation WHERE id = %s", later)
+    admin.call("set_issuer", "corp", reset=["max_lifetime_s"])
+    assert revocation(admin, later)[4] is None
+    assert admin.one("SELECT until - issued_before = interval '60 s' FROM iot_auth.token_revocation WHERE id = %s", short)
+
+
+def test_revoke_tokens_keeps_what_reaches_further(admin):
+    first = admin.call("revoke_tokens", "corp", "/jti", "x", "2026-01-02 UTC", "2036-01-01 UTC")
+    assert admin.call("revoke_tokens", "corp", "/jti", "x", "2026-01-01 UTC", "2037-01-01 UTC") == first
+    assert admin.one("SELECT issued_before = '2026-01-02 UTC' AND until = '2037-01-01 UTC' FROM iot_auth.token_revocation WHERE id = %s",
+                     first)
+    admin.call("unrevoke_tokens", first)
+    assert "does not exist" in admin.call_refused("unrevoke_tokens", first)
+    assert "does not exist" in admin.call_refused("unrevoke_tokens", None)
+
+
+@pytest.mark.parametrize("arguments, why", [
+    (("nobody", "/jti", "x"), "not registered"), (("corp", "jti", "x"), "no slash at its start"), (("corp", "", "x"), "is empty"),
+    (("corp", None, "x"), "missing"), (("corp", "/jti", None), "missing"), (("corp", "/jti", ""), "1 to 1024"),
+    (("corp", "/jti", "x" * 1025), "1 to 1024"), (("corp", "/jti", "x", None), "missing"), (("corp", "/jti", "x", "infinity"), "finite"),
+    (("corp", "/jti", "x", "2026-01-01 UTC", "2020-01-01 UTC"), "in the past"), (("corp", "/jti", "x", "2026-01-01 UTC", "infinity"), "finite"),
+])
+def test_revoke_tokens_refuses(admin, arguments, why):
+    assert why in admin.call_refused("revoke_tokens", *arguments)
+
+
+def test_ended_revocations_are_not_returned(admin):
+    admin.all("INSERT INTO iot_auth.token_revocation (issuer_name, claim, value, until) VALUES ('corp', '/a', 'past', now() - interval '2 days'),"
+              " ('corp', '/a', 'now', NULL)")
+    assert admin.all("SELECT value FROM iot_auth.broker_token_revocation") == [("now",)]
+    admin.call("revoke_tokens", "corp", "/a", "more")
+    assert admin.all("SELECT value FROM iot_auth.token_revocation ORDER BY 1") == [("more",), ("now",)]

@@ -143,7 +143,7 @@ def test_the_age_of_a_node_is_the_databases_to_say(root, broker, monitor):
 
 
 def test_an_upgrade_adds_the_role_monitor_but_no_rule_to_one_that_exists(empty):
-    apply(empty, last=12)
+    apply(empty, last=13)
     with cursor(empty, pg.ADMIN) as admin:
         admin.call("create_role", "monitor")
         admin.call("add_rule", "monitor", "ALLOW", ["PUBLISH"], "mine/#")

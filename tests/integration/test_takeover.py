@@ -168,6 +168,47 @@ def test_a_free_client_id_of_an_mqtt5_session_that_is_kept_is_anothers(free_ids)
     assert site.connect(broker, fleet.issue("first"), **options).session_present
 
 
+@pytest.mark.parametrize("protocol", [4, V5])
+def test_a_session_that_survives_a_restart_goes_to_its_owner_alone(free_ids, protocol):
+    """Mosquitto 2.0 reports no session that it restores: it went to whoever came first."""
+    site, fleet, broker = free_ids
+    options = {"client_id": "shared", "clean": False, "protocol": protocol, **({"session_expiry": 600} if protocol == V5 else {})}
+    owner, other, observer = fleet.issue("owner"), fleet.issue("other"), site.observer(fleet)
+    site.role("common", "ALLOW SUBSCRIBE,RECEIVE common/#")
+    site.registry.grant_ca_role(ca_name="acme", role="common")
+    site.connect(broker, other, client_id="another").disconnect()
+    with site.connect_within(2.0, broker, owner, **options) as client:
+        assert client.subscribe("common/#") < 128
+    site.connect_within(2.0, broker, observer, client_id="w").publish("common/x", "for the owner")
+    for _ in range(2):
+        broker.restart()
+        for clean in (False, True):
+            assert site.try_connect(broker, other, **{**options, "clean": clean}) in REFUSED
+    again = site.connect(broker, owner, **options)
+    assert again.session_present
+    assert again.receive() == ("common/x", "for the owner")
+
+
+def test_a_released_client_id_is_free_after_a_restart_too(free_ids):
+    site, fleet, broker = free_ids
+    site.connect(broker, fleet.issue("owner"), client_id="shared", clean=False).disconnect()
+    broker.stop()
+    site.registry.release_client_id(client_id="shared")
+    broker.start()
+    if broker.version < (2, 1):  # 2.1 knows whose session it has, and the release was made before its start
+        site.connect_within(2.0, broker, fleet.issue("other"), client_id="shared", clean=False)
+
+
+def test_the_name_of_a_device_is_no_other_devices_client_id(free_ids):
+    """Its session needs no row: nobody else can have its client id, before and after a restart."""
+    site, fleet, broker = free_ids
+    site.connect(broker, fleet.issue("victim"), clean=False).disconnect()
+    broker.restart()
+    for client_id in ("victim", "app:corp:dashboard", "app:corp:dashboard/1"):
+        site.assert_refused("client_id_mismatch", broker, fleet.issue("other"), client_id=client_id, clean=False)
+    assert site.registry.query("SELECT client_id FROM iot_auth.client_id_owner") == []
+
+
 def test_what_a_free_client_id_inherits_after_a_restart_is_not_delivered(free_ids):
     """No row says whose session it was; the rights of the new client decide about each message."""
     site, fleet, broker = free_ids

@@ -117,19 +117,6 @@ START_TEST(address_of_a_websocket_counts_where_it_is_the_sockets)
 }
 END_TEST
 
-START_TEST(log_line_has_its_prefix_and_is_cut_not_overrun)
-{
-    char longer[2000];
-    memset(longer, 'x', sizeof longer - 1);
-    longer[sizeof longer - 1] = '\0';
-    ia_log(MOSQ_LOG_ERR, "%d%%s", 7);
-    ck_assert_str_eq(broker.log, "8 iot-auth: 7%s\n");
-    broker_forget();
-    ia_log(MOSQ_LOG_ERR, "%s", longer);
-    ck_assert_uint_eq(strlen(broker.log), strlen("8 iot-auth: \n") + 1023);
-}
-END_TEST
-
 static void cases(TCase *c)
 {
     tcase_add_test(c, version_is_known_by_its_function);
@@ -138,7 +125,6 @@ static void cases(TCase *c)
     tcase_add_test(c, next_tick_is_asked_for_where_it_can_be);
     tcase_add_test(c, address_shows_a_connection);
     tcase_add_test(c, address_of_a_websocket_counts_where_it_is_the_sockets);
-    tcase_add_test(c, log_line_has_its_prefix_and_is_cut_not_overrun);
 }
 
 int main(void)

@@ -108,7 +108,7 @@ START_TEST(json_log_has_one_object_a_decision)
     broker_forget();
     ck_assert_int_eq(world_basic_auth(&client, NULL), MOSQ_ERR_AUTH);
     ck_assert_ptr_nonnull(strstr(broker.log, " {\"verdict\":\"refused\","));
-    ck_assert_ptr_nonnull(strstr(broker.log, "\"client_id\":\"x\\u000a\\\"y\""));
+    ck_assert_ptr_nonnull(strstr(broker.log, "\"client\":\"x\\u000a\\\"y\""));
     ck_assert_ptr_nonnull(strstr(broker.log, "\"reason\":\"no_credential\""));
     ck_assert_str_eq(strchr(broker.log, '\n'), "\n");
     world_stop();

@@ -109,6 +109,19 @@ enum ia_rc ia_db_write_events(struct ia_db *db, const char *node, const struct i
     return IA_OK;
 }
 
+enum ia_rc ia_db_write_owners(struct ia_db *db, const char *node, const struct ia_owner_row *rows, size_t n,
+                              struct ia_err *err)
+{
+    (void)db;
+    ck_assert_str_eq(node, "node-1");
+    base.calls++;
+    if (base.answer != IA_OK)
+        return ia_fail(err, base.answer, "as the test wants it");
+    for (size_t i = 0; i < n; i++)
+        note(rows[i].principal ? rows[i].principal : "nobody", rows[i].client_id);
+    return IA_OK;
+}
+
 enum ia_rc ia_db_write_refusals(struct ia_db *db, const char *node, const struct ia_refusal_row *refusals, size_t n,
                                 struct ia_err *err)
 {
@@ -305,6 +318,19 @@ static void add_refusal(const char *principal)
     ia_outbox_refusal(outbox, r);
 }
 
+START_TEST(owners_are_written_before_all_else)
+{
+    const char *names[] = {"a"};
+    add_events(names, 1);
+    struct ia_request *owner = ia_request_new(IA_REQUEST_OWNER, "shared");
+    (void)snprintf(owner->owner.principal, sizeof owner->owner.principal, "dev-1");
+    ia_outbox_owner(outbox, owner);
+    ia_outbox_owner(outbox, ia_request_new(IA_REQUEST_OWNER, "free"));
+    write_all(10);
+    ck_assert_str_eq(base.written, "dev-1 shared\nnobody free\nevent a\n");
+}
+END_TEST
+
 START_TEST(bad_refusal_costs_no_other)
 {
     add_refusal("a");
@@ -421,6 +447,7 @@ static void cases(TCase *c)
     tcase_add_test(c, event_of_the_longest_app_name_has_it_whole);
     tcase_add_test(c, what_cannot_be_written_now_stays);
     tcase_add_test(c, bad_event_costs_no_other);
+    tcase_add_test(c, owners_are_written_before_all_else);
     tcase_add_test(c, bad_refusal_costs_no_other);
     tcase_add_test(c, oldest_refusals_go_first);
     tcase_add_test(c, refused_column_goes_and_the_next_is_written);

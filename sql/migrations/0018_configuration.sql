@@ -13,7 +13,7 @@ SET LOCAL standard_conforming_strings = on;
 -- skipped and takes no lock that any reader or writer of the registry could notice.
 DO $guard$
 DECLARE
-    this int := 16;
+    this int := 18;
     me oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user);
     other_owner oid;
     applied int := 0;
@@ -231,7 +231,7 @@ GRANT EXECUTE ON FUNCTION iot_auth.settings_of, iot_auth.export_configuration, i
     iot_auth.apply_settings, iot_auth.import_role, iot_auth.import_ca, iot_auth.import_issuer,
     iot_auth.import_configuration TO iot_auth_admin;
 
-INSERT INTO iot_auth.schema_version (version) VALUES (16);
+INSERT INTO iot_auth.schema_version (version) VALUES (18);
 $migration$;
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'migration % was not applied: a table of schema iot_auth is locked by another session', this
