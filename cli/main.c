@@ -3,6 +3,7 @@
 #include "cli/call.h"
 #include "cli/cell.h"
 #include "cli/check.h"
+#include "cli/configuration.h"
 #include "cli/document.h"
 #include "cli/events.h"
 #include "cli/help.h"
@@ -21,6 +22,8 @@ static const struct program {
     const char *words;
     int (*run)(const struct ia_call *call);
 } programs[] = {
+    {"export", ia_configuration_export},
+    {"import", ia_configuration_import},
     {"issuer add", ia_try_out_add},
     {"token make", ia_try_out_token},
     {"device import", ia_import_devices},

@@ -7,6 +7,14 @@ static const struct ia_param release_params[] = {{.name = "CLIENT_ID",
                                                   .sql = "client_id text",
                                                   .flags = IA_P_ARGUMENT | IA_P_REQUIRED,
                                                   .help = "MQTT client id"}};
+static const struct ia_param import_params[] = {
+    {.name = "FILE.json",
+     .value = "FILE.json",
+     .flags = IA_P_ARGUMENT | IA_P_REQUIRED,
+     .help = "what export has written; - reads standard input"},
+    {.name = "diff",
+     .help = "show what would change, and what only the registry has (keep); exit status 1 if anything"},
+};
 static const struct ia_param migrate_params[] = {{.name = "dry-run", .help = "list what would be applied"}};
 
 static const struct ia_param document_params[] = {{.name = "FORMAT",
@@ -19,6 +27,15 @@ static const struct ia_verb verbs[] = {
      .help = "make every broker forget who owns a client id, unless the owner is connected",
      IA_PARAMS(release_params),
      .sql = "release_client_id"},
+    {.words = "export",
+     .help =
+         "print the whole configuration as JSON: CAs, roles, rules, issuers, address rules; no devices, no secrets"},
+    {.words = "import",
+     .help = "add and change what a configuration says, in one transaction; what only the registry has stays",
+     IA_PARAMS(import_params),
+     .more =
+         "The rules of a role, the roles of a CA and the mapped scopes of an issuer become those of the file. Address "
+         "rules of single devices are no part of it."},
     {.words = "migrate",
      .help = "create schema iot_auth, or bring it to the version of this program",
      IA_PARAMS(migrate_params),
