@@ -111,7 +111,8 @@ static enum ia_reason check_identity(struct ia_admission *a)
     struct ia_err err = {0};
     if (!a->chain)
         return IA_R_NONE;
-    if (ia_cert_info_read(a->leaf, a->info, &err) != IA_OK)
+    const uint8_t *hash = a->chain->n_links > 0 ? a->chain->links[0].fingerprint : NULL;
+    if (ia_cert_info_read_hashed(a->leaf, hash, a->info, &err) != IA_OK)
         return ia_admission_refuse(a, IA_R_CERTIFICATE_UNFIT, err.msg);
     ia_identity_read(a->leaf, &identity);
     enum ia_reason reason = ia_device_id_derive(a->ca, &identity, a->device_id_text, &err);

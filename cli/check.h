@@ -8,4 +8,5 @@
 int ia_check_chain(const struct ia_call *call);
 int ia_check_token(const struct ia_call *call);
 int ia_check_topic(const struct ia_call *call);
+int ia_check_cert(const struct ia_call *call);
 int ia_check_device(const struct ia_call *call);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* check chain: would this certificate be admitted under these registered CAs? */
 #include "cli/check.h"
-#include "cli/input.h"
+#include "cli/pem_blocks.h"
 #include "common/rfc3339.h"
 #include "common/str.h"
 #include "x509/ca_set.h"
@@ -14,8 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-#define ITEMS_MAX 1024       /* certificates and CRLs on one command line */
-#define FILE_MAX  (96 << 20) /* a bundle of CRLs is the largest */
+#define ITEMS_MAX 1024 /* certificates and CRLs on one command line */
 
 struct list {
     size_t n;
@@ -68,39 +67,23 @@ static enum ia_rc add(struct list *list, const char *file, const char *pem, pars
     return IA_OK;
 }
 
-/* The end of the PEM block that `text` begins with, or NULL when none ends in it. */
-static char *end_of_block(char *text)
-{
-    char *end = strstr(text, "-----END ");
-    if (!end)
-        return NULL;
-    end += strcspn(end, "\n");
-    return *end ? end + 1 : end;
-}
+struct destination {
+    struct list *list;
+    parse_block *parse;
+};
 
-/* A file may be a bundle: each block is taken by itself. */
-static enum ia_rc add_file(struct list *list, const char *file, parse_block *parse, struct ia_err *err)
+static enum ia_rc take_block(void *ctx, const char *file, const char *pem, struct ia_err *err)
 {
-    ia_autofree char *text = NULL;
-    enum ia_rc rc = ia_cli_read_text(file, FILE_MAX, &text, err);
-    char *at = text, *end = NULL;
-    while (rc == IA_OK && (end = end_of_block(at)) != NULL) {
-        char kept = *end;
-        *end = '\0';
-        rc = add(list, file, at, parse, err);
-        *end = kept;
-        at = end;
-    }
-    if (rc == IA_OK && at == text)
-        return ia_fail(err, IA_FORMAT, "%s: it is not PEM", file);
-    return rc;
+    const struct destination *to = ctx;
+    return add(to->list, file, pem, to->parse, err);
 }
 
 static enum ia_rc add_files(struct list *list, const struct ia_values *files, parse_block *parse, struct ia_err *err)
 {
     enum ia_rc rc = IA_OK;
+    struct destination to = {list, parse};
     for (size_t i = 0; rc == IA_OK && i < files->n; i++)
-        rc = add_file(list, files->items[i], parse, err);
+        rc = ia_pem_blocks_each(files->items[i], take_block, &to, err);
     return rc;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* check token: would this access token (or with --signature-only this JWS) be accepted with these keys? */
 #include "cli/check.h"
+#include "cli/check_registry.h"
 #include "cli/input.h"
 #include "common/pointer_text.h"
 #include "common/rfc3339.h"
@@ -13,9 +14,8 @@
 #include <string.h>
 #include <time.h>
 
-#define LIST_MAX  64
-#define STDIN_MAX (1 << 20) /* longer than any token: a token that is too long is refused, not unreadable */
-#define LEEWAY_S  30        /* the default of register_issuer */
+#define LIST_MAX 64
+#define LEEWAY_S 30 /* the default of register_issuer */
 
 struct list {
     size_t n;
@@ -65,6 +65,8 @@ static enum ia_rc read_arguments(struct inputs *in, const struct ia_call *call, 
         rc = add_value(&in->audience, audience->items[i], err);
     for (size_t i = 0; rc == IA_OK && i < algorithms->n; i++)
         rc = add_algorithm(in, algorithms->items[i], err);
+    if (rc == IA_OK && in->algorithms.n == 0)
+        rc = ia_fail(err, IA_USAGE, "--jwks needs --alg");
     if (rc == IA_OK && !in->signature_only && (!in->issuer || !*in->issuer || in->audience.n == 0))
         rc = ia_fail(err, IA_USAGE, "needs --issuer and --audience, or --signature-only");
     return rc;
@@ -74,14 +76,8 @@ static enum ia_rc read_inputs(struct inputs *in, struct ia_err *err)
 {
     enum ia_rc rc = ia_cli_read_text(in->jwks_file, IA_JWKS_MAX, &in->jwks, err);
     if (rc == IA_OK)
-        rc = ia_cli_read_stream(stdin, "standard input", STDIN_MAX, &in->token, &in->token_len, err);
-    if (rc != IA_OK)
-        return rc;
-    char *end = in->token + in->token_len;
-    while (end > in->token && (end[-1] == '\n' || end[-1] == '\r')) /* added by echo */
-        *--end = '\0';
-    in->token_len = (size_t)(end - in->token);
-    return IA_OK;
+        rc = ia_input_token(&in->token, &in->token_len, err);
+    return rc;
 }
 
 static void print_key_remark(void *ctx, int64_t index, const char *text)
@@ -284,6 +280,8 @@ int ia_check_token(const struct ia_call *call)
     struct inputs in = {0};
     struct ia_err err = {0};
     int status;
+    if (!ia_call_has(call, "jwks"))
+        return ia_check_registered_token(call);
     if (read_arguments(&in, call, &err) != IA_OK || read_inputs(&in, &err) != IA_OK)
         status = ia_call_fail(call, IA_EXIT_USAGE, "%s", err.msg);
     else

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define READ_STEP    65536
+#define TOKEN_MAX    (1 << 20)  /* longer than any token: a token that is too long is refused, not unreadable */
 #define DOCUMENT_MAX (96 << 20) /* a CRL is the largest */
 
 enum ia_rc ia_cli_read_stream(FILE *in, const char *name, size_t max, char **out, size_t *len, struct ia_err *err)
@@ -58,6 +59,14 @@ enum ia_rc ia_cli_read_text(const char *path, size_t max, char **out, struct ia_
     }
     *out = text;
     return IA_OK;
+}
+
+enum ia_rc ia_input_token(char **out, size_t *len, struct ia_err *err)
+{
+    enum ia_rc rc = ia_cli_read_stream(stdin, "standard input", TOKEN_MAX, out, len, err);
+    while (rc == IA_OK && *len > 0 && ((*out)[*len - 1] == '\n' || (*out)[*len - 1] == '\r'))
+        (*out)[--*len] = '\0';
+    return rc;
 }
 
 /* DER as base64 lines.  Which kind of document it is, its reader finds out: a certificate has its version or serial where

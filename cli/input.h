@@ -17,6 +17,9 @@ IA_MUST_USE enum ia_rc ia_cli_read_stream(FILE *in, const char *name, size_t max
  * rest would be ignored.  The caller frees *out. */
 IA_MUST_USE enum ia_rc ia_cli_read_text(const char *path, size_t max, char **out, struct ia_err *err);
 
+/* Read a token from standard input; line ends behind it (of echo) are not part of it.  The caller wipes and frees *out. */
+IA_MUST_USE enum ia_rc ia_input_token(char **out, size_t *len, struct ia_err *err);
+
 /* Read the file at `path`, or standard input where it is "-", as the text of a document: a certificate, a CRL or JSON. A
  * certificate or CRL in DER comes as PEM.  The caller frees *out. */
 IA_MUST_USE enum ia_rc ia_input_document(const char *path, char **out, struct ia_err *err);

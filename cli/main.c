@@ -6,9 +6,11 @@
 #include "cli/document.h"
 #include "cli/events.h"
 #include "cli/help.h"
+#include "cli/import.h"
 #include "cli/migrate.h"
 #include "cli/run.h"
 #include "cli/status.h"
+#include "cli/try_out.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,9 +21,19 @@ static const struct program {
     const char *words;
     int (*run)(const struct ia_call *call);
 } programs[] = {
-    {"status", ia_status_run},          {"events", ia_events_run},         {"migrate", ia_migrate_run},
-    {"documentation", ia_document_run}, {"check chain", ia_check_chain},   {"check token", ia_check_token},
-    {"check topic", ia_check_topic},    {"check device", ia_check_device},
+    {"issuer add", ia_try_out_add},
+    {"token make", ia_try_out_token},
+    {"device import", ia_import_devices},
+    {"cert import", ia_import_certificates},
+    {"status", ia_status_run},
+    {"events", ia_events_run},
+    {"migrate", ia_migrate_run},
+    {"documentation", ia_document_run},
+    {"check cert", ia_check_cert},
+    {"check chain", ia_check_chain},
+    {"check token", ia_check_token},
+    {"check topic", ia_check_topic},
+    {"check device", ia_check_device},
 };
 
 static int run_program(const struct ia_call *call)

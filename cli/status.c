@@ -5,6 +5,7 @@
 #include "cli/migrations.h"
 #include "cli/registry.h"
 #include "cli/run.h"
+#include "cli/try_out.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +54,8 @@
     "m.expiring_in_30_days, m.ca) FROM iot_auth.monitor_certificate m WHERE m.expiring_in_30_days > 0 "                \
     "UNION ALL SELECT 7, format('%s rows of kind %s have a problem', count(*), p.problem_of) "                         \
     "FROM iot_auth.monitor_problem p GROUP BY p.problem_of "                                                           \
+    "UNION ALL SELECT 9, format('issuer %s is for trying out: whoever has its key is each of its apps', i.name) "      \
+    "FROM iot_auth.oauth_issuer i WHERE i.status = 'ACTIVE' AND i.issuer LIKE '" IA_TRY_OUT_PREFIX "%' "               \
     "UNION ALL SELECT 8, format('%s devices have a problem', sum(d.with_problem)) FROM iot_auth.monitor_device d "     \
     "HAVING sum(d.with_problem) > 0) w(rank, warning) ORDER BY w.rank, w.warning"
 

@@ -120,11 +120,31 @@ static const struct ia_param approve_params[] = {
     {.name = "ca", .value = "NAME", .help = "of --all-pending, those of this CA only"},
 };
 static const struct ia_param delete_params[] = {DEVICES_ARGUMENT(IA_P_REQUIRED)};
+static const struct ia_param import_params[] = {
+    {.name = "FILE.csv",
+     .value = "FILE.csv",
+     .flags = IA_P_ARGUMENT | IA_P_REQUIRED,
+     .help =
+         "RFC 4180, UTF-8, with a header of device_id,ca_name[,status,tenant,attributes,roles,fingerprint]; - reads "
+         "standard input"},
+    {.name = "skip-bad", .help = "write the good lines although others are bad"},
+    {.name = "dry-run", .help = "check only"},
+};
 static const struct ia_param cert_list_params[] = {
     {.name = "device", .value = "DEVICE_ID", .help = "certificates of this device only"},
     {.name = "ca", .value = "NAME", .help = "certificates of this CA only"},
     {.name = "status", .value = "ACTIVE|INACTIVE|REVOKED", .help = "certificates of this status only"},
     MAX_OPTION,
+};
+static const struct ia_param cert_import_params[] = {
+    {.name = "DIR",
+     .value = "DIR",
+     .flags = IA_P_ARGUMENT | IA_P_REQUIRED,
+     .help = "folder whose files are certificates of devices, PEM or DER, one each"},
+    {.name = "ca", .value = "NAME", .help = "the CA that must have signed them; default: any registered CA"},
+    {.name = "status", .value = "PENDING|ACTIVE|INACTIVE|REVOKED", .help = "status of the devices; default ACTIVE"},
+    {.name = "skip-bad", .help = "write the good ones although others are bad"},
+    {.name = "dry-run", .help = "check only"},
 };
 static const struct ia_param fingerprint_params[] = {
     {.name = "FINGERPRINT",
@@ -194,6 +214,13 @@ static const struct ia_verb verbs[] = {
      .sql = DELETE_STATEMENT,
      .question = "Delete device '%s'?",
      .flags = IA_V_STATEMENT},
+    {.words = "device import",
+     .help = "register the devices of a CSV file; existing ones are reported and stay as they are",
+     IA_PARAMS(import_params),
+     .more =
+         "The whole file is checked first, and each bad line is reported as 'line N: reason'. If any is bad, nothing is "
+         "written and the exit status is 3, unless --skip-bad is given. The column roles holds role names with commas "
+         "between them. Empty fields take the default."},
     {.words = "cert list",
      .help = "list certificates of devices, newest first",
      IA_PARAMS(cert_list_params),
@@ -210,5 +237,9 @@ static const struct ia_verb verbs[] = {
      .help = "list certificates of CAs and devices that expire soon and have no newer one",
      IA_PARAMS(days_params),
      IA_QUERIES(expiring_query)},
+    {.words = "cert import",
+     .help = "register the devices of a folder of certificates, under the id that the CA's template gives",
+     IA_PARAMS(cert_import_params),
+     .more = "Checks all files first, as device import does."},
 };
 const struct ia_verb_group ia_verbs_device = {verbs, IA_COUNT(verbs)};

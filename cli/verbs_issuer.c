@@ -11,9 +11,11 @@ static const struct ia_query list_query[] = {
     {.sql = "SELECT " ISSUER_COLUMNS " FROM iot_auth.oauth_issuer i ORDER BY i.name"}};
 static const struct ia_query show_query[] = {
     {.title = "issuer",
-     .sql = "SELECT " ISSUER_COLUMNS ", i.client_id_templates::text[] AS client_id_templates, i.app_id_claim, "
-            "i.token_types::text[] AS token_types, i.leeway_s, i.created_at FROM iot_auth.oauth_issuer i "
-            "WHERE i.name = $1",
+     .sql =
+         "SELECT " ISSUER_COLUMNS ", i.client_id_templates::text[] AS client_id_templates, i.app_id_claim, "
+         "i.token_types::text[] AS token_types, i.leeway_s, i.scope_claims::text[] AS scope_claims, "
+         "i.audience_claims::text[] AS audience_claims, i.required_claims, i.max_lifetime_s, i.created_at FROM iot_auth.oauth_issuer i "
+         "WHERE i.name = $1",
      .record = true},
     {.title = "scopes",
      .sql = "SELECT s.scope, s.role FROM iot_auth.scope_role s WHERE s.issuer_name = $1 ORDER BY s.scope, s.role"},
@@ -30,48 +32,90 @@ static const struct ia_query scopes_query[] = {
 
 static const struct ia_param name_params[] = {NAME_ARGUMENT("name text")};
 static const struct ia_param show_params[] = {NAME_ARGUMENT(NULL)};
+/* What add and set both take. */
+#define SETTINGS                                                                                                       \
+    {.name = "algorithms",                                                                                             \
+     .value = "ALG",                                                                                                   \
+     .sql = "algorithms text[]",                                                                                       \
+     .flags = IA_P_LIST | IA_P_SPLIT,                                                                                  \
+     .help = "accepted signature algorithms; default RS256,ES256"},                                                    \
+        {.name = "jwks",                                                                                               \
+         .value = "FILE",                                                                                              \
+         .sql = "jwks jsonb",                                                                                          \
+         .flags = IA_P_FILE,                                                                                           \
+         .help = "the issuer's keys, a JWK set (RFC 7517); - reads standard input"},                                   \
+        {.name = "jwks-url",                                                                                           \
+         .value = "URL",                                                                                               \
+         .sql = "jwks_url text",                                                                                       \
+         .help = "where the keys are; default: found by discovery at the issuer"},                                     \
+        {.name = "client-id-templates",                                                                                \
+         .value = "TEMPLATE",                                                                                          \
+         .sql = "client_id_templates text[]",                                                                          \
+         .flags = IA_P_LIST | IA_P_SPLIT,                                                                              \
+         .help = "MQTT client ids that its apps may use; default app:${issuer}:${app_id} and the same with /*"},       \
+        {.name = "app-id-claim",                                                                                       \
+         .value = "CLAIM",                                                                                             \
+         .sql = "app_id_claim text",                                                                                   \
+         .help = "claim that holds the app id; default client_id, else azp, else sub"},                                \
+        {.name = "token-types",                                                                                        \
+         .value = "TYPE",                                                                                              \
+         .sql = "token_types text[]",                                                                                  \
+         .flags = IA_P_LIST | IA_P_SPLIT,                                                                              \
+         .help = "accepted values of typ; default at+jwt,JWT"},                                                        \
+        {.name = "leeway-s", .value = "SECONDS", .sql = "leeway_s int", .help = "for exp and nbf; default 30"},        \
+        {.name = "tenant",                                                                                             \
+         .value = "TENANT",                                                                                            \
+         .sql = "tenant text",                                                                                         \
+         .help = "tenant of the issuer's apps; default none"},                                                         \
+        {.name = "scope-claims",                                                                                       \
+         .value = "POINTER",                                                                                           \
+         .sql = "scope_claims text[]",                                                                                 \
+         .flags = IA_P_LIST | IA_P_SPLIT,                                                                              \
+         .help = "where scopes are in the token, JSON pointers (RFC 6901); default /scope,/scp"},                      \
+        {.name = "audience-claims",                                                                                    \
+         .value = "POINTER",                                                                                           \
+         .sql = "audience_claims text[]",                                                                              \
+         .flags = IA_P_LIST | IA_P_SPLIT,                                                                              \
+         .help = "where the audience is in the token; default /aud"},                                                  \
+        {.name = "required-claims",                                                                                    \
+         .value = "JSON",                                                                                              \
+         .sql = "required_claims jsonb",                                                                               \
+         .help = "claims that a token must have, pointers with their values; default {}"},                             \
+    {                                                                                                                  \
+        .name = "max-lifetime-s", .value = "SECONDS", .sql = "max_lifetime_s int",                                     \
+        .help = "longest time from iat to exp; default no limit"                                                       \
+    }
+
 static const struct ia_param add_params[] = {
     NAME_ARGUMENT("name text"),
-    {.name = "issuer",
-     .value = "URL",
-     .sql = "issuer text",
-     .flags = IA_P_REQUIRED,
-     .help = "exact value of the iss claim (RFC 7519 4.1.1)"},
+    {.name = "issuer", .value = "URL", .sql = "issuer text", .help = "exact value of the iss claim (RFC 7519 4.1.1)"},
     {.name = "audience",
      .value = "AUDIENCE",
      .sql = "audience text[]",
-     .flags = IA_P_REQUIRED | IA_P_LIST | IA_P_SPLIT,
+     .flags = IA_P_LIST | IA_P_SPLIT,
      .help = "accepted values of the aud claim"},
-    {.name = "algorithms",
-     .value = "ALG",
-     .sql = "algorithms text[]",
+    {.name = "try-out",
+     .value = "DIR",
+     .help = "instead of a provider: make a key pair in DIR, whose tokens token make prints"},
+    {.name = "scope", .value = "SCOPE", .help = "with --try-out: the scope that is mapped; default telemetry:read"},
+    {.name = "role",
+     .value = "ROLE",
+     .help = "with --try-out: the role of that scope; default try-out, which may read devices/#"},
+    SETTINGS,
+};
+static const struct ia_param set_params[] = {
+    NAME_ARGUMENT("name text"),
+    {.name = "audience",
+     .value = "AUDIENCE",
+     .sql = "audience text[]",
      .flags = IA_P_LIST | IA_P_SPLIT,
-     .help = "accepted signature algorithms; default RS256,ES256"},
-    {.name = "jwks",
-     .value = "FILE",
-     .sql = "jwks jsonb",
-     .flags = IA_P_FILE,
-     .help = "the issuer's keys, a JWK set (RFC 7517); - reads standard input"},
-    {.name = "jwks-url",
-     .value = "URL",
-     .sql = "jwks_url text",
-     .help = "where the keys are; default: found by discovery at the issuer"},
-    {.name = "client-id-templates",
-     .value = "TEMPLATE",
-     .sql = "client_id_templates text[]",
+     .help = "accepted values of the aud claim"},
+    SETTINGS,
+    {.name = "reset",
+     .value = "COLUMN",
+     .sql = "reset text[]",
      .flags = IA_P_LIST | IA_P_SPLIT,
-     .help = "MQTT client ids that its apps may use; default app:${issuer}:${app_id} and the same with /*"},
-    {.name = "app-id-claim",
-     .value = "CLAIM",
-     .sql = "app_id_claim text",
-     .help = "claim that holds the app id; default client_id, else azp, else sub"},
-    {.name = "token-types",
-     .value = "TYPE",
-     .sql = "token_types text[]",
-     .flags = IA_P_LIST | IA_P_SPLIT,
-     .help = "accepted values of typ; default at+jwt,JWT"},
-    {.name = "leeway-s", .value = "SECONDS", .sql = "leeway_s int", .help = "for exp and nbf; default 30"},
-    {.name = "tenant", .value = "TENANT", .sql = "tenant text", .help = "tenant of the issuer's apps; default none"},
+     .help = "columns that go back to their default, such as tenant"},
 };
 static const struct ia_param map_params[] = {
     NAME_ARGUMENT("issuer_name text"),
@@ -87,6 +131,18 @@ static const struct ia_param map_params[] = {
      .help = "the role that the scope gives"},
 };
 
+static const struct ia_param token_params[] = {
+    {.name = "issuer", .value = "NAME", .flags = IA_P_REQUIRED, .help = "the issuer that issuer add --try-out made"},
+    {.name = "dir", .value = "DIR", .flags = IA_P_REQUIRED, .help = "its folder"},
+    {.name = "app", .value = "APP_ID", .flags = IA_P_REQUIRED, .help = "sub and client_id"},
+    {.name = "scope", .value = "SCOPE", .flags = IA_P_LIST | IA_P_SPLIT, .help = "scopes of the token; default none"},
+    {.name = "expires-in", .value = "TIME", .help = "lifetime, such as 90s, 10m, 2h or 1d; default 10m"},
+    {.name = "claim",
+     .value = "NAME=JSON",
+     .flags = IA_P_LIST,
+     .help = "a further claim, or another value of one; a text has quotes: name='\"x\"'"},
+};
+
 static const struct ia_verb verbs[] = {
     {.words = "issuer list", .help = "list the identity providers and their problems", IA_QUERIES(list_query)},
     {.words = "issuer show",
@@ -97,8 +153,15 @@ static const struct ia_verb verbs[] = {
      .flags = IA_V_STATEMENT},
     {.words = "issuer add",
      .help = "register an identity provider, so that apps can connect with its access tokens",
+     .more = "Needs --issuer and --audience; or --try-out, for an app without a provider: whoever can read DIR is then "
+             "every app of the issuer, and status warns of it.",
      IA_PARAMS(add_params),
      .sql = "register_issuer",
+     IA_QUERIES(show_query)},
+    {.words = "issuer set",
+     .help = "change settings of an identity provider; what is not given stays",
+     IA_PARAMS(set_params),
+     .sql = "set_issuer",
      IA_QUERIES(show_query)},
     {.words = "issuer disable",
      .help = "make an issuer INACTIVE: its apps are disconnected and refused until it is enabled",
@@ -122,5 +185,9 @@ static const struct ia_verb verbs[] = {
      IA_PARAMS(map_params),
      .sql = "unmap_scope",
      IA_QUERIES(scopes_query)},
+    {.words = "token make",
+     .help = "print an access token (claims of RFC 9068) of an issuer for trying out",
+     IA_PARAMS(token_params),
+     .more = "Needs no registry. Example: mosquitto_sub -u app -P \"$(iot-auth token make ...)\"."},
 };
 const struct ia_verb_group ia_verbs_issuer = {verbs, IA_COUNT(verbs)};

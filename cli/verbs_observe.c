@@ -2,26 +2,14 @@
 /* Verbs that show what happens: refusals, events, nodes, changes. */
 #include "cli/verb.h"
 
-/* What a refused client claimed is shown as one text, because its members differ by reason. */
-#define REFUSED_WHO                                                                                                    \
-    "coalesce(e.principal, e.detail ->> 'device_id', e.detail ->> 'cn', e.detail ->> 'fingerprint', "                  \
-    "e.detail ->> 'client_id')"
-
 static const struct ia_query refusals_query[] = {
-    {.sql =
-         "SELECT e.reason, " REFUSED_WHO " AS who, e.address, a.name AS ca, count(*) AS refusals, min(e.at) AS first, "
-         "max(e.at) AS last, (array_agg(e.detail ->> 'detail' ORDER BY e.at DESC))[1] AS detail "
-         "FROM iot_auth.event e LEFT JOIN iot_auth.ca a ON a.ca_id = e.ca_id "
-         "WHERE e.kind IN ('device/refused', 'app/refused') "
-         "AND e.at > now() - coalesce($1::interval, interval '24 hours') AND ($2 IS NULL OR e.reason = $2) "
-         "AND ($3 IS NULL OR a.ca_id = (SELECT n.ca_id FROM iot_auth.ca n WHERE n.name = $3)) "
-         "AND ($4 IS NULL OR CASE WHEN e.address ~ '^[0-9a-fA-F:.]+$' THEN e.address::inet <<= $4::inet END) "
-         "GROUP BY e.reason, 2, e.address, a.name ORDER BY max(e.at) DESC LIMIT coalesce($5::bigint, 100)"}};
+    {.sql = "SELECT r.reason, r.who, r.address, r.ca, r.count, r.first, r.last, r.node FROM iot_auth.list_refusals("
+            "coalesce($1::interval, interval '24 hours'), $2, $3, $4::cidr, coalesce($5::bigint, 100)) r"}};
 
 static const struct ia_query why_query[] = {
     {.title = "registered", .sql = "SELECT * FROM iot_auth.registered_as($1)"},
     {.title = "refusals",
-     .sql = "SELECT w.at, w.node, w.kind, w.reason, w.principal, w.ca, w.address, "
+     .sql = "SELECT w.at, w.node, w.kind, w.reason, w.principal, w.ca, w.address, w.count, w.remedy, "
             "w.detail - ARRAY['device_id', 'app', 'ca', 'address', 'reason', 'node', 'at'] AS detail "
             "FROM iot_auth.why_refused($1, coalesce($2::interval, interval '24 hours'), coalesce($3::bigint, 20)) w"},
 };

@@ -83,6 +83,11 @@ bool ia_value_valid(const char *text, size_t len, const char **why)
     return true;
 }
 
+bool ia_same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
 void ia_hex(const uint8_t *bytes, size_t len, char *out)
 {
     static const char digits[] = "0123456789abcdef";

@@ -32,5 +32,8 @@ static inline bool ia_is_control(uint32_t cp)
  * not the part that a C string would show.  *why (may be NULL) gets NULL, or a static text for an error message. */
 bool ia_value_valid(const char *text, size_t len, const char **why);
 
+/* Are both texts equal, or both NULL? */
+bool ia_same_text(const char *a, const char *b);
+
 /* Lower-case hexadecimal of bytes[0..len) into out[2 * len + 1]. */
 void ia_hex(const uint8_t *bytes, size_t len, char *out);

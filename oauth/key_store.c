@@ -99,11 +99,6 @@ static enum ia_rc read_file(const char *path, char **text, size_t *len, struct i
     return rc;
 }
 
-static bool is_same_optional(const char *a, const char *b)
-{
-    return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 static enum ia_rc read_members(const json_t *file, const struct ia_refresh_source *source, int64_t now_s, char **jwks,
                                int64_t *fetched_s, struct ia_err *err)
 {
@@ -114,7 +109,7 @@ static enum ia_rc read_members(const json_t *file, const struct ia_refresh_sourc
     const json_t *at = ia_json_get(file, "fetched_at");
     if (json_integer_value(ia_json_get(file, "version")) != FORMAT_VERSION || !issuer || !text || !json_is_integer(at))
         return ia_fail(err, IA_FORMAT, "the stored keys: not in the format of this version");
-    if (strcmp(issuer, source->issuer) != 0 || !is_same_optional(url, source->jwks_url))
+    if (strcmp(issuer, source->issuer) != 0 || !ia_same_text(url, source->jwks_url))
         return ia_fail(err, IA_UNAVAILABLE, "the stored keys are from another source");
     int64_t fetched = json_integer_value(at);
     if (fetched < 0 || fetched > now_s + CLOCK_SLACK_S)

@@ -2,6 +2,7 @@
 #include "oauth/refresh.h"
 
 #include "common/hash.h"
+#include "common/str.h"
 #include "oauth/issuer.h"
 #include "oauth/jwks.h"
 
@@ -70,11 +71,6 @@ static struct refresh_entry *find_entry(const struct ia_refresh *refresh, const 
         if (strcmp(refresh->entries[i].name, name) == 0)
             return &refresh->entries[i];
     return NULL;
-}
-
-static bool same_optional(const char *a, const char *b)
-{
-    return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
 static bool new_entry(struct refresh_entry *e, const struct ia_refresh_source *source, int64_t now_ms)
@@ -170,7 +166,7 @@ static void keep_known(const struct ia_refresh *refresh, struct refresh_entry *e
 {
     for (size_t i = 0; i < n; i++) {
         struct refresh_entry *old = find_entry(refresh, entries[i].name);
-        if (old && same_optional(old->issuer, entries[i].issuer) && same_optional(old->jwks_url, entries[i].jwks_url)) {
+        if (old && ia_same_text(old->issuer, entries[i].issuer) && ia_same_text(old->jwks_url, entries[i].jwks_url)) {
             struct refresh_entry made = entries[i];
             entries[i] = *old;
             *old = made;

@@ -116,6 +116,16 @@ static bool is_free_for_all(const struct ia_login *login, const struct mosquitto
            !ia_login_is_principal(core, mosquitto_client_username(kept));
 }
 
+/* On 2.0 a session may have been restored of which nothing is known: own names have no row (owned_ids.h).  Whoever is
+ * known to own the client id keeps it, so that nobody can lock its owner out by registering a device of that name. */
+static bool may_be_anothers_session(const struct ia_login *login, const char *client_id, const char *username)
+{
+    struct ia_core *core = login->core;
+    return !ia_mosq_is_21() && login->admission.context != IA_ADMIT_DEFERRED &&
+           !ia_clients_is_owner(core->clients, client_id, username) &&
+           ia_owned_ids_is_anothers_name(core, client_id, username);
+}
+
 /* A new connection inherits what the client id's last one left, whoever it is: subscriptions and queue.  So an id
  * belongs to one principal for as long as Mosquitto may keep something under it.  2.1 can be asked what it has, also
  * what it restored from disk. */
@@ -126,8 +136,7 @@ static const char *find_client_id_conflict(void *ctx, const char *username)
     const struct mosquitto *kept = ia_mosq_client(client_id);
     if (is_owned_by_other(login, client_id, username))
         return "the client id is in use by another principal";
-    if (login->admission.context != IA_ADMIT_DEFERRED &&
-        ia_owned_ids_is_anothers_name(login->core, client_id, username))
+    if (may_be_anothers_session(login, client_id, username))
         return "the client id is the name of another device or app";
     if (!kept || kept == login->client || !is_other_name(mosquitto_client_username(kept), username) ||
         is_free_for_all(login, kept))

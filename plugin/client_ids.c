@@ -85,6 +85,14 @@ bool ia_clients_kept_is_of(const struct ia_clients *clients, const struct mosqui
     return ia_kept_is_of(clients->kept, context, mosquitto_client_id(context), username);
 }
 
+bool ia_clients_is_owner(const struct ia_clients *clients, const char *client_id, const char *username)
+{
+    const struct ia_client *owner = ia_client_owner(clients, client_id);
+    if (owner)
+        return strcmp(owner->username, username) == 0;
+    return ia_kept_is_owner(clients->kept, client_id, username);
+}
+
 void ia_clients_restore_owner(struct ia_clients *clients, uint64_t client_id_key, uint64_t principal_key)
 {
     (void)ia_kept_restore(clients->kept, client_id_key, principal_key);

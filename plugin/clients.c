@@ -4,6 +4,7 @@
 #include "common/hash.h"
 #include "plugin/clients_private.h"
 #include "plugin/shared_subscriptions.h"
+#include "tls/leaf.h"
 
 #include <mosquitto_broker.h>
 #include <stdlib.h>
@@ -145,9 +146,7 @@ struct ia_client *ia_client_find(struct ia_clients *clients, const struct mosqui
 
 bool ia_client_has_certificate(const struct ia_client *client, X509 *leaf)
 {
-    uint8_t fingerprint[IA_FINGERPRINT_LEN];
-    return client->has_leaf && leaf && ia_cert_fingerprint(leaf, fingerprint) &&
-           memcmp(fingerprint, client->leaf, sizeof fingerprint) == 0;
+    return client->has_leaf && leaf && ia_leaf_has_fingerprint(leaf, client->leaf);
 }
 
 static uint64_t client_id_hash(const char *client_id)
@@ -189,7 +188,7 @@ static bool name_client(struct ia_clients *all, struct ia_client *client, const 
 static void note_leaf(struct ia_client *client, const struct mosquitto *context)
 {
     X509 *leaf = mosquitto_client_certificate(context);
-    client->has_leaf = leaf && ia_cert_fingerprint(leaf, client->leaf);
+    client->has_leaf = leaf && ia_leaf_fingerprint(leaf, client->leaf);
     X509_free(leaf);
 }
 

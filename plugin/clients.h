@@ -188,6 +188,9 @@ struct ia_client *ia_client_newest(const struct ia_clients *clients, const char 
 bool ia_clients_kept_conflicts(const struct ia_clients *clients, const char *client_id, const char *username);
 bool ia_clients_kept_is_of(const struct ia_clients *clients, const struct mosquitto *context, const char *username);
 
+/* Is this principal known to own the client id, live or ended? */
+bool ia_clients_is_owner(const struct ia_clients *clients, const char *client_id, const char *username);
+
 /* Of before the broker's start, by the keys of kept_sessions.h: without memory nothing is remembered. */
 void ia_clients_restore_owner(struct ia_clients *clients, uint64_t client_id_key, uint64_t principal_key);
 

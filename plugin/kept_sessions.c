@@ -159,6 +159,12 @@ bool ia_kept_conflicts(const struct ia_kept_sessions *kept, const char *client_i
     return e && e->name != ia_kept_name_key(username);
 }
 
+bool ia_kept_is_owner(const struct ia_kept_sessions *kept, const char *client_id, const char *username)
+{
+    const struct kept_entry *e = kept_get(&kept->by_client_id, ia_kept_name_key(client_id));
+    return e && e->name == ia_kept_name_key(username);
+}
+
 bool ia_kept_is_of(const struct ia_kept_sessions *kept, const struct mosquitto *context, const char *client_id,
                    const char *username)
 {

@@ -34,6 +34,9 @@ bool ia_kept_restore(struct ia_kept_sessions *kept, uint64_t client_id_key, uint
 /* Does the client id belong to another principal than `username`? */
 bool ia_kept_conflicts(const struct ia_kept_sessions *kept, const char *client_id, const char *username);
 
+/* Does the client id belong to `username`? */
+bool ia_kept_is_owner(const struct ia_kept_sessions *kept, const char *client_id, const char *username);
+
 /* Did this context, with that client id, belong to `username` (NULL: to a client that was left to other plugins)? */
 bool ia_kept_is_of(const struct ia_kept_sessions *kept, const struct mosquitto *context, const char *client_id,
                    const char *username);

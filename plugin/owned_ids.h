@@ -4,7 +4,7 @@
  * over, with its subscriptions and its queue.  2.1 can be asked, so nothing is written there.
  *
  * Written are the client ids under which Mosquitto may keep a session, but for those that are their owner's own name:
- * these are nobody else's (ia_owned_ids_is_anothers_name).  Broker thread. */
+ * on 2.0 these are nobody else's (ia_owned_ids_is_anothers_name).  Broker thread. */
 #pragma once
 
 #include "plugin/core.h"

@@ -23,6 +23,7 @@
 #include "tls/listener.h"
 #include "tls/parking.h"
 #include "worker/waker.h"
+#include "x509/cert.h"
 
 #include <openssl/crypto.h>
 #include <stdlib.h>
@@ -262,14 +263,8 @@ static void describe_versions(struct ia_core *core)
     ia_json_out_text(&j, "plugin", IA_VERSION);
     ia_json_out_text(&j, "mosquitto", ia_mosq_version());
     ia_json_out_text(&j, "openssl", OpenSSL_version(OPENSSL_VERSION_STRING));
+    ia_json_out_text(&j, "ml_dsa", ia_openssl_has_ml_dsa() ? "yes" : "no");
     core->options.worker.versions = ia_json_out_end(&j);
-}
-
-static enum ia_rc open_parking(struct ia_core *core, struct ia_err *err)
-{
-    const struct ia_parking_settings settings = {
-        .max = (size_t)core->options.parked_max, .ctx = core, .released = ia_new_devices_note_parked};
-    return ia_parking_open(&settings, err);
 }
 
 /* What is wrong with the options is a line of that format, too. */
@@ -279,6 +274,13 @@ static bool wants_json(const struct mosquitto_opt *options, int n)
         if (strcmp(options[i].key, "log_format") == 0)
             return options[i].value && strcmp(options[i].value, "json") == 0;
     return false;
+}
+
+static enum ia_rc open_parking(struct ia_core *core, struct ia_err *err)
+{
+    const struct ia_parking_settings settings = {
+        .max = (size_t)core->options.parked_max, .ctx = core, .released = ia_new_devices_note_parked};
+    return ia_parking_open(&settings, err);
 }
 
 static enum ia_rc start_core(struct ia_core *core, const struct mosquitto_opt *options, int n, struct ia_err *err)

@@ -4,7 +4,7 @@
 
 #include "oauth/refusal.h"
 #include "plugin/core.h"
-#include "plugin/shown_certificate.h"
+#include "x509/shown_certificate.h"
 
 /* A connection under decision, or decided.  Texts are borrowed; NULL where not known. */
 struct ia_audit_entry {

@@ -45,6 +45,21 @@ struct ia_leaf *ia_leaf_get(X509 *leaf)
     return leaves.indexed ? X509_get_ex_data(leaf, leaves.index) : NULL;
 }
 
+bool ia_leaf_fingerprint(X509 *leaf, uint8_t out[IA_FINGERPRINT_LEN])
+{
+    const struct ia_leaf *l = ia_leaf_get(leaf);
+    if (!l || l->chain->n_links == 0)
+        return ia_cert_fingerprint(leaf, out);
+    memcpy(out, l->chain->links[0].fingerprint, IA_FINGERPRINT_LEN);
+    return true;
+}
+
+bool ia_leaf_has_fingerprint(X509 *leaf, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
+{
+    uint8_t own[IA_FINGERPRINT_LEN];
+    return ia_leaf_fingerprint(leaf, own) && memcmp(own, fingerprint, sizeof own) == 0;
+}
+
 struct ia_leaf *ia_leaf_attach(X509 *leaf, const struct ia_chain *chain)
 {
     struct ia_leaf *before = ia_leaf_get(leaf), *l = calloc(1, sizeof *l);

@@ -26,5 +26,9 @@ bool ia_leaf_init(void);
 /* Hang the chain on the leaf, in place of what is there.  NULL: out of memory, and the leaf has nothing. */
 struct ia_leaf *ia_leaf_attach(X509 *leaf, const struct ia_chain *chain);
 
+/* The certificate's SHA-256, which the gate has computed where it has verified this object.  False: out of memory. */
+bool ia_leaf_fingerprint(X509 *leaf, uint8_t out[IA_FINGERPRINT_LEN]);
+bool ia_leaf_has_fingerprint(X509 *leaf, const uint8_t fingerprint[IA_FINGERPRINT_LEN]);
+
 /* What hangs on this object, which lives as long; NULL: the gate has not verified it. */
 struct ia_leaf *ia_leaf_get(X509 *leaf);

@@ -4,6 +4,8 @@
 #include "x509/private.h"
 #include "x509/validity.h"
 
+#include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509v3.h>
 
@@ -41,11 +43,19 @@ static const char *ca_extension_problem(X509 *x509)
 static const char *ca_key_problem(X509 *x509)
 {
     EVP_PKEY *key = X509_get0_pubkey(x509);
-    if (!key)
-        return "the public key cannot be read";
     if (EVP_PKEY_get_security_bits(key) < SECURITY_BITS)
         return "the key is too weak (RSA and DSA need 2048 bits, EC 224)";
     return ia_key_problem(key);
+}
+
+/* A key of an algorithm that this OpenSSL does not have.  ML-DSA has a name of its own in the text, because the cure is known. */
+static enum ia_rc refuse_unreadable_key(X509 *x509, struct ia_err *err)
+{
+    const char *name = ia_ml_dsa_name(x509);
+    if (!name)
+        return ia_fail(err, IA_FORMAT, "the public key cannot be read");
+    return ia_fail(err, IA_FORMAT, "an %s key takes OpenSSL 3.5 or newer, and this broker has OpenSSL %s", name,
+                   OpenSSL_version(OPENSSL_VERSION_STRING));
 }
 
 enum ia_rc ia_cert_check_ca_form(const struct ia_cert *cert, struct ia_err *err)
@@ -53,10 +63,13 @@ enum ia_rc ia_cert_check_ca_form(const struct ia_cert *cert, struct ia_err *err)
     struct ia_openssl_scope scope;
     ia_openssl_enter(&scope);
     const char *problem = ca_extension_problem(cert->x509);
-    if (!problem)
+    bool readable = X509_get0_pubkey(cert->x509) != NULL;
+    if (!problem && readable)
         problem = ca_key_problem(cert->x509);
     if (ia_openssl_leave(&scope) != IA_OK)
         return ia_nomem(err);
+    if (!problem && !readable)
+        return refuse_unreadable_key(cert->x509, err);
     return problem ? ia_fail(err, IA_FORMAT, "%s", problem) : IA_OK;
 }
 
@@ -73,4 +86,13 @@ enum ia_rc ia_cert_check_ca(const struct ia_cert *cert, int64_t now, struct ia_e
         return ia_fail(err, IA_FORMAT, "expired at %s; register the renewed CA",
                        ia_rfc3339_seconds(info->not_after, date));
     return IA_OK;
+}
+
+bool ia_openssl_has_ml_dsa(void)
+{
+    ERR_set_mark();
+    EVP_KEYMGMT *found = EVP_KEYMGMT_fetch(NULL, "ML-DSA-44", NULL);
+    ERR_pop_to_mark();
+    EVP_KEYMGMT_free(found);
+    return found != NULL;
 }

@@ -40,7 +40,14 @@ IA_MUST_USE bool ia_cert_fingerprint(const X509 *x509, uint8_t out[IA_FINGERPRIN
 /* The same columns for a leaf from the network.  IA_FORMAT when a field is missing, too long or malformed. */
 IA_MUST_USE enum ia_rc ia_cert_info_read(X509 *x509, struct ia_cert_info *out, struct ia_err *err);
 
+/* The same of a leaf whose fingerprint is known (NULL: it is not): the hash costs more than all the rest. */
+IA_MUST_USE enum ia_rc ia_cert_info_read_hashed(X509 *x509, const uint8_t fingerprint[IA_FINGERPRINT_LEN],
+                                                struct ia_cert_info *out, struct ia_err *err);
+
 /* May this certificate act as a registered CA at `now`?  basicConstraints CA, keyCertSign where key usage is present,
  * version 3, a key of security level 2, within validity.  Otherwise IA_FORMAT with the cause for
  * `ca.problem`. */
 IA_MUST_USE enum ia_rc ia_cert_check_ca(const struct ia_cert *cert, int64_t now, struct ia_err *err);
+
+/* Can this OpenSSL verify with ML-DSA keys (3.5 and newer can)?  Any thread; leaves the error queue as it was. */
+bool ia_openssl_has_ml_dsa(void);

@@ -137,7 +137,15 @@ static bool print_subject(const X509_NAME *name, char out[IA_SUBJECT_MAX])
     return done;
 }
 
-static enum ia_rc read_cert_fields(X509 *x509, struct ia_cert_info *out, struct ia_err *err)
+static bool take_fingerprint(const X509 *x509, const uint8_t *known, uint8_t out[IA_FINGERPRINT_LEN])
+{
+    if (!known)
+        return ia_cert_fingerprint(x509, out);
+    memcpy(out, known, IA_FINGERPRINT_LEN);
+    return true;
+}
+
+static enum ia_rc read_cert_fields(X509 *x509, const uint8_t *fingerprint, struct ia_cert_info *out, struct ia_err *err)
 {
     struct ia_serial serial;
     const ASN1_INTEGER *number = X509_get0_serialNumber(x509);
@@ -152,17 +160,23 @@ static enum ia_rc read_cert_fields(X509 *x509, struct ia_cert_info *out, struct 
         return ia_fail(err, IA_FORMAT, "the validity is malformed");
     if (!print_subject(X509_get_subject_name(x509), out->subject))
         return ia_fail(err, IA_FORMAT, "the subject cannot be printed");
-    if (!ia_cert_fingerprint(x509, out->fingerprint))
+    if (!take_fingerprint(x509, fingerprint, out->fingerprint))
         return ia_fail(err, IA_CRYPTO, "the fingerprint cannot be computed");
     return IA_OK;
 }
 
 enum ia_rc ia_cert_info_read(X509 *x509, struct ia_cert_info *out, struct ia_err *err)
 {
+    return ia_cert_info_read_hashed(x509, NULL, out, err);
+}
+
+enum ia_rc ia_cert_info_read_hashed(X509 *x509, const uint8_t fingerprint[IA_FINGERPRINT_LEN], struct ia_cert_info *out,
+                                    struct ia_err *err)
+{
     struct ia_openssl_scope scope;
     struct ia_cert_info info;
     ia_openssl_enter(&scope);
-    enum ia_rc rc = read_cert_fields(x509, &info, err);
+    enum ia_rc rc = read_cert_fields(x509, fingerprint, &info, err);
     if (ia_openssl_leave(&scope) != IA_OK)
         return ia_nomem(err);
     if (rc == IA_OK)

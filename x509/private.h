@@ -145,6 +145,10 @@ bool ia_x509_may_issue_clients(X509 *ca_or_intermediate);
 #define IA_KEY_COST_P256 100
 unsigned ia_key_cost(const EVP_PKEY *key);
 
+/* "ML-DSA-44", "ML-DSA-65" or "ML-DSA-87" (RFC 9881) where that is the algorithm of the certificate's key, else NULL.  By the object
+ * identifier alone: also where OpenSSL cannot read such a key (before 3.5). */
+const char *ia_ml_dsa_name(const X509 *x509);
+
 /* Why the key is not used at all: too slow to verify with, or its curve not a named one.  NULL: it is. */
 const char *ia_key_problem(const EVP_PKEY *key);
 

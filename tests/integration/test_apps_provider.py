@@ -14,7 +14,7 @@ import pytest
 import pki
 from app_kit import Issuer, app, app_within, auth_app, base64url, bearer, jwk
 from broker import SOURCE, free_port, wait_until
-from client import CLOSED
+from client import CLOSED, V5
 
 SOON = 2.0
 REGISTRY_UNREACHABLE = 75
@@ -109,6 +109,25 @@ def world(site, provider):
 
 def decoded(part):
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+
+
+def test_roles_in_a_nested_claim_are_rights(world):
+    site, corp, broker, provider = world
+    corp.grant(site, "operator", "ALLOW SUBSCRIBE,RECEIVE plant/#")
+    token = provider.token("telemetry:read")
+    assert decoded(token.split(".")[1])["realm_access"] == {"roles": ["operator", "offline_access"]}
+    client = app(site, broker, token, protocol=V5)
+    assert client.subscribe("plant/boiler") >= 0x80
+    client.disconnect()
+    site.registry.query("SELECT iot_auth.set_issuer('corp', scope_claims => '{/scope,/realm_access/roles}')")
+
+    def allowed():
+        again = app(site, broker, token, protocol=V5)
+        code = again.subscribe("plant/boiler")
+        again.disconnect()
+        return code < 0x80
+
+    wait_until(allowed, what="rights of the role")
 
 
 def test_its_tokens_are_what_they_are_taken_for(world):

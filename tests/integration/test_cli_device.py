@@ -45,7 +45,8 @@ def test_rule_that_allows_is_named(device, check, admin, action):
 
 def test_too_many_roles_deny_as_in_the_broker(device, check, admin, database):
     admin.all("INSERT INTO iot_auth.role SELECT 'r' || n FROM generate_series(1, 255) n RETURNING role")
-    admin.all("INSERT INTO iot_auth.device_role (device_id, role) SELECT 'd-1', role FROM iot_auth.role RETURNING role")
+    admin.all("INSERT INTO iot_auth.device_role (device_id, role) SELECT 'd-1', role FROM iot_auth.role"
+              " WHERE role <> 'monitor' RETURNING role")
     assert check(device, "publish", "devices/d-1/x")[0] == 0  # 256, of which the CA grants one too
     admin.call("create_role", "r256")
     database.plant("INSERT INTO iot_auth.device_role (device_id, role) VALUES ('d-1', 'r256')")  # as an older version took it

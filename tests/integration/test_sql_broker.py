@@ -407,3 +407,11 @@ def test_a_release_removes_the_owner_on_every_node(broker, admin):
     owners(broker, (1, 10, "shared", "d1"), (2, 10, "other", "d1"), node="n2")
     admin.call("release_client_id", "shared")
     assert admin.all("SELECT node_name, client_id FROM iot_auth.client_id_owner") == [("n2", "other")]
+
+
+def test_an_administrator_may_delete_a_revoked_device_and_admit_its_certificate_again(admin, broker, ca):
+    register(broker, certificate(1), "d1", ca)
+    admin.call("set_device_status", "d1", "REVOKED")
+    admin.all("DELETE FROM iot_auth.device WHERE device_id = 'd1'")
+    assert register(broker, certificate(1), "d1", ca)["outcome"] == "registered"
+    assert admin.all("SELECT operation FROM iot_auth.audit WHERE table_name = 'device' AND key = 'd1' ORDER BY audit_id") == [("UPDATE",), ("DELETE",)]

@@ -25,6 +25,8 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
     response_types: [],
     token_endpoint_auth_method: 'client_secret_post',
   }],
+  // Roles in a nested claim, as Keycloak writes them.
+  extraTokenClaims: () => ({ realm_access: { roles: ['operator', 'offline_access'] } }),
   features: {
     clientCredentials: { enabled: true },
     devInteractions: { enabled: false },

@@ -51,6 +51,14 @@ START_TEST(value_of_128_bytes_is_the_longest)
 }
 END_TEST
 
+START_TEST(same_text_knows_null)
+{
+    char a[] = "a";
+    ck_assert(ia_same_text(a, "a") && ia_same_text("", "") && ia_same_text(NULL, NULL));
+    ck_assert(!ia_same_text(a, "b") && !ia_same_text("", NULL) && !ia_same_text(NULL, ""));
+}
+END_TEST
+
 START_TEST(hex_is_lower_case_and_terminated)
 {
     char out[7];
@@ -65,6 +73,7 @@ int main(void)
     TCase *c = tcase_create("str");
     tcase_add_loop_test(c, value_rows_decide_as_listed, 0, (int)(sizeof rows / sizeof rows[0]));
     tcase_add_test(c, value_of_128_bytes_is_the_longest);
+    tcase_add_test(c, same_text_knows_null);
     tcase_add_test(c, hex_is_lower_case_and_terminated);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);

@@ -1,36 +1,12 @@
 // SPDX-License-Identifier: ISC
 #include "jitr/ca_settings.h"
 
+#include "tests/unit/failing_alloc.h"
+
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Allocations that still succeed; below 0: all do.  The linker puts these in their place. */
-static long countdown = -1;
-
-void *__real_calloc(size_t n, size_t size);
-char *__real_strdup(const char *text);
-void *__wrap_calloc(size_t n, size_t size);
-char *__wrap_strdup(const char *text);
-
-static bool runs_out(void)
-{
-    if (countdown <= 0)
-        return countdown == 0;
-    countdown--;
-    return false;
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return runs_out() ? NULL : __real_calloc(n, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return runs_out() ? NULL : __real_strdup(text);
-}
 
 static char problems[512]; /* "ca_id:text\n" … */
 

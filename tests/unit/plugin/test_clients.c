@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "plugin/clients.h"
 
+#include "tests/unit/failing_alloc.h"
 #include "tests/unit/plugin/broker_stub.h"
 #include "tests/unit/suite.h"
 
@@ -293,33 +294,7 @@ START_TEST(marked_clients_wait_in_their_order_and_once)
 }
 END_TEST
 
-/* --- memory
- * --------------------------------------------------------------------------------------------------------- */
-
-static long countdown = -1; /* allocations of session.c that still succeed; below 0: all do */
-
-void *__real_calloc(size_t n, size_t size);
-char *__real_strdup(const char *text);
-void *__wrap_calloc(size_t n, size_t size);
-char *__wrap_strdup(const char *text);
-
-static bool runs_out(void)
-{
-    if (countdown <= 0)
-        return countdown == 0;
-    countdown--;
-    return false;
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return runs_out() ? NULL : __real_calloc(n, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return runs_out() ? NULL : __real_strdup(text);
-}
+/* ---- memory */
 
 START_TEST(session_without_memory_is_not_opened_and_leaves_nothing)
 {

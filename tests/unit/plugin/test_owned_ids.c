@@ -96,6 +96,18 @@ START_TEST(own_name_is_not_written_and_is_nobody_elses)
 }
 END_TEST
 
+/* Else a tenant could lock another's device out with a certificate of that name. */
+START_TEST(owner_keeps_its_client_id_when_a_device_of_that_name_is_registered)
+{
+    start_shared();
+    ck_assert_int_eq(connect_as("shared", "plain_leaf", true), MOSQ_ERR_SUCCESS);
+    struct ia_device_row named = world_device("leaf_of_root", "shared");
+    world_device_now("shared", &named, 1);
+    ck_assert_int_eq(connect_as("shared", "plain_leaf", true), MOSQ_ERR_SUCCESS);
+    world_stop();
+}
+END_TEST
+
 START_TEST(app_with_many_client_ids_below_its_name_writes_nothing)
 {
     start_shared();
@@ -153,6 +165,7 @@ static void cases(TCase *c)
     tcase_add_test(c, owner_of_before_the_restart_has_its_client_id_alone);
     tcase_add_test(c, owner_is_written_once_and_removed_when_nothing_is_kept);
     tcase_add_test(c, own_name_is_not_written_and_is_nobody_elses);
+    tcase_add_test(c, owner_keeps_its_client_id_when_a_device_of_that_name_is_registered);
     tcase_add_test(c, app_with_many_client_ids_below_its_name_writes_nothing);
     tcase_add_test(c, released_client_id_is_written_again_where_its_owner_is_connected);
     tcase_add_test(c, on_2_1_nothing_is_written);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-#include "plugin/shown_certificate.h"
+#include "x509/shown_certificate.h"
 
 #include "common/rfc3339.h"
 #include "common/str.h"
