@@ -159,7 +159,8 @@ def world(registry, admin, broker):
 REMEDIES = [
     # (reason, kind, principal, with the CA?, detail, what the remedy says)
     ("ca_unknown", "device", None, False, {"claimed_issuer": "CN=acme,O=Example"}, "'acme' has the name CN=acme,O=Example, but another key"),
-    ("ca_unknown", "device", None, False, {"claimed_issuer": "CN=Acme, O=example"}, "No registered CA has the name CN=Acme, O=example: .* Similar names have: 'acme .CN=acme,O=Example.'"),
+    ("ca_unknown", "device", None, False, {"claimed_issuer": "CN=Acme, O=example"},
+     "No registered CA has the name CN=Acme, O=example: .* Similar names have: 'acme .CN=acme,O=Example.'"),
     ("ca_unknown", "device", None, False, {"claimed_issuer": "CN=other,O=Example"}, "Similar names have: 'acme "),
     ("ca_unknown", "device", None, False, {"claimed_issuer": "CN=other"}, r"up to a registered CA\.$"),
     ("ca_unknown", "device", None, False, {}, "must be a registered CA"),
@@ -170,7 +171,8 @@ REMEDIES = [
     ("quota_exceeded", "device", None, True, {}, "5 devices and any number of registrations"),
     ("identity_invalid", "device", None, True, {}, "must give a device id"),
     ("client_id_mismatch", "device", "d1", True, {"client_id": "x"}, r"client_id_templates of CA 'acme': \$\{device_id\}"),
-    ("client_id_mismatch", "device", "d1", True, {"client_id": "x", "detail": "the client id is in use by another principal"}, r"release_client_id\('x'\)"),
+    ("client_id_mismatch", "device", "d1", True, {"client_id": "x", "detail": "the client id is in use by another principal"},
+     r"release_client_id\('x'\)"),
     ("certificate_expired", "device", None, True, {"claimed_not_after": "2020-01-01T00:00:00Z"}, "ended at 2020-01-01T00:00:00Z"),
     ("token_issuer", "app", None, False, {"claimed_iss": "https://id.example/realms/main/"}, "Similar are: 'https://id.example/realms/main'"),
     ("token_audience", "app", None, False, {"claimed_aud": "other", "claimed_iss": "https://id.example/realms/main"}, "aud is 'other'.*: mqtt"),

@@ -160,7 +160,8 @@ class Nats:
 
     def bridge(self, title, common, name, trust):
         text = block(title) if title == common else block(common).split("topic ")[0] + block(title)
-        text = replaced(text, {"/etc/mosquitto/nats-ca.pem": trust, "BRIDGE_PASSWORD": PASSWORD, "remote_clientid broker-1": "remote_clientid " + name,
+        text = replaced(text, {"/etc/mosquitto/nats-ca.pem": trust, "BRIDGE_PASSWORD": PASSWORD,
+                               "remote_clientid broker-1": "remote_clientid " + name,
                                **{"nats-%d.example:1883" % n: "localhost:%d" % self.ports[n - 1] for n in (1, 2, 3)}})
         return tuple(text.splitlines())
 

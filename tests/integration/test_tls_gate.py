@@ -11,7 +11,6 @@ import subprocess
 import pytest
 
 import pki
-from broker import wait_until
 from client import (
     CLOSED,
     PUBACK,

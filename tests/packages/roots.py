@@ -166,7 +166,7 @@ class Site:
         root.file("etc/mosquitto/certs/server.crt", server.pem)
         root.file("etc/mosquitto/certs/server.key", server.key_pem, "root:mosquitto", "640")
         root.file("tmp/device-ca.pem", self.authority.pem)
-        root.must("install", "-d", "-o", "mosquitto", "/run/mosquitto") # made by the service's manager otherwise
+        root.must("install", "-d", "-o", "mosquitto", "/run/mosquitto")  # made by the service's manager otherwise
         self.conf = "etc/mosquitto/iot-auth.conf"
         self.configure(self._adapted((root.path / example).read_text(encoding="utf-8"), plugin))
 
