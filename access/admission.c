@@ -40,7 +40,7 @@ static enum ia_reason check_address(struct ia_admission *a, enum ia_ip_scope sco
     int64_t rule_id = 0;
     if (ia_ip_check(a->snapshot->ips, scope, key, &a->ip, a->now, &rule_id) == IA_ALLOW)
         return IA_R_NONE;
-    const char *unknown = a->address ? "" : ": this Mosquitto does not reliably report the address of a WebSocket";
+    const char *unknown = a->address ? "" : ": the client's address is not known";
     (void)snprintf(a->detail, sizeof a->detail, "ip_rule %lld%s", (long long)rule_id, unknown);
     return IA_R_ADDRESS_DENIED;
 }

@@ -43,6 +43,7 @@ static void append_octet(struct scan *s, int c)
     struct ia_csv *csv = s->csv;
     if (csv->used >= IA_CSV_RECORD_MAX) {
         fail_record(csv, "the record is longer than 1 MiB");
+        csv->text[csv->used - 1] = '\0'; /* each field ends within the record */
         return;
     }
     if (csv->used == csv->size) {
@@ -121,7 +122,6 @@ static void scan_record(struct scan *s, int c)
 {
     struct ia_csv *csv = s->csv;
     csv->n = csv->used = 0;
-    csv->problem = NULL;
     do {
         begin_field(s);
         c = scan_field(s, c);

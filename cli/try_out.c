@@ -181,12 +181,17 @@ static int add_try_out(const struct ia_call *call)
 
 int ia_try_out_add(const struct ia_call *call)
 {
-    static const char *const other[] = {"issuer", "jwks", "jwks-url", "algorithms"};
+    static const char *const other[] = {
+        "issuer",         "jwks",         "jwks-url",       "algorithms",          "required-claims",
+        "max-lifetime-s", "tenant",       "token-types",    "client-id-templates", "app-id-claim",
+        "leeway-s",       "scope-claims", "audience-claims"};
     bool is_try_out = ia_call_has(call, "try-out");
     for (size_t i = 0; is_try_out && i < IA_COUNT(other); i++)
         if (ia_call_has(call, other[i]))
-            return ia_call_fail(call, IA_EXIT_USAGE, "--try-out makes issuer and keys itself: --%s does not go with it",
-                                other[i]);
+            return ia_call_fail(
+                call, IA_EXIT_USAGE,
+                "--try-out makes an issuer with the default settings: --%s does not go with it (issuer set changes it later)",
+                other[i]);
     if (is_try_out)
         return add_try_out(call);
     if (ia_call_has(call, "scope") || ia_call_has(call, "role"))

@@ -162,8 +162,10 @@ static const struct ia_param days_params[] = {
 
 /* Those of $1 must exist, so that a misspelt id is an error; set_device_status says what is wrong. */
 #define APPROVE_STATEMENT                                                                                              \
-    "SELECT array_agg(t.device_id) FROM (SELECT d.device_id, iot_auth.set_device_status(d.device_id, 'ACTIVE') "       \
-    "FROM unnest($1::text[]) d(device_id) UNION ALL "                                                                  \
+    "SELECT array_agg(t.device_id) FROM (SELECT i.device_id, CASE WHEN d.status IN ('PENDING', 'ACTIVE') THEN "        \
+    "iot_auth.set_device_status(i.device_id, 'ACTIVE') ELSE iot_auth.fail(format('device ''%s'' is %s, not PENDING', " \
+    "i.device_id, d.status), 'iot-auth device set-status changes any status.') END FROM unnest($1::text[]) "           \
+    "i(device_id) CROSS JOIN LATERAL iot_auth.find_device(i.device_id) d UNION ALL "                                   \
     "SELECT d.device_id, iot_auth.set_device_status(d.device_id, 'ACTIVE') FROM iot_auth.device d "                    \
     "WHERE $2 IS NOT NULL AND d.status = 'PENDING' "                                                                   \
     "AND ($3 IS NULL OR d.ca_id = (SELECT (iot_auth.find_ca($3)).ca_id))) t"

@@ -299,6 +299,7 @@ void ia_login_init(struct ia_login *login, struct ia_core *core, struct mosquitt
     login->client = client;
     login->admission.client_id = mosquitto_client_id(client);
     set_login_address(login, client_address(client));
+    login->address_unknown = !login->admission.address;
 }
 
 void ia_login_init_handshake(struct ia_login *login, struct ia_core *core, X509 *leaf, const char *address)

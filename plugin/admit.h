@@ -15,6 +15,7 @@ struct ia_login {
     struct ia_audit_entry audit;   /* filled when decided */
     struct ia_presented presented; /* password or authentication data */
     bool by_ext_auth;
+    bool address_unknown;     /* of this connection; a certificate may know that of its full handshake */
     bool awaits_registry;     /* decided: the registry has been asked for the device, and has not answered yet */
     struct ia_chain chain;    /* of the leaf, once verified */
     struct ia_cert_info info; /* of the leaf */

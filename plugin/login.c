@@ -129,7 +129,7 @@ static void settle_tls_session(const struct ia_login *login, enum ia_reason reas
     const struct ia_admission *a = &login->admission;
     if (!a->leaf)
         return;
-    if (!ia_mosq_address(login->client))
+    if (login->address_unknown)
         ia_resumption_exclude(a->leaf);
     else if (reason == IA_R_NONE)
         ia_resumption_keep(a->leaf);

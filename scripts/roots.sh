@@ -16,12 +16,12 @@ roots=${IOT_AUTH_ROOTS:-/var/cache/mosquitto-iot-auth/roots}
 root_releases=(bookworm trixie sid)
 
 ROOT_TOOLS="build-essential debhelper cmake ninja-build pkgconf mosquitto-dev uthash-dev ccache lintian"
-ROOT_LIBRARIES="libssl-dev libpq-dev libjansson-dev libcurl4-openssl-dev libmosquitto-dev"
+ROOT_LIBRARIES="libssl-dev libpq-dev libjansson-dev libjwt-dev libcurl4-openssl-dev libmosquitto-dev"
 ROOT_BUILD="$ROOT_TOOLS $ROOT_LIBRARIES"
 ROOT_CROSS="$ROOT_TOOLS crossbuild-essential-arm64 pkgconf:arm64 ${ROOT_LIBRARIES// /:arm64 }:arm64"
 ROOT_CROSS_FETCHED="mosquitto:arm64"
 ROOT_RUN="mosquitto mosquitto-clients openssl postgresql"
-ROOT_RUN_FETCHED="libcurl4 libjansson4 libpq5 libssl3 man-db bash-completion"
+ROOT_RUN_FETCHED="libcurl4 libjansson4 libjwt-dev libpq5 libssl3 man-db bash-completion"
 
 # chroot into FOLDER with a clean environment.
 chrooted() {

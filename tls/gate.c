@@ -2,6 +2,7 @@
 #include "tls/gate.h"
 
 #include "common/clock.h"
+#include "tls/groups.h"
 #include "tls/leaf.h"
 #include "tls/listener.h"
 #include "tls/proxy.h"
@@ -131,8 +132,14 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
         *alert = SSL_AD_ACCESS_DENIED;
         return SSL_CLIENT_HELLO_ERROR;
     }
-    if (!(SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER) || !is_gate_port(fd))
+    if (!is_gate_port(fd))
         return SSL_CLIENT_HELLO_SUCCESS;
+    if (!ia_tls_groups_restrict(ssl)) {
+        *alert = SSL_AD_INTERNAL_ERROR;
+        return SSL_CLIENT_HELLO_ERROR;
+    }
+    if (!(SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER))
+        return SSL_CLIENT_HELLO_SUCCESS; /* apps present a token later */
     SSL_set_info_callback(ssl, on_info);
     ERR_set_mark();
     bool prepared = ia_tls_listener_prepare(ssl, (int)gate.options->max_chain_bytes);

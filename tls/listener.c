@@ -8,19 +8,6 @@ static struct {
     bool indexed;
 } listeners = {.load_round = 1};
 
-/* The key exchange groups of the gate's listeners.  A client chooses the group before it has proved anything, so none of
- * them may cost more than a usual handshake: OpenSSL's defaults take ffdhe8192 too, 120 ms of the broker thread each.
- * The hybrids with ML-KEM come first where OpenSSL has them (3.5). */
-static bool restrict_groups(SSL *ssl)
-{
-    static const char *const lists[] = {"X25519MLKEM768:SecP256r1MLKEM768:X25519:P-256:P-384:P-521",
-                                        "X25519:P-256:P-384:P-521"};
-    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
-        if (SSL_CTX_set1_groups_list(SSL_get_SSL_CTX(ssl), lists[i]) == 1)
-            return SSL_set1_groups_list(ssl, lists[i]) == 1;
-    return false;
-}
-
 static int count_intermediates(const STACK_OF(X509) * chain)
 {
     int n = 0;
@@ -68,7 +55,7 @@ static bool prepare_listener(SSL *ssl)
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     build_server_chain(ctx);
     copy_server_chain(ssl);
-    return restrict_groups(ssl) && SSL_CTX_set_ex_data(ctx, listeners.ctx_index, round) == 1;
+    return SSL_CTX_set_ex_data(ctx, listeners.ctx_index, round) == 1;
 }
 
 /* CertificateRequest names no CAs: clients in Java, Go and .NET would choose their certificate by them, and the registered

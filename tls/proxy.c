@@ -5,6 +5,7 @@
 #include "tls/proxy_header.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -154,12 +155,12 @@ static long on_bio(BIO *bio, int oper, const char *argp, size_t len, int argi, l
     return -1;
 }
 
-/* Which connection's application data is read?  In TLS 1.3 the type of a record is inside of it. */
+/* Which connection's application data is read?  Only TLS 1.3 reports when a record has been read as a whole, by the type that
+ * is inside of it; a record of TLS 1.2 is reported when its header is there, and others may be read before the rest. */
 static void on_message(int write_p, int version, int content_type, const void *buf, size_t len, SSL *ssl, void *arg)
 {
-    (void)version, (void)ssl;
-    bool outer = content_type == SSL3_RT_HEADER && SSL_version(ssl) < TLS1_3_VERSION;
-    if (write_p || len == 0 || (!outer && content_type != SSL3_RT_INNER_CONTENT_TYPE))
+    (void)version;
+    if (write_p || len == 0 || content_type != SSL3_RT_INNER_CONTENT_TYPE)
         return;
     bool data = ((const uint8_t *)buf)[0] == SSL3_RT_APPLICATION_DATA && SSL_is_init_finished(ssl);
     proxy.reading = data ? arg : NULL;
@@ -180,7 +181,12 @@ static struct proxied *proxied_new(SSL *ssl, int fd)
     struct proxied *old = NULL;
     HASH_REPLACE_INT(proxy.by_fd, fd, p, old); /* the old one's socket is closed, its SSL not yet freed */
     (void)old;
-    return p;
+    if (p->hh.tbl)
+        return p;
+    (void)SSL_set_ex_data(ssl, proxy.ssl_index, NULL);
+    free(header);
+    free(p);
+    return NULL;
 }
 
 /* Without memory nothing is noted, and the header is garbage to TLS: the connection ends. */
@@ -219,27 +225,13 @@ static bool shows(const struct proxied *p, const X509 *leaf)
     return SSL_get0_peer_certificate(p->ssl) == leaf;
 }
 
-/* The one connection that shows the leaf; NULL: none, or more than one (a TLS session that was resumed). */
-static struct proxied *only_one_with(const X509 *leaf)
-{
-    struct proxied *found = NULL, *p, *next;
-    HASH_ITER(hh, proxy.by_fd, p, next) {
-        if (!shows(p, leaf))
-            continue;
-        if (found)
-            return NULL;
-        found = p;
-    }
-    return found;
-}
-
 static struct proxied *find_connection(const void *client, const X509 *leaf, bool websocket)
 {
     struct proxied *p = NULL;
     HASH_FIND(hh_client, proxy.by_client, &client, sizeof client, p);
     if (p && shows(p, leaf))
         return p;
-    p = websocket ? (leaf ? only_one_with(leaf) : NULL) : proxy.reading;
+    p = websocket ? NULL : proxy.reading;
     return p && !p->client && shows(p, leaf) ? p : NULL;
 }
 
@@ -254,6 +246,8 @@ static void claim(struct proxied *p, const void *client)
         forget_client(old);
     p->client = client;
     HASH_ADD(hh_client, proxy.by_client, client, sizeof p->client, p);
+    if (!p->hh_client.tbl)
+        p->client = NULL; /* no memory: it is not listed */
 }
 
 const char *ia_proxy_client_address(const void *client, X509 *leaf, bool websocket, const char *socket)
@@ -262,7 +256,7 @@ const char *ia_proxy_client_address(const void *client, X509 *leaf, bool websock
         return socket;
     struct proxied *p = find_connection(client, leaf, websocket);
     if (!p)
-        return websocket || leaf ? NULL : socket; /* a plain listener, where the balancer is the client */
+        return NULL; /* not known: another connection's address, or the balancer's, could be one that is admitted */
     claim(p, client);
     return p->address[0] ? p->address : socket;
 }
@@ -274,10 +268,12 @@ struct ia_proxy_counts ia_proxy_counts(void)
     return proxy.counts;
 }
 
+#define PROBLEM_SIZE 128
+
 static void note_problem(void *ctx, int64_t rule_id, const char *text)
 {
     (void)rule_id;
-    *(const char **)ctx = text;
+    (void)snprintf(ctx, PROBLEM_SIZE, "%s", text);
 }
 
 #define NETWORKS_MAX 64
@@ -285,8 +281,8 @@ static void note_problem(void *ctx, int64_t rule_id, const char *text)
 enum ia_rc ia_proxy_open(const char *from, struct ia_err *err)
 {
     struct ia_ip_rule rules[NETWORKS_MAX];
-    const char *problem = NULL;
-    const struct ia_problem_callback problems = {note_problem, &problem};
+    char problem[PROBLEM_SIZE] = "";
+    const struct ia_problem_callback problems = {note_problem, problem};
     size_t n = 0;
     char *copy = strdup(from), *rest = copy;
     if (!copy)
@@ -297,7 +293,7 @@ enum ia_rc ia_proxy_open(const char *from, struct ia_err *err)
     enum ia_rc rc = rest ? ia_fail(err, IA_USAGE, "option proxy_from: more than %d networks", NETWORKS_MAX)
                          : ia_ip_set_build(rules, n, &problems, &set, err);
     free(copy);
-    if (rc == IA_OK && problem)
+    if (rc == IA_OK && problem[0])
         rc = ia_fail(err, IA_USAGE, "option proxy_from: %s", problem);
     if (rc == IA_OK && !proxy.indexed)
         proxy.ssl_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, on_ssl_free);

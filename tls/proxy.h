@@ -8,9 +8,10 @@
  *
  * In BASIC_AUTH the connection is found by the client's pointer.  Mosquitto says nowhere which SSL a client has, so the
  * first time it is the connection whose application data was read last, of the same certificate (or none).  A packet is
- * processed as soon as its last record is read, on this thread, so that is the client's own, but for WebSockets, where
- * libwebsockets may keep bytes back: there only a certificate that one connection alone shows is proof, and without it the
- * address counts as unknown.  Broker thread only. */
+ * processed as soon as its last record is read, on this thread, so that is the client's own.  Two kinds of clients cannot be
+ * found that way: WebSockets, because libwebsockets may keep bytes back, and TLS 1.2, which reports a record before it is
+ * there as a whole.  Of theirs a device has the address of its full handshake, and an app's counts as unknown.  Broker
+ * thread only. */
 #pragma once
 
 #include "common/error.h"

@@ -244,7 +244,7 @@ BEGIN
                                          'name this device and CA.'
         WHEN 'certificate_revoked' THEN 'The device needs another certificate: this one, or one above it, is REVOKED '
                                         'or on a CRL of its CA.'
-        WHEN 'certificate_expired' THEN coalesce('The validity ended at ' || (detail ->> 'claimed_not_after') || ': ', '')
+        WHEN 'certificate_expired' THEN coalesce('The certificate claims to end at ' || (detail ->> 'claimed_not_after') || ': ', '')
             || 'the device needs a certificate that is valid now, and so must be every CA above it; the broker''s '
                'clock must be right.'
         WHEN 'certificate_unfit' THEN 'The certificate must be fit for TLS clients: clientAuth where it lists '
@@ -342,7 +342,9 @@ DECLARE
 BEGIN
     SELECT c.* INTO ca FROM iot_auth.ca c WHERE c.ca_id = refusal_remedy.ca_id;
     SELECT i.* INTO issuer FROM iot_auth.oauth_issuer i
-    WHERE i.name = split_part(app, ':', 2) AND app LIKE 'app:%' OR i.issuer = detail ->> 'claimed_iss' LIMIT 1;
+    WHERE i.name = split_part(app, ':', 2) AND app LIKE 'app:%' OR i.issuer = detail ->> 'claimed_iss'
+       AND 1 = (SELECT count(*) FROM iot_auth.oauth_issuer o WHERE o.issuer = i.issuer) -- else it is not known which row
+    LIMIT 1;
     IF reason = 'client_id_mismatch' AND detail ->> 'detail' LIKE '%another principal%' THEN
         RETURN format('The client id belongs to another device or app. When that one no longer uses it: SELECT '
                       'iot_auth.release_client_id(%L);',

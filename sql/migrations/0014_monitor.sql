@@ -148,11 +148,11 @@ FROM iot_auth.monitor_counter WHERE counter ~ '^sessions/ended/[a-z_]{1,32}$';
 -- In seconds, in the form of a Prometheus histogram: bounds, how many were at most that long, sum, and how many in all.
 CREATE VIEW iot_auth.monitor_histogram AS
 SELECT node_name, substr(split_part(counter, '/', 2), 1, length(split_part(counter, '/', 2)) - 3) AS histogram,
-       array_agg(substr(split_part(counter, '/', 3), 4)::double precision / 1000000
-                 ORDER BY substr(split_part(counter, '/', 3), 4)::bigint)
-           FILTER (WHERE split_part(counter, '/', 3) LIKE 'le\_%') AS le,
-       array_agg(value ORDER BY substr(split_part(counter, '/', 3), 4)::bigint)
-           FILTER (WHERE split_part(counter, '/', 3) LIKE 'le\_%') AS at_most,
+       array_agg(substring(counter FROM 'le_([0-9]+)$')::double precision / 1000000
+                 ORDER BY substring(counter FROM 'le_([0-9]+)$')::bigint)
+           FILTER (WHERE counter ~ 'le_[0-9]+$') AS le,
+       array_agg(value ORDER BY substring(counter FROM 'le_([0-9]+)$')::bigint)
+           FILTER (WHERE counter ~ 'le_[0-9]+$') AS at_most,
        coalesce(max(value) FILTER (WHERE split_part(counter, '/', 3) = 'sum'), 0)::double precision / 1000000 AS sum,
        coalesce(max(value) FILTER (WHERE split_part(counter, '/', 3) = 'count'), 0) AS count
 FROM iot_auth.monitor_counter

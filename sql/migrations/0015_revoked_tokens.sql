@@ -131,7 +131,10 @@ BEGIN
     ends := coalesce(revoke_tokens.until,
                      iot_auth.revocation_end(revoke_tokens.issuer_name, revoke_tokens.issued_before));
     DELETE FROM iot_auth.token_revocation WHERE id IN (
-        SELECT r.id FROM iot_auth.token_revocation r WHERE r.until < now() - interval '1 day' LIMIT 1000);
+        -- One that an issuer may still prolong stays for a year.  Another session's rows are left to it.
+        SELECT r.id FROM iot_auth.token_revocation r
+        WHERE r.until < now() - CASE WHEN r.until_default THEN interval '1 year' ELSE interval '1 day' END
+        LIMIT 1000 FOR UPDATE SKIP LOCKED);
     INSERT INTO iot_auth.token_revocation AS r (issuer_name, claim, value, issued_before, until, until_default)
     VALUES (revoke_tokens.issuer_name, revoke_tokens.claim, revoke_tokens.value, revoke_tokens.issued_before, ends,
             revoke_tokens.until IS NULL)
@@ -207,7 +210,7 @@ BEGIN
                                   'broker must agree.'
         WHEN 'token_not_yet_valid' THEN 'The clocks of provider and broker must agree (leeway_s of the issuer).'
         WHEN 'token_malformed' THEN 'The password must be an access token in JWS compact form: three parts separated '
-                                    'by dots, without quotes or a prefix.'
+                                    'by dots, without quotes.'
         WHEN 'token_claims' THEN 'The claims that count must be there and of their type (docs/apps.md).'
         WHEN 'token_unbound' THEN 'A token beside a certificate must be bound to it (cnf, x5t#S256), and a bound '
                                   'token must come with its certificate.'

@@ -91,6 +91,8 @@ BEGIN
     IF cardinality(p_client_id_keys) > 1000 THEN
         PERFORM iot_auth.fail('more than 1000 client ids in one call');
     END IF;
+    -- The node belongs to this login from now on.
+    INSERT INTO iot_auth.node (node_name, login) VALUES (p_node, session_user) ON CONFLICT DO NOTHING;
     INSERT INTO iot_auth.client_id_owner AS o (node_name, client_id_key, principal_key, client_id, principal)
     SELECT p_node, l.client_id_key, l.principal_key, iot_auth.bounded_text(l.client_id, 512),
            coalesce(iot_auth.bounded_text(l.principal, 261), '')

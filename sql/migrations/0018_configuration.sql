@@ -107,8 +107,35 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
            CASE WHEN n.value IS NULL THEN 'add' WHEN f.value IS NULL THEN 'keep' ELSE 'change' END,
            ARRAY(SELECT coalesce(a.key, b.key) FROM jsonb_each(f.value) a FULL JOIN jsonb_each(n.value) b USING (key)
                  WHERE f.value IS NOT NULL AND n.value IS NOT NULL AND a.value IS DISTINCT FROM b.value ORDER BY 1)
-    FROM f FULL JOIN n USING (kind, name) WHERE f.value IS DISTINCT FROM n.value
+    FROM f FULL JOIN n USING (kind, name)
+    -- Lists are only added: those that this registry has beyond the file's are no difference.
+    WHERE f.value IS DISTINCT FROM CASE WHEN n.value -> 'crls' @> (f.value -> 'crls')
+                                        THEN jsonb_set(n.value, '{crls}', f.value -> 'crls') ELSE n.value END
     ORDER BY 1, 2
+$$;
+
+-- Refuse a misspelt member: it would set nothing, and the setting that was meant would go back to its default.
+CREATE FUNCTION iot_auth.check_members(what text, members jsonb, allowed text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    unknown text;
+BEGIN
+    IF jsonb_typeof(members) IS DISTINCT FROM 'object' THEN
+        PERFORM iot_auth.fail(format('%s is not a JSON object', what), 'iot-auth export shows the form.');
+    END IF;
+    unknown := (SELECT k FROM jsonb_object_keys(members) k WHERE k <> ALL (allowed) ORDER BY k LIMIT 1);
+    IF unknown IS NOT NULL THEN
+        PERFORM iot_auth.fail(format('%s has no setting ''%s''', what, left(unknown, 128)),
+                              format('Its settings are %s.', array_to_string(allowed, ', ')));
+    END IF;
+END $$;
+
+-- The columns of a relation that a configuration holds.
+CREATE FUNCTION iot_auth.setting_names(relation regclass) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_attribute a
+    WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+      AND iot_auth.settings_of(jsonb_build_object(a.attname, true)) <> '{}'
 $$;
 
 -- Set all settings of one row, those that `settings` does not name to their default.
@@ -135,6 +162,10 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     wanted jsonb := settings -> 'rules';
 BEGIN
+    PERFORM iot_auth.check_members(format('role ''%s''', import_role.role), settings, '{rules}');
+    PERFORM iot_auth.check_members(format('a rule of role ''%s''', import_role.role), u,
+                                   '{effect,actions,topic_filter,max_qos,allow_retain}')
+    FROM jsonb_array_elements(wanted) u;
     IF NOT EXISTS (SELECT FROM iot_auth.role r WHERE r.role = import_role.role) THEN
         PERFORM iot_auth.create_role(import_role.role);
     END IF;
@@ -159,6 +190,11 @@ DECLARE
     target iot_auth.ca;
     crl text;
 BEGIN
+    PERFORM iot_auth.check_members(format('CA ''%s''', import_ca.name), settings,
+                                   iot_auth.setting_names('iot_auth.ca') || '{replaces,roles,crls}');
+    IF settings ? 'replaces' THEN
+        PERFORM iot_auth.find_ca(settings ->> 'replaces'); -- raises an error where there is none
+    END IF;
     SELECT * INTO target FROM iot_auth.ca c WHERE c.name = import_ca.name;
     IF NOT FOUND THEN
         -- INACTIVE until all its settings are there, so that no device registers under the defaults.
@@ -172,7 +208,7 @@ BEGIN
     UPDATE iot_auth.ca SET replaces = (SELECT p.ca_id FROM iot_auth.ca p WHERE p.name = settings ->> 'replaces')
     WHERE ca_id = target.ca_id
       AND replaces IS DISTINCT FROM (SELECT p.ca_id FROM iot_auth.ca p WHERE p.name = settings ->> 'replaces');
-    DELETE FROM iot_auth.ca_role g WHERE g.ca_id = target.ca_id AND NOT settings -> 'roles' ? g.role;
+    DELETE FROM iot_auth.ca_role g WHERE g.ca_id = target.ca_id AND NOT coalesce(settings -> 'roles', '[]') ? g.role;
     INSERT INTO iot_auth.ca_role (ca_id, role)
     SELECT target.ca_id, r FROM jsonb_array_elements_text(settings -> 'roles') r ON CONFLICT DO NOTHING;
     FOR crl IN SELECT l FROM jsonb_array_elements_text(settings -> 'crls') l
@@ -185,13 +221,15 @@ CREATE FUNCTION iot_auth.import_issuer(name text, settings jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM iot_auth.check_members(format('issuer ''%s''', import_issuer.name), settings,
+                                   iot_auth.setting_names('iot_auth.oauth_issuer') || '{scopes}');
     INSERT INTO iot_auth.oauth_issuer (name, issuer, audience, jwks, jwks_url, status)
     SELECT import_issuer.name, s.issuer, s.audience, s.jwks, s.jwks_url, 'INACTIVE'
     FROM jsonb_populate_record(NULL::iot_auth.oauth_issuer, settings) s ON CONFLICT (name) DO NOTHING;
     -- What is dropped comes before what is set: an issuer has its keys from one place.
     PERFORM iot_auth.apply_settings('iot_auth.oauth_issuer', import_issuer.name, settings, '{}');
     DELETE FROM iot_auth.scope_role g WHERE g.issuer_name = import_issuer.name
-        AND NOT settings -> 'scopes' @> jsonb_build_array(jsonb_build_object('scope', g.scope, 'role', g.role));
+        AND NOT coalesce(settings -> 'scopes', '[]') @> jsonb_build_array(jsonb_build_object('scope', g.scope, 'role', g.role));
     INSERT INTO iot_auth.scope_role (issuer_name, scope, role)
     SELECT import_issuer.name, s ->> 'scope', s ->> 'role' FROM jsonb_array_elements(settings -> 'scopes') s
     ON CONFLICT DO NOTHING;
@@ -214,6 +252,9 @@ BEGIN
     WHERE NOT EXISTS (SELECT FROM iot_auth.ca c WHERE c.name = o.key);
     PERFORM iot_auth.import_ca(o.key, o.value) FROM jsonb_each(configuration -> 'ca') o;
     PERFORM iot_auth.import_issuer(o.key, o.value) FROM jsonb_each(configuration -> 'issuer') o;
+    PERFORM iot_auth.check_members(format('address rule ''%s''', o.key), o.value,
+                                   '{effect,network,scope,scope_key,expires_at}')
+    FROM jsonb_each(configuration -> 'ip_rule') o;
     INSERT INTO iot_auth.ip_rule AS r (effect, network, scope, scope_key, expires_at)
     SELECT p.effect, p.network, p.scope, p.scope_key, p.expires_at
     FROM jsonb_each(configuration -> 'ip_rule') o
@@ -225,11 +266,11 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION iot_auth.settings_of, iot_auth.export_configuration, iot_auth.compare_configuration,
-    iot_auth.apply_settings, iot_auth.import_role, iot_auth.import_ca, iot_auth.import_issuer,
-    iot_auth.import_configuration FROM PUBLIC;
+    iot_auth.check_members, iot_auth.setting_names, iot_auth.apply_settings, iot_auth.import_role, iot_auth.import_ca,
+    iot_auth.import_issuer, iot_auth.import_configuration FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION iot_auth.settings_of, iot_auth.export_configuration, iot_auth.compare_configuration,
-    iot_auth.apply_settings, iot_auth.import_role, iot_auth.import_ca, iot_auth.import_issuer,
-    iot_auth.import_configuration TO iot_auth_admin;
+    iot_auth.check_members, iot_auth.setting_names, iot_auth.apply_settings, iot_auth.import_role, iot_auth.import_ca,
+    iot_auth.import_issuer, iot_auth.import_configuration TO iot_auth_admin;
 
 INSERT INTO iot_auth.schema_version (version) VALUES (18);
 $migration$;

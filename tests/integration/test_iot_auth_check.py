@@ -272,4 +272,5 @@ def test_token_is_not_made_of_wrong_words(iot_auth, demo, words, complaint):
 def test_issuer_needs_its_words_or_a_folder(iot_auth, demo):
     assert "--try-out DIR" in iot_auth("issuer", "add", "x").err
     assert iot_auth("issuer", "add", "x", "--try-out", "y", "--issuer", "z").status == 2
+    assert iot_auth("issuer", "add", "x", "--try-out", "y", "--max-lifetime-s", 60).status == 2
     assert iot_auth("issuer", "add", "x", "--issuer", "z", "--audience", "a", "--role", "r").status == 2

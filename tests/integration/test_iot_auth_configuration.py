@@ -75,6 +75,11 @@ def test_diff_names_the_settings_that_differ_and_import_restores_them(test_site,
 @pytest.mark.parametrize("change, complaint, status", [
     (lambda c: c.update(devices={}), "'devices' is no part of a configuration", 3),
     (lambda c: c["ca"]["new"].update(pem=c["ca"]["z-old"]["pem"]), "already registered", 3),
+    (lambda c: c["ca"]["new"].update(max_device=9), "CA 'new' has no setting 'max_device'", 3),
+    (lambda c: c["ca"]["new"].update(replaces="nobody"), "'nobody'", 3),
+    (lambda c: c["issuer"]["corp"].update(requierd_claims={}), "issuer 'corp' has no setting 'requierd_claims'", 3),
+    (lambda c: c["role"]["meter"]["rules"][0].update(max_qoss=0), "a rule of role 'meter' has no setting 'max_qoss'", 3),
+    (lambda c: next(iter(c["ip_rule"].values())).update(expire_at="2099-01-01"), "has no setting 'expire_at'", 3),
     (lambda c: c["ca"]["new"].update(device_id_template="${nothing}"), "device_id_template", 3),
     (lambda c: c["role"]["meter"]["rules"][0].update(topic_filter="a/#/b"), "topic filter 'a/#/b'", 3),
 ])
@@ -85,6 +90,14 @@ def test_bad_configuration_changes_nothing(test_site, production, change, compla
     done = production("import", "-", stdin=json.dumps(configuration))
     assert done.status == status and complaint in done.err, done
     assert production.done("export").out == before
+
+
+def test_a_list_that_only_this_registry_has_is_no_difference(test_site, production):
+    exported = test_site.done("export").out
+    production.done("import", "-", stdin=exported)
+    crl = pki.root("other")  # of another signer: it is kept all the same
+    production.done("ca", "crl", "add", "z-old", "--crl", "-", stdin=crl.crl())
+    assert production("import", "-", "--diff", stdin=exported).status == 0
 
 
 def test_text_that_is_no_configuration_is_exit_2(production):

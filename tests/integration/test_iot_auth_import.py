@@ -84,6 +84,8 @@ BAD = [
     ('b-1,ac"me,,,,,', "a quote stands within a field"),
     ('b-1,acme,"x,,,,', "a quoted field has no end"),
     ("b-1\x00,acme,,,,,", "contains a NUL"),
+    ("\x00b-1,acme,,,,,", "contains a NUL"),
+    ("b-1,acme,,,\"%s\",," % ("x" * 2 ** 20), "longer than 1 MiB"),
 ]
 
 

@@ -189,6 +189,9 @@ def test_pending_devices_are_approved(iot_auth, acme):
                       stdin=acme.issue(name).pem)
     assert iot_auth.json("device", "approve", "p-1") == [{"device_id": "p-1"}]
     assert iot_auth("device", "approve").status == 2
+    iot_auth.done("device", "set-status", "p-1", "INACTIVE")
+    refused = iot_auth("device", "approve", "p-1")
+    assert refused.status == 3 and "device 'p-1' is INACTIVE, not PENDING" in refused.err
     assert iot_auth("device", "approve", "--all-pending", "--ca", "no").status == 3
     approved = iot_auth.json("device", "approve", "--all-pending", "--ca", "acme")
     assert [row["device_id"] for row in approved] == ["p-2", "p-3"]

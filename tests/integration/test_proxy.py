@@ -162,20 +162,23 @@ def test_a_real_balancer_sends_the_header(proxied):
     timeout server 60s
 listen devices
     bind 127.0.0.1:%d
-    server broker-1 127.0.0.1:%d send-proxy-v2
+    server broker-1 127.0.0.1:%d check port %d check-ssl verify none inter 200ms send-proxy-v2 check-send-proxy
 listen websockets
     bind 127.0.0.1:%d
     server broker-1 127.0.0.1:%d send-proxy-v2
-""" % (front, proxied.front.ports["device"], websockets := free_port(), proxied.front.ports["websockets"]))
+""" % (front, proxied.front.ports["device"], proxied.front.ports["app"], websockets := free_port(), proxied.front.ports["websockets"]))
     balancer = Program(proxied.folder, "haproxy", ["haproxy", "-db", "-f", proxied.folder / "proxy.cfg"])
     proxied.front.ports.update({"balanced": front, "balanced_websockets": websockets})
+    refused = counters(proxied).get("proxy/refused", 0)
     try:
+        wait_until(lambda: counters(proxied).get("proxy/connections", 0) >= 2, 10, "two health checks")
         for listener in ("balanced", "balanced_websockets"):
             mark = proxied.front.mark()
             client = proxied.connect_within(5, proxied.front, proxied.device, listener=listener)
             client.disconnect()
             assert "address=127.0.0.1" in proxied.front.wait_for_log("iot-auth: accepted .*", since=mark)[0]
         wait_until(lambda: counters(proxied).get("proxy/connections", 0) >= 3, 10, "the counter")
+        assert counters(proxied).get("proxy/refused", 0) == refused
     finally:
         balancer.stop()
         for name in ("balanced", "balanced_websockets"):

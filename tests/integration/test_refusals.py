@@ -173,7 +173,7 @@ REMEDIES = [
     ("client_id_mismatch", "device", "d1", True, {"client_id": "x"}, r"client_id_templates of CA 'acme': \$\{device_id\}"),
     ("client_id_mismatch", "device", "d1", True, {"client_id": "x", "detail": "the client id is in use by another principal"},
      r"release_client_id\('x'\)"),
-    ("certificate_expired", "device", None, True, {"claimed_not_after": "2020-01-01T00:00:00Z"}, "ended at 2020-01-01T00:00:00Z"),
+    ("certificate_expired", "device", None, True, {"claimed_not_after": "2020-01-01T00:00:00Z"}, "claims to end at 2020-01-01T00:00:00Z"),
     ("token_issuer", "app", None, False, {"claimed_iss": "https://id.example/realms/main/"}, "Similar are: 'https://id.example/realms/main'"),
     ("token_audience", "app", None, False, {"claimed_aud": "other", "claimed_iss": "https://id.example/realms/main"}, "aud is 'other'.*: mqtt"),
     ("token_key_unknown", "app", None, False, {"claimed_kid": "k1"}, "kid 'k1'"),

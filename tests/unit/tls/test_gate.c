@@ -6,6 +6,7 @@
 #include "tls/sessions.h"
 
 #include "tests/unit/suite.h"
+#include "tests/unit/tls/tls_pair.h"
 #include "tests/unit/x509/make_cert.h"
 #include "tests/unit/x509/pki.h"
 
@@ -363,6 +364,35 @@ static const struct {
     {"ffdhe2048", false},      {"ffdhe8192", false}, {"X448", false}, {"brainpoolP512r1:ffdhe4096", false},
     {"ffdhe8192:P-256", true},
 };
+
+START_TEST(key_exchange_groups_are_restricted_where_no_certificate_is_asked_for)
+{
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    SSL_CTX *server = listener(SSL_VERIFY_NONE), *client = device(NULL, NULL, NULL);
+    ck_assert_int_eq(SSL_CTX_set1_groups_list(client, groups[_i].group), 1);
+    ck_assert_msg(handshake(server, client, NULL, NULL) == groups[_i].taken, "%s", groups[_i].group);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+END_TEST
+
+/* Mosquitto makes its SSL when it accepts a connection, and the context is prepared at the first ClientHello. */
+START_TEST(key_exchange_groups_are_restricted_for_connections_that_were_there_before_the_first_hello)
+{
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    SSL_CTX *server = listener(REQUIRED), *client = device("leaf_of_root", "p256:leaf", NULL);
+    ck_assert_int_eq(SSL_CTX_set1_groups_list(client, groups[_i].group), 1);
+    struct tls_pair first = tls_pair_connect(server, client, 0), second = tls_pair_connect(server, client, 0);
+    ck_assert_int_eq(tls_pair_handshake(&first), groups[_i].taken);
+    ck_assert_int_eq(tls_pair_handshake(&second), groups[_i].taken);
+    tls_pair_close(&first);
+    tls_pair_close(&second);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+END_TEST
 
 START_TEST(key_exchange_groups_are_restricted)
 {
@@ -926,6 +956,10 @@ static void cases(TCase *c)
     tcase_add_loop_test(c, bad_chain_is_refused_with_its_alert, 0, (int)(sizeof refusals / sizeof refusals[0]));
     tcase_add_test(c, no_certificate_is_refused_where_one_is_required);
     tcase_add_loop_test(c, certificate_list_is_bounded, 0, (int)(sizeof lists / sizeof lists[0]));
+    tcase_add_loop_test(c, key_exchange_groups_are_restricted_where_no_certificate_is_asked_for, 0,
+                        (int)(sizeof groups / sizeof groups[0]));
+    tcase_add_loop_test(c, key_exchange_groups_are_restricted_for_connections_that_were_there_before_the_first_hello, 0,
+                        (int)(sizeof groups / sizeof groups[0]));
     tcase_add_loop_test(c, key_exchange_groups_are_restricted, 0, (int)(sizeof groups / sizeof groups[0]));
     tcase_add_loop_test(c, certificate_request_names_no_ca, 0, 2);
     tcase_add_loop_test(c, server_sends_its_chain_without_the_root, 0,
