@@ -12,7 +12,7 @@ import client as clients
 import pki
 from broker import Broker, plugin_path, wait_until
 
-RETRYABLE = r"reason=registry_unavailable"
+RETRYABLE = r"reason=registry_unavailable|\"reason\":\"registry_unavailable\""
 
 
 class TestPki:

@@ -150,6 +150,7 @@ def test_an_outage_is_lived_through(outage, fault):
         second.stop(timeout=2)
 
         # The fault ends; the broker does not receive notifications yet.
+        broker.wait_for_log("iot-auth: (?:lost the|no) database: .*(?:%s)" % FAULTS[fault], timeout=BACK_WITHIN, since=mark)
         site.proxy.refuse()
         ending.close()
         site.reconnect_admin()

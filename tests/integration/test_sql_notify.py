@@ -48,9 +48,9 @@ def topics(got):
     ("SELECT iot_auth.grant_device_role('d1', 'device')", "device", "d1"),
     ("SELECT iot_auth.create_role('r')", "role", "r"),
     ("SELECT iot_auth.add_rule('device', 'DENY', '{PUBLISH}', 'x')", "role", "device"),
-    ("UPDATE iot_auth.role_rule SET max_qos = 1", "role", "device"),
-    ("UPDATE iot_auth.role_rule SET topic_filter = 'x'", "role", "device"),
-    ("DELETE FROM iot_auth.role_rule", "role", "device"),
+    ("UPDATE iot_auth.role_rule SET max_qos = 1 WHERE role = 'device'", "role", "device"),
+    ("UPDATE iot_auth.role_rule SET topic_filter = 'x' WHERE role = 'device'", "role", "device"),
+    ("DELETE FROM iot_auth.role_rule WHERE role = 'device'", "role", "device"),
     ("UPDATE iot_auth.oauth_issuer SET leeway_s = 1", "issuer", "corp"),
     ("UPDATE iot_auth.oauth_issuer SET jwks_url = 'https://x/'", "issuer", "corp"),
     ("SELECT iot_auth.set_issuer_status('corp', 'INACTIVE')", "issuer", "corp"),
@@ -75,7 +75,7 @@ def test_dropping_a_role_notifies_for_everything_that_had_it(admin, ear):
 def test_a_rule_moved_to_another_role_notifies_both(admin, ear):
     admin.call("create_role", "other")
     ear.drain()
-    admin.all("UPDATE iot_auth.role_rule SET role = 'other'")
+    admin.all("UPDATE iot_auth.role_rule SET role = 'other' WHERE role = 'device'")
     assert topics(ear.drain()) == [("role", ("device", "other"))]
 
 
@@ -171,7 +171,7 @@ def test_columns_that_brokers_set_are_not_notified(admin, broker, ear, ca):
     broker.all("SELECT iot_auth.broker_connected(ARRAY['d1', 'nobody', 'd1'], ARRAY['2021-01-01', '2021-01-01', '2022-01-01']::timestamptz[])")
     assert admin.all("SELECT subject, extract(year FROM not_after)::int, problem FROM iot_auth.ca") == [("CN=x", 2030, "is no CA")]
     assert admin.all("SELECT serial, subject FROM iot_auth.device_certificate") == [("0a", "CN=d1")]
-    assert admin.one("SELECT problem FROM iot_auth.role_rule") == "bad"
+    assert admin.one("SELECT problem FROM iot_auth.role_rule WHERE rule_id = %s", rule) == "bad"
     assert admin.one("SELECT problem FROM iot_auth.oauth_issuer") == "no keys"
     assert admin.one("SELECT extract(year FROM last_connected_at)::int FROM iot_auth.device") == 2022
     assert ear.drain() == []
