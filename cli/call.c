@@ -178,7 +178,7 @@ static enum ia_rc take_one_value(struct reader *r, size_t param, const char *val
 static enum ia_rc take_split_values(struct reader *r, size_t param, const char *value, struct ia_err *err)
 {
     enum ia_rc rc = IA_OK;
-    while (rc == IA_OK && *value) {
+    while (rc == IA_OK && value && *value) {
         size_t len = strcspn(value, ",");
         const char *part = keep_text(r->call, value, len);
         rc = part ? take_one_value(r, param, part, err) : ia_nomem(err);

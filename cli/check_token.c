@@ -191,8 +191,12 @@ static void print_claim(const struct ia_claim *claim)
         return;
     size_t len = 6;
     memcpy(name, "claim.", len);
-    for (; *from; from++)
-        name[len++] = *from != '~' ? *from : *++from == '0' ? '~' : '/';
+    for (; *from; from++) {
+        name[len] = *from;
+        if (*from == '~' && *++from != '0') /* ~1; ~0 stands for ~ itself */
+            name[len] = '/';
+        len++;
+    }
     name[len] = '\0';
     print_text(name, claim->value);
 }

@@ -116,8 +116,8 @@ enum ia_rc ia_input_document(const char *path, char **out, struct ia_err *err)
     enum ia_rc rc = ia_cli_read_stream(in, is_stdin ? "standard input" : path, DOCUMENT_MAX, &text, &len, err);
     if (!is_stdin)
         (void)fclose(in);
-    if (rc != IA_OK)
-        return rc;
+    if (rc != IA_OK || !text)
+        return rc != IA_OK ? rc : ia_nomem(err);
     const unsigned char *der = (const unsigned char *)text;
     if (len > 2 && der[0] == 0x30 && der[1] & 0x80) {
         *out = encode_pem(der, len, is_crl(der, len) ? "X509 CRL" : "CERTIFICATE");

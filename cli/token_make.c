@@ -93,7 +93,7 @@ static enum ia_rc make_claims(const struct mint *m, json_t **out, struct ia_err 
     ia_hex(random, sizeof random, id);
     json_t *claims = json_pack("{s:O, s:O, s:s, s:s, s:I, s:I, s:s}", "iss", json_object_get(m->issuer, "issuer"),
                                "aud", json_object_get(m->issuer, "audience"), "sub", app, "client_id", app, "iat",
-                               (json_int_t)now, "exp", (json_int_t)(now + m->lifetime_s), "jti", id);
+                               (json_int_t)now, "exp", (json_int_t)now + (json_int_t)m->lifetime_s, "jti", id);
     if (!claims)
         return ia_nomem(err);
     json_t *scope = json_string("");
@@ -114,7 +114,7 @@ static enum ia_rc sign_claims(const struct mint *m, const json_t *claims, char *
     jwt_t *token = NULL;
     char *text = json_dumps(claims, JSON_COMPACT);
     const char *kid = json_string_value(json_object_get(m->issuer, "kid"));
-    bool made = text && kid && jwt_new(&token) == 0 && jwt_add_grants_json(token, text) == 0 &&
+    bool made = text && kid && m->key && jwt_new(&token) == 0 && jwt_add_grants_json(token, text) == 0 &&
                 jwt_set_alg(token, JWT_ALG_ES256, (const unsigned char *)m->key, (int)strlen(m->key)) == 0 &&
                 jwt_add_header(token, "typ", "at+jwt") == 0 && jwt_add_header(token, "kid", kid) == 0;
     *out = made ? jwt_encode_str(token) : NULL;

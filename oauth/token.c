@@ -195,6 +195,7 @@ static enum ia_reason find_issuer(const struct ia_issuer_set *set, const json_t 
     enum ia_reason reason = issuer ? IA_R_NONE : select_row(rows, n, payload, scratch, &issuer, refusal);
     if (reason != IA_R_NONE)
         return reason;
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): select_row has set it where it refuses nothing
     snprintf(refusal->issuer, sizeof refusal->issuer, "%s", issuer->name);
     *out = issuer;
     const char *problem = ia_issuer_problem(issuer);

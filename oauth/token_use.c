@@ -125,10 +125,14 @@ static const char *named_value(const struct ia_token *token, const char *name)
     char pointer[IA_POINTER_MAX + 1] = "/";
     size_t len = 1;
     for (; *name && len + 2 <= IA_POINTER_MAX; name++) {
-        bool escaped = *name == '~' || *name == '/';
-        if (escaped)
+        if (*name == '~' || *name == '/')
             pointer[len++] = '~';
-        pointer[len++] = !escaped ? *name : *name == '~' ? '0' : '1';
+        pointer[len] = *name;
+        if (*name == '~')
+            pointer[len] = '0';
+        if (*name == '/')
+            pointer[len] = '1';
+        len++;
     }
     pointer[len] = '\0';
     return *name ? NULL : pointed_value(token, pointer);

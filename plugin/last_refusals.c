@@ -39,7 +39,7 @@ static void refusal_remove(struct ia_last_refusals *all, struct kept_refusal *r)
 {
     HASH_DEL(all->by_key[r->kind], r);
     if (r->count)
-        DL_DELETE(all->unwritten, r);
+        DL_DELETE(all->unwritten, r); // NOLINT(clang-analyzer-core.NullDereference): it is listed, so there is a first
     free(r->json);
     free(r);
 }
@@ -154,7 +154,7 @@ void ia_last_refusals_write(struct ia_core *core, size_t max)
             continue;
         if (!hand_over(core, r))
             return;
-        DL_DELETE(all->unwritten, r);
+        DL_DELETE(all->unwritten, r); // NOLINT(clang-analyzer-core.NullDereference): it is listed, so there is a first
         r->count = 0;
         r->due_us = now_us + WRITE_EVERY_US;
         max -= max != SIZE_MAX;
