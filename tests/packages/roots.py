@@ -25,6 +25,10 @@ def releases():
     return [name for name in ("bookworm", "trixie", "sid") if list(PACKAGES.glob(name + "/mosquitto-iot-auth_*_amd64.deb"))]
 
 
+def is_built(release, architecture):
+    return bool(list(PACKAGES.glob("%s/mosquitto-iot-auth_*_%s.deb" % (release, architecture))))
+
+
 def package(release, architecture):
     (made,) = (PACKAGES / release).glob("mosquitto-iot-auth_*_%s.deb" % architecture)
     return made
