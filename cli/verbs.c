@@ -2,7 +2,9 @@
 #include "cli/verb.h"
 
 const struct ia_param ia_global_params[] = {
-    {.name = "json", .help = "print JSON: one object a line, keys as SQL's columns, times RFC 3339 in UTC"},
+    {.name = "json",
+     .help =
+         "lists and rows as JSON: one object a line, keys as SQL's columns, times RFC 3339 in UTC (check prints its lines in any case)"},
     {.name = "quiet", .help = "print nothing but errors"},
     {.name = "utc", .help = "show times in UTC instead of the local zone"},
     {.name = "yes", .help = "answer yes to the question before what cannot be taken back"},

@@ -186,6 +186,14 @@ def test_refused_token_says_why_and_what_it_claims(iot_auth, corp):
     refused(iot_auth("check", "token", "--issuer", "corp", stdin="no token"), "token_malformed")
 
 
+def test_options_of_the_other_way_are_refused(iot_auth, corp):
+    for words in (("--issuer", "corp", "--at", "2030-01-01T00:00:00Z"),
+                  ("--jwks", "keys.json", "--alg", "ES256", "--issuer", "i", "--audience", "a", "--from", "192.0.2.1"),
+                  ("--jwks", "keys.json", "--alg", "ES256", "--issuer", "i", "--audience", "a", "--client-id", "x")):
+        done = iot_auth("check", "token", *words, stdin="x")
+        assert done.status == 2 and "go" in done.err and done.out == "", done
+
+
 def test_token_is_never_printed(iot_auth, corp):
     token = corp.token(aud="web")
     done = iot_auth("check", "token", "--issuer", "corp", stdin=token)
