@@ -155,6 +155,9 @@ static void adopt_snapshot(struct ia_core *core, struct ia_reply *reply)
     if (!old)
         ia_log(MOSQ_LOG_NOTICE, "ready: %zu CAs registered", ia_ca_settings_count(core->snapshot->ca_settings));
     retire_snapshot(core, old);
+    /* Sessions are dropped under this snapshot before the next one replaces it, which may come before a TICK: a CA that was
+     * disabled and enabled again has lost its sessions. */
+    (void)ia_resumption_sweep();
 }
 
 /* ---- one reply after the other */
