@@ -2,6 +2,7 @@
 #include "access/admission.h"
 
 #include "jitr/device_check.h"
+#include "oauth/issued.h"
 #include "x509/validity.h"
 
 #include <stdio.h>
@@ -87,6 +88,20 @@ static size_t admission_cas(const struct ia_admission *a, const int64_t **cas)
     return a->ca_id ? 1 : 0;
 }
 
+/* iot-auth-check, which has no token, of a device that comes by token: the issuer's name; else NULL. */
+static const char *command_issuer(const struct ia_admission *a)
+{
+    return a->context == IA_ADMIT_COMMAND && a->device && !a->chain ? ia_device_issuer(a->device) : NULL;
+}
+
+static enum ia_reason check_command_issuer(struct ia_admission *a)
+{
+    if (ia_issuer_set_admits_devices(a->snapshot->issuers, command_issuer(a)))
+        return IA_R_NONE;
+    return ia_admission_refuse(a, IA_R_ISSUER_INACTIVE,
+                               "the issuer is not ACTIVE, cannot be used, or its tokens make no devices");
+}
+
 /* A CA whose row cannot be used has no settings: then nothing is known of its rules, so it admits nobody. */
 static enum ia_reason check_ca(struct ia_admission *a)
 {
@@ -94,6 +109,8 @@ static enum ia_reason check_ca(struct ia_admission *a)
     size_t n = admission_cas(a, &cas);
     if (n == 0 && !a->chain && a->context != IA_ADMIT_COMMAND)
         return IA_R_NONE;
+    if (command_issuer(a))
+        return check_command_issuer(a);
     a->ca = ia_ca_settings_find(a->snapshot->ca_settings, a->chain ? a->chain->ca_id : a->ca_id);
     if (!a->ca)
         return ia_admission_refuse(a, IA_R_CA_INACTIVE, "the CA cannot be used: see iot_auth.ca.problem");
@@ -124,6 +141,18 @@ static enum ia_reason check_identity(struct ia_admission *a)
 
 /* ---- the token */
 
+bool ia_admission_is_issued(const struct ia_admission *a)
+{
+    return !a->chain && a->token && a->token->device;
+}
+
+/* For log and event: of whom the token is, or says that it is. */
+static void note_issuer(struct ia_admission *a, const char *issuer, bool device)
+{
+    a->token_device = device;
+    (void)snprintf(a->issuer, sizeof a->issuer, "%s", device ? issuer : "");
+}
+
 /* The cache of tokens does not know of revocations: it is asked again for each connect. */
 static enum ia_reason check_revocation(struct ia_admission *a)
 {
@@ -140,6 +169,7 @@ static enum ia_reason verify_presented_token(struct ia_admission *a)
                                          .now = a->now,
                                          .cert_sha256 = a->chain ? a->info->fingerprint : NULL};
     enum ia_reason reason = ia_token_cache_verify(a->tokens, &check, &a->token, &refusal);
+    note_issuer(a, refusal.issuer, refusal.device);
     if (reason == IA_R_NONE) {
         a->token_expires_at = a->token->expires_at;
         return check_revocation(a);
@@ -161,11 +191,28 @@ static enum ia_reason check_token(struct ia_admission *a)
     return reason == IA_R_NONE ? check_revocation(a) : ia_admission_refuse(a, reason, refusal.detail);
 }
 
+/* A device's token, beside a certificate to which it is bound, must be of the certificate's device. */
+static enum ia_reason check_token_device(struct ia_admission *a)
+{
+    if (!a->token->device)
+        return IA_R_NONE;
+    if (a->chain && strcmp(a->device_id, a->token->principal) != 0)
+        return ia_admission_refuse(a, IA_R_DEVICE_CONFLICT, "the token is of another device than the certificate");
+    if (a->chain)
+        return IA_R_NONE;
+    (void)snprintf(a->device_id_text, sizeof a->device_id_text, "%s", a->token->principal);
+    a->device_id = a->device_id_text;
+    if (ia_issued_fingerprint(a->token->issuer, a->device_id, a->info->fingerprint))
+        return IA_R_NONE;
+    return ia_admission_refuse(a, IA_R_INTERNAL, "the device's key in memory cannot be computed");
+}
+
 static enum ia_reason check_same_app(struct ia_admission *a)
 {
-    if (strcmp(a->token->principal, a->required_principal) == 0)
+    const struct ia_token *before = a->required_token;
+    if (strcmp(a->token->principal, before->principal) == 0 && strcmp(a->token->issuer, before->issuer) == 0)
         return IA_R_NONE;
-    return ia_admission_refuse(a, IA_R_TOKEN_CLAIMS, "re-authentication as another app");
+    return ia_admission_refuse(a, IA_R_TOKEN_CLAIMS, "re-authentication as another app or device");
 }
 
 static enum ia_reason check_issuer_address(struct ia_admission *a)
@@ -189,9 +236,14 @@ static enum ia_reason check_client_id(struct ia_admission *a)
     if (!a->client_id)
         return a->context == IA_ADMIT_COMMAND ? IA_R_NONE : refuse_client_id(a, "no client id");
     const char *why = NULL;
-    if (a->token)
-        return ia_token_allows_client_id(a->snapshot->issuers, a->token, a->client_id, &why) ? IA_R_NONE
-                                                                                             : refuse_client_id(a, why);
+    if (a->token && !ia_token_allows_client_id(a->snapshot->issuers, a->token, a->client_id, &why))
+        return refuse_client_id(a, why);
+    if (a->token && (!a->token->device || !a->chain))
+        return IA_R_NONE;
+    if (command_issuer(a))
+        return ia_issuer_allows_client_id(a->snapshot->issuers, command_issuer(a), a->device_id, a->client_id)
+                   ? IA_R_NONE
+                   : refuse_client_id(a, "no client id template of the issuer fits that needs no token");
     return ia_client_id_check(a->ca, a->device_id, a->client_id)
                ? IA_R_NONE
                : refuse_client_id(a, "no client id template of the CA fits");
@@ -200,7 +252,8 @@ static enum ia_reason check_client_id(struct ia_admission *a)
 /* A live session was admitted before the name was reserved: it continues until it ends. */
 static enum ia_reason check_reserved_name(struct ia_admission *a)
 {
-    if (!a->token && ia_reserved_has(a->snapshot->reserved, a->device_id))
+    bool app = a->token && !a->token->device;
+    if (!app && ia_reserved_has(a->snapshot->reserved, a->device_id))
         return ia_admission_refuse(a, IA_R_IDENTITY_INVALID, "the device id is a reserved name");
     if (ia_reserved_has(a->snapshot->reserved, a->client_id))
         return ia_admission_refuse(a, IA_R_CLIENT_ID_MISMATCH, "the client id is a reserved name");
@@ -245,7 +298,7 @@ static enum ia_reason check_ca_address(struct ia_admission *a)
 
 static enum ia_reason check_record(struct ia_admission *a)
 {
-    if (!a->chain)
+    if (!a->chain && !ia_admission_is_issued(a))
         return IA_R_NONE;
     return a->hooks->find_device(a->hooks->ctx, a);
 }
@@ -254,12 +307,15 @@ static enum ia_reason check_device(struct ia_admission *a)
 {
     const int64_t *cas = NULL;
     size_t n = admission_cas(a, &cas);
-    if (n == 0)
+    const char *issuer = ia_admission_is_issued(a) ? a->token->issuer : command_issuer(a);
+    if (n == 0 && !issuer)
         return IA_R_NONE;
     if (!a->device)
         return IA_R_DEVICE_UNKNOWN;
     const char *device_id = a->device_id ? a->device_id : ia_device_id(a->device);
-    enum ia_reason reason = ia_device_check(a->device, a->snapshot->ca_settings, cas, n, device_id, a->now);
+    enum ia_reason reason = issuer
+                                ? ia_device_check_issued(a->device, issuer, a->token ? a->token->principal : device_id)
+                                : ia_device_check(a->device, a->snapshot->ca_settings, cas, n, device_id, a->now);
     if (reason == IA_R_INTERNAL)
         return ia_admission_refuse(a, reason, ia_device_fault(a->device));
     return reason;
@@ -295,6 +351,7 @@ static const struct admission_step {
     {"CA", check_ca, DEVICE | APP | REAUTH | LIVE | WILL | HANDSHAKE | COMMAND},
     {"identity", check_identity, DEVICE | APP | REAUTH | HANDSHAKE},
     {"token", check_token, APP | REAUTH | LIVE | WILL},
+    {"token device", check_token_device, APP | REAUTH},
     {"same app", check_same_app, REAUTH},
     {"issuer address", check_issuer_address, APP | LIVE},
     {"client id", check_client_id, DEVICE | APP | LIVE | COMMAND},
@@ -310,7 +367,7 @@ static const struct admission_step {
 
 enum ia_reason ia_admission_decide(struct ia_admission *a)
 {
-    a->detail[0] = a->refresh_issuer[0] = '\0';
+    a->detail[0] = a->refresh_issuer[0] = a->issuer[0] = '\0';
     if ((a->context == IA_ADMIT_LIVE || a->context == IA_ADMIT_COMMAND) && a->device)
         a->device_id = ia_device_id(a->device);
     enum ia_reason reason = IA_R_NONE;

@@ -19,8 +19,8 @@
 /* Who asks, and about which client. */
 enum ia_admission_context {
     IA_ADMIT_DEVICE,    /* CONNECT without a token: with a certificate, or with no credential at all */
-    IA_ADMIT_APP,       /* CONNECT with a token, perhaps beside a certificate */
-    IA_ADMIT_REAUTH,    /* AUTH of a live app; the steps of a live session follow when it is accepted */
+    IA_ADMIT_APP,       /* CONNECT with a token, of an app or a device, perhaps beside a certificate */
+    IA_ADMIT_REAUTH,    /* AUTH of a live session by token; the steps of a live session follow when it is accepted */
     IA_ADMIT_LIVE,      /* a live session, after the configuration, its device or the time has changed */
     IA_ADMIT_WILL,      /* the will of a client that has disconnected */
     IA_ADMIT_DEFERRED,  /* CONNECT of a client that is left to other plugins (other_clients defer) */
@@ -41,8 +41,8 @@ struct ia_admission_hooks {
     /* Is this the name of a device or an app? */
     bool (*is_protected_name)(void *ctx, const char *name);
 
-    /* Find the record of the certificate in memory, or ask the registry, which registers the device where its CA allows
-     * that.  IA_R_NONE with a->device set, or the reason with a->detail.  Never waits. */
+    /* Find the record of the certificate, or of the device by token, in memory, or ask the registry, which registers the
+     * device where its CA or issuer allows that.  IA_R_NONE with a->device set, or the reason with a->detail.  Never waits. */
     enum ia_reason (*find_device)(void *ctx, struct ia_admission *a);
 };
 
@@ -59,7 +59,8 @@ struct ia_admission {
     const char *username;  /* of a client that is left to other plugins */
 
     X509 *leaf;                /* CONNECT, AUTH: the certificate that device id and columns are read from */
-    struct ia_cert_info *info; /* with `leaf`: where its columns are written */
+    struct ia_cert_info *info; /* where the certificate's columns are written; of a device by token alone its
+                                * ia_issued_fingerprint */
     struct ia_chain *chain;    /* NULL: no certificate.  A recheck updates chain->cas */
     uint64_t chain_generation; /* of the CAs that `chain` was verified under; 0: check it again */
     int64_t ca_id;             /* iot-auth-check, which has no chain: the CA of the certificate */
@@ -67,7 +68,7 @@ struct ia_admission {
     struct ia_presented *presented; /* CONNECT, AUTH: the token that is to be verified; NULL: none */
     struct ia_token_cache *tokens;  /* with `presented` */
     const char *unusable_token; /* CONNECT: why a password that resembles a token cannot be used as one, else NULL */
-    const char *required_principal; /* AUTH: the app that the session belongs to */
+    const struct ia_token *required_token; /* AUTH: that the session has had so far, and whose it must stay */
 
     struct ia_device *device; /* the record: a fact of a live session, a will and the command; else found by the hook */
     struct ia_token *token;   /* likewise; verified here, the caller owns one reference */
@@ -78,6 +79,8 @@ struct ia_admission {
     const char *device_id;           /* NULL: not established */
     char device_id_text[IA_VALUE_MAX + 1];
     int64_t token_expires_at; /* of `token`, under the issuer's leeway of now: first second at which it is refused */
+    bool token_device;        /* the token that was verified or refused is of an issuer of devices */
+    char issuer[IA_VALUE_MAX + 1];         /* the name of that issuer; "" for apps and without a token */
     struct ia_token_claimed claimed;       /* by a token that was refused: not verified */
     char refresh_issuer[IA_VALUE_MAX + 1]; /* fetching the keys of this issuer may help; "" else */
     char detail[192]; /* why it was refused, for log and event; "" where the reason alone is enough */
@@ -85,6 +88,9 @@ struct ia_admission {
 
 /* Run the steps of a->context in order.  IA_R_NONE, or the reason of the first step that refuses. */
 enum ia_reason ia_admission_decide(struct ia_admission *a);
+
+/* Does a device ask that has come by token alone, without a certificate? */
+bool ia_admission_is_issued(const struct ia_admission *a);
 
 /* Refuse with that detail: returns `reason`.  For hooks too. */
 enum ia_reason ia_admission_refuse(struct ia_admission *a, enum ia_reason reason, const char *detail);

@@ -32,17 +32,34 @@ static void add_name(struct names *names, const char *name)
         names->list[names->n++] = name;
 }
 
-/* An app has the roles of its scopes alone; a device those of its CA and its own. */
+static void add_scope_roles(const struct ia_snapshot *snapshot, const struct ia_token *token, struct names *names)
+{
+    const char *roles[IA_SUBJECT_ROLES_MAX];
+    size_t n = ia_token_roles(snapshot->issuers, token, roles, IA_SUBJECT_ROLES_MAX);
+    names->overflow = n > IA_SUBJECT_ROLES_MAX;
+    for (size_t i = 0; i < n && i < IA_SUBJECT_ROLES_MAX; i++)
+        add_name(names, roles[i]);
+}
+
+/* The roles of the issuer that the device has come by a token of, or, where that is not known, belongs to. */
+static void add_issuer_roles(const struct ia_snapshot *snapshot, const struct ia_rights_holder *who,
+                             struct names *names)
+{
+    const char *issuer = who->token ? who->token->issuer : who->device ? ia_device_issuer(who->device) : NULL;
+    const char *const *roles = NULL;
+    size_t n = issuer ? ia_issuer_set_roles(snapshot->issuers, issuer, &roles) : 0;
+    for (size_t i = 0; i < n; i++)
+        add_name(names, roles[i]);
+}
+
+/* An app has the roles of its scopes alone; a device those of its scopes, its CA or issuer, and its own. */
 static void collect_names(const struct ia_snapshot *snapshot, const struct ia_rights_holder *who, struct names *names)
 {
-    if (who->token) {
-        const char *roles[IA_SUBJECT_ROLES_MAX];
-        size_t n = ia_token_roles(snapshot->issuers, who->token, roles, IA_SUBJECT_ROLES_MAX);
-        names->overflow = n > IA_SUBJECT_ROLES_MAX;
-        for (size_t i = 0; i < n && i < IA_SUBJECT_ROLES_MAX; i++)
-            add_name(names, roles[i]);
+    if (who->token)
+        add_scope_roles(snapshot, who->token, names);
+    if (who->token && !who->token->device)
         return;
-    }
+    add_issuer_roles(snapshot, who, names);
     for (size_t i = 0; who->ca && i < who->ca->n_roles; i++)
         add_name(names, who->ca->roles[i]);
     for (const char *r = NULL; who->device && !names->overflow && (r = ia_device_role(who->device, r)) != NULL;)
@@ -75,9 +92,12 @@ static const char *variable_value(const struct ia_snapshot *snapshot, const stru
 {
     if (strcmp(name, "client_id") == 0)
         return usable_value(who->client_id);
-    if (who->token)
+    if (who->token && !who->token->device)
         return usable_value(ia_token_variable(snapshot->issuers, who->token, name));
-    return usable_value(device_value(who, name));
+    const char *value = device_value(who, name);
+    if (!value && who->token && strcmp(name, "tenant") != 0)
+        value = ia_token_variable(snapshot->issuers, who->token, name);
+    return usable_value(value);
 }
 
 static bool make_room(struct ia_rights *rights, size_t n_roles, size_t n_values)

@@ -22,11 +22,12 @@ struct ia_rights {
     const char **values;          /* owned array: of the policy's variables in its order; NULL: unset */
 };
 
-/* Whose rights.  An app has the roles of its token's scopes; a device has those of its CA and its own. */
+/* Whose rights.  An app has the roles of its token's scopes; a device has those of its CA or issuer, its own, and where
+ * it has come by token those of its scopes. */
 struct ia_rights_holder {
     const struct ia_ca_settings *ca; /* NULL: none */
     const struct ia_device *device;  /* NULL: none */
-    const struct ia_token *token;    /* NULL: a device */
+    const struct ia_token *token;    /* NULL: none, a device by certificate */
     const char *client_id;
 };
 

@@ -195,6 +195,10 @@ static struct ia_issuer_spec issuer_spec(const struct ia_issuer_row *row, const 
         .n_audience_claims = row->audience_claims.n,
         .required_claims = row->required_claims,
         .max_lifetime_s = row->max_lifetime_s,
+        .principals = row->principals,
+        .device_id_claim = row->device_id_claim,
+        .roles = row->roles.items,
+        .n_roles = row->roles.n,
     };
 }
 

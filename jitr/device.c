@@ -59,8 +59,9 @@ struct ia_device *ia_device_new(const struct ia_device_row *whole)
     char fault[FAULT_MAX];
     const struct ia_device_row kept = bounded_row(whole, fault), *row = &kept;
     size_t id = strlen(row->device_id) + 1, tenant = row->tenant ? strlen(row->tenant) + 1 : 0;
+    size_t issuer = row->issuer ? strlen(row->issuer) + 1 : 0;
     size_t lists = fault[0] ? strlen(fault) + 1 : list_size(&row->roles) + list_size(&row->attrs);
-    struct ia_device *d = calloc(1, sizeof *d + id + tenant + lists);
+    struct ia_device *d = calloc(1, sizeof *d + id + tenant + issuer + lists);
     if (!d)
         return NULL;
     d->refs = 1;
@@ -74,10 +75,13 @@ struct ia_device *ia_device_new(const struct ia_device_row *whole)
     d->device_ca_id = row->device_ca_id;
     d->not_after = row->not_after;
     d->tenant_at = tenant ? (uint16_t)id : 0;
-    d->lists_at = (uint16_t)(id + tenant);
+    d->issuer_at = issuer ? (uint16_t)(id + tenant) : 0;
+    d->lists_at = (uint16_t)(id + tenant + issuer);
     char *to = append_text(d->text, row->device_id);
     if (row->tenant)
         to = append_text(to, row->tenant);
+    if (row->issuer)
+        to = append_text(to, row->issuer);
     if (d->faulty)
         (void)append_text(to, fault);
     for (size_t i = 0; i < row->roles.n; i++)
@@ -112,6 +116,11 @@ bool ia_device_is_active(const struct ia_device *device)
 const char *ia_device_tenant(const struct ia_device *device)
 {
     return device->tenant_at ? device->text + device->tenant_at : NULL;
+}
+
+const char *ia_device_issuer(const struct ia_device *device)
+{
+    return device->issuer_at ? device->text + device->issuer_at : NULL;
 }
 
 const char *ia_device_role(const struct ia_device *device, const char *last)
@@ -156,6 +165,6 @@ bool ia_device_equal(const struct ia_device *a, const struct ia_device *b)
            a->certificate_status == b->certificate_status && a->faulty == b->faulty &&
            a->certificate_ca_id == b->certificate_ca_id && a->device_ca_id == b->device_ca_id &&
            a->not_after == b->not_after && a->n_roles == b->n_roles && a->n_attrs == b->n_attrs &&
-           a->tenant_at == b->tenant_at && a->lists_at == b->lists_at && size == text_size(b) &&
-           memcmp(a->text, b->text, size) == 0;
+           a->tenant_at == b->tenant_at && a->issuer_at == b->issuer_at && a->lists_at == b->lists_at &&
+           size == text_size(b) && memcmp(a->text, b->text, size) == 0;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 /* One device certificate of the registry, as the broker remembers it: certificate row, device row and the roles that
- * the device has of its own, in one block of memory (about 100 bytes for a plain device, so that a million fit in 150
+ * the device has of its own (a device of an issuer has one record, for its tokens: oauth/issued.h), in one block of memory (about 100 bytes for a plain device, so that a million fit in 150
  * MB).
  *
  * Made by the worker, then given to the broker thread, which alone counts references: sessions keep the record they
@@ -30,6 +30,7 @@ struct ia_device {
     int64_t device_ca_id;
     int64_t not_after;  /* of the certificate, 0 where the registry does not know it */
     uint16_t tenant_at; /* offset in text[], 0: no tenant */
+    uint16_t issuer_at; /* likewise: of the issuer that the device belongs to */
     uint16_t lists_at;  /* offset of roles, then attributes, one NUL-terminated text after the other */
     char text[];        /* the device id first */
 };
@@ -55,6 +56,9 @@ bool ia_device_is_active(const struct ia_device *device);
 
 /* NULL where the device has no tenant. */
 const char *ia_device_tenant(const struct ia_device *device);
+
+/* The name of the issuer that the device belongs to; NULL for a device of a CA, or of neither. */
+const char *ia_device_issuer(const struct ia_device *device);
 
 /* Iterate over the roles: ia_device_role(d, NULL) is the first, ia_device_role(d, last) the next, NULL at the end. */
 const char *ia_device_role(const struct ia_device *device, const char *last);

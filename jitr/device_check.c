@@ -124,3 +124,14 @@ enum ia_reason ia_device_check(const struct ia_device *device, const struct ia_c
         reason = IA_R_CERTIFICATE_EXPIRED;
     return reason;
 }
+
+enum ia_reason ia_device_check_issued(const struct ia_device *device, const char *issuer, const char *device_id)
+{
+    if (device->faulty)
+        return IA_R_INTERNAL;
+    const char *owner = ia_device_issuer(device);
+    /* The record was found by both names, and a live session's was replaced: rows were edited. */
+    if (!owner || strcmp(owner, issuer) != 0 || strcmp(ia_device_id(device), device_id) != 0)
+        return IA_R_DEVICE_CONFLICT;
+    return reason_of_device(device->status);
+}

@@ -26,3 +26,6 @@ bool ia_client_id_check(const struct ia_ca_settings *settings, const char *devic
  * registered too. */
 enum ia_reason ia_device_check(const struct ia_device *device, const struct ia_ca_settings_set *ca_settings,
                                const int64_t *cas, size_t n, const char *device_id, int64_t now);
+
+/* The same for a device that has come by a token of `issuer` that names `device_id`. */
+enum ia_reason ia_device_check_issued(const struct ia_device *device, const char *issuer, const char *device_id);

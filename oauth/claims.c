@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "oauth/claims.h"
 
+#include "common/principal.h"
 #include "common/str.h"
 #include "oauth/base64url.h"
 #include "oauth/claim_values.h"
@@ -236,6 +237,24 @@ static enum ia_reason read_app_id(const json_t *payload, const struct ia_issuer 
     return ia_refusal_set(detail, IA_R_TOKEN_CLAIMS, "the claim that names the app is invalid: %s", why);
 }
 
+/* The id of the device, by the rules for those from certificates: an issuer must not be able to mint an app. */
+static enum ia_reason read_device_id(const json_t *payload, const struct ia_issuer *issuer, struct ia_claims *out,
+                                     char detail[IA_DETAIL_MAX])
+{
+    const char *why = NULL, *name = claim_name(issuer->device_id_pointer);
+    const json_t *value = ia_pointer_get(issuer->device_id_pointer, payload);
+    if (!value)
+        return ia_refusal_set(detail, IA_R_IDENTITY_INVALID, "%.100s is missing, which names the device", name);
+    if (!json_is_string(value) || !ia_json_readable(value))
+        return ia_refusal_set(detail, IA_R_IDENTITY_INVALID, "%.100s, which names the device, is not a string", name);
+    out->app_id = json_string_value(value);
+    if (!ia_value_valid(out->app_id, json_string_length(value), &why))
+        return ia_refusal_set(detail, IA_R_IDENTITY_INVALID, "the device id in %.80s cannot be used: %s", name, why);
+    if (ia_principal_is_app(out->app_id))
+        return ia_refusal_set(detail, IA_R_IDENTITY_INVALID, "the device id in %.100s begins with 'app:'", name);
+    return IA_R_NONE;
+}
+
 enum ia_reason ia_claims_validate(const json_t *payload, const struct ia_issuer *issuer, int64_t now,
                                   struct ia_claims *out, char detail[IA_DETAIL_MAX])
 {
@@ -248,7 +267,8 @@ enum ia_reason ia_claims_validate(const json_t *payload, const struct ia_issuer 
     if (reason == IA_R_NONE)
         reason = read_binding(payload, out, detail);
     if (reason == IA_R_NONE)
-        reason = read_app_id(payload, issuer, out, detail);
+        reason =
+            issuer->devices ? read_device_id(payload, issuer, out, detail) : read_app_id(payload, issuer, out, detail);
     if (reason == IA_R_NONE)
         reason = ia_claims_read_scopes(payload, issuer, out, detail);
     if (reason != IA_R_NONE)

@@ -27,7 +27,7 @@ struct ia_claims {
     int64_t not_before; /* the later of nbf and iat, minus leeway; INT64_MIN: neither */
     bool bound;
     uint8_t cert_sha256[IA_CERT_HASH_LEN];
-    const char *app_id;
+    const char *app_id; /* of a device its id */
     struct ia_slice audience[IA_AUDIENCE_MAX];
     size_t n_audience;
     struct ia_slice scopes[IA_SCOPE_VALUES_MAX]; /* sorted, each once */

@@ -85,11 +85,20 @@ bool ia_issuer_accepts_type(const struct ia_issuer *issuer, const char *typ)
     return false;
 }
 
-static bool variable_known(const char *name)
+static bool common_variable_known(const char *name)
 {
-    return strcmp(name, "app_id") == 0 || strcmp(name, "issuer") == 0 || strcmp(name, "tenant") == 0 ||
-           (strncmp(name, "claim.", 6) == 0 && name[6]) ||
+    return strcmp(name, "issuer") == 0 || strcmp(name, "tenant") == 0 || (strncmp(name, "claim.", 6) == 0 && name[6]) ||
            (strncmp(name, "claim:", 6) == 0 && !ia_pointer_text_fault(name + 6, strlen(name + 6)));
+}
+
+static bool app_variable_known(const char *name)
+{
+    return strcmp(name, "app_id") == 0 || common_variable_known(name);
+}
+
+static bool device_variable_known(const char *name)
+{
+    return strcmp(name, "device_id") == 0 || common_variable_known(name);
 }
 
 static bool parse_templates(struct ia_issuer *issuer, const struct ia_issuer_spec *spec, struct ia_remarks *problems)
@@ -103,7 +112,8 @@ static bool parse_templates(struct ia_issuer *issuer, const struct ia_issuer_spe
         struct ia_err err = {0};
         const char *text = spec->client_id_templates[i];
         enum ia_rc rc =
-            ia_template_parse(text ? text : "", true, variable_known, &issuer->templates[issuer->n_templates], &err);
+            ia_template_parse(text ? text : "", true, issuer->devices ? device_variable_known : app_variable_known,
+                              &issuer->templates[issuer->n_templates], &err);
         if (rc == IA_NOMEM)
             return false;
         if (rc == IA_OK)
@@ -193,12 +203,14 @@ static bool copy_row(struct ia_issuer *issuer, const struct ia_issuer_spec *spec
 {
     issuer->leeway_s = spec->leeway_s;
     issuer->active = spec->active;
+    issuer->devices = spec->principals && strcmp(spec->principals, "device") == 0;
     issuer->name = strdup(spec->name);
     issuer->issuer = strdup(spec->issuer ? spec->issuer : "");
     return issuer->name && issuer->issuer && copy_optional(&issuer->tenant, spec->tenant) &&
            copy_optional(&issuer->app_id_claim, spec->app_id_claim) &&
            copy_texts(&issuer->audience, spec->audience, spec->n_audience) &&
-           copy_texts(&issuer->token_types, spec->token_types, spec->n_token_types) && copy_scopes(issuer, spec);
+           copy_texts(&issuer->token_types, spec->token_types, spec->n_token_types) &&
+           copy_texts(&issuer->roles, spec->roles, spec->n_roles) && copy_scopes(issuer, spec);
 }
 
 /* Is the character at p a blank, a control character or invisible: ASCII, C1 and no-break space, general punctuation's
@@ -271,6 +283,8 @@ bool ia_issuer_load(struct ia_issuer *issuer, const struct ia_issuer_spec *spec,
     if (!copy_row(issuer, spec))
         return false;
     validate_row(issuer, problems);
+    if (!issuer->devices && spec->principals && strcmp(spec->principals, "app") != 0)
+        mark_invalid(issuer, problems, "principals: must be app or device");
     read_algorithms(issuer, spec, problems);
     return ia_issuer_load_claims(issuer, spec, problems) && parse_templates(issuer, spec, problems) &&
            parse_keys(issuer, spec, findings);
@@ -285,6 +299,7 @@ void ia_issuer_clear(struct ia_issuer *issuer)
     ia_issuer_clear_claims(issuer);
     clear_texts(&issuer->audience);
     clear_texts(&issuer->token_types);
+    clear_texts(&issuer->roles);
     for (size_t i = 0; i < issuer->n_templates; i++)
         ia_template_free(issuer->templates[i]);
     free(issuer->templates);

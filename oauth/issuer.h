@@ -43,6 +43,11 @@ struct ia_issuer_spec {
     const char
         *required_claims; /* JSON object: pointer, value or list of values of which one must be there; NULL: none */
     int max_lifetime_s;   /* exp - iat at most; 0: no limit */
+
+    const char *principals;      /* what a token makes of a client: "app" or "device"; NULL: "app" */
+    const char *device_id_claim; /* JSON Pointer to the device id in the token of a device; NULL: /sub */
+    const char *const *roles;    /* of its devices */
+    size_t n_roles;
 };
 
 #define IA_LEEWAY_MAX          3600      /* seconds */
@@ -69,6 +74,13 @@ IA_MUST_USE enum ia_rc ia_issuer_set_build(const struct ia_issuer_spec *specs, s
                                            struct ia_err *err);
 struct ia_issuer_set *ia_issuer_set_ref(struct ia_issuer_set *set);
 void ia_issuer_set_free(struct ia_issuer_set *set); /* gives one reference back */
+
+/* The roles of the devices of issuer `name`: returns how many, *roles borrowed from the set.  None for an issuer that is
+ * not registered. */
+size_t ia_issuer_set_roles(const struct ia_issuer_set *set, const char *name, const char *const **roles);
+
+/* Is issuer `name` registered, ACTIVE and valid, and do its tokens make devices? */
+bool ia_issuer_set_admits_devices(const struct ia_issuer_set *set, const char *name);
 
 /* Is the issuer of that principal, `app:<issuer name>:<app_id>`, registered, ACTIVE and valid? */
 bool ia_issuer_set_admits(const struct ia_issuer_set *set, const char *principal);

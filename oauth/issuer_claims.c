@@ -62,6 +62,9 @@ static bool load_pointers(struct ia_issuer *issuer, const struct ia_issuer_spec 
     if (issuer->app_id_claim && issuer->app_id_claim[0] == '/' &&
         !parse_pointer(issuer, "app_id_claim", issuer->app_id_claim, &issuer->app_id_pointer, problems))
         return false;
+    const char *device_id = spec->device_id_claim ? spec->device_id_claim : "/sub";
+    if (issuer->devices && !parse_pointer(issuer, "device_id_claim", device_id, &issuer->device_id_pointer, problems))
+        return false;
     return parse_pointers(issuer, &scopes, &issuer->scope_claims, problems) &&
            parse_pointers(issuer, &audience, &issuer->audience_claims, problems);
 }
@@ -142,6 +145,8 @@ static uint64_t hash_rules(const struct ia_issuer *issuer, const struct ia_issue
 {
     uint64_t hash = hash_list(hash_list(0, &issuer->scope_claims), &issuer->audience_claims);
     hash = ia_hash_text(hash, spec->required_claims ? spec->required_claims : "{}");
+    if (issuer->devices)
+        hash = ia_hash_text(hash + 2, spec->device_id_claim ? spec->device_id_claim : "/sub");
     return issuer->app_id_claim ? ia_hash_text(hash + 1, issuer->app_id_claim) : hash;
 }
 
@@ -166,6 +171,7 @@ static void clear_pointers(struct ia_pointer_list *list)
 void ia_issuer_clear_claims(struct ia_issuer *issuer)
 {
     ia_pointer_free(issuer->app_id_pointer);
+    ia_pointer_free(issuer->device_id_pointer);
     clear_pointers(&issuer->scope_claims);
     clear_pointers(&issuer->audience_claims);
     for (size_t i = 0; i < issuer->n_required; i++) {

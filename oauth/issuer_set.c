@@ -149,6 +149,21 @@ const struct ia_issuer *ia_issuer_by_name(const struct ia_issuer_set *set, const
     return at ? *at : NULL;
 }
 
+size_t ia_issuer_set_roles(const struct ia_issuer_set *set, const char *name, const char *const **roles)
+{
+    const struct ia_issuer *issuer = ia_issuer_by_name(set, name);
+    if (!issuer)
+        return 0;
+    *roles = (const char *const *)issuer->roles.items;
+    return issuer->roles.n;
+}
+
+bool ia_issuer_set_admits_devices(const struct ia_issuer_set *set, const char *name)
+{
+    const struct ia_issuer *issuer = ia_issuer_by_name(set, name);
+    return issuer && issuer->devices && !ia_issuer_problem(issuer);
+}
+
 bool ia_issuer_set_admits(const struct ia_issuer_set *set, const char *principal)
 {
     char name[IA_VALUE_MAX + 1];

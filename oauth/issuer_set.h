@@ -36,7 +36,10 @@ struct ia_issuer {
     struct ia_text_list token_types;
     struct ia_template **templates;
     size_t n_templates;
-    struct ia_scope_role *scopes; /* sorted by role */
+    bool devices;                         /* its tokens make devices, not apps */
+    struct ia_pointer *device_id_pointer; /* where a device's token names it */
+    struct ia_text_list roles;            /* of its devices */
+    struct ia_scope_role *scopes;         /* sorted by role */
     size_t n_scopes;
     struct ia_pointer_list scope_claims;
     struct ia_pointer_list audience_claims;

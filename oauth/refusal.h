@@ -24,6 +24,7 @@ struct ia_token_claimed {
 /* For log and event.  `detail` and `issuer` hold nothing of the token but its registered issuer. */
 struct ia_token_refusal {
     char issuer[129];  /* name of the issuer's row, "" when the token names no registered one */
+    bool device;       /* tokens of that issuer make devices */
     bool refresh_keys; /* fetching the issuer's keys again may help */
     char detail[IA_DETAIL_MAX];
     struct ia_token_claimed claimed;

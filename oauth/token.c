@@ -61,6 +61,8 @@ static void place_claims(struct layout *l, struct ia_claim *array, const struct 
 
 static const char *place_principal(struct layout *l, const struct ia_issuer *issuer, const char *app_id)
 {
+    if (issuer->devices)
+        return place_text(l, app_id, strlen(app_id));
     size_t size = ia_principal_app(issuer->name, app_id, NULL, 0) + 1;
     char *at = place_bytes(l, NULL, size);
     if (at)
@@ -95,7 +97,8 @@ static void lay_out_token(struct layout *l, const struct token_source *from, str
                            .n_marks = claims->n_marks,
                            .issuer = place_optional(l, from->issuer->name),
                            .iss = place_optional(l, from->issuer->issuer),
-                           .app_id = place_optional(l, claims->app_id),
+                           .device = from->issuer->devices,
+                           .app_id = from->issuer->devices ? NULL : place_optional(l, claims->app_id),
                            .principal = place_principal(l, from->issuer, claims->app_id),
                            .kid = from->jws->has_kid ? place_optional(l, from->jws->kid) : NULL,
                            .typ = place_optional(l, from->jws->typ)};
@@ -197,6 +200,7 @@ static enum ia_reason find_issuer(const struct ia_issuer_set *set, const json_t 
         return reason;
     // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): select_row has set it where it refuses nothing
     snprintf(refusal->issuer, sizeof refusal->issuer, "%s", issuer->name);
+    refusal->device = issuer->devices;
     *out = issuer;
     const char *problem = ia_issuer_problem(issuer);
     return problem ? ia_refusal_set(refusal->detail, IA_R_ISSUER_INACTIVE, "%s", problem) : IA_R_NONE;

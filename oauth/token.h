@@ -35,8 +35,9 @@ struct ia_token {
     struct ia_ref refs;
     const char *issuer;    /* name of the issuer's row */
     const char *iss;       /* its `issuer` */
-    const char *app_id;    /* valid by ia_value_valid */
-    const char *principal; /* app:<issuer name>:<app_id>; the broker's username */
+    bool device;           /* it makes a device, not an app */
+    const char *app_id;    /* of an app, valid by ia_value_valid; NULL: a device */
+    const char *principal; /* app:<issuer name>:<app_id>, or the device id; the broker's username */
     const char *kid;       /* NULL: the header has none */
     const char *typ;
     enum ia_alg alg;
@@ -91,11 +92,15 @@ enum ia_reason ia_token_check_binding(const struct ia_token *token, const uint8_
  * `max` and returns how many there are: never work with fewer, a role may deny. */
 size_t ia_token_roles(const struct ia_issuer_set *set, const struct ia_token *token, const char **roles, size_t max);
 
-/* Value of the variable `app_id`, `issuer`, `tenant`, `claim.NAME` or `claim:/pointer` (topic filters, client id templates) under `set`;
+/* Value of the variable `app_id` (of an app), `device_id` (of a device), `issuer`, `tenant`, `claim.NAME` or `claim:/pointer` (topic filters, client id templates) under `set`;
  * NULL when unset.  Borrowed from set and token. */
 const char *ia_token_variable(const struct ia_issuer_set *set, const struct ia_token *token, const char *name);
 
-#define IA_APP_CLIENT_ID_MAX 512 /* bytes of an app's client id */
+#define IA_APP_CLIENT_ID_MAX 512 /* bytes of the client id of an app, or of a device by token */
+
+/* May that device of the issuer's, whose token is not at hand, use `client_id`, by the templates that need no claim? */
+bool ia_issuer_allows_client_id(const struct ia_issuer_set *set, const char *issuer, const char *device_id,
+                                const char *client_id);
 
 /* May a client with this token use `client_id`?  It must match one of the issuer's templates, and be 1 to
  * IA_APP_CLIENT_ID_MAX bytes of UTF-8 without `+ #` or control characters: a template that ends in `*` would take 64 KB, and

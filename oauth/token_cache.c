@@ -164,6 +164,7 @@ enum ia_reason ia_token_cache_verify(struct ia_token_cache *cache, const struct 
         cache->hits++;
         *refusal = (struct ia_token_refusal){0};
         snprintf(refusal->issuer, sizeof refusal->issuer, "%s", token->issuer);
+        refusal->device = token->device;
         enum ia_reason reason = ia_token_check_binding(token, check->cert_sha256, refusal);
         if (reason == IA_R_NONE)
             *out = ia_token_ref(token);

@@ -65,6 +65,7 @@ enum ia_reason ia_token_revalidate(const struct ia_issuer_set *set, const struct
 {
     *refusal = (struct ia_token_refusal){0};
     snprintf(refusal->issuer, sizeof refusal->issuer, "%s", token->issuer);
+    refusal->device = token->device;
     const struct ia_issuer *issuer = ia_issuer_by_name(set, token->issuer);
     if (!issuer || strcmp(issuer->issuer, token->iss) != 0)
         return ia_refusal_set(refusal->detail, IA_R_TOKEN_ISSUER, "the token's issuer is no longer registered");
@@ -142,6 +143,8 @@ const char *ia_token_variable(const struct ia_issuer_set *set, const struct ia_t
 {
     if (strcmp(name, "app_id") == 0)
         return token->app_id;
+    if (strcmp(name, "device_id") == 0)
+        return token->device ? token->principal : NULL;
     if (strcmp(name, "issuer") == 0)
         return token->issuer;
     if (strncmp(name, "claim.", 6) == 0)
@@ -189,6 +192,13 @@ static bool matches_template(const struct ia_issuer_set *set, const struct ia_to
         if (ia_template_match(issuer->templates[i], look_up_variable, &from, client_id))
             return true;
     return false;
+}
+
+bool ia_issuer_allows_client_id(const struct ia_issuer_set *set, const char *issuer, const char *device_id,
+                                const char *client_id)
+{
+    const struct ia_token without_claims = {.issuer = issuer, .device = true, .principal = device_id};
+    return !find_client_id_fault(client_id) && matches_template(set, &without_claims, client_id);
 }
 
 bool ia_token_allows_client_id(const struct ia_issuer_set *set, const struct ia_token *token, const char *client_id,

@@ -21,15 +21,26 @@ struct offline_check {
     struct ia_core *core;
     const struct ia_access *access;
     const char *client_id;
+    bool scopes_unknown; /* a device of an issuer may have more rights, by the scopes of a token that is not known: what
+                            no rule mentions is let through */
     bool known, allowed;
 };
 
+/* Does the CA, or the issuer, of the device admit its devices? */
+static bool is_owner_active(const struct ia_snapshot *snapshot, const struct ia_device *device,
+                            const struct ia_ca_settings *settings)
+{
+    const char *issuer = ia_device_issuer(device);
+    return issuer ? ia_issuer_set_admits_devices(snapshot->issuers, issuer) : settings && settings->active;
+}
+
 /* May the device of this record, not connected, have what it asks for?  A will or retained message of a device that may
  * not be connected now is withheld. */
-static bool may_publish_offline(const struct ia_device *device, const struct ia_ca_settings *settings)
+static bool may_publish_offline(const struct ia_snapshot *snapshot, const struct ia_device *device,
+                                const struct ia_ca_settings *settings)
 {
-    return device->status == IA_DEVICE_ACTIVE && device->certificate_status == IA_CERT_ACTIVE && settings &&
-           settings->active;
+    return device->status == IA_DEVICE_ACTIVE && device->certificate_status == IA_CERT_ACTIVE &&
+           is_owner_active(snapshot, device, settings);
 }
 
 /* What memory says of a device that is not connected.  Of two certificates the one with more rights counts. */
@@ -41,21 +52,23 @@ static bool check_record(void *ctx, struct ia_device *device)
     const struct ia_ca_settings *settings = ia_ca_settings_find(snapshot->ca_settings, device->certificate_ca_id);
     bool publishes = o->access->action == IA_PUBLISH;
     o->known = true;
-    if (device->status == IA_DEVICE_REVOKED || (publishes && !may_publish_offline(device, settings)))
+    if (device->status == IA_DEVICE_REVOKED || (publishes && !may_publish_offline(snapshot, device, settings)))
         return true;
-    if (!settings) {
-        o->allowed = true; /* the CA's row cannot be used at present, which is no reason to drop the device's queue */
+    if (ia_device_issuer(device) ? !is_owner_active(snapshot, device, NULL) : !settings) {
+        o->allowed =
+            true; /* its CA's or issuer's row cannot be used at present: no reason to drop the device's queue */
         return false;
     }
     const struct ia_rights_holder who = {.ca = settings, .device = device, .client_id = o->client_id};
     ia_rights_resolve(rights, snapshot, &who);
-    o->allowed |= ia_rights_check(rights, snapshot, o->access, NULL) == IA_ALLOW;
+    enum ia_verdict verdict = ia_rights_check(rights, snapshot, o->access, NULL);
+    o->allowed |= verdict == IA_ALLOW || (verdict == IA_NO_MATCH && o->scopes_unknown && ia_device_issuer(device));
     return !o->allowed;
 }
 
 /* ---- an ended session of this memory */
 
-static bool check_app_rights(const struct ia_core *core, struct ia_client *client, const struct ia_access *access)
+static bool check_token_rights(const struct ia_core *core, struct ia_client *client, const struct ia_access *access)
 {
     ia_client_rights_resolve(core, client);
     return ia_rights_check(&client->check.rights, core->snapshot, access, NULL) == IA_ALLOW;
@@ -75,8 +88,8 @@ bool ia_acl_check_ended(struct ia_core *core, struct ia_client *client, const st
         return false;
     if (access->action == IA_PUBLISH && !may_have_will(core, client))
         return false;
-    if (client->kind == IA_CLIENT_APP)
-        return check_app_rights(core, client, access);
+    if (client->token)
+        return check_token_rights(core, client, access);
     struct offline_check o = {.core = core, .access = access, .client_id = client->client_id};
     ia_device_cache_each(core->devices, ia_client_username(client), check_record, &o);
     if (!o.known)
@@ -104,7 +117,7 @@ static bool is_withheld(struct ia_core *core, const struct mosquitto *context, c
         return !ia_issuer_set_admits(core->snapshot->issuers, username);
     if (owner->disconnect_reason != IA_R_NONE)
         return true;
-    return !(owner->live ? check_app_rights(core, owner, access) : ia_acl_check_ended(core, owner, access));
+    return !(owner->live ? check_token_rights(core, owner, access) : ia_acl_check_ended(core, owner, access));
 }
 
 /* A retained message whose publisher is asked about (check_retain_source) comes with a context without a protocol. */
@@ -127,7 +140,8 @@ bool ia_acl_check_by_name(struct ia_core *core, const struct mosquitto *context,
         return false;
     if (ia_principal_is_app(username))
         return benign && !(retained && is_withheld(core, context, username, access));
-    struct offline_check o = {.core = core, .access = access, .client_id = mosquitto_client_id(context)};
+    struct offline_check o = {
+        .core = core, .access = access, .client_id = mosquitto_client_id(context), .scopes_unknown = benign};
     ia_device_cache_each(core->devices, username, check_record, &o);
     if (o.known)
         return o.allowed;

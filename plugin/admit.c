@@ -184,8 +184,12 @@ static bool is_protected_login_name(void *ctx, const char *name)
 static enum ia_reason find_login_device(void *ctx, struct ia_admission *a)
 {
     struct ia_login *login = ctx;
-    const struct ia_unregistered_device who = {
-        .info = a->info, .device_id = a->device_id, .ca_id = a->chain->ca_id, .address = a->address};
+    bool issued = ia_admission_is_issued(a);
+    const struct ia_unregistered_device who = {.info = a->info,
+                                               .device_id = a->device_id,
+                                               .ca_id = issued ? 0 : a->chain->ca_id,
+                                               .issuer = issued ? a->token->issuer : NULL,
+                                               .address = a->address};
     struct ia_device *device = NULL;
     enum ia_reason reason = ia_device_requests_find(login->core, &who, &device, a->detail, sizeof a->detail);
     if (reason == IA_R_NONE)
@@ -197,19 +201,29 @@ static enum ia_reason find_login_device(void *ctx, struct ia_admission *a)
 
 /* ---- the question */
 
-/* What log and event say of this connection.  Of an app the token decides who it is, whatever its certificate names. */
+/* Does the connection concern an app?  A token decides, whatever the certificate names; one of an issuer of devices makes
+ * a device, also where it is refused. */
+static bool concerns_app(const struct ia_admission *a)
+{
+    bool token_meant = a->unusable_token && !a->chain;
+    bool with_token = a->context == IA_ADMIT_APP || a->context == IA_ADMIT_REAUTH;
+    return token_meant || (with_token && !a->token_device);
+}
+
+/* What log and event say of this connection. */
 static void fill_audit(struct ia_login *login)
 {
     const struct ia_admission *a = &login->admission;
     struct ia_audit_entry *entry = &login->audit;
     entry->client_id = a->client_id;
     entry->address = a->address;
-    bool token_meant = a->unusable_token && !a->chain;
-    entry->app = token_meant || (a->context != IA_ADMIT_DEVICE && a->context != IA_ADMIT_DEFERRED);
+    entry->app = concerns_app(a);
     entry->principal = entry->app ? NULL : a->device_id;
-    if (entry->app && a->token)
+    if (a->token && (entry->app || !entry->principal))
         entry->principal = a->token->principal;
-    entry->proven = a->leaf != NULL; /* BASIC_AUTH comes after the handshake */
+    entry->issuer = a->issuer[0] ? a->issuer : NULL;
+    entry->record = ia_admission_is_issued(a) && a->device_id ? a->info->fingerprint : NULL;
+    entry->proven = a->leaf != NULL || a->token != NULL; /* BASIC_AUTH comes after the handshake */
     entry->ca = a->ca;
     entry->ca_id = a->chain ? a->chain->ca_id : 0;
     entry->fingerprint = a->chain && a->chain->n_links > 0 ? a->chain->links[0].fingerprint : NULL;
@@ -251,10 +265,10 @@ enum ia_reason ia_login_decide_handshake(struct ia_login *login)
     return decide_login(login, IA_ADMIT_HANDSHAKE);
 }
 
-enum ia_reason ia_login_decide_again(struct ia_login *login, const char *principal)
+enum ia_reason ia_login_decide_again(struct ia_login *login, const struct ia_token *before)
 {
     take_leaf_if_ready(login);
-    login->admission.required_principal = principal;
+    login->admission.required_token = before;
     return decide_login(login, IA_ADMIT_REAUTH);
 }
 

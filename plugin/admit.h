@@ -50,8 +50,8 @@ enum ia_reason ia_login_decide(struct ia_login *login);
  * set.  Not an admission, whatever the reason. */
 enum ia_reason ia_login_decide_handshake(struct ia_login *login);
 
-/* A live app that authenticates again: it must still be `principal`. */
-enum ia_reason ia_login_decide_again(struct ia_login *login, const char *principal);
+/* A live client by token that authenticates again: it must still be the app or device of `before`. */
+enum ia_reason ia_login_decide_again(struct ia_login *login, const struct ia_token *before);
 
 /* A client with neither certificate nor token, which is left to other plugins: it must not take what belongs to a
  * device or app. */

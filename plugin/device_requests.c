@@ -39,6 +39,7 @@ static bool send_registration(struct ia_core *core, const struct ia_unregistered
     struct ia_register_request *r = &request->registration;
     r->info = *who->info;
     r->ca_id = who->ca_id;
+    (void)snprintf(r->issuer, sizeof r->issuer, "%s", who->issuer ? who->issuer : "");
     (void)snprintf(r->device_id, sizeof r->device_id, "%s", who->device_id);
     (void)snprintf(r->address, sizeof r->address, "%s", who->address ? who->address : "");
     return ia_worker_ask(core->worker, request) &&

@@ -16,12 +16,14 @@ struct ia_unregistered_device {
     const struct ia_cert_info *info;
     const char *device_id;
     int64_t ca_id;
+    const char
+        *issuer; /* of a device by token: the issuer's name, and `info` has no more than its fingerprint; or NULL */
     const char *address; /* NULL: not known */
 };
 
 /* The record of that certificate in memory: IA_R_NONE and *device (borrowed until the next reply is applied).  Else the
  * reason and detail[]: what the registry has answered a moment ago, or IA_R_REGISTRY_UNAVAILABLE, where the registry has
- * been asked for the record, which registers the device where its CA allows that, or cannot be asked. */
+ * been asked for the record, which registers the device where its CA or issuer allows that, or cannot be asked. */
 enum ia_reason ia_device_requests_find(struct ia_core *core, const struct ia_unregistered_device *who,
                                        struct ia_device **device, char *detail, size_t detail_size);
 

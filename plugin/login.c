@@ -58,8 +58,9 @@ static struct ia_client *new_client(struct ia_login *login)
     struct ia_chain *chain = a->chain ? ia_chain_copy(a->chain) : NULL;
     struct ia_client *client = NULL;
     if (!a->chain || chain)
-        client = ia_client_open(clients, login->client, a->token ? IA_CLIENT_APP : IA_CLIENT_DEVICE, a->client_id,
-                                a->token ? a->token->principal : a->device_id);
+        client =
+            ia_client_open(clients, login->client, a->token && !a->token->device ? IA_CLIENT_APP : IA_CLIENT_DEVICE,
+                           a->client_id, a->token ? a->token->principal : a->device_id);
     if (!client) {
         free(chain);
         return NULL;
@@ -194,7 +195,7 @@ static bool is_reauthentication(struct ia_core *core, struct mosquitto *client, 
     if (s && s->live && (s->kind == IA_CLIENT_DEVICE || s->kind == IA_CLIENT_APP)) {
         if (!id || strcmp(id, s->client_id) != 0)
             return false;
-        return s->kind == IA_CLIENT_APP ? same_token(s, password) : same_certificate(s, client);
+        return s->token ? same_token(s, password) : same_certificate(s, client);
     }
     if ((s && s->kind == IA_CLIENT_DEFERRED) || ia_acl_is_deferred_by_name(core, client))
         return false; /* the plugins and files that were asked first are asked again */
@@ -267,11 +268,11 @@ int ia_on_basic_auth(int event, void *event_data, void *userdata)
     return reason == IA_R_NONE ? MOSQ_ERR_SUCCESS : ia_mosq_refusal(ev->client, reason);
 }
 
-/* Re-authentication of a live session: the same issuer and app, or it ends.  Answered with SUCCESS in any case,
+/* Re-authentication of a live session: the same issuer and app or device, or it ends.  Answered with SUCCESS in any case,
  * because 2.0 would send a second CONNACK; TICK disconnects. */
-static int reauthenticate_app(struct ia_login *login, struct ia_client *client)
+static int reauthenticate_client(struct ia_login *login, struct ia_client *client)
 {
-    enum ia_reason reason = ia_login_decide_again(login, client->token->principal);
+    enum ia_reason reason = ia_login_decide_again(login, client->token);
     if (reason != IA_R_NONE) {
         login->audit.principal = ia_client_username(client);
         ia_report_refused(login->core, &login->audit, reason);
@@ -288,9 +289,9 @@ static int reauthenticate_app(struct ia_login *login, struct ia_client *client)
     return MOSQ_ERR_SUCCESS;
 }
 
-static bool is_live_app(const struct ia_client *s, const char *client_id)
+static bool is_live_by_token(const struct ia_client *s, const char *client_id)
 {
-    return s && s->live && s->kind == IA_CLIENT_APP && client_id && strcmp(s->client_id, client_id) == 0;
+    return s && s->live && s->token && client_id && strcmp(s->client_id, client_id) == 0;
 }
 
 static bool is_our_method(const struct mosquitto_evt_extended_auth *ev)
@@ -332,8 +333,8 @@ int ia_on_ext_auth_start(int event, void *event_data, void *userdata)
     ia_login_present(&login, token, len, true);
     int rc = MOSQ_ERR_SUCCESS;
     struct ia_client *s = ia_client_find(core->clients, ev->client);
-    if (is_live_app(s, login.admission.client_id)) {
-        rc = reauthenticate_app(&login, s);
+    if (is_live_by_token(s, login.admission.client_id)) {
+        rc = reauthenticate_client(&login, s);
     } else {
         enum ia_reason reason = finish_login(&login);
         rc = reason == IA_R_NONE ? MOSQ_ERR_SUCCESS : ia_mosq_ext_refusal(reason);

@@ -128,13 +128,15 @@ static void describe_shown(struct ia_json_out *j, const struct ia_audit_entry *a
 static void log_text(const struct ia_audit_entry *a, const char *verdict, enum ia_reason reason)
 {
     char who[IA_VALUE_MAX + 1], cid[IA_VALUE_MAX + 1], ca[IA_VALUE_MAX + 1], from[IA_VALUE_MAX + 1];
+    char issuer[IA_VALUE_MAX + 1];
     char detail[sizeof a->detail], claimed[LOG_CLAIMED_MAX], shown[LOG_SHOWN_MAX];
     bool refused = reason != IA_R_NONE;
     (void)harmless(refused ? a->detail : "", 0x1F, detail, sizeof detail);
-    ia_log(refused ? MOSQ_LOG_NOTICE : MOSQ_LOG_INFO, "%s%s%s %s=%s client=%s address=%s ca=%s%s%s%s%s%s", verdict,
+    ia_log(refused ? MOSQ_LOG_NOTICE : MOSQ_LOG_INFO, "%s%s%s %s=%s client=%s address=%s ca=%s%s%s%s%s%s%s%s", verdict,
            refused ? " reason=" : "", ia_reason_name(reason), a->app ? "app" : "device", word(a->principal, who),
-           word(a->client_id, cid), word(a->address, from), word(ca_name(a), ca), detail[0] ? " detail=\"" : "", detail,
-           detail[0] ? "\"" : "", claimed_text(a, claimed), shown_text(a, shown));
+           word(a->client_id, cid), word(a->address, from), word(ca_name(a), ca), a->issuer ? " issuer=" : "",
+           a->issuer ? word(a->issuer, issuer) : "", detail[0] ? " detail=\"" : "", detail, detail[0] ? "\"" : "",
+           claimed_text(a, claimed), shown_text(a, shown));
 }
 
 /* Users match on the names of an event and of a log line alike, and they differ for these two. */
@@ -153,6 +155,8 @@ static void describe_entry(struct ia_json_out *j, const struct ia_core *core, co
         ia_json_out_text(j, "fingerprint", hex);
     }
     ia_json_out_text(j, "ca", ca_name(a));
+    if (a->issuer)
+        ia_json_out_text(j, "issuer", a->issuer);
     if (a->client_id) {
         char cut[IA_VALUE_MAX + 1]; /* it may be 64 KB long, and must not push the rest out */
         (void)snprintf(cut, sizeof cut, "%s", a->client_id);
@@ -251,11 +255,18 @@ static void write_event(struct ia_core *core, const struct report_event *event)
     ia_report_publish(core, event->row.kind, event->json);
 }
 
-/* What an app is known by: its principal, or what its token claims. */
+static const uint8_t *record_key(const struct ia_audit_entry *a)
+{
+    return a->record ? a->record : a->fingerprint;
+}
+
+/* What an app, or a device whose token is refused, is known by: its principal, or what its token claims. */
 static const char *refused_app(const struct ia_audit_entry *a, char out[2 * IA_CLAIMED_MAX])
 {
-    if (!a->app || a->principal)
-        return a->app ? a->principal : NULL;
+    if (a->principal)
+        return a->app || !record_key(a) ? a->principal : NULL;
+    if (!a->app && !a->issuer)
+        return NULL;
     bool nothing = !a->claimed || (!a->claimed->iss[0] && !a->claimed->azp[0]);
     (void)snprintf(out, 2 * IA_CLAIMED_MAX, "%s %s", nothing ? "" : a->claimed->iss, nothing ? "" : a->claimed->azp);
     return nothing ? NULL : out;
@@ -266,7 +277,7 @@ static void keep_refusal(struct ia_core *core, const struct ia_audit_entry *a, c
 {
     char app[2 * IA_CLAIMED_MAX];
     const struct ia_refused_client client = {
-        .fingerprint = a->fingerprint, .app = refused_app(a, app), .address = a->address};
+        .fingerprint = record_key(a), .app = refused_app(a, app), .address = a->address};
     if (event->json)
         ia_last_refusals_note(core->last_refusals, &client, &event->row, event->json);
 }
@@ -283,7 +294,7 @@ void ia_report_accepted(struct ia_core *core, const struct ia_audit_entry *entry
 /* The record of the device that was refused; NULL for an unregistered one. */
 static struct ia_device *refused_device(struct ia_core *core, const struct ia_audit_entry *entry)
 {
-    return entry->fingerprint ? ia_device_cache_find(core->devices, entry->fingerprint) : NULL;
+    return record_key(entry) ? ia_device_cache_find(core->devices, record_key(entry)) : NULL;
 }
 
 /* A registered device has one event when it is refused for another reason than before, however often it retries.  In
@@ -332,8 +343,10 @@ void ia_report_ended(struct ia_core *core, const struct ia_client *session, cons
                                .address = session->address,
                                .principal = ia_client_username(session),
                                .app = session->kind == IA_CLIENT_APP};
-    if (session->device && !a.app)
+    if (session->chain && session->device && !a.app)
         a.fingerprint = session->device->fingerprint;
+    if (session->token && !a.app)
+        a.issuer = session->token->issuer;
     if (session->ca_id && core->snapshot)
         a.ca = ia_ca_settings_find(core->snapshot->ca_settings, session->ca_id);
     core->counters.ended[reason]++;
@@ -358,9 +371,15 @@ static void log_registered(const struct ia_core *core, const struct ia_device *d
 {
     const char *status = ia_device_status_name(device->status);
     char who[IA_VALUE_MAX + 1], of[IA_VALUE_MAX + 1], line[EVENT_JSON_MAX], at[IA_RFC3339_SIZE];
+    const char *issuer = ia_device_issuer(device);
     if (!ia_log_is_json()) {
-        ia_log(MOSQ_LOG_INFO, "registered device=%s ca=%s status=%s", word(ia_device_id(device), who),
-               word(ca ? ca->name : NULL, of), status);
+        ia_log(MOSQ_LOG_INFO, "registered device=%s %s=%s status=%s", word(ia_device_id(device), who),
+               issuer ? "issuer" : "ca",
+               word(issuer ? issuer
+                    : ca   ? ca->name
+                           : NULL,
+                    of),
+               status);
         return;
     }
     struct ia_json_out j;
@@ -368,7 +387,7 @@ static void log_registered(const struct ia_core *core, const struct ia_device *d
     ia_json_out_text(&j, "verdict", "registered");
     ia_json_out_text(&j, "level", ia_log_level_word(MOSQ_LOG_INFO));
     ia_json_out_text(&j, log_names.device, ia_device_id(device));
-    ia_json_out_text(&j, "ca", ca ? ca->name : NULL);
+    ia_json_out_text(&j, issuer ? "issuer" : "ca", issuer ? issuer : ca ? ca->name : NULL);
     ia_json_out_text(&j, "status", status);
     ia_json_out_text(&j, "node", core->options.worker.node_name);
     ia_json_out_text(&j, "at", ia_rfc3339(ia_wall_us(), at));
@@ -387,9 +406,13 @@ void ia_report_registered(struct ia_core *core, const struct ia_device *device)
     struct ia_json_out j;
     ia_json_out_begin(&j, text, sizeof text);
     ia_json_out_text(&j, "device_id", ia_device_id(device));
-    ia_json_out_text(&j, "fingerprint", hex);
-    ia_json_out_text(&j, "ca", ca ? ca->name : NULL);
-    ia_json_out_text(&j, "ca_fingerprint", ca ? ca->fingerprint_hex : NULL);
+    if (ia_device_issuer(device)) {
+        ia_json_out_text(&j, "issuer", ia_device_issuer(device));
+    } else {
+        ia_json_out_text(&j, "fingerprint", hex);
+        ia_json_out_text(&j, "ca", ca ? ca->name : NULL);
+        ia_json_out_text(&j, "ca_fingerprint", ca ? ca->fingerprint_hex : NULL);
+    }
     ia_json_out_text(&j, "status", ia_device_status_name(device->status));
     ia_json_out_text(&j, "tenant", ia_device_tenant(device));
     ia_json_out_text(&j, "node", core->options.worker.node_name);

@@ -15,6 +15,8 @@ struct ia_audit_entry {
     const struct ia_ca_settings *ca; /* the registered CA that the chain ended in */
     bool proven; /* the client has shown that it has the certificate's key: the report concerns its device */
     const uint8_t *fingerprint; /* of the leaf */
+    const uint8_t *record;      /* of a device by token alone, under which its record is found in memory */
+    const char *issuer;         /* the name of the issuer by whose token a device has come */
     bool app;
     const struct ia_token_claimed *claimed;   /* by a refused token: not verified; NULL or empty: nothing */
     const struct ia_shown_certificate *shown; /* of whose certificate, likewise; NULL: see `leaf` */

@@ -18,7 +18,7 @@ bool ia_db_batch_must_end(const struct ia_db *db)
 /* Wake-ups during the batches were for the caller's other work as well: the next ia_db_wait returns at once. */
 enum ia_rc ia_db_batch_end(struct ia_db *db, struct ia_err *err)
 {
-    static const enum ia_statement used[] = {IA_S_DEVICES_BY_FINGERPRINT, IA_S_REGISTER_MANY};
+    static const enum ia_statement used[] = {IA_S_DEVICES_BY_FINGERPRINT, IA_S_REGISTER_MANY, IA_S_REGISTER_ISSUED};
     db->woken = true;
     return ia_db_batch_close(db, used, sizeof used / sizeof used[0], err);
 }
@@ -82,12 +82,37 @@ static void add_items(struct ia_params *p, const struct ia_registration *items, 
     ia_params_value(p, ia_pg_text_array(arena, addresses, n));
 }
 
+/* The arrays that broker_register_issued takes. */
+static void add_issued_items(struct ia_params *p, const struct ia_registration *items, size_t n, const char *node)
+{
+    struct ia_arena *arena = &p->arena;
+    const char **device_ids = ia_arena_array(arena, n, sizeof *device_ids);
+    const char **issuers = ia_arena_array(arena, n, sizeof *issuers);
+    const char **addresses = ia_arena_array(arena, n, sizeof *addresses);
+    p->nomem |= !device_ids || !issuers || !addresses;
+    for (size_t i = 0; !p->nomem && i < n; i++) {
+        device_ids[i] = items[i].device_id;
+        issuers[i] = items[i].issuer;
+        addresses[i] = items[i].address;
+    }
+    if (p->nomem)
+        return;
+    ia_params_value(p, ia_pg_text_array(arena, device_ids, n));
+    ia_params_value(p, ia_pg_text_array(arena, issuers, n));
+    ia_params_text(p, node);
+    ia_params_value(p, ia_pg_text_array(arena, addresses, n));
+}
+
 enum ia_rc ia_db_batch_register(struct ia_db *db, const struct ia_registration *items, size_t n, const char *node,
                                 struct ia_err *err)
 {
     struct ia_params p = {0};
-    add_items(&p, items, n, node);
-    enum ia_rc rc = ia_db_batch_send(db, IA_S_REGISTER_MANY, &p, err);
+    bool by_token = n > 0 && items[0].issuer;
+    if (by_token)
+        add_issued_items(&p, items, n, node);
+    else
+        add_items(&p, items, n, node);
+    enum ia_rc rc = ia_db_batch_send(db, by_token ? IA_S_REGISTER_ISSUED : IA_S_REGISTER_MANY, &p, err);
     ia_params_clear(&p);
     return rc;
 }
@@ -118,7 +143,7 @@ static enum ia_rc decode_item(struct registered_items *r, int row, const struct 
 {
     // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): the caller stops before the last of the decoded rows
     if (outcome->item < 1 || (size_t)outcome->item > r->pub.n || r->items[outcome->item - 1].outcome)
-        return ia_fail(err, IA_FORMAT, "PostgreSQL: broker_register_many returned item %d", outcome->item);
+        return ia_fail(err, IA_FORMAT, "PostgreSQL: a registration returned item %d", outcome->item);
     struct ia_registered *item = &r->items[outcome->item - 1];
     item->outcome = outcome->outcome;
     item->detail = outcome->detail;
@@ -132,17 +157,18 @@ static enum ia_rc decode_items(struct registered_items *r, size_t n, struct ia_e
     r->pub = (struct ia_registered_items){.items = r->items, .n = n};
     enum ia_rc rc = r->items ? ia_db_decode(r->result, 0, &outcome_columns, &r->arena, &rows, err) : ia_nomem(err);
     if (rc == IA_OK && rows.n != n)
-        rc = ia_fail(err, IA_FORMAT, "PostgreSQL: broker_register_many returned %zu rows for %zu items", rows.n, n);
+        rc = ia_fail(err, IA_FORMAT, "PostgreSQL: a registration returned %zu rows for %zu items", rows.n, n);
     const struct outcome *outcomes = rows.rows;
     for (size_t i = 0; rc == IA_OK && i < n; i++)
         rc = decode_item(r, (int)i, &outcomes[i], err);
     return rc;
 }
 
-enum ia_rc ia_db_batch_registered(struct ia_db *db, size_t n, struct ia_registered_items **out, struct ia_err *err)
+enum ia_rc ia_db_batch_registered(struct ia_db *db, bool by_token, size_t n, struct ia_registered_items **out,
+                                  struct ia_err *err)
 {
     PGresult *result = NULL;
-    enum ia_rc rc = ia_db_batch_receive(db, IA_S_REGISTER_MANY, &result, err);
+    enum ia_rc rc = ia_db_batch_receive(db, by_token ? IA_S_REGISTER_ISSUED : IA_S_REGISTER_MANY, &result, err);
     if (rc != IA_OK)
         return rc;
     struct registered_items *r = calloc(1, sizeof *r);

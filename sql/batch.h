@@ -23,7 +23,7 @@ IA_MUST_USE enum ia_rc ia_db_batch_begin(struct ia_db *db, struct ia_err *err);
 IA_MUST_USE enum ia_rc ia_db_batch_look_up(struct ia_db *db, const uint8_t (*fingerprints)[IA_FINGERPRINT_LEN],
                                            size_t n, struct ia_err *err);
 
-/* Send the registration of items[0..n), all of this node. */
+/* Send the registration of items[0..n), all of this node, and all by certificate or all by token. */
 IA_MUST_USE enum ia_rc ia_db_batch_register(struct ia_db *db, const struct ia_registration *items, size_t n,
                                             const char *node, struct ia_err *err);
 
@@ -42,8 +42,8 @@ struct ia_registered_items {
     const struct ia_registered *items;
     size_t n;
 };
-IA_MUST_USE enum ia_rc ia_db_batch_registered(struct ia_db *db, size_t n, struct ia_registered_items **out,
-                                              struct ia_err *err);
+IA_MUST_USE enum ia_rc ia_db_batch_registered(struct ia_db *db, bool by_token, size_t n,
+                                              struct ia_registered_items **out, struct ia_err *err);
 void ia_registered_items_free(struct ia_registered_items *items);
 
 /* Was a batch refused because its statement is no longer prepared (a pooler has given the session another server

@@ -8,13 +8,21 @@
 
 #include <stdlib.h>
 
-#define DEVICE_COLUMNS                                                                                                 \
+#define CERTIFICATE_COLUMNS                                                                                            \
     "fingerprint, device_id, device_status, certificate_status, certificate_ca_id, device_ca_id, tenant, not_after, "  \
     "attrs, roles"
+#define DEVICE_COLUMNS               CERTIFICATE_COLUMNS ", issuer_name"
 #define NO_FAULT                     "NULL::text AS fault" /* of a view that returns whole rows only */
 #define DEVICES_WHERE(condition)     "SELECT " DEVICE_COLUMNS ", " NO_FAULT " FROM iot_auth.broker_device WHERE " condition
 #define DEVICE_KEYS_WHERE(condition) "SELECT fingerprint, device_id FROM iot_auth.broker_device WHERE " condition
-#define IN_PAGE                      "fingerprint > $1 ORDER BY fingerprint LIMIT $2"
+
+/* A page of all records, from each of the views that broker_device is the union of: PostgreSQL cannot use an index for
+ * the order of a union of joins, and would sort all records for each page. */
+#define PAGE_OF(columns, view)                                                                                         \
+    "(SELECT " columns " FROM iot_auth." view " WHERE fingerprint > $1 ORDER BY fingerprint LIMIT $2)"
+#define DEVICE_PAGE(columns)                                                                                           \
+    "SELECT * FROM (" PAGE_OF(columns, "broker_certificate_device") " UNION ALL " PAGE_OF(                             \
+        columns, "broker_issued_device") ") page ORDER BY fingerprint LIMIT $2"
 
 /* A part of the configuration: all rows, the keys of all rows (whose columns the rows begin with), the rows of an array
  * of keys. */
@@ -39,7 +47,7 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
     PART(IA_S_ISSUERS, IA_S_ISSUER_KEYS, IA_S_ISSUERS_BY_KEY, "broker_issuer", "name", "name",
          "name, issuer, audience, algorithms, jwks, jwks_url, client_id_templates, app_id_claim, token_types, "
          "leeway_s, tenant, status, problem, note, scope_claims, audience_claims, required_claims, max_lifetime_s, "
-         "fault",
+         "principals, device_id_claim, roles, fault",
          IA_PG_TEXT_ARRAY),
     PART(IA_S_SCOPES, IA_S_SCOPE_KEYS, IA_S_SCOPES_BY_KEY, "broker_scope", "issuer", "DISTINCT issuer",
          "issuer, scope, role, " NO_FAULT, IA_PG_TEXT_ARRAY),
@@ -52,19 +60,24 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                                      DEVICES_WHERE("fingerprint = ANY ($1)"),
                                      1,
                                      {IA_PG_BYTEA_ARRAY}},
-    [IA_S_DEVICE_PAGE] = {"device_page", DEVICES_WHERE(IN_PAGE), 2, {IA_PG_BYTEA, IA_PG_INT8}},
-    [IA_S_DEVICE_PAGE_KEYS] = {"device_page_keys", DEVICE_KEYS_WHERE(IN_PAGE), 2, {IA_PG_BYTEA, IA_PG_INT8}},
+    [IA_S_DEVICE_PAGE] = {"device_page", DEVICE_PAGE(DEVICE_COLUMNS ", " NO_FAULT), 2, {IA_PG_BYTEA, IA_PG_INT8}},
+    [IA_S_DEVICE_PAGE_KEYS] = {"device_page_keys", DEVICE_PAGE("fingerprint, device_id"), 2, {IA_PG_BYTEA, IA_PG_INT8}},
     [IA_S_DEVICE_KEYS_BY_ID] = {"device_keys_by_id", DEVICE_KEYS_WHERE("device_id = ANY ($1)"), 1, {IA_PG_TEXT_ARRAY}},
     [IA_S_DEVICE_KEYS_BY_FINGERPRINT] = {"device_keys_by_fingerprint",
                                          DEVICE_KEYS_WHERE("fingerprint = ANY ($1)"),
                                          1,
                                          {IA_PG_BYTEA_ARRAY}},
     [IA_S_REGISTER_MANY] = {"broker_register_many",
-                            "SELECT item, outcome, detail, " DEVICE_COLUMNS
+                            "SELECT item, outcome, detail, " CERTIFICATE_COLUMNS ", NULL::text AS issuer_name"
                             " FROM iot_auth.broker_register_many($1, $2, $3, $4, $5, $6, $7, $8, $9)",
                             9,
                             {IA_PG_BYTEA_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_INT8_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY,
                              IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_TEXT, IA_PG_TEXT_ARRAY}},
+    [IA_S_REGISTER_ISSUED] = {"broker_register_issued",
+                              "SELECT item, outcome, detail, " DEVICE_COLUMNS
+                              " FROM iot_auth.broker_register_issued($1, $2, $3, $4)",
+                              4,
+                              {IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_TEXT, IA_PG_TEXT_ARRAY}},
     [IA_S_SET_CA_PARSED] = {"broker_set_ca_parsed",
                             "SELECT iot_auth.broker_set_ca_parsed($1, $2, $3, $4, $5)",
                             5,
@@ -144,7 +157,8 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
     "SET LOCAL max_parallel_workers_per_gather = 0; "                                                                  \
     "COPY (SELECT fingerprint::bytea, device_id::text, device_status::text, certificate_status::text, "                \
     "certificate_ca_id::bigint, device_ca_id::bigint, tenant::text, not_after::timestamptz, attrs::text[], "           \
-    "roles::text[], NULL::text FROM iot_auth.broker_device WHERE " condition ") TO STDOUT (FORMAT binary)"
+    "roles::text[], issuer_name::text, NULL::text FROM iot_auth.broker_device WHERE " condition                        \
+    ") TO STDOUT (FORMAT binary)"
 
 const char *const ia_device_parts[IA_DEVICE_PARTS] = {
     DEVICE_PART("fingerprint < decode('80', 'hex')"),

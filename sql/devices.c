@@ -24,6 +24,7 @@ static const struct ia_column device_list[] = {
     IA_COLUMN_TIME(struct ia_device_row, not_after, NULLABLE),
     IA_COLUMN(struct ia_device_row, attrs, NULLABLE),
     IA_COLUMN(struct ia_device_row, roles, NULLABLE),
+    IA_COLUMN(struct ia_device_row, issuer, NULLABLE),
     IA_COLUMN(struct ia_device_row, fault, NULLABLE),
 };
 static const struct ia_columns device_columns = IA_COLUMNS_WITH_FAULT(device_list, struct ia_device_row);

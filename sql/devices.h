@@ -57,12 +57,14 @@ typedef enum ia_rc ia_device_batch_fn(void *ctx, const struct ia_device_rows *ba
 IA_MUST_USE enum ia_rc ia_db_device_part(struct ia_db *db, int part, ia_device_batch_fn *fn, void *ctx,
                                          struct ia_err *err);
 
-/* The registration of certificate `info` of `device_id` under CA `ca_id`, just in time (ia_db_batch_register).  The
- * database checks everything again in its own transaction; a repetition finds what is there.  Texts are borrowed. */
+/* The registration of a device, just in time (ia_db_batch_register): with certificate `info` under CA `ca_id`, or by a
+ * token of an issuer, which then has no CA, and no certificate but the fingerprint in `info`.  The database checks
+ * everything again in its own transaction; a repetition finds what is there.  Texts are borrowed. */
 struct ia_registration {
     const struct ia_cert_info *info;
     const char *device_id;
     int64_t ca_id;
+    const char *issuer; /* name of the issuer; NULL: by certificate */
     const char *node;
     const char *address; /* the client's, or NULL */
 };

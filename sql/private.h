@@ -80,6 +80,7 @@ enum ia_statement {
     IA_S_DEVICE_KEYS_BY_ID,
     IA_S_DEVICE_KEYS_BY_FINGERPRINT,
     IA_S_REGISTER_MANY,
+    IA_S_REGISTER_ISSUED,
     IA_S_SET_CA_PARSED,
     IA_S_SET_CERTIFICATE_PARSED,
     IA_S_SET_RULE_PROBLEM,
@@ -185,7 +186,7 @@ IA_MUST_USE enum ia_rc ia_db_expect_end(struct ia_db *db, const char *name, stru
 /* ---- devices.c ---- */
 
 /* Decode one row of iot_auth.broker_device from the values of its columns (NULL: .bytes NULL) into *row, zeroed. */
-#define IA_DEVICE_COLUMNS 11
+#define IA_DEVICE_COLUMNS 12
 IA_MUST_USE enum ia_rc ia_device_row_decode(const struct ia_pg_value values[IA_DEVICE_COLUMNS], struct ia_arena *arena,
                                             struct ia_device_row *row, struct ia_err *err);
 

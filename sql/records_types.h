@@ -30,18 +30,20 @@ const char *ia_device_status_name(enum ia_device_status status);
 const char *ia_cert_status_name(enum ia_cert_status status);
 const char *ia_ca_status_name(enum ia_ca_status status);
 
-/* One certificate of a device, with its device. */
+/* One certificate of a device, with its device; or a device of an issuer, whose tokens take the certificate's place: its
+ * fingerprint is then ia_issued_fingerprint (oauth/issued.h). */
 struct ia_device_row {
     uint8_t fingerprint[IA_FINGERPRINT_LEN];
     const char *device_id;
     enum ia_device_status device_status;
     enum ia_cert_status certificate_status;
-    int64_t certificate_ca_id;
+    int64_t certificate_ca_id; /* 0: none, as below */
     int64_t device_ca_id;
     const char *tenant;    /* or NULL */
     int64_t not_after;     /* seconds since 1970, 0: not known */
     struct ia_texts attrs; /* name, value, name, value …: an even number */
-    struct ia_texts roles; /* the device's own, without those of its CA */
+    struct ia_texts roles; /* the device's own, without those of its CA or issuer */
+    const char *issuer;    /* name of the issuer that the device belongs to, or NULL */
     const char *fault;     /* or NULL */
 };
 
@@ -92,7 +94,10 @@ struct ia_issuer_row {
     struct ia_texts audience_claims;
     const char *required_claims; /* JSON text */
     int max_lifetime_s;          /* 0: no limit */
-    const char *fault;           /* or NULL */
+    const char *principals;      /* app or device */
+    const char *device_id_claim;
+    struct ia_texts roles; /* of its devices */
+    const char *fault;     /* or NULL */
 };
 
 /* Who owns a client id: both by the first 8 bytes of their SHA-256. */

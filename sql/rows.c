@@ -140,6 +140,9 @@ static const struct ia_column issuer_list[] = {
     IA_COLUMN(struct ia_issuer_row, audience_claims, NOT_NULL),
     IA_COLUMN(struct ia_issuer_row, required_claims, NOT_NULL),
     IA_COLUMN(struct ia_issuer_row, max_lifetime_s, NULLABLE),
+    IA_COLUMN(struct ia_issuer_row, principals, NOT_NULL),
+    IA_COLUMN(struct ia_issuer_row, device_id_claim, NOT_NULL),
+    IA_COLUMN(struct ia_issuer_row, roles, NOT_NULL),
     IA_COLUMN(struct ia_issuer_row, fault, NULLABLE),
 };
 

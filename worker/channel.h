@@ -22,9 +22,9 @@
 /* ---- requests: broker thread to worker */
 
 enum ia_request_kind {
-    IA_REQUEST_LOOKUP,    /* read the record of `fingerprint` */
-    IA_REQUEST_REGISTER,  /* read the record, and register the device where its CA allows that: `registration` */
-    IA_REQUEST_DEVICE,    /* read all records of `device_id` */
+    IA_REQUEST_LOOKUP,   /* read the record of `fingerprint` */
+    IA_REQUEST_REGISTER, /* read the record, and register the device where its CA or issuer allows that: `registration` */
+    IA_REQUEST_DEVICE,   /* read all records of `device_id` */
     IA_REQUEST_CONNECTED, /* a device has connected: `connected` */
     IA_REQUEST_KEYS,      /* a token of `issuer` names a key that is not known: fetch the issuer's keys */
     IA_REQUEST_EVENT,     /* write an event: `event`, with its detail as JSON in `text` */
@@ -36,7 +36,9 @@ enum ia_request_kind {
 
 struct ia_register_request {
     struct ia_cert_info info;
-    int64_t ca_id; /* the registered CA in which the chain ends */
+    int64_t ca_id;                 /* the registered CA in which the chain ends, or 0, … */
+    char issuer[IA_VALUE_MAX + 1]; /* … of a token, which has no certificate: the issuer's name, and its device's
+                                      ia_issued_fingerprint in `info`; else "" */
     char device_id[IA_VALUE_MAX + 1];
     char address[IA_ADDRESS_MAX]; /* "": unknown */
 };

@@ -2,6 +2,7 @@
 #include "worker/registrar.h"
 
 #include "common/clock.h"
+#include "common/hash.h"
 #include "sql/batch.h"
 #include "worker/answers.h"
 #include "worker/batch_pace.h"
@@ -19,6 +20,7 @@
 struct batch {
     struct ia_link link;
     enum ia_request_kind kind;
+    bool by_token; /* of registrations: all by token, or all by certificate */
     size_t n;
     int64_t sent_us;
     bool behind_another; /* sent while another batch was under way */
@@ -30,6 +32,7 @@ struct ia_registrar {
     const char *node_name;
     const struct ia_sink *sink;
     struct ia_fifo lookups, registrations; /* struct ia_request, to be sent */
+    struct ia_fifo issued;                 /* likewise: registrations by token */
     struct ia_fifo postponed;              /* struct ia_request, registrations under locked CAs */
     int64_t retry_ms;                      /* when `postponed` is looked through again */
     struct ia_fifo halves;                 /* struct batch, refused as a part of a larger batch: sent first */
@@ -106,6 +109,7 @@ void ia_registrar_refuse_all(struct ia_registrar *registrar, const char *detail)
     refuse_batches(registrar, &registrar->halves, detail);
     refuse_list(registrar, &registrar->lookups, detail);
     refuse_list(registrar, &registrar->registrations, detail);
+    refuse_list(registrar, &registrar->issued, detail);
     refuse_list(registrar, &registrar->postponed, detail);
     registrar->n_registering = 0;
     registrar->open = false;
@@ -135,22 +139,42 @@ void ia_registrar_free(struct ia_registrar *registrar)
     free_batches(&registrar->halves);
     free_requests(&registrar->lookups);
     free_requests(&registrar->registrations);
+    free_requests(&registrar->issued);
     free_requests(&registrar->postponed);
     free(registrar);
 }
 
 /* ---- waiting requests */
 
+static bool is_by_token(const struct ia_request *request)
+{
+    return request->registration.issuer[0] != '\0';
+}
+
+static void await_sending(struct ia_registrar *r, struct ia_request *request)
+{
+    ia_fifo_append(is_by_token(request) ? &r->issued : &r->registrations, &request->link);
+}
+
+/* What its locks are remembered by: its CA, or a negative number for an issuer. */
+static int64_t lock_key(const struct ia_request *request)
+{
+    const struct ia_register_request *r = &request->registration;
+    return is_by_token(request) ? -(int64_t)(ia_hash_text(0, r->issuer) >> 2) - 1 : r->ca_id;
+}
+
 void ia_registrar_add(struct ia_registrar *registrar, struct ia_request *request)
 {
     request->taken_ms = ia_monotonic_ms();
-    ia_fifo_append(request->kind == IA_REQUEST_REGISTER ? &registrar->registrations : &registrar->lookups,
-                   &request->link);
+    if (request->kind == IA_REQUEST_REGISTER)
+        await_sending(registrar, request);
+    else
+        ia_fifo_append(&registrar->lookups, &request->link);
 }
 
 bool ia_registrar_is_full(const struct ia_registrar *registrar)
 {
-    return registrar->lookups.n + registrar->registrations.n >= WAITING_MAX;
+    return registrar->lookups.n + registrar->registrations.n + registrar->issued.n >= WAITING_MAX;
 }
 
 int64_t ia_registrar_wait_ms(const struct ia_registrar *registrar)
@@ -163,7 +187,7 @@ int64_t ia_registrar_wait_ms(const struct ia_registrar *registrar)
 
 bool ia_registrar_due(const struct ia_registrar *registrar)
 {
-    return registrar->lookups.n || registrar->registrations.n || registrar->halves.n ||
+    return registrar->lookups.n || registrar->registrations.n || registrar->issued.n || registrar->halves.n ||
            ia_registrar_wait_ms(registrar) == 0;
 }
 
@@ -179,6 +203,7 @@ static struct batch *new_batch(enum ia_request_kind kind)
     struct batch *batch = malloc(sizeof *batch);
     if (batch) {
         batch->kind = kind;
+        batch->by_token = false;
         batch->n = 0;
     }
     return batch;
@@ -190,14 +215,15 @@ static void fill_lookups(struct ia_registrar *r, struct batch *batch)
         batch->items[batch->n++] = take_request(&r->lookups);
 }
 
-/* Registrations under CAs that are not locked, as many as may be under way. */
+/* Registrations under CAs and issuers that are not locked, as many as may be under way. */
 static void fill_registrations(struct ia_registrar *r, struct batch *batch)
 {
+    struct ia_fifo *from = batch->by_token ? &r->issued : &r->registrations;
     size_t room = ia_batch_pace_limit(&r->pace) - r->n_registering;
     int64_t now = ia_monotonic_ms();
-    while (batch->n < IA_DB_BATCH_MAX && batch->n < room && r->registrations.n > 0) {
-        struct ia_request *request = take_request(&r->registrations);
-        int64_t until = ia_locked_cas_until(&r->locked, request->registration.ca_id, now);
+    while (batch->n < IA_DB_BATCH_MAX && batch->n < room && from->n > 0) {
+        struct ia_request *request = take_request(from);
+        int64_t until = ia_locked_cas_until(&r->locked, lock_key(request), now);
         if (until)
             postpone_request(r, request, until);
         else
@@ -210,14 +236,16 @@ static struct batch *next_batch(struct ia_registrar *r)
 {
     if (r->halves.n > 0)
         return take_batch(&r->halves);
-    bool may_register = r->n_registering < ia_batch_pace_limit(&r->pace) && r->registrations.n > 0;
+    bool may_register = r->n_registering < ia_batch_pace_limit(&r->pace) && (r->registrations.n > 0 || r->issued.n > 0);
     if (!r->lookups.n && !may_register)
         return NULL;
     struct batch *batch = new_batch(r->lookups.n ? IA_REQUEST_LOOKUP : IA_REQUEST_REGISTER);
     if (batch && batch->kind == IA_REQUEST_LOOKUP)
         fill_lookups(r, batch);
-    else if (batch)
+    if (batch && batch->kind == IA_REQUEST_REGISTER) {
+        batch->by_token = r->issued.n > r->registrations.n; /* the longer queue first */
         fill_registrations(r, batch);
+    }
     if (!batch || batch->n > 0)
         return batch;
     free(batch);
@@ -241,6 +269,7 @@ static enum ia_rc send_registrations(struct ia_registrar *r, const struct batch 
         items[i] = (struct ia_registration){.info = &item->info,
                                             .device_id = item->device_id,
                                             .ca_id = item->ca_id,
+                                            .issuer = item->issuer[0] ? item->issuer : NULL,
                                             .node = r->node_name,
                                             .address = item->address[0] ? item->address : NULL};
     }
@@ -271,7 +300,7 @@ static void retry_postponed(struct ia_registrar *r)
     if (r->postponed.n == 0 || ia_registrar_wait_ms(r) > 0)
         return;
     for (size_t n = r->postponed.n; n > 0; n--)
-        ia_fifo_append(&r->registrations, ia_fifo_take(&r->postponed));
+        await_sending(r, take_request(&r->postponed));
 }
 
 static enum ia_rc close_batches(struct ia_registrar *r, struct ia_err *err)
@@ -317,6 +346,7 @@ static void split_batch(struct ia_registrar *r, struct batch *batch, const char 
     }
     size_t n = batch->n / 2;
     second->n = batch->n - n;
+    second->by_token = batch->by_token;
     memcpy(second->items, batch->items + n, second->n * sizeof *second->items);
     batch->n = n;
     ia_fifo_append(&r->halves, &batch->link);
@@ -338,19 +368,19 @@ static enum ia_rc receive_lookups(struct ia_registrar *r, struct batch *batch, s
 
 static void take_outcome(struct ia_registrar *r, struct ia_request *request, const struct ia_registered *outcome)
 {
-    int64_t ca_id = request->registration.ca_id;
+    int64_t key = lock_key(request);
     if (strcmp(outcome->outcome, "busy") == 0) {
-        postpone_request(r, request, ia_locked_cas_note(&r->locked, ca_id, ia_monotonic_ms()));
+        postpone_request(r, request, ia_locked_cas_note(&r->locked, key, ia_monotonic_ms()));
         return;
     }
-    ia_locked_cas_clear(&r->locked, ca_id);
+    ia_locked_cas_clear(&r->locked, key);
     ia_answer_registration(r->sink, request, outcome);
 }
 
 static enum ia_rc receive_registrations(struct ia_registrar *r, struct batch *batch, struct ia_err *err)
 {
     struct ia_registered_items *outcomes = NULL;
-    enum ia_rc rc = ia_db_batch_registered(r->db, batch->n, &outcomes, err);
+    enum ia_rc rc = ia_db_batch_registered(r->db, batch->by_token, batch->n, &outcomes, err);
     r->n_registering -= batch->n;
     if (rc != IA_OK)
         return rc;

@@ -384,7 +384,7 @@ static enum ia_rc register_one(uint8_t mark, const char *device_id, int64_t ca_i
     const struct ia_registration what = {.info = &info, .device_id = device_id, .ca_id = ca_id, .address = "10.0.0.1"};
     ck_assert(ia_db_batch_begin(db, NULL) == IA_OK);
     ck_assert(ia_db_batch_register(db, &what, 1, "node-1", NULL) == IA_OK);
-    enum ia_rc rc = ia_db_batch_registered(db, 1, out, err);
+    enum ia_rc rc = ia_db_batch_registered(db, false, 1, out, err);
     ck_assert(ia_db_batch_end(db, NULL) == IA_OK);
     return rc;
 }
