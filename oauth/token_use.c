@@ -60,6 +60,23 @@ static enum ia_reason revalidate_rules(const struct ia_issuer *issuer, const str
     return ia_claims_check_lifetime(issuer, token->iat, token->exp, refusal->detail);
 }
 
+/* A token that fits two rows with one `iss` is nobody's, also where the second row is newer than the token's session. */
+static enum ia_reason revalidate_row(const struct ia_issuer_set *set, const struct ia_issuer *issuer,
+                                     const struct ia_token *token, struct ia_token_refusal *refusal)
+{
+    struct ia_issuer *const *rows = NULL;
+    size_t n = ia_issuers_by_iss(set, issuer->issuer, &rows);
+    for (size_t i = 0; i < n; i++)
+        if (rows[i] != issuer && ia_issuer_same_audience_claims(rows[i], issuer) && audience_accepted(rows[i], token))
+            return ia_refusal_set(refusal->detail, IA_R_TOKEN_AUDIENCE,
+                                  "the token's audience has become one of issuer '%.50s' as well, with the same iss",
+                                  rows[i]->name);
+    if (token->rivals != ia_issuer_rivals(set, issuer))
+        return ia_refusal_set(refusal->detail, IA_R_RIGHTS_CHANGED,
+                              "another issuer with that iss has changed: the token is to be verified again");
+    return IA_R_NONE;
+}
+
 enum ia_reason ia_token_revalidate(const struct ia_issuer_set *set, const struct ia_token *token, int64_t now,
                                    int64_t *expires_at, struct ia_token_refusal *refusal)
 {
@@ -74,6 +91,8 @@ enum ia_reason ia_token_revalidate(const struct ia_issuer_set *set, const struct
     enum ia_reason reason = revalidate_key(issuer, token, refusal);
     if (reason == IA_R_NONE)
         reason = revalidate_rules(issuer, token, refusal);
+    if (reason == IA_R_NONE)
+        reason = revalidate_row(set, issuer, token, refusal);
     if (reason != IA_R_NONE)
         return reason;
     int64_t expiry = token->exp + issuer->leeway_s;
