@@ -156,32 +156,6 @@ bool ia_issuer_load_claims(struct ia_issuer *issuer, const struct ia_issuer_spec
     return true;
 }
 
-bool ia_issuer_same_audience_claims(const struct ia_issuer *a, const struct ia_issuer *b)
-{
-    if (a->audience_claims.n != b->audience_claims.n)
-        return false;
-    for (size_t i = 0; i < a->audience_claims.n; i++)
-        if (strcmp(ia_pointer_text(a->audience_claims.items[i]), ia_pointer_text(b->audience_claims.items[i])) != 0)
-            return false;
-    return true;
-}
-
-uint64_t ia_issuer_rivals(const struct ia_issuer_set *set, const struct ia_issuer *issuer)
-{
-    struct ia_issuer *const *rows = NULL;
-    uint64_t sum = 0; /* the order of the rows does not count */
-    size_t n = ia_issuers_by_iss(set, issuer->issuer, &rows);
-    for (size_t i = 0; i < n; i++) {
-        if (rows[i] == issuer || ia_issuer_same_audience_claims(rows[i], issuer))
-            continue;
-        uint64_t hash = hash_list(ia_hash_text(0, rows[i]->name), &rows[i]->audience_claims);
-        for (size_t k = 0; k < rows[i]->audience.n; k++)
-            hash = ia_hash_text(hash, rows[i]->audience.items[k]);
-        sum += hash;
-    }
-    return sum;
-}
-
 static void clear_pointers(struct ia_pointer_list *list)
 {
     for (size_t i = 0; i < list->n; i++)

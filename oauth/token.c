@@ -119,7 +119,7 @@ static struct ia_token *make_token(const struct token_source *from)
     head.size = size;
     head.alg = from->jws->alg;
     head.claim_rules = from->issuer->claim_rules;
-    head.rivals = ia_issuer_rivals(from->set, from->issuer);
+    head.rivals = ia_token_rivals(from->set, from->issuer);
     head.exp = from->claims->exp;
     head.iat = from->claims->iat;
     head.expires_at = ia_claims_expiry(head.exp, from->issuer);

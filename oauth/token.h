@@ -42,7 +42,7 @@ struct ia_token {
     enum ia_alg alg;
     uint8_t key_id[IA_KEY_ID_LEN]; /* the key that signed it */
     uint64_t claim_rules;          /* of the issuer, under which the claims were read */
-    uint64_t rivals;               /* ia_issuer_rivals when it was verified: it fitted none of them */
+    uint64_t rivals;               /* ia_token_rivals when it was verified: it fitted none of them */
     int64_t exp;                   /* seconds since 1970 */
     int64_t iat;                   /* likewise; INT64_MIN: it has none */
     int64_t expires_at;            /* exp plus the issuer's leeway, the first second at which it is not valid */

@@ -115,7 +115,7 @@ static void go_away(void)
     (void)broker_event(broker.is_21 ? IA_EVT_CLIENT_OFFLINE : MOSQ_EVT_DISCONNECT, &ev);
     device.address = NULL;
     device.certificate = NULL;
-    device.id = "gone"; /* for the stub, which would kick this one by its id */
+    device.id = "disconnected"; /* for the stub, which would kick this one by its id */
     world_tick();
 }
 
