@@ -19,8 +19,7 @@
 
 struct batch {
     struct ia_link link;
-    enum ia_request_kind kind;
-    bool by_token; /* of registrations: all by token, or all by certificate */
+    bool by_token; /* else by certificate: all of its items */
     size_t n;
     int64_t sent_us;
     bool behind_another; /* sent while another batch was under way */
@@ -31,15 +30,14 @@ struct ia_registrar {
     struct ia_db *db;
     const char *node_name;
     const struct ia_sink *sink;
-    struct ia_fifo lookups, registrations; /* struct ia_request, to be sent */
-    struct ia_fifo issued;                 /* likewise: registrations by token */
-    struct ia_fifo postponed;              /* struct ia_request, registrations under locked CAs */
-    int64_t retry_ms;                      /* when `postponed` is looked through again */
-    struct ia_fifo halves;                 /* struct batch, refused as a part of a larger batch: sent first */
-    struct ia_fifo under_way;              /* struct batch */
-    size_t n_registering;                  /* items of registrations under way */
-    bool open;                             /* the connection is in batch mode */
-    int64_t received_us;                   /* the latest result */
+    struct ia_fifo waiting[2]; /* struct ia_request, to be sent: by certificate, by token */
+    struct ia_fifo postponed;  /* struct ia_request, under locked CAs */
+    int64_t retry_ms;          /* when `postponed` is looked through again */
+    struct ia_fifo halves;     /* struct batch, refused as a part of a larger batch: sent first */
+    struct ia_fifo under_way;  /* struct batch */
+    size_t n_under_way;        /* items of all batches under way */
+    bool open;                 /* the connection is in batch mode */
+    int64_t received_us;       /* the latest result */
     struct ia_batch_pace pace;
     struct ia_locked_cas locked;
     int64_t next_log_ms; /* when the next refused request is logged */
@@ -107,11 +105,10 @@ void ia_registrar_refuse_all(struct ia_registrar *registrar, const char *detail)
 {
     refuse_batches(registrar, &registrar->under_way, detail);
     refuse_batches(registrar, &registrar->halves, detail);
-    refuse_list(registrar, &registrar->lookups, detail);
-    refuse_list(registrar, &registrar->registrations, detail);
-    refuse_list(registrar, &registrar->issued, detail);
+    refuse_list(registrar, &registrar->waiting[false], detail);
+    refuse_list(registrar, &registrar->waiting[true], detail);
     refuse_list(registrar, &registrar->postponed, detail);
-    registrar->n_registering = 0;
+    registrar->n_under_way = 0;
     registrar->open = false;
 }
 
@@ -137,9 +134,8 @@ void ia_registrar_free(struct ia_registrar *registrar)
         return;
     free_batches(&registrar->under_way);
     free_batches(&registrar->halves);
-    free_requests(&registrar->lookups);
-    free_requests(&registrar->registrations);
-    free_requests(&registrar->issued);
+    free_requests(&registrar->waiting[false]);
+    free_requests(&registrar->waiting[true]);
     free_requests(&registrar->postponed);
     free(registrar);
 }
@@ -153,7 +149,7 @@ static bool is_by_token(const struct ia_request *request)
 
 static void await_sending(struct ia_registrar *r, struct ia_request *request)
 {
-    ia_fifo_append(is_by_token(request) ? &r->issued : &r->registrations, &request->link);
+    ia_fifo_append(&r->waiting[is_by_token(request)], &request->link);
 }
 
 /* What its locks are remembered by: its CA, or a negative number for an issuer. */
@@ -166,15 +162,17 @@ static int64_t lock_key(const struct ia_request *request)
 void ia_registrar_add(struct ia_registrar *registrar, struct ia_request *request)
 {
     request->taken_ms = ia_monotonic_ms();
-    if (request->kind == IA_REQUEST_REGISTER)
-        await_sending(registrar, request);
-    else
-        ia_fifo_append(&registrar->lookups, &request->link);
+    await_sending(registrar, request);
+}
+
+static size_t count_waiting(const struct ia_registrar *r)
+{
+    return r->waiting[false].n + r->waiting[true].n;
 }
 
 bool ia_registrar_is_full(const struct ia_registrar *registrar)
 {
-    return registrar->lookups.n + registrar->registrations.n + registrar->issued.n >= WAITING_MAX;
+    return count_waiting(registrar) >= WAITING_MAX;
 }
 
 int64_t ia_registrar_wait_ms(const struct ia_registrar *registrar)
@@ -187,8 +185,7 @@ int64_t ia_registrar_wait_ms(const struct ia_registrar *registrar)
 
 bool ia_registrar_due(const struct ia_registrar *registrar)
 {
-    return registrar->lookups.n || registrar->registrations.n || registrar->issued.n || registrar->halves.n ||
-           ia_registrar_wait_ms(registrar) == 0;
+    return count_waiting(registrar) > 0 || registrar->halves.n || ia_registrar_wait_ms(registrar) == 0;
 }
 
 bool ia_registrar_is_busy(const struct ia_registrar *registrar)
@@ -198,31 +195,22 @@ bool ia_registrar_is_busy(const struct ia_registrar *registrar)
 
 /* ---- sending */
 
-static struct batch *new_batch(enum ia_request_kind kind)
+static struct batch *new_batch(void)
 {
     struct batch *batch = malloc(sizeof *batch);
-    if (batch) {
-        batch->kind = kind;
-        batch->by_token = false;
+    if (batch)
         batch->n = 0;
-    }
     return batch;
 }
 
-static void fill_lookups(struct ia_registrar *r, struct batch *batch)
+/* Registrations under CAs or issuers that are not locked, as many as may be under way. */
+static void fill_batch(struct ia_registrar *r, struct batch *batch)
 {
-    while (batch->n < IA_DB_BATCH_MAX && r->lookups.n > 0)
-        batch->items[batch->n++] = take_request(&r->lookups);
-}
-
-/* Registrations under CAs and issuers that are not locked, as many as may be under way. */
-static void fill_registrations(struct ia_registrar *r, struct batch *batch)
-{
-    struct ia_fifo *from = batch->by_token ? &r->issued : &r->registrations;
-    size_t room = ia_batch_pace_limit(&r->pace) - r->n_registering;
+    struct ia_fifo *waiting = &r->waiting[batch->by_token];
+    size_t room = ia_batch_pace_limit(&r->pace) - r->n_under_way;
     int64_t now = ia_monotonic_ms();
-    while (batch->n < IA_DB_BATCH_MAX && batch->n < room && from->n > 0) {
-        struct ia_request *request = take_request(from);
+    while (batch->n < IA_DB_BATCH_MAX && batch->n < room && waiting->n > 0) {
+        struct ia_request *request = take_request(waiting);
         int64_t until = ia_locked_cas_until(&r->locked, lock_key(request), now);
         if (until)
             postpone_request(r, request, until);
@@ -236,29 +224,17 @@ static struct batch *next_batch(struct ia_registrar *r)
 {
     if (r->halves.n > 0)
         return take_batch(&r->halves);
-    bool may_register = r->n_registering < ia_batch_pace_limit(&r->pace) && (r->registrations.n > 0 || r->issued.n > 0);
-    if (!r->lookups.n && !may_register)
+    if (count_waiting(r) == 0 || r->n_under_way >= ia_batch_pace_limit(&r->pace))
         return NULL;
-    struct batch *batch = new_batch(r->lookups.n ? IA_REQUEST_LOOKUP : IA_REQUEST_REGISTER);
-    if (batch && batch->kind == IA_REQUEST_LOOKUP)
-        fill_lookups(r, batch);
-    if (batch && batch->kind == IA_REQUEST_REGISTER) {
-        batch->by_token = r->issued.n > r->registrations.n; /* the longer queue first */
-        fill_registrations(r, batch);
-    }
-    if (!batch || batch->n > 0)
+    struct batch *batch = new_batch();
+    if (!batch)
+        return NULL;
+    batch->by_token = r->waiting[true].n > r->waiting[false].n; /* the longer queue first */
+    fill_batch(r, batch);
+    if (batch->n > 0)
         return batch;
     free(batch);
     return NULL;
-}
-
-static enum ia_rc send_lookups(struct ia_registrar *r, const struct batch *batch, struct ia_err *err)
-{
-    uint8_t fingerprints[IA_DB_BATCH_MAX][IA_FINGERPRINT_LEN];
-    for (size_t i = 0; i < batch->n; i++)
-        // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): each item of a batch is a request
-        memcpy(fingerprints[i], batch->items[i]->fingerprint, IA_FINGERPRINT_LEN);
-    return ia_db_batch_look_up(r->db, (const uint8_t(*)[IA_FINGERPRINT_LEN])fingerprints, batch->n, err);
 }
 
 static enum ia_rc send_registrations(struct ia_registrar *r, const struct batch *batch, struct ia_err *err)
@@ -282,14 +258,14 @@ static enum ia_rc send_batch(struct ia_registrar *r, struct batch *batch, struct
     enum ia_rc rc = r->open ? IA_OK : ia_db_batch_begin(r->db, err);
     r->open |= rc == IA_OK;
     if (rc == IA_OK)
-        rc = batch->kind == IA_REQUEST_LOOKUP ? send_lookups(r, batch, err) : send_registrations(r, batch, err);
+        rc = send_registrations(r, batch, err);
     if (rc != IA_OK) {
         refuse_batch(r, batch, err->msg);
         return ia_db_connected(r->db) ? IA_OK : rc;
     }
     batch->sent_us = ia_monotonic_us();
     batch->behind_another = r->under_way.n > 0;
-    r->n_registering += batch->kind == IA_REQUEST_REGISTER ? batch->n : 0;
+    r->n_under_way += batch->n;
     ia_fifo_append(&r->under_way, &batch->link);
     return IA_OK;
 }
@@ -338,7 +314,7 @@ static void log_refusal(struct ia_registrar *r, const char *text)
  * itself is answered. */
 static void split_batch(struct ia_registrar *r, struct batch *batch, const char *detail)
 {
-    struct batch *second = batch->n > 1 ? new_batch(batch->kind) : NULL;
+    struct batch *second = batch->n > 1 ? new_batch() : NULL;
     if (!second) {
         log_refusal(r, detail);
         refuse_batch(r, batch, detail);
@@ -351,19 +327,6 @@ static void split_batch(struct ia_registrar *r, struct batch *batch, const char 
     batch->n = n;
     ia_fifo_append(&r->halves, &batch->link);
     ia_fifo_append(&r->halves, &second->link);
-}
-
-static enum ia_rc receive_lookups(struct ia_registrar *r, struct batch *batch, struct ia_err *err)
-{
-    struct ia_device_rows *rows = NULL;
-    enum ia_rc rc = ia_db_batch_devices(r->db, &rows, err);
-    if (rc != IA_OK)
-        return rc;
-    for (size_t i = 0; i < batch->n; i++)
-        ia_answer_lookup(r->sink, batch->items[i], rows);
-    ia_device_rows_free(rows);
-    free(batch);
-    return IA_OK;
 }
 
 static void take_outcome(struct ia_registrar *r, struct ia_request *request, const struct ia_registered *outcome)
@@ -381,7 +344,7 @@ static enum ia_rc receive_registrations(struct ia_registrar *r, struct batch *ba
 {
     struct ia_registered_items *outcomes = NULL;
     enum ia_rc rc = ia_db_batch_registered(r->db, batch->by_token, batch->n, &outcomes, err);
-    r->n_registering -= batch->n;
+    r->n_under_way -= batch->n;
     if (rc != IA_OK)
         return rc;
     int64_t now = ia_monotonic_us();
@@ -396,8 +359,7 @@ static enum ia_rc receive_registrations(struct ia_registrar *r, struct batch *ba
 static enum ia_rc receive_batch(struct ia_registrar *r, struct ia_err *err)
 {
     struct batch *batch = take_batch(&r->under_way);
-    enum ia_rc rc =
-        batch->kind == IA_REQUEST_LOOKUP ? receive_lookups(r, batch, err) : receive_registrations(r, batch, err);
+    enum ia_rc rc = receive_registrations(r, batch, err);
     r->received_us = ia_monotonic_us();
     if (rc == IA_OK)
         return IA_OK;
@@ -413,7 +375,7 @@ static enum ia_rc receive_batch(struct ia_registrar *r, struct ia_err *err)
 static enum ia_rc fail_lost(struct ia_registrar *r, enum ia_rc rc, const struct ia_err *err)
 {
     refuse_batches(r, &r->under_way, err->msg);
-    r->n_registering = 0;
+    r->n_under_way = 0;
     r->open = false;
     return rc;
 }

@@ -318,7 +318,8 @@ START_TEST(other_rows_that_cannot_be_returned_close_their_scopes)
     poison("ip", "rule_id, effect", "network", "scope, scope_key, expires_at, fault", "rule_id = 88");
     poison("issuer", "name, issuer, audience, algorithms", "jwks",
            "jwks_url, client_id_templates, app_id_claim, token_types, leeway_s, tenant, status, problem, note, fault, "
-           "scope_claims, audience_claims, required_claims, max_lifetime_s",
+           "scope_claims, audience_claims, required_claims, max_lifetime_s, principals, "
+           "device_id_claim, roles",
            "name = 'idp'");
     poison("scope", "issuer", "scope", "role", "issuer = 'idp'");
     struct ia_rows *rows = load(IA_LOAD_ALL);
