@@ -69,7 +69,14 @@ def test_signatures_are_those_of_the_contract(admin):
                             " app_id_claim text DEFAULT NULL, token_types text[] DEFAULT ARRAY['at+jwt', 'JWT'],"
                             " leeway_s integer DEFAULT 30, tenant text DEFAULT NULL,"
                             " scope_claims text[] DEFAULT ARRAY['/scope', '/scp'], audience_claims text[] DEFAULT ARRAY['/aud'],"
-                            " required_claims jsonb DEFAULT '{}', max_lifetime_s integer DEFAULT NULL", "void"),
+                            " required_claims jsonb DEFAULT '{}', max_lifetime_s integer DEFAULT NULL, principals text DEFAULT 'app',"
+                            " device_id_claim text DEFAULT '/sub', auto_registration boolean DEFAULT false,"
+                            " registered_status text DEFAULT 'ACTIVE', max_devices bigint DEFAULT NULL,"
+                            " max_registrations_per_minute integer DEFAULT NULL, roles text[] DEFAULT '{}'", "void"),
+        "create_device": ("device_id text, tenant text DEFAULT NULL, roles text[] DEFAULT ARRAY['device'], attributes jsonb DEFAULT '{}',"
+                          " status text DEFAULT 'ACTIVE', issuer_name text DEFAULT NULL", "void"),
+        "grant_issuer_role": ("issuer_name text, role text", "void"),
+        "revoke_issuer_role": ("issuer_name text, role text", "void"),
         "set_issuer_status": ("name text, status text", "void"),
         "map_scope": ("issuer_name text, scope text, role text", "void"),
         "unmap_scope": ("issuer_name text, scope text, role text", "void"),
