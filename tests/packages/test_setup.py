@@ -25,18 +25,18 @@ def machine(release, package):
             root.run("pg_ctlcluster", version, "main", "stop", "-m", "immediate")
 
 
-def setup(machine, *words):
+def run_setup(machine, *words):
     ports = ["--device-port", str(pg.free_port()), "--app-port", str(pg.free_port())]
     return machine.run("env", "PGPORT=" + machine.port, "iot-auth", "setup", *words, *([] if words else ports))
 
 
 def test_setup_leads_to_a_broker_that_knows_the_registry_and_an_administrator(machine):
-    dry = setup(machine, "--dry-run")
+    dry = run_setup(machine, "--dry-run")
     assert dry.returncode == 0 and not (machine.path / "etc/mosquitto/conf.d/iot-auth.conf").exists(), dry.stderr
-    done = setup(machine)
+    done = run_setup(machine)
     assert done.returncode == 0, done.stdout + done.stderr
     assert machine.must("stat", "-c", "%U %a", "/etc/mosquitto/iot-auth.pgpass") == "mosquitto 600\n"
-    again = setup(machine, "--yes")
+    again = run_setup(machine, "--yes")
     assert again.returncode == 0 and "made:" not in again.stdout and "nothing to do" in again.stdout, again.stdout
     with machine.process("broker.log", "/usr/sbin/mosquitto", "-c", "/etc/mosquitto/mosquitto.conf"):
         log = machine.path / "var/log/mosquitto/mosquitto.log"
