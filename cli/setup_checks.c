@@ -103,13 +103,13 @@ static int open_error_as(const struct ia_setup *setup, const char *path)
     return error;
 }
 
-static bool check_readable(struct ia_setup *setup, const char *path, const char *mend)
+static bool check_readable(struct ia_setup *setup, const char *path, const char *remedy)
 {
     int error = open_error_as(setup, path);
     if (error)
         ia_setup_say(setup, IA_SETUP_PROBLEM, "user %s, as which the broker runs, cannot read %s: %s%s%s",
                      setup->broker.name, path, strerror(error), error == EACCES ? "; " : "",
-                     error == EACCES ? mend : "");
+                     error == EACCES ? remedy : "");
     return !error;
 }
 

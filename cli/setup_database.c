@@ -286,7 +286,7 @@ static int renew_password(struct ia_setup *setup, struct ia_registry *registry, 
     char *password = is_new ? make_password(setup) : read_password(setup);
     if (!password && !is_new)
         return ia_call_fail(setup->call, IA_EXIT_REFUSED,
-                            "passfile %s does not admit role iot_auth_broker, and setup has not written it: mend or "
+                            "passfile %s does not admit role iot_auth_broker, and setup has not written it: correct or "
                             "remove it",
                             setup->passfile);
     if (!password)
