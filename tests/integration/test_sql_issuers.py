@@ -203,8 +203,17 @@ def test_rows_of_one_issuer_have_disjoint_audiences(admin):
     admin.call("set_issuer", "two", audience=["mqtt"])
     admin.all("DELETE FROM iot_auth.oauth_issuer WHERE name = 'two'")
     admin.call("register_issuer", "three", "https://id.example.com/", ["mqtt"])
-    admin.all("TRUNCATE iot_auth.oauth_issuer CASCADE")
+    # It would take all devices with it, those of CAs too.
+    assert "permission denied" in admin.refused("TRUNCATE iot_auth.oauth_issuer CASCADE")
+    admin.all("DELETE FROM iot_auth.oauth_issuer")
     admin.call("register_issuer", "four", "https://id.example.com/", ["mqtt", "x"])
+
+
+def test_no_audience_outlives_a_truncated_table(shared):
+    with trial(shared, pg.SUPERUSER) as root:
+        root.call("register_issuer", "corp", "https://id.example.com/", ["mqtt"])
+        root.all("TRUNCATE iot_auth.oauth_issuer CASCADE")
+        root.call("register_issuer", "four", "https://id.example.com/", ["mqtt", "x"])
 
 
 def test_administrators_cannot_write_the_audiences_by_themselves(admin):
