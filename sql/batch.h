@@ -27,9 +27,9 @@ IA_MUST_USE enum ia_rc ia_db_batch_look_up(struct ia_db *db, const uint8_t (*fin
 IA_MUST_USE enum ia_rc ia_db_batch_register(struct ia_db *db, const struct ia_registration *items, size_t n,
                                             const char *node, struct ia_err *err);
 
-/* Wait for the result of the oldest batch (*ready: it is there), a wake-up or a notification, whichever is first;
- * `wait` false: only look.  The connection is dropped when the result does not come within the query timeout. */
-IA_MUST_USE enum ia_rc ia_db_batch_wait(struct ia_db *db, bool wait, bool *ready, struct ia_err *err);
+/* Wait for the result of the oldest batch (*ready: it is there), a wake-up, a notification or the end of wait_ms, whichever
+ * is first; 0: only look.  The connection is dropped when the result does not come within the query timeout. */
+IA_MUST_USE enum ia_rc ia_db_batch_wait(struct ia_db *db, int64_t wait_ms, bool *ready, struct ia_err *err);
 
 /* Receive the result of the oldest batch, which was a look-up: a row for each certificate that exists.  The caller owns
  * *out (ia_device_rows_free). */
