@@ -205,9 +205,12 @@ static bool push_token(struct claim_visit *visit, const char *name)
             to[visit->len] = '\0';
             return false;
         }
-        if (escaped)
-            to[len++] = '~';
-        to[len++] = !escaped ? *name : *name == '~' ? '0' : '1';
+        if (!escaped) {
+            to[len++] = *name;
+            continue;
+        }
+        to[len++] = '~';
+        to[len++] = *name == '~' ? '0' : '1';
     }
     to[len] = '\0';
     visit->len = len;
