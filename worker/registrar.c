@@ -18,7 +18,7 @@
 #define STEP_MS        250 /* the longest wait of one step */
 
 /* Requests that arrive within SPACING_US of a batch wait for the next one, unless SPACING_ITEMS wait: a batch costs the
- * database as much as ten of its items, and in a storm the next newcomer is a millisecond away. */
+ * database as much as ten of its items, and in a storm the next new device is a millisecond away. */
 #define SPACING_US    8000
 #define SPACING_ITEMS 64
 

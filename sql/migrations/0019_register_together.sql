@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: ISC
--- A batch of registrations costs a few statements, not a few for each device: a storm of newcomers is limited by what the
+-- A batch of registrations costs a few statements, not a few for each device: a storm of new devices is limited by what the
 -- database does for each.
 
 BEGIN;
