@@ -41,6 +41,7 @@ enum {
 struct ia_main_loop {
     struct ia_loop_control *control;
     const struct ia_sink *sink;
+    const char *program; /* the options' */
     struct ia_db *db;
     struct ia_error_log *errors;
     struct ia_outbox *outbox;
@@ -68,7 +69,10 @@ static bool is_ending(const struct ia_main_loop *loop)
 
 static enum ia_rc send_state(struct ia_main_loop *loop, bool connected, struct ia_err *err)
 {
-    struct ia_reply *reply = ia_reply_new(IA_REPLY_STATE, NULL);
+    char database[128];
+    if (connected)
+        ia_db_describe(loop->db, database, sizeof database);
+    struct ia_reply *reply = ia_reply_new(IA_REPLY_STATE, connected ? database : NULL);
     atomic_store(&loop->control->connected, connected);
     if (!reply)
         return ia_nomem(err);
@@ -264,10 +268,12 @@ static void schedule_rereads(struct ia_main_loop *loop)
 
 static void log_connection(const struct ia_main_loop *loop)
 {
-    char line[256];
+    char line[512], database[128];
     enum ia_db_tls tls = ia_db_tls(loop->db);
     bool safe = tls == IA_DB_LOCAL || tls == IA_DB_TLS_VERIFIED;
-    (void)snprintf(line, sizeof line, "connected to PostgreSQL at %s (%s)", ia_db_peer(loop->db), ia_db_tls_text(tls));
+    ia_db_describe(loop->db, database, sizeof database);
+    (void)snprintf(line, sizeof line, "connected to PostgreSQL at %s (%s); %s%s%s", ia_db_peer(loop->db),
+                   ia_db_tls_text(tls), loop->program ? loop->program : "", loop->program ? ", " : "", database);
     ia_sink_log(loop->sink, safe ? IA_LOG_NOTICE : IA_LOG_WARNING, line);
 }
 
@@ -385,6 +391,7 @@ static enum ia_rc create_parts(struct ia_main_loop *loop, const struct ia_worker
         .stale_max_s = options->jwks_stale_max_s,
         .state_dir = options->state_dir};
     loop->errors = ia_error_log_new(loop->sink);
+    loop->program = options->program;
     loop->outbox = ia_outbox_new(options->node_name);
     if (!loop->errors || !loop->outbox)
         return ia_nomem(err);
