@@ -19,7 +19,7 @@
 #include "plugin/report.h"
 #include "plugin/resync.h"
 #include "plugin/revalidate.h"
-#include "sql/db.h"
+#include "sql/versions.h"
 #include "tls/gate.h"
 #include "tls/listener.h"
 #include "tls/parking.h"
@@ -258,20 +258,16 @@ static void free_parts(struct ia_core *core)
     ia_broker_state_free(core->broker);
 }
 
-/* A number of the preprocessor as text. */
-#define IA_TEXT_OF(number) IA_TEXT(number)
-#define IA_TEXT(number)    #number
-
 static void describe_versions(struct ia_core *core)
 {
-    char libpq[IA_DB_VERSION_SIZE];
+    char libpq[IA_DB_VERSION_SIZE], schema[IA_DB_VERSION_SIZE];
     struct ia_json_out j;
     ia_json_out_begin(&j, core->versions, sizeof core->versions);
     ia_json_out_text(&j, "plugin", IA_VERSION);
     ia_json_out_text(&j, "mosquitto", ia_mosq_version());
     ia_json_out_text(&j, "openssl", OpenSSL_version(OPENSSL_VERSION_STRING));
     ia_json_out_text(&j, "libpq", ia_db_libpq_version(libpq));
-    ia_json_out_text(&j, "schema", IA_TEXT_OF(IA_DB_SCHEMA_VERSION));
+    ia_json_out_text(&j, "schema", ia_db_schema_needed(schema));
     ia_json_out_text(&j, "ml_dsa", ia_openssl_has_ml_dsa() ? "yes" : "no");
     core->options.worker.versions = ia_json_out_end(&j);
     (void)snprintf(core->program, sizeof core->program, "plugin " IA_VERSION ", Mosquitto %s, OpenSSL %s",

@@ -5,7 +5,10 @@
 #include "sql/db.h"
 
 #include "sql/private.h"
+#include "sql/versions.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define DEVICE_COLUMNS                                                                                                 \
@@ -195,23 +198,12 @@ bool ia_db_is_pooled(const struct ia_db *db)
     return db->pooled;
 }
 
-/* From 150018 to "15.18" (since version 10). */
-static const char *print_version(int number, char out[IA_DB_VERSION_SIZE])
-{
-    (void)snprintf(out, IA_DB_VERSION_SIZE, "%d.%d", number / 10000, number % 10000);
-    return out;
-}
-
-const char *ia_db_libpq_version(char out[IA_DB_VERSION_SIZE])
-{
-    return print_version(PQlibVersion(), out);
-}
-
 void ia_db_describe(const struct ia_db *db, char *out, size_t size)
 {
     char libpq[IA_DB_VERSION_SIZE], server[IA_DB_VERSION_SIZE];
     (void)snprintf(out, size, "libpq %s, PostgreSQL %s (%s), schema %" PRId64, ia_db_libpq_version(libpq),
-                   print_version(PQserverVersion(db->conn), server), ia_db_tls_text(ia_db_tls(db)), db->schema_version);
+                   ia_db_print_version(PQserverVersion(db->conn), server), ia_db_tls_text(ia_db_tls(db)),
+                   db->schema_version);
 }
 
 const char *ia_db_peer(const struct ia_db *db)

@@ -6,6 +6,7 @@
 #include "sql/db.h"
 #include "worker/client_id_releases.h"
 #include "worker/config_sync.h"
+#include "worker/connection_log.h"
 #include "worker/device_sync.h"
 #include "worker/error_log.h"
 #include "worker/listen_check.h"
@@ -266,17 +267,6 @@ static void schedule_rereads(struct ia_main_loop *loop)
     loop->busy = false;
 }
 
-static void log_connection(const struct ia_main_loop *loop)
-{
-    char line[512], database[128];
-    enum ia_db_tls tls = ia_db_tls(loop->db);
-    bool safe = tls == IA_DB_LOCAL || tls == IA_DB_TLS_VERIFIED;
-    ia_db_describe(loop->db, database, sizeof database);
-    (void)snprintf(line, sizeof line, "connected to PostgreSQL at %s (%s); %s%s%s", ia_db_peer(loop->db),
-                   ia_db_tls_text(tls), loop->program ? loop->program : "", loop->program ? ", " : "", database);
-    ia_sink_log(loop->sink, safe ? IA_LOG_NOTICE : IA_LOG_WARNING, line);
-}
-
 /* Connect, and send the configuration before anything is admitted by it.  Its step reads a part that is refused again. */
 static enum ia_rc begin_connected(struct ia_main_loop *loop, struct ia_err *err)
 {
@@ -298,7 +288,7 @@ static enum ia_rc begin_connected(struct ia_main_loop *loop, struct ia_err *err)
     schedule_rereads(loop);
     loop->was_connected = true;
     ia_error_log_recovered(loop->errors, "the database is back");
-    log_connection(loop);
+    ia_connection_log(loop->db, loop->program, loop->sink);
     return IA_OK;
 }
 
