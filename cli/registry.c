@@ -58,11 +58,13 @@ static int refuse_connection(const struct ia_call *call, PGconn *conn, const cha
                         or_default(conn ? PQuser(conn) : NULL), text ? last_line(text) : IA_NOMEM_TEXT);
 }
 
-/* Our settings come first, so that the connection string may say otherwise. */
-static PGconn *connect_by(const char *conninfo)
+/* Our settings come first, so that the connection string may say otherwise.  libpq takes the first dbname only for a
+ * connection string; a database that is given counts before the string's. */
+static PGconn *connect_by(const char *conninfo, const char *database)
 {
-    const char *const keywords[] = {"connect_timeout", "application_name", "dbname", "client_encoding", NULL};
-    const char *const values[] = {getenv("PGCONNECT_TIMEOUT") ? NULL : "10", "iot-auth", conninfo, "UTF8", NULL};
+    const char *const keywords[] = {"connect_timeout", "application_name", "dbname", "client_encoding", "dbname", NULL};
+    const char *const values[] = {
+        getenv("PGCONNECT_TIMEOUT") ? NULL : "10", "iot-auth", conninfo, "UTF8", database, NULL};
     return PQconnectdbParams(keywords, values, 1);
 }
 
@@ -118,6 +120,12 @@ static const char *const session_settings =
     "('bytea_output', 'hex'), ('client_min_messages', 'notice'), ('statement_timeout', '60s'), "
     "('lock_timeout', '10s')) s(name, setting)";
 
+PGconn *ia_registry_connect(const struct ia_call *call, const char *database)
+{
+    const char *source = NULL;
+    return connect_by(ia_registry_conninfo(call, &source), database);
+}
+
 struct ia_registry *ia_registry_open(const struct ia_call *call, int *status)
 {
     const char *source = NULL;
@@ -125,7 +133,7 @@ struct ia_registry *ia_registry_open(const struct ia_call *call, int *status)
         *status = ia_call_fail(call, IA_EXIT_USAGE, "--conninfo is not a connection string or URI of libpq");
         return NULL;
     }
-    PGconn *conn = connect_by(ia_registry_conninfo(call, &source));
+    PGconn *conn = connect_by(ia_registry_conninfo(call, &source), NULL);
     struct ia_registry *registry = calloc(1, sizeof *registry);
     if (!conn || !registry || PQstatus(conn) != CONNECTION_OK) {
         *status = refuse_connection(call, conn, source);
