@@ -196,14 +196,24 @@ big_folders() {
             print folder ": has " lines[folder] " of " all " lines; at most a fifth" }'
 }
 
-# No object uses a symbol of another that, by any path, uses one of its own.
-object_circles() {
+# symbol_tables WHAT SOUGHT: what the objects of the build show; without one it cannot be looked for.
+symbol_tables() {
     local build=${IOT_AUTH_BUILD:-build/release}
     if [ -d "$build" ]; then
-        "$python" "$lint/circles.py" objects "$build" $folders
+        "$python" "$lint/circles.py" "$1" "$build" $folders
     else
-        echo "lint: there is no $build, so circles of objects were not looked for" >&2
+        echo "lint: there is no $build, so $2 were not looked for" >&2
     fi
+}
+
+# No object uses a symbol of another that, by any path, uses one of its own.
+object_circles() {
+    symbol_tables objects "circles of objects"
+}
+
+# What a header offers is used by another object, or is declared under "for the tests".
+dead_symbols() {
+    symbol_tables dead "unused symbols"
 }
 
 # The broker thread's side cannot reach libpq: no header that it includes, by any path, is the database connection's.
@@ -285,6 +295,7 @@ check static-name bare_static_names
 check header headers
 check header-circle "$python" "$lint/circles.py" headers $folders
 check object-circle object_circles
+check dead-symbol dead_symbols
 check database-include database_includes
 check word banned_words
 check path documented_paths

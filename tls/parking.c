@@ -185,11 +185,6 @@ void ia_parking_expire(int64_t now_us)
         release_parked(parking.due);
 }
 
-int64_t ia_parking_next_us(void)
-{
-    return parking.due ? parking.due->until_us : INT64_MAX;
-}
-
 size_t ia_parking_count(void)
 {
     return parking.count;

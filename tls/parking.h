@@ -50,7 +50,4 @@ void ia_parking_release(const uint8_t key[IA_PARKING_KEY_LEN]);
 /* Release the connections whose time has come.  Call it at least every 100 ms while ia_parking_count is not 0. */
 void ia_parking_expire(int64_t now_us);
 
-/* The time at which the next connection is to be released, INT64_MAX: none is parked. */
-int64_t ia_parking_next_us(void);
-
 size_t ia_parking_count(void);
