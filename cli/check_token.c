@@ -93,8 +93,11 @@ static void print_key_remark(void *ctx, int64_t index, const char *text)
 static void print_text(const char *name, const char *value)
 {
     printf("%s=", name);
-    for (; *value; value++)
-        putchar((unsigned char)*value < 0x20 || *value == 0x7F ? '?' : *value);
+    for (size_t n; *value; value += n) {
+        bool shown = false;
+        n = ia_shown_character(value, strnlen(value, 4), &shown);
+        printf("%.*s", shown ? (int)n : 1, shown ? value : "?");
+    }
     putchar('\n');
 }
 

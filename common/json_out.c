@@ -17,38 +17,36 @@ static void put_bytes(struct ia_json_out *j, const char *bytes, size_t len)
     j->used += len;
 }
 
-static void put_escaped_byte(struct ia_json_out *j, unsigned char c)
+/* The character at *text as it is written, at most 12 bytes; moves *text past it. */
+static size_t escape_character(const char **text, char out[16])
 {
-    char text[8];
-    if (c == '"' || c == '\\')
-        (void)snprintf(text, sizeof text, "\\%c", c);
-    else
-        (void)snprintf(text, sizeof text, "\\u%04x", c);
-    put_bytes(j, text, strlen(text));
+    uint32_t cp = 0;
+    size_t n = ia_utf8_next(*text, strnlen(*text, 4), &cp);
+    const char *from = *text;
+    *text += n ? n : 1;
+    if (n == 0)
+        return (size_t)snprintf(out, 16, "%s", "\xEF\xBF\xBD");
+    if (cp == '"' || cp == '\\')
+        return (size_t)snprintf(out, 16, "\\%c", (char)cp);
+    if (cp >= 0x10000 && ia_misleads_reader(cp)) /* a surrogate pair: RFC 8259 section 7 */
+        return (size_t)snprintf(out, 16, "\\u%04x\\u%04x", 0xD7C0 + (cp >> 10), 0xDC00 + (cp & 0x3FF));
+    if (ia_misleads_reader(cp))
+        return (size_t)snprintf(out, 16, "\\u%04x", cp);
+    memcpy(out, from, n);
+    return n;
 }
 
-/* The length of the well-formed UTF-8 sequence at p, at most 4, or 0. */
-static size_t sequence_length(const char *p)
+static void put_string(struct ia_json_out *j, const char *text, size_t max)
 {
-    for (size_t n = 1; n <= 4 && p[n - 1]; n++)
-        if (ia_utf8_valid(p, n))
-            return n;
-    return 0;
-}
-
-static void put_string(struct ia_json_out *j, const char *text)
-{
+    char character[16];
     put_bytes(j, "\"", 1);
-    for (const char *p = text; *p;) {
-        unsigned char c = (unsigned char)*p;
-        size_t n = c < 0x80 ? 1 : sequence_length(p);
-        if (n == 0)
-            put_bytes(j, "\xEF\xBF\xBD", 3);
-        else if (c < 0x20 || c == '"' || c == '\\' || c == 0x7F)
-            put_escaped_byte(j, c);
-        else
-            put_bytes(j, p, n);
-        p += n ? n : 1;
+    for (size_t used = 0, n; *text; used += n) {
+        n = escape_character(&text, character);
+        if (max && used + n > max) {
+            put_bytes(j, "\xE2\x80\xA6", 3);
+            break;
+        }
+        put_bytes(j, character, n);
     }
     put_bytes(j, "\"", 1);
 }
@@ -63,17 +61,22 @@ static void name_member(struct ia_json_out *j, const char *name)
 {
     if (j->used > 1)
         put_bytes(j, ",", 1);
-    put_string(j, name);
+    put_string(j, name, 0);
     put_bytes(j, ":", 1);
+}
+
+void ia_json_out_cut(struct ia_json_out *j, const char *name, const char *value, size_t max)
+{
+    name_member(j, name);
+    if (value)
+        put_string(j, value, max);
+    else
+        put_bytes(j, "null", 4);
 }
 
 void ia_json_out_text(struct ia_json_out *j, const char *name, const char *value)
 {
-    name_member(j, name);
-    if (value)
-        put_string(j, value);
-    else
-        put_bytes(j, "null", 4);
+    ia_json_out_cut(j, name, value, 0);
 }
 
 void ia_json_out_int(struct ia_json_out *j, const char *name, int64_t value)

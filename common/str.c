@@ -53,6 +53,28 @@ bool ia_utf8_valid(const char *text, size_t len)
     return true;
 }
 
+bool ia_misleads_reader(uint32_t cp)
+{
+    static const struct {
+        uint32_t first, last;
+    } ranges[] = {
+        {0, 0x1F},        {0x7F, 0x9F},     {0xAD, 0xAD},     {0x61C, 0x61C},   {0x180E, 0x180E},   {0x200B, 0x200F},
+        {0x2028, 0x202E}, {0x2060, 0x206F}, {0xFEFF, 0xFEFF}, {0xFFF9, 0xFFFB}, {0xE0000, 0xE007F},
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
+        if (cp >= ranges[i].first && cp <= ranges[i].last)
+            return true;
+    return false;
+}
+
+size_t ia_shown_character(const char *text, size_t left, bool *shown)
+{
+    uint32_t cp = 0;
+    size_t n = ia_utf8_next(text, left, &cp);
+    *shown = n > 0 && !ia_misleads_reader(cp);
+    return n > 0 ? n : 1;
+}
+
 static bool refuse_value(const char **why, const char *text)
 {
     if (why)

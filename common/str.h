@@ -26,6 +26,14 @@ static inline bool ia_is_control(uint32_t cp)
     return cp < 0x20 || (cp >= 0x7F && cp <= 0x9F);
 }
 
+/* Does it change how a terminal or a page shows other characters?  Controls, separators of lines, characters without
+ * width, and those that change the direction of the text (Unicode Standard Annex 9). */
+bool ia_misleads_reader(uint32_t cp);
+
+/* The character at `text`, of which `left` bytes (at least one) are there: its length, 1 where it is not well-formed
+ * UTF-8.  *shown: it is well-formed and does not mislead the reader of a log line. */
+size_t ia_shown_character(const char *text, size_t left, bool *shown);
+
 /* May text[0..len) be used as one value in an id, a topic level or a name?  1 to IA_VALUE_MAX bytes of valid UTF-8
  * without `+ # / *`, control characters (C0, DEL, C1) or a leading `$`: so a value can neither add levels or wildcards
  * to a topic nor reach the broker's own topics.  A NUL counts as a control character, so the whole length is checked,

@@ -81,6 +81,9 @@ bool ia_issuer_name_valid(const char *name);
 
 /* The rows with that exact `issuer`: returns how many, *first is the first of them (sorted by their order as rows). */
 size_t ia_issuers_by_iss(const struct ia_issuer_set *set, const char *iss, struct ia_issuer *const **first);
+/* A hash of the other rows with that `iss` which look for the audience under other claims: whether a token fits them as
+ * well is known only while its claims are at hand.  0: there are none. */
+uint64_t ia_token_rivals(const struct ia_issuer_set *set, const struct ia_issuer *issuer);
 /* One whose `issuer` differs from `iss` by a slash at the end alone, for a message; NULL for none. */
 const struct ia_issuer *ia_issuer_by_iss_without_slash(const struct ia_issuer_set *set, const char *iss);
 /* The issuer with that row name; NULL when there is none. */

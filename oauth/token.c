@@ -70,6 +70,7 @@ static const char *place_principal(struct layout *l, const struct ia_issuer *iss
 
 /* Everything that a token is made of. */
 struct token_source {
+    const struct ia_issuer_set *set;
     const struct ia_issuer *issuer;
     const struct ia_jws *jws;
     const struct ia_jwk *key;
@@ -118,6 +119,7 @@ static struct ia_token *make_token(const struct token_source *from)
     head.size = size;
     head.alg = from->jws->alg;
     head.claim_rules = from->issuer->claim_rules;
+    head.rivals = ia_token_rivals(from->set, from->issuer);
     head.exp = from->claims->exp;
     head.iat = from->claims->iat;
     head.expires_at = ia_claims_expiry(head.exp, from->issuer);
@@ -268,7 +270,7 @@ static enum ia_reason check_token(const struct ia_token_check *check, const json
 {
     const struct ia_jws *jws = &check->presented->jws;
     struct ia_claims claims;
-    struct token_source from = {.jws = jws, .claims = &claims};
+    struct token_source from = {.set = check->issuers, .jws = jws, .claims = &claims};
     enum ia_reason reason = find_issuer(check->issuers, payload, &claims, &from.issuer, refusal);
     if (reason == IA_R_NONE)
         reason = check_header(from.issuer, jws, &from.key, refusal);

@@ -42,6 +42,7 @@ struct ia_token {
     enum ia_alg alg;
     uint8_t key_id[IA_KEY_ID_LEN]; /* the key that signed it */
     uint64_t claim_rules;          /* of the issuer, under which the claims were read */
+    uint64_t rivals;               /* ia_token_rivals when it was verified: it fitted none of them */
     int64_t exp;                   /* seconds since 1970 */
     int64_t iat;                   /* likewise; INT64_MIN: it has none */
     int64_t expires_at;            /* exp plus the issuer's leeway, the first second at which it is not valid */
@@ -78,7 +79,7 @@ void ia_token_free(struct ia_token *token); /* gives one reference back; NULL is
 
 /* Is a token that was verified before still valid under `set`: issuer registered and ACTIVE, the key still the issuer's
  * under the same kid, algorithm, audience, type and lifetime still accepted, its claims still read by the same
- * settings, not expired?  IA_R_NONE and *expires_at
+ * settings, its audience no other row's with the same iss, not expired?  IA_R_NONE and *expires_at
  * (with the leeway that the issuer has now), or the reason and *refusal. */
 enum ia_reason ia_token_revalidate(const struct ia_issuer_set *set, const struct ia_token *token, int64_t now,
                                    int64_t *expires_at, struct ia_token_refusal *refusal);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
 /* What a verified token allows under the current issuers. */
+#include "common/hash.h"
 #include "common/str.h"
 #include "oauth/claims.h"
 #include "oauth/issuer_set.h"
@@ -60,6 +61,53 @@ static enum ia_reason revalidate_rules(const struct ia_issuer *issuer, const str
     return ia_claims_check_lifetime(issuer, token->iat, token->exp, refusal->detail);
 }
 
+/* Do both look for the audience under the same claims? */
+static bool same_audience_claims(const struct ia_issuer *a, const struct ia_issuer *b)
+{
+    if (a->audience_claims.n != b->audience_claims.n)
+        return false;
+    for (size_t i = 0; i < a->audience_claims.n; i++)
+        if (strcmp(ia_pointer_text(a->audience_claims.items[i]), ia_pointer_text(b->audience_claims.items[i])) != 0)
+            return false;
+    return true;
+}
+
+uint64_t ia_token_rivals(const struct ia_issuer_set *set, const struct ia_issuer *issuer)
+{
+    struct ia_issuer *const *rows = NULL;
+    uint64_t sum = 0; /* the order of the rows does not count */
+    size_t n = ia_issuers_by_iss(set, issuer->issuer, &rows);
+    for (size_t i = 0; i < n; i++) {
+        if (rows[i] == issuer || same_audience_claims(rows[i], issuer))
+            continue;
+        uint64_t hash = ia_hash_text(0, rows[i]->name);
+        for (size_t k = 0; k < rows[i]->audience_claims.n; k++)
+            hash = ia_hash_text(hash, ia_pointer_text(rows[i]->audience_claims.items[k]));
+        hash = ia_hash_text(hash, "\n");
+        for (size_t k = 0; k < rows[i]->audience.n; k++)
+            hash = ia_hash_text(hash, rows[i]->audience.items[k]);
+        sum += hash;
+    }
+    return sum;
+}
+
+/* A token that fits two rows with one `iss` is nobody's, also where the second row is newer than the token's session. */
+static enum ia_reason revalidate_row(const struct ia_issuer_set *set, const struct ia_issuer *issuer,
+                                     const struct ia_token *token, struct ia_token_refusal *refusal)
+{
+    struct ia_issuer *const *rows = NULL;
+    size_t n = ia_issuers_by_iss(set, issuer->issuer, &rows);
+    for (size_t i = 0; i < n; i++)
+        if (rows[i] != issuer && same_audience_claims(rows[i], issuer) && audience_accepted(rows[i], token))
+            return ia_refusal_set(refusal->detail, IA_R_TOKEN_AUDIENCE,
+                                  "the token's audience has become one of issuer '%.50s' as well, with the same iss",
+                                  rows[i]->name);
+    if (token->rivals != ia_token_rivals(set, issuer))
+        return ia_refusal_set(refusal->detail, IA_R_RIGHTS_CHANGED,
+                              "another issuer with that iss has changed: the token is to be verified again");
+    return IA_R_NONE;
+}
+
 enum ia_reason ia_token_revalidate(const struct ia_issuer_set *set, const struct ia_token *token, int64_t now,
                                    int64_t *expires_at, struct ia_token_refusal *refusal)
 {
@@ -74,6 +122,8 @@ enum ia_reason ia_token_revalidate(const struct ia_issuer_set *set, const struct
     enum ia_reason reason = revalidate_key(issuer, token, refusal);
     if (reason == IA_R_NONE)
         reason = revalidate_rules(issuer, token, refusal);
+    if (reason == IA_R_NONE)
+        reason = revalidate_row(set, issuer, token, refusal);
     if (reason != IA_R_NONE)
         return reason;
     int64_t expiry = token->exp + issuer->leeway_s;

@@ -132,13 +132,13 @@ static bool is_allowed(const struct ia_core *core, const struct ia_client *clien
 
 /* Until it is disconnected it publishes nothing more.  What it receives it may go on receiving, so that nothing that is
  * queued for it is lost, unless its end is final.  The disconnect itself asks for each subscription again, and deletes
- * what is denied: then all that it has is kept. */
+ * what is denied: then all that it has is kept, but a place in a group whose messages it may no longer read. */
 static bool check_marked(const struct ia_core *core, const struct ia_client *client, const struct ia_access *access)
 {
     if (access->action == IA_PUBLISH || client->cannot_disconnect || ia_acl_is_final(client))
         return false;
     if (access->action == IA_SUBSCRIBE && ia_disconnect_is_under_way(core, client))
-        return true;
+        return !ia_shared_is_lost(core, client, access->topic);
     return is_allowed(core, client, access);
 }
 

@@ -75,6 +75,11 @@ struct ia_client *ia_client_newest(const struct ia_clients *clients, const char 
     return o ? o->clients : NULL;
 }
 
+struct ia_client *ia_client_previous(const struct ia_client *client)
+{
+    return client->owns_client_id ? client->next_owned : NULL;
+}
+
 bool ia_clients_kept_conflicts(const struct ia_clients *clients, const char *client_id, const char *username)
 {
     return ia_kept_conflicts(clients->kept, client_id, username);

@@ -390,7 +390,7 @@ struct ia_client *ia_clients_scan(struct ia_clients *clients)
     while (clients->scan_next) {
         struct ia_client *client = clients->scan_next;
         clients->scan_next = client->hh.next;
-        if (client->live)
+        if (client->live || client->check.shared)
             return client;
     }
     return NULL;

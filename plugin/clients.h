@@ -87,6 +87,7 @@ struct ia_client {
     int64_t expires_at;               /* first second at which it is over, since 1970; INT64_MAX: never */
     uint64_t validated_generation;    /* of the snapshot that it was last validated under */
     enum ia_reason disconnect_reason; /* IA_R_NONE, or why it is to be disconnected from the next TICK */
+    bool own_doing;                   /* the reason lies in what the client itself has sent; login.c alone changes it */
     bool cannot_disconnect;           /* the broker does not end it: nothing is allowed to it */
     struct ia_client_check check;
 
@@ -183,6 +184,9 @@ struct ia_client *ia_client_owner(const struct ia_clients *clients, const char *
 /* The client that came last under this client id, live or ended; NULL: none. */
 struct ia_client *ia_client_newest(const struct ia_clients *clients, const char *client_id);
 
+/* The client that came before this device or app under its client id, and was not forgotten since; NULL: none. */
+struct ia_client *ia_client_previous(const struct ia_client *client);
+
 /* Ended sessions beyond those in memory: does the client id belong to another principal; was this context, with its
  * client id, that of `username` (NULL: of a client that was left to other plugins)? */
 bool ia_clients_kept_conflicts(const struct ia_clients *clients, const char *client_id, const char *username);
@@ -211,7 +215,7 @@ void ia_clients_of_device(struct ia_clients *clients, const char *device_id, ia_
 /* The same for each client of all. */
 void ia_clients_each(struct ia_clients *clients, ia_client_fn *fn, void *ctx);
 
-/* Scan the live clients: returns the next one, NULL at the end. */
+/* Scan the live clients, and the ended ones that have shared subscriptions: returns the next one, NULL at the end. */
 struct ia_client *ia_clients_scan(struct ia_clients *clients);
 void ia_clients_scan_begin(struct ia_clients *clients);
 

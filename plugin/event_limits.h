@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* How many events of refusals are written: anyone can mint certificates and tokens, and a refused device may retry as
+/* How many events of refusals, and of sessions that a client has ended by its own doing, are written: anyone can mint certificates and tokens, and a refused device may retry as
  * fast as it can.  One principal at most 2 a second on this node, all unregistered ones together 10 a second; the rest
  * is counted.  Broker thread. */
 #pragma once

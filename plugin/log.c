@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/json_out.h"
 #include "common/rfc3339.h"
+#include "common/str.h"
 
 #include <mosquitto_plugin.h>
 #include <stdarg.h>
@@ -67,6 +68,23 @@ static void log_json_message(int level, char *message)
         mosquitto_log_printf(level, "%s", text);
 }
 
+/* A name from the registry, or a text of another program, must not pass for another line either. */
+static const char *make_shown(char *message)
+{
+    size_t used = 0;
+    for (size_t i = 0, n; message[i]; i += n) {
+        bool shown = false;
+        n = ia_shown_character(message + i, strnlen(message + i, 4), &shown);
+        if (shown)
+            memmove(message + used, message + i, n);
+        else
+            message[used] = '?';
+        used += shown ? n : 1;
+    }
+    message[used] = '\0';
+    return message;
+}
+
 void ia_log(int level, const char *fmt, ...)
 {
     char message[MESSAGE_MAX];
@@ -77,5 +95,5 @@ void ia_log(int level, const char *fmt, ...)
     if (log_settings.json)
         log_json_message(level, message);
     else
-        mosquitto_log_printf(level, "iot-auth: %s", message);
+        mosquitto_log_printf(level, "iot-auth: %s", make_shown(message));
 }

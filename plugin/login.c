@@ -10,6 +10,7 @@
 #include "plugin/owned_ids.h"
 #include "plugin/replies.h"
 #include "plugin/revalidate.h"
+#include "plugin/shared_subscriptions.h"
 
 #include "oauth/bearer.h"
 #include "tls/resumption.h"
@@ -20,6 +21,24 @@
 #include <string.h>
 
 /* ---- sessions */
+
+/* What a client's own packet has brought about it can bring about again and again: the report of it is limited. */
+static void revalidate_own_doing(struct ia_core *core, struct ia_client *client,
+                                 void (*revalidate)(struct ia_core *core, struct ia_client *client))
+{
+    if (client->disconnect_reason != IA_R_NONE)
+        return;
+    revalidate(core, client);
+    client->own_doing = client->disconnect_reason != IA_R_NONE;
+}
+
+static void disconnect_own_doing(struct ia_core *core, struct ia_client *client, enum ia_reason reason)
+{
+    if (client->disconnect_reason != IA_R_NONE)
+        return;
+    ia_disconnect_mark(core, client, reason);
+    client->own_doing = true;
+}
 
 static void report_connected(struct ia_core *core, const struct ia_client *s)
 {
@@ -114,7 +133,10 @@ static enum ia_reason open_session(struct ia_login *login)
         ia_client_drop(clients, client);
         return reason;
     }
+    if (!mosquitto_client_clean_session(login->client))
+        ia_shared_inherit(client);
     ia_client_accept(clients, client);
+    revalidate_own_doing(login->core, client, ia_revalidate_shared);
     ia_owned_ids_note(login->core, client);
     ia_revalidate_note_expiry(login->core, client);
     login->audit.principal = ia_client_username(client);
@@ -277,7 +299,7 @@ static int reauthenticate_app(struct ia_login *login, struct ia_client *client)
     if (reason != IA_R_NONE) {
         login->audit.principal = ia_client_username(client);
         ia_report_refused(login->core, &login->audit, reason);
-        ia_disconnect_mark(login->core, client, reason);
+        disconnect_own_doing(login->core, client, reason);
         return MOSQ_ERR_SUCCESS;
     }
     uint8_t hash[32];
@@ -285,7 +307,7 @@ static int reauthenticate_app(struct ia_login *login, struct ia_client *client)
     ia_client_set_token(client, login->admission.token);
     ia_client_set_token_hash(client, hash);
     login->admission.token = NULL;
-    ia_revalidate(login->core, client); /* sets its new expiry */
+    revalidate_own_doing(login->core, client, ia_revalidate); /* sets its new expiry */
     ia_revalidate_note_expiry(login->core, client);
     return MOSQ_ERR_SUCCESS;
 }
@@ -356,7 +378,7 @@ int ia_on_ext_auth_continue(int event, void *event_data, void *userdata)
         return ia_http_api_refuse(core);
     struct ia_client *client = ia_client_find(core->clients, ev->client);
     if (client && client->live && client->kind != IA_CLIENT_DEFERRED) {
-        ia_disconnect_mark(core, client, IA_R_TOKEN_MALFORMED);
+        disconnect_own_doing(core, client, IA_R_TOKEN_MALFORMED);
         return MOSQ_ERR_AUTH_CONTINUE;
     }
     return is_our_method(ev) ? MOSQ_ERR_AUTH : MOSQ_ERR_PLUGIN_DEFER;

@@ -11,6 +11,8 @@
 
 static struct mosquitto *(*find_client)(const char *client_id);
 
+static int (*delete_subscription)(const char *client_id, const char *filter);
+
 static bool believes_headers; /* where a WebSocket client says that it comes from */
 
 /* 2.0 does not report its version.  Debian 12's 2.0.11 is known by exporting its internal functions, among which one of
@@ -24,6 +26,8 @@ void ia_mosq_init(void)
 {
     void *symbol = dlsym(RTLD_DEFAULT, "mosquitto_client");
     memcpy(&find_client, &symbol, sizeof find_client);
+    symbol = dlsym(RTLD_DEFAULT, "mosquitto_subscription_delete");
+    memcpy(&delete_subscription, &symbol, sizeof delete_subscription);
     believes_headers = !find_client && !is_2011();
 }
 
@@ -42,6 +46,13 @@ const char *ia_mosq_version(void)
 struct mosquitto *ia_mosq_client(const char *client_id)
 {
     return find_client ? find_client(client_id) : NULL;
+}
+
+bool ia_mosq_unsubscribe(const char *client_id, const char *filter)
+{
+    if (delete_subscription)
+        (void)delete_subscription(client_id, filter); /* fails where there is none */
+    return delete_subscription != NULL;
 }
 
 bool ia_mosq_has_address(const struct mosquitto *client)

@@ -25,6 +25,10 @@ const char *ia_mosq_version(void);
  * asked. */
 struct mosquitto *ia_mosq_client(const char *client_id);
 
+/* Delete a subscription of that client id, connected or not.  False: this Mosquitto cannot (2.0).  Not from within
+ * ACL_CHECK, which is called while the broker goes through the subscriptions. */
+bool ia_mosq_unsubscribe(const char *client_id, const char *filter);
+
 /* Has this client a connection, as far as can be seen from its context? */
 bool ia_mosq_has_address(const struct mosquitto *client);
 

@@ -4,10 +4,10 @@
 #include "common/json_out.h"
 #include "common/rfc3339.h"
 #include "plugin/database_state.h"
+#include "plugin/decision_log.h"
 #include "plugin/event_limits.h"
 #include "plugin/http_api.h"
 #include "plugin/last_refusals.h"
-#include "plugin/log.h"
 #include "plugin/mosquitto_compat.h"
 #include "tls/parking.h"
 #include "tls/proxy.h"
@@ -16,196 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define EVENT_JSON_MAX  4096
-#define LOG_SHOWN_MAX   700 /* the whole line has 1023 bytes */
-#define LOG_CLAIMED_MAX (5 * (IA_CLAIMED_MAX + 16))
-#define COUNTERS_MAX    16384
-
-/* What clients send may hold anything: in a log line it must not pass for another line, or another member of this one.
- * Copies what fits, with a '?' for each character up to `last_bad`, each quote and DEL. */
-static const char *harmless(const char *text, unsigned char last_bad, char *out, size_t size)
-{
-    size_t n = 0;
-    for (; n < size - 1 && text[n]; n++) {
-        unsigned char c = (unsigned char)text[n];
-        out[n] = (char)(c <= last_bad || c == 0x7F || c == '"' ? '?' : c);
-    }
-    out[n] = '\0';
-    return out;
-}
-
-static const char *word(const char *text, char out[IA_VALUE_MAX + 1])
-{
-    return text && *text ? harmless(text, ' ', out, IA_VALUE_MAX + 1) : "-";
-}
-
-static const char *ca_name(const struct ia_audit_entry *entry)
-{
-    return entry->ca ? entry->ca->name : NULL;
-}
-
-/* ---- what a refused token claims */
-
-/* The name of a claimed value in log and event; "claimed_" says that it is not verified. */
-static const struct {
-    const char *name;
-    size_t offset;
-} claimed_members[] = {
-    {"claimed_iss", offsetof(struct ia_token_claimed, iss)}, {"claimed_aud", offsetof(struct ia_token_claimed, aud)},
-    {"claimed_azp", offsetof(struct ia_token_claimed, azp)}, {"claimed_kid", offsetof(struct ia_token_claimed, kid)},
-    {"claimed_typ", offsetof(struct ia_token_claimed, typ)},
-};
-
-/* The claimed value of member i; "" for none. */
-static const char *claimed_value(const struct ia_audit_entry *a, size_t i)
-{
-    return a->claimed ? (const char *)a->claimed + claimed_members[i].offset : "";
-}
-
-static const char *claimed_text(const struct ia_audit_entry *a, char out[LOG_CLAIMED_MAX])
-{
-    size_t used = 0;
-    out[0] = '\0';
-    for (size_t i = 0; i < sizeof claimed_members / sizeof claimed_members[0]; i++) {
-        char value[IA_CLAIMED_MAX];
-        if (*harmless(claimed_value(a, i), 0x1F, value, sizeof value))
-            used += (size_t)snprintf(out + used, LOG_CLAIMED_MAX - used, " %s=\"%s\"", claimed_members[i].name, value);
-    }
-    return out;
-}
-
-static void describe_claimed(struct ia_json_out *j, const struct ia_audit_entry *a)
-{
-    for (size_t i = 0; i < sizeof claimed_members / sizeof claimed_members[0]; i++)
-        if (*claimed_value(a, i))
-            ia_json_out_text(j, claimed_members[i].name, claimed_value(a, i));
-}
-
-/* ---- what a refused certificate says of itself */
-
-/* `cn` and `serial` are looked for by iot_auth.why_refused. */
-static const struct {
-    const char *name;
-    size_t offset;
-} shown_members[] = {
-    {"cn", offsetof(struct ia_shown_certificate, cn)},
-    {"serial", offsetof(struct ia_shown_certificate, serial)},
-    {"claimed_subject", offsetof(struct ia_shown_certificate, subject)},
-    {"claimed_issuer", offsetof(struct ia_shown_certificate, issuer)},
-    {"claimed_key_id", offsetof(struct ia_shown_certificate, key_id)},
-    {"claimed_authority_key_id", offsetof(struct ia_shown_certificate, authority_key_id)},
-    {"claimed_not_after", offsetof(struct ia_shown_certificate, not_after)},
-};
-#define N_SHOWN (sizeof shown_members / sizeof shown_members[0])
-
-/* The value of member i; "" for none. */
-static const char *shown_value(const struct ia_audit_entry *a, size_t i)
-{
-    return a->shown ? (const char *)a->shown + shown_members[i].offset : "";
-}
-
-static const char *shown_text(const struct ia_audit_entry *a, char out[LOG_SHOWN_MAX])
-{
-    size_t used = 0;
-    out[0] = '\0';
-    for (size_t i = 0; i < N_SHOWN && used < LOG_SHOWN_MAX; i++) {
-        char value[IA_SHOWN_TEXT_MAX];
-        if (*harmless(shown_value(a, i), 0x1F, value, sizeof value))
-            used += (size_t)snprintf(out + used, LOG_SHOWN_MAX - used, " %s=\"%s\"", shown_members[i].name, value);
-    }
-    return out;
-}
-
-static void describe_shown(struct ia_json_out *j, const struct ia_audit_entry *a)
-{
-    for (size_t i = 0; i < N_SHOWN; i++)
-        if (*shown_value(a, i))
-            ia_json_out_text(j, shown_members[i].name, shown_value(a, i));
-}
-
-/* ---- log */
-
-static void log_text(const struct ia_audit_entry *a, const char *verdict, enum ia_reason reason)
-{
-    char who[IA_VALUE_MAX + 1], cid[IA_VALUE_MAX + 1], ca[IA_VALUE_MAX + 1], from[IA_VALUE_MAX + 1];
-    char detail[sizeof a->detail], claimed[LOG_CLAIMED_MAX], shown[LOG_SHOWN_MAX];
-    bool refused = reason != IA_R_NONE;
-    (void)harmless(refused ? a->detail : "", 0x1F, detail, sizeof detail);
-    ia_log(refused ? MOSQ_LOG_NOTICE : MOSQ_LOG_INFO, "%s%s%s %s=%s client=%s address=%s ca=%s%s%s%s%s%s", verdict,
-           refused ? " reason=" : "", ia_reason_name(reason), a->app ? "app" : "device", word(a->principal, who),
-           word(a->client_id, cid), word(a->address, from), word(ca_name(a), ca), detail[0] ? " detail=\"" : "", detail,
-           detail[0] ? "\"" : "", claimed_text(a, claimed), shown_text(a, shown));
-}
-
-/* Users match on the names of an event and of a log line alike, and they differ for these two. */
-static const struct member_names {
-    const char *device, *client;
-} event_names = {"device_id", "client_id"}, log_names = {"device", "client"};
-
-/* The members that log line and event share. */
-static void describe_entry(struct ia_json_out *j, const struct ia_core *core, const struct member_names *names,
-                           const struct ia_audit_entry *a, enum ia_reason reason, int64_t at_us)
-{
-    char at[IA_RFC3339_SIZE], hex[2 * IA_FINGERPRINT_LEN + 1];
-    ia_json_out_text(j, a->app ? "app" : names->device, a->principal);
-    if (a->fingerprint) {
-        ia_hex(a->fingerprint, IA_FINGERPRINT_LEN, hex);
-        ia_json_out_text(j, "fingerprint", hex);
-    }
-    ia_json_out_text(j, "ca", ca_name(a));
-    if (a->client_id) {
-        char cut[IA_VALUE_MAX + 1]; /* it may be 64 KB long, and must not push the rest out */
-        (void)snprintf(cut, sizeof cut, "%s", a->client_id);
-        ia_json_out_text(j, names->client, cut);
-    }
-    ia_json_out_text(j, "address", a->address);
-    if (reason != IA_R_NONE)
-        ia_json_out_text(j, "reason", ia_reason_name(reason));
-    if (a->detail[0])
-        ia_json_out_text(j, "detail", a->detail);
-    ia_json_out_text(j, "node", core->options.worker.node_name);
-    ia_json_out_text(j, "at", ia_rfc3339(at_us, at));
-}
-
-static int decision_level(enum ia_reason reason)
-{
-    return reason == IA_R_NONE ? MOSQ_LOG_INFO : MOSQ_LOG_NOTICE;
-}
-
-static const char *format_decision(const struct ia_core *core, const struct ia_audit_entry *a, const char *verdict,
-                                   enum ia_reason reason, bool with_claimed, char out[EVENT_JSON_MAX])
-{
-    struct ia_json_out j;
-    ia_json_out_begin(&j, out, EVENT_JSON_MAX);
-    ia_json_out_text(&j, "verdict", verdict);
-    ia_json_out_text(&j, "level", ia_log_level_word(decision_level(reason)));
-    describe_entry(&j, core, &log_names, a, reason, ia_wall_us());
-    if (with_claimed) {
-        describe_claimed(&j, a);
-        describe_shown(&j, a);
-    }
-    return ia_json_out_end(&j);
-}
-
-static void log_json(const struct ia_core *core, const struct ia_audit_entry *a, const char *verdict,
-                     enum ia_reason reason)
-{
-    char text[EVENT_JSON_MAX];
-    const char *line = format_decision(core, a, verdict, reason, true, text);
-    if (!line || strlen(line) > IA_LOG_JSON_MAX) /* the event has the claimed values too */
-        line = format_decision(core, a, verdict, reason, false, text);
-    if (line)
-        mosquitto_log_printf(decision_level(reason), "%s", line);
-}
-
-static void log_decision(const struct ia_core *core, const struct ia_audit_entry *a, const char *verdict,
-                         enum ia_reason reason)
-{
-    if (ia_log_is_json())
-        log_json(core, a, verdict, reason);
-    else
-        log_text(a, verdict, reason);
-}
+#define EVENT_JSON_MAX 4096
+#define COUNTERS_MAX   16384
 
 void ia_report_publish(const struct ia_core *core, const char *kind, const char *json)
 {
@@ -222,19 +34,30 @@ struct report_event {
     struct ia_event_request row;
 };
 
+static const char *write_event_json(const struct ia_core *core, const struct ia_audit_entry *a, enum ia_reason reason,
+                                    size_t max, struct report_event *out)
+{
+    static const struct ia_entry_names names = {"device_id", "client_id"};
+    const struct ia_entry_context ctx = {
+        .names = &names, .node = core->options.worker.node_name, .reason = reason, .at_us = out->row.at_us, .max = max};
+    struct ia_json_out j;
+    ia_json_out_begin(&j, out->text, sizeof out->text);
+    ia_audit_entry_describe(&j, a, &ctx);
+    ia_audit_entry_describe_claims(&j, a, max);
+    return ia_json_out_end(&j);
+}
+
 static void make_event(const struct ia_core *core, const char *kind, const struct ia_audit_entry *a,
                        enum ia_reason reason, struct report_event *out)
 {
-    struct ia_json_out j;
+    static const size_t bounds[] = {0, 200, 100}; /* what the event may hold of each value: the last one always fits */
+    out->json = NULL;
     out->row = (struct ia_event_request){
         .at_us = ia_wall_us(), .kind = kind, .reason = reason, .ca_id = a->ca ? a->ca->ca_id : a->ca_id};
     (void)snprintf(out->row.principal, sizeof out->row.principal, "%s", a->principal ? a->principal : "");
     (void)snprintf(out->row.address, sizeof out->row.address, "%s", a->address ? a->address : "");
-    ia_json_out_begin(&j, out->text, sizeof out->text);
-    describe_entry(&j, core, &event_names, a, reason, out->row.at_us);
-    describe_claimed(&j, a);
-    describe_shown(&j, a);
-    out->json = ia_json_out_end(&j);
+    for (size_t i = 0; !out->json && i < sizeof bounds / sizeof bounds[0]; i++)
+        out->json = write_event_json(core, a, reason, bounds[i], out);
 }
 
 /* Write and publish an event. */
@@ -277,7 +100,7 @@ void ia_report_accepted(struct ia_core *core, const struct ia_audit_entry *entry
         core->counters.accepted_apps++;
     else
         core->counters.accepted_devices++;
-    log_decision(core, entry, "accepted", IA_R_NONE);
+    ia_decision_log(core, entry, "accepted", IA_R_NONE);
 }
 
 /* The record of the device that was refused; NULL for an unregistered one. */
@@ -315,7 +138,7 @@ void ia_report_refused(struct ia_core *core, struct ia_audit_entry *entry, enum 
         entry->shown = &shown;
     }
     core->counters.refused[reason]++;
-    log_decision(core, entry, "refused", reason);
+    ia_decision_log(core, entry, "refused", reason);
     struct report_event event;
     make_event(core, entry->app ? "app/refused" : "device/refused", entry, reason, &event);
     if (is_transition(core, entry, reason))
@@ -323,6 +146,13 @@ void ia_report_refused(struct ia_core *core, struct ia_audit_entry *entry, enum 
     keep_refusal(core, entry, &event);
     if (entry->leaf)
         entry->shown = NULL;
+}
+
+/* Can the client have its session ended so again and again, without anybody else's doing?  By a bad AUTH, or by a
+ * credential that expires in a moment. */
+static bool is_repeatable_end(const struct ia_client *session, enum ia_reason reason)
+{
+    return session->own_doing || reason == IA_R_TOKEN_EXPIRED || reason == IA_R_CERTIFICATE_EXPIRED;
 }
 
 void ia_report_ended(struct ia_core *core, const struct ia_client *session, const char *client_id,
@@ -337,44 +167,21 @@ void ia_report_ended(struct ia_core *core, const struct ia_client *session, cons
     if (session->ca_id && core->snapshot)
         a.ca = ia_ca_settings_find(core->snapshot->ca_settings, session->ca_id);
     core->counters.ended[reason]++;
-    log_decision(core, &a, "ended", reason);
+    ia_decision_log(core, &a, "ended", reason);
     struct report_event event;
     make_event(core, "session/ended", &a, reason, &event);
-    if (session->username)
+    if (session->username && (!is_repeatable_end(session, reason) || ia_event_limits_admit(core, session->username)))
         write_event(core, &event);
 }
 
 void ia_report_denied(struct ia_core *core, const struct ia_audit_entry *entry)
 {
-    log_decision(core, entry, "denied", IA_R_TOPIC_DENIED);
+    ia_decision_log(core, entry, "denied", IA_R_TOPIC_DENIED);
     struct report_event event;
     make_event(core, entry->app ? "app/refused" : "device/refused", entry, IA_R_TOPIC_DENIED, &event);
     if (ia_event_limits_admit(core, entry->principal))
         write_event(core, &event);
     keep_refusal(core, entry, &event);
-}
-
-static void log_registered(const struct ia_core *core, const struct ia_device *device, const struct ia_ca_settings *ca)
-{
-    const char *status = ia_device_status_name(device->status);
-    char who[IA_VALUE_MAX + 1], of[IA_VALUE_MAX + 1], line[EVENT_JSON_MAX], at[IA_RFC3339_SIZE];
-    if (!ia_log_is_json()) {
-        ia_log(MOSQ_LOG_INFO, "registered device=%s ca=%s status=%s", word(ia_device_id(device), who),
-               word(ca ? ca->name : NULL, of), status);
-        return;
-    }
-    struct ia_json_out j;
-    ia_json_out_begin(&j, line, sizeof line);
-    ia_json_out_text(&j, "verdict", "registered");
-    ia_json_out_text(&j, "level", ia_log_level_word(MOSQ_LOG_INFO));
-    ia_json_out_text(&j, log_names.device, ia_device_id(device));
-    ia_json_out_text(&j, "ca", ca ? ca->name : NULL);
-    ia_json_out_text(&j, "status", status);
-    ia_json_out_text(&j, "node", core->options.worker.node_name);
-    ia_json_out_text(&j, "at", ia_rfc3339(ia_wall_us(), at));
-    const char *json = ia_json_out_end(&j);
-    if (json)
-        mosquitto_log_printf(MOSQ_LOG_INFO, "%s", json);
 }
 
 void ia_report_registered(struct ia_core *core, const struct ia_device *device)
@@ -397,7 +204,7 @@ void ia_report_registered(struct ia_core *core, const struct ia_device *device)
     const char *json = ia_json_out_end(&j);
     if (json)
         ia_report_publish(core, "device/registered", json); /* its row was written by the registration itself */
-    log_registered(core, device, ca);
+    ia_decision_log_registered(core, device, ca);
 }
 
 /* ---- counters */

@@ -6,6 +6,7 @@
 #include "plugin/log.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/report.h"
+#include "plugin/shared_subscriptions.h"
 #include "tls/resumption.h"
 #include "x509/validity.h"
 
@@ -60,11 +61,24 @@ int64_t ia_revalidate_expiry(const struct ia_client *client, int64_t token_expir
     return client->chain->not_after + 1 < expires_at ? client->chain->not_after + 1 : expires_at;
 }
 
+/* The session stays a member of its groups while the client is away. */
+static void revalidate_kept(const struct ia_core *core, struct ia_client *client)
+{
+    if (!client->check.shared)
+        return;
+    ia_client_rights_resolve(core, client);
+    ia_shared_delete_lost(core, client);
+}
+
 void ia_revalidate(struct ia_core *core, struct ia_client *client)
 {
-    if (!client->live || !core->snapshot || client->kind == IA_CLIENT_UNAUTHENTICATED)
+    if (!core->snapshot || client->kind == IA_CLIENT_UNAUTHENTICATED)
         return;
     ia_client_set_validated(client, core->snapshot->generation);
+    if (!client->live) {
+        revalidate_kept(core, client);
+        return;
+    }
     struct ia_admission a = session_facts(core, client, IA_ADMIT_LIVE, ia_wall_s());
     enum ia_reason reason = ia_admission_decide(&a);
     if (reason == IA_R_NONE && !ia_client_rights_cover_shared(core, client))
@@ -73,6 +87,12 @@ void ia_revalidate(struct ia_core *core, struct ia_client *client)
         ia_client_set_expiry(client, ia_revalidate_expiry(client, a.token_expires_at));
     else
         ia_disconnect_mark(core, client, reason);
+}
+
+void ia_revalidate_shared(struct ia_core *core, struct ia_client *client)
+{
+    if (client->disconnect_reason == IA_R_NONE && !ia_client_rights_cover_shared(core, client))
+        ia_disconnect_mark(core, client, IA_R_RIGHTS_CHANGED);
 }
 
 /* Its own expiry does not count: the client was connected in good time, and rights outlive the connection. */
@@ -150,6 +170,10 @@ static void disconnect_client(struct ia_core *core, struct ia_client *client)
     }
     ia_client_set_cannot_disconnect(client, !ended);
     if (ended) {
+        if (client->check.shared && core->snapshot) {
+            ia_client_rights_resolve(core, client);
+            ia_shared_forget_lost(core, client);
+        }
         ia_report_ended(core, client, client_id, client->disconnect_reason);
         return;
     }
@@ -187,10 +211,12 @@ static enum ia_reason expiry_reason(const struct ia_client *client, int64_t now)
 /* One session of the scan: has it expired, is it to be revalidated? */
 static void scan_client(struct ia_core *core, struct ia_client *client, int64_t now)
 {
-    if (client->disconnect_reason != IA_R_NONE)
+    if (client->live && client->disconnect_reason != IA_R_NONE)
         return;
     if (core->scan->all || client->validated_generation != core->snapshot->generation)
         ia_revalidate(core, client); /* also learns a token's expiry under the issuer's present leeway */
+    if (!client->live)
+        return;
     enum ia_reason reason = expiry_reason(client, now);
     if (reason != IA_R_NONE)
         ia_disconnect_mark(core, client, reason);

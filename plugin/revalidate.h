@@ -10,8 +10,12 @@ struct ia_session_scan;
 struct ia_session_scan *ia_session_scan_new(void); /* NULL when out of memory */
 void ia_session_scan_free(struct ia_session_scan *scan);
 
-/* May this live session go on, as things are now?  Marks it for disconnect where not. */
+/* May this live session go on, as things are now?  Marks it for disconnect where not.  Of an ended one the shared
+ * subscriptions end that it may no longer read. */
 void ia_revalidate(struct ia_core *core, struct ia_client *client);
+
+/* A session that was resumed just now: may it read what its shared subscriptions bring?  Marks it where not. */
+void ia_revalidate_shared(struct ia_core *core, struct ia_client *client);
 
 /* May the will of this ended client still be published? */
 enum ia_reason ia_revalidate_ended(struct ia_core *core, const struct ia_client *client);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: ISC
 #include "plugin/shared_subscriptions.h"
 
+#include "plugin/mosquitto_compat.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,16 +83,52 @@ bool ia_shared_admit(const struct ia_core *core, struct ia_client *client, const
     return is_readable(core, client, access->topic) && add_filter(client, access->topic);
 }
 
+static void remove_filter(struct ia_shared_subscriptions *shared, size_t i)
+{
+    free(shared->filters[i]);
+    shared->filters[i] = shared->filters[--shared->n];
+}
+
 void ia_shared_remove(struct ia_client *client, const char *filter)
 {
     struct ia_shared_subscriptions *shared = client->check.shared;
     for (size_t i = 0; shared && i < shared->n; i++) {
         if (strcmp(shared->filters[i], filter) != 0)
             continue;
-        free(shared->filters[i]);
-        shared->filters[i] = shared->filters[--shared->n];
+        remove_filter(shared, i);
         return;
     }
+}
+
+void ia_shared_inherit(struct ia_client *client)
+{
+    struct ia_client *older = ia_client_previous(client);
+    if (!older || client->check.shared)
+        return;
+    client->check.shared = older->check.shared;
+    older->check.shared = NULL;
+}
+
+bool ia_shared_is_lost(const struct ia_core *core, const struct ia_client *client, const char *filter)
+{
+    return is_shared(filter) && !is_readable(core, client, filter);
+}
+
+void ia_shared_delete_lost(const struct ia_core *core, struct ia_client *client)
+{
+    struct ia_shared_subscriptions *shared = client->check.shared;
+    for (size_t i = shared ? shared->n : 0; i-- > 0;)
+        if (!is_readable(core, client, shared->filters[i]) &&
+            ia_mosq_unsubscribe(client->client_id, shared->filters[i]))
+            remove_filter(shared, i);
+}
+
+void ia_shared_forget_lost(const struct ia_core *core, struct ia_client *client)
+{
+    struct ia_shared_subscriptions *shared = client->check.shared;
+    for (size_t i = shared ? shared->n : 0; i-- > 0;)
+        if (!is_readable(core, client, shared->filters[i]))
+            remove_filter(shared, i);
 }
 
 bool ia_shared_still_readable(const struct ia_core *core, const struct ia_client *client)

@@ -13,6 +13,20 @@ bool ia_shared_admit(const struct ia_core *core, struct ia_client *client, const
 
 void ia_shared_remove(struct ia_client *client, const char *filter);
 
+/* The client resumes its session: it has the shared subscriptions that the one before it under its client id had. */
+void ia_shared_inherit(struct ia_client *client);
+
+/* Would the client stay a member that may not read what is dealt to it?  False for a filter that is not shared. */
+bool ia_shared_is_lost(const struct ia_core *core, const struct ia_client *client, const char *filter);
+
+/* The client has disconnected, and its session may be kept: have the broker delete the shared subscriptions that it may no
+ * longer read.  Only 2.1 can; elsewhere they are remembered until the client is back.  Its rights must be resolved. */
+void ia_shared_delete_lost(const struct ia_core *core, struct ia_client *client);
+
+/* The broker has disconnected the client on our behalf, and with it has deleted what ia_shared_is_lost (2.0.11 does not:
+ * there the session keeps it).  Forget it, or the client would be disconnected each time it comes back. */
+void ia_shared_forget_lost(const struct ia_core *core, struct ia_client *client);
+
 /* May it still RECEIVE what each of its shared subscriptions brings?  Its rights must be resolved. */
 bool ia_shared_still_readable(const struct ia_core *core, const struct ia_client *client);
 

@@ -10,22 +10,13 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Characters that change how a terminal or a page shows the others: controls, and those of the text's direction. */
-static bool misleads_reader(uint32_t cp)
-{
-    return ia_is_control(cp) || (cp >= 0x200B && cp <= 0x200F) || (cp >= 0x2028 && cp <= 0x202E) ||
-           (cp >= 0x2066 && cp <= 0x2069);
-}
-
 /* What is no UTF-8, or misleads the reader, becomes '?'; whole characters only. */
 static void copy_line(const unsigned char *text, size_t len, char *out, size_t size)
 {
     size_t used = 0;
     for (size_t i = 0; i < len;) {
-        uint32_t cp = 0;
-        size_t n = ia_utf8_next((const char *)text + i, len - i, &cp);
-        bool shown = n > 0 && !misleads_reader(cp);
-        size_t add = shown ? n : 1;
+        bool shown = false;
+        size_t n = ia_shown_character((const char *)text + i, len - i, &shown), add = shown ? n : 1;
         if (used + add >= size)
             break;
         if (shown)
@@ -33,7 +24,7 @@ static void copy_line(const unsigned char *text, size_t len, char *out, size_t s
         else
             out[used] = '?';
         used += add;
-        i += n > 0 ? n : 1;
+        i += n;
     }
     out[used] = '\0';
 }

@@ -207,7 +207,8 @@ def test_a_device_refused_before_its_record_is_read_is_one_event(site, reason, c
             assert site.try_connect(broker, device, client_id=client_id) != 0
         undo(site)
         site.connect_within(1.0, broker, device).disconnect()
-        site.connect_within(1.0, broker, other.issue("after-%d" % turn))  # all before it has been written by now
+        site.connect_within(1.0, broker, other.issue("after-%d" % turn))
+        wait_until(lambda turn=turn: len(site.registry.events(since, "device/refused")) >= turn, 1.0, "the event")
         refused = [(event["reason"], event["principal"]) for event in site.registry.events(since, "device/refused")]
         assert refused == [(reason, "sensor-1")] * turn
 

@@ -28,6 +28,13 @@ static const struct {
     {"above U+10FFFF", "\xF4\x90\x80\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},
     {"cut at the end: nothing behind the NUL is read", "a\xE2\x82", "a\xEF\xBF\xBD\xEF\xBF\xBD"},
     {"cut before a quote: the quote stays escaped", "\xE2\"", "\xEF\xBF\xBD\\\""},
+    {"C1", "\xC2\x9B", "\\u009b"},
+    {"direction of the text",
+     "a\xE2\x80\xAE"
+     "b\xE2\x81\xA6",
+     "a\\u202eb\\u2066"},
+    {"line separator", "\xE2\x80\xA8", "\\u2028"},
+    {"tag character, above U+FFFF", "\xF3\xA0\x81\x81", "\\udb40\\udc41"},
     {"good beside bad", "\xFF\xC3\xA9", "\xEF\xBF\xBD\xC3\xA9"},
 };
 
@@ -40,6 +47,27 @@ START_TEST(json_text_rows_become_as_listed)
     (void)snprintf(expected, sizeof expected, "{\"v\":\"%s\"}", rows[_i].json);
     const char *got = ia_json_out_end(&j);
     ck_assert_msg(got && strcmp(got, expected) == 0, "%s: %s", rows[_i].label, got ? got : "(full)");
+}
+END_TEST
+
+static const struct {
+    const char *text;
+    size_t max;
+    const char *json;
+} cuts[] = {
+    {"sensor-7", 0, "sensor-7"},         {"sensor-7", 8, "sensor-7"},       {"sensor-7", 7, "sensor-\xE2\x80\xA6"},
+    {"\n\n", 11, "\\u000a\xE2\x80\xA6"}, {"a\xC3\xA9", 2, "a\xE2\x80\xA6"}, {"\"\"", 3, "\\\"\xE2\x80\xA6"},
+};
+
+/* In whole characters, and never within an escape: the object stays one. */
+START_TEST(json_text_is_cut_as_listed)
+{
+    char out[64], expected[64];
+    struct ia_json_out j;
+    ia_json_out_begin(&j, out, sizeof out);
+    ia_json_out_cut(&j, "v", cuts[_i].text, cuts[_i].max);
+    (void)snprintf(expected, sizeof expected, "{\"v\":\"%s\"}", cuts[_i].json);
+    ck_assert_str_eq(ia_json_out_end(&j), expected);
 }
 END_TEST
 
@@ -109,6 +137,7 @@ int main(void)
     Suite *s = suite_create("json_out");
     TCase *c = tcase_create("json_out");
     tcase_add_loop_test(c, json_text_rows_become_as_listed, 0, (int)(sizeof rows / sizeof rows[0]));
+    tcase_add_loop_test(c, json_text_is_cut_as_listed, 0, (int)(sizeof cuts / sizeof cuts[0]));
     tcase_add_test(c, json_members_are_separated_and_null_is_null);
     tcase_add_test(c, json_empty_object_is_one);
     tcase_add_test(c, json_that_does_not_fit_is_null_at_every_size);

@@ -285,6 +285,47 @@ START_TEST(row_is_chosen_by_issuer_and_audience)
 }
 END_TEST
 
+/* A row that comes beside the one that a live session's token fits, or changes. */
+static const struct {
+    const char *label, *audience, *pointer;
+    enum ia_reason reason;
+} second_rows[] = {
+    {"another audience", "billing", NULL, IA_R_NONE},
+    {"the token's other audience", "files", NULL, IA_R_TOKEN_AUDIENCE},
+    {"another claim: to be verified again", "billing", "/resource", IA_R_RIGHTS_CHANGED},
+};
+
+START_TEST(token_of_a_live_session_that_fits_a_second_row_is_refused)
+{
+    struct ia_issuer_spec specs[2] = {fixture_spec(), fixture_spec()};
+    struct ia_token_refusal refusal;
+    struct ia_token *made = NULL, *again = NULL;
+    int64_t expires_at;
+    specs[0].name = "one";
+    struct ia_issuer_set *before = fixture_set(specs, 1);
+    specs[1].name = "two";
+    specs[1].audience = &second_rows[_i].audience;
+    specs[1].n_audience = 1;
+    specs[1].audience_claims = &second_rows[_i].pointer;
+    specs[1].n_audience_claims = second_rows[_i].pointer ? 1 : 0;
+    struct ia_issuer_set *set = fixture_set(specs, 2);
+    char *token = fixture_token("{\"iss\":\"" ISS "\",\"exp\":1700000300" ID ",\"aud\":[\"mqtt\",\"files\"]}");
+    ck_assert_int_eq(fixture_verify(before, token, &made, NULL), IA_R_NONE);
+    enum ia_reason reason = ia_token_revalidate(set, made, NOW, &expires_at, &refusal);
+    ck_assert_msg(reason == second_rows[_i].reason, "%s: %s", second_rows[_i].label, refusal.detail);
+    ck_assert_int_eq(ia_token_revalidate(before, made, NOW, &expires_at, &refusal), IA_R_NONE);
+    if (reason != IA_R_TOKEN_AUDIENCE) { /* verified beside that row, it stays */
+        ck_assert_int_eq(fixture_verify(set, token, &again, NULL), IA_R_NONE);
+        ck_assert_int_eq(ia_token_revalidate(set, again, NOW, &expires_at, &refusal), IA_R_NONE);
+    }
+    ia_token_free(again);
+    ia_token_free(made);
+    free(token);
+    ia_issuer_set_free(set);
+    ia_issuer_set_free(before);
+}
+END_TEST
+
 /* ---- lifetime */
 
 static const struct {
@@ -452,6 +493,8 @@ int main(void)
     tcase_add_loop_test(c, bad_required_claims_admit_no_token, 0, ROWS(bad_required));
     tcase_add_test(c, bad_pointers_admit_no_token);
     tcase_add_loop_test(c, audience_rows_decide_as_listed, 0, ROWS(audience_rows));
+    tcase_add_loop_test(c, token_of_a_live_session_that_fits_a_second_row_is_refused, 0,
+                        (int)(sizeof second_rows / sizeof second_rows[0]));
     tcase_add_loop_test(c, row_is_chosen_by_issuer_and_audience, 0, ROWS(shared_rows));
     tcase_add_loop_test(c, lifetime_rows_decide_as_listed, 0, ROWS(lifetime_rows));
     tcase_add_loop_test(c, variable_rows_decide_as_listed, 0, ROWS(variable_rows));

@@ -146,15 +146,25 @@ static struct mosquitto *find_client(const char *client_id)
     return NULL;
 }
 
+static int delete_subscription(const char *client_id, const char *filter)
+{
+    broker.n_unsubscribed++;
+    (void)snprintf(broker.unsubscribed, sizeof broker.unsubscribed, "%s %s", client_id, filter);
+    return MOSQ_ERR_SUCCESS;
+}
+
 void *__wrap_dlsym(void *handle, const char *name);
 
 void *__wrap_dlsym(void *handle, const char *name)
 {
     struct mosquitto *(*function)(const char *) = find_client;
+    int (*delete)(const char *, const char *) = delete_subscription;
     void *symbol = NULL;
     (void)handle;
     if (broker.is_21 && strcmp(name, "mosquitto_client") == 0)
         memcpy(&symbol, &function, sizeof symbol);
+    if (broker.is_21 && strcmp(name, "mosquitto_subscription_delete") == 0)
+        memcpy(&symbol, &delete, sizeof symbol);
     return symbol;
 }
 

@@ -46,6 +46,8 @@ extern struct broker {
     char kicked_names[64][128];
     size_t n_kicked_names;
     void (*on_kick_name)(const char *username);
+    char unsubscribed[256]; /* 2.1: the last subscription that the plugin had deleted, "client-id filter" */
+    size_t n_unsubscribed;
     bool has_dynamic_security; /* another plugin has registered its control topic */
 } broker;
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: ISC
 /* What log, events and counters say of decisions: enough, once, and nothing forged. */
+#include "plugin/report.h"
 #include "tests/unit/plugin/world.h"
 #include "tests/unit/suite.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* --- what is reported
@@ -90,6 +92,68 @@ START_TEST(log_line_of_a_hostile_client_id_stays_one_line)
 }
 END_TEST
 
+static const struct {
+    const char *client_id, *shown;
+} hostile[] = {
+    {"caf\xC3\xA9", "caf\xC3\xA9 "},
+    {"a\xC2\x9B"
+     "2Jb",
+     "a?2Jb "}, /* C1: the terminal's CSI in UTF-8 … */
+    {"a\x9B"
+     "2Jb",
+     "a?2Jb "}, /* … and as a byte */
+    {"a\xE2\x80\xAE"
+     "b",
+     "a?b "}, /* right to left, until the end of the line */
+    {"a\xE2\x81\xA6"
+     "b\xE2\x81\xA9",
+     "a?b? "}, /* isolates */
+    {"a\xE2\x80\xA8"
+     "b",
+     "a?b "},              /* line separator */
+    {"a\xE2\x82", "a?? "}, /* no UTF-8 */
+};
+
+/* What is claimed by certificates and tokens passes the same function. */
+START_TEST(log_line_shows_no_character_that_misleads_its_reader)
+{
+    char expected[64];
+    world_start();
+    struct mosquitto client = world_client(hostile[_i].client_id, NULL);
+    broker_forget();
+    ck_assert_int_eq(world_basic_auth(&client, NULL), MOSQ_ERR_AUTH);
+    (void)snprintf(expected, sizeof expected, " client=%s", hostile[_i].shown);
+    ck_assert_msg(strstr(broker.log, expected) != NULL, "%s", broker.log);
+    world_stop();
+}
+END_TEST
+
+/* Mosquitto cuts a line at 1,000 bytes. */
+START_TEST(json_line_is_whole_however_long_its_values_are)
+{
+    char client_id[400], *end = NULL;
+    memset(client_id, _i ? '\x01' : '\xFF', sizeof client_id - 1);
+    client_id[sizeof client_id - 1] = '\0';
+    world_start_with("log_format", "json");
+    struct ia_audit_entry entry = {.client_id = client_id, .address = client_id, .principal = client_id};
+    struct ia_token_claimed claimed = {.iss = "\x01\x01"};
+    memset(entry.detail, '"', sizeof entry.detail - 1);
+    for (char *p = (char *)&claimed; p < (char *)(&claimed + 1); p += IA_CLAIMED_MAX)
+        memset(p, '\x02', IA_CLAIMED_MAX - 1);
+    entry.claimed = &claimed;
+    broker_forget();
+    ia_report_refused(world.core, &entry, IA_R_TOKEN_ISSUER);
+    ck_assert_uint_le(strlen(broker.log), 960 + strlen("0 \n") + 4);
+    end = strrchr(broker.log, '}');
+    ck_assert(end && strcmp(end, "}\n") == 0);
+    ck_assert_ptr_nonnull(strstr(broker.log, "\"at\":\""));
+    const char *event = worker_last(IA_REQUEST_EVENT)->text; /* whole as well: it is not dropped */
+    ck_assert_ptr_nonnull(strstr(event, "\"claimed_typ\":\""));
+    ck_assert_ptr_nonnull(strstr(event, "\"reason\":\"token_issuer\""));
+    world_stop();
+}
+END_TEST
+
 START_TEST(log_line_of_a_hostile_device_id_has_no_more_members)
 {
     struct ia_device_row row = world_device("plain_leaf", "a ca=b status=ACTIVE");
@@ -115,6 +179,54 @@ START_TEST(json_log_has_one_object_a_decision)
 }
 END_TEST
 
+/* A bad AUTH, one without content, a token of less rights, one that expires in a moment: a client can do each as often as
+ * it connects. */
+START_TEST(sessions_that_a_client_ends_by_itself_are_limited)
+{
+    const struct mosquitto_evt_extended_auth ev = {.auth_method = "OAUTHBEARER"};
+    const char *good = world_token("board", "read", 300);
+    world_start();
+    for (int i = 0; i < 20; i++) {
+        struct mosquitto client = world_client("app:idp:board", NULL);
+        struct mosquitto_evt_extended_auth empty = ev;
+        client.version = 5;
+        empty.client = &client;
+        ck_assert_int_eq(world_ext_auth(&client, good), MOSQ_ERR_SUCCESS);
+        world_kicks(&client);
+        if (i % 2)
+            ck_assert_int_eq(world_ext_auth(&client, "rubbish"), MOSQ_ERR_SUCCESS);
+        else
+            ck_assert_int_eq(broker_event(MOSQ_EVT_EXT_AUTH_CONTINUE, &empty), MOSQ_ERR_AUTH_CONTINUE);
+        world_tick();
+    }
+    ck_assert_uint_eq(world.core->counters.ended[IA_R_TOKEN_MALFORMED], 20);
+    ck_assert_uint_le(worker_asked(IA_REQUEST_EVENT), 2);
+    clock_advance_ms(1000);
+    world_stop();
+}
+END_TEST
+
+START_TEST(session_that_an_administrator_ends_has_its_event_however_many_there_are)
+{
+    struct mosquitto clients[6];
+    char ids[6][32];
+    const char *token = world_token("board", "read", 300);
+    world_start();
+    for (int i = 0; i < 6; i++) {
+        (void)snprintf(ids[i], sizeof ids[i], "app:idp:board/%d", i);
+        clients[i] = world_client(ids[i], NULL);
+        ck_assert_int_eq(world_basic_auth(&clients[i], token), MOSQ_ERR_SUCCESS);
+        world_kicks(&clients[i]);
+    }
+    world.issuers[0].active = false;
+    world_snapshot();
+    world_tick();
+    world_tick();
+    ck_assert_uint_eq(worker_asked(IA_REQUEST_EVENT), 6);
+    world_stop();
+}
+END_TEST
+
 START_TEST(event_that_finds_no_room_is_counted)
 {
     world_start();
@@ -135,6 +247,11 @@ static void cases(TCase *c)
     tcase_add_test(c, unregistered_clients_are_limited_to_ten_events_a_second);
     tcase_add_test(c, log_line_of_a_hostile_client_id_stays_one_line);
     tcase_add_test(c, log_line_of_a_hostile_device_id_has_no_more_members);
+    tcase_add_loop_test(c, log_line_shows_no_character_that_misleads_its_reader, 0,
+                        (int)(sizeof hostile / sizeof hostile[0]));
+    tcase_add_loop_test(c, json_line_is_whole_however_long_its_values_are, 0, 2);
+    tcase_add_test(c, sessions_that_a_client_ends_by_itself_are_limited);
+    tcase_add_test(c, session_that_an_administrator_ends_has_its_event_however_many_there_are);
     tcase_add_test(c, json_log_has_one_object_a_decision);
     tcase_add_test(c, event_that_finds_no_room_is_counted);
 }
