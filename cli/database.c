@@ -24,7 +24,7 @@ static bool create_database(PGconn *conn, const char *name)
     PQfreemem(quoted);
     if (n < 0 || (size_t)n >= sizeof statement)
         return false;
-    PGresult *result = PQexec(conn, statement);
+    PGresult *result = PQexecParams(conn, statement, 0, NULL, NULL, NULL, NULL, 0);
     bool created = PQresultStatus(result) == PGRES_COMMAND_OK;
     PQclear(result);
     return created;
@@ -104,7 +104,7 @@ static bool alter_role(PGconn *conn, const char *role, const char *password)
     PQfreemem(literal);
     if (n < 0 || (size_t)n >= sizeof statement)
         return false;
-    PGresult *result = PQexec(conn, statement);
+    PGresult *result = PQexecParams(conn, statement, 0, NULL, NULL, NULL, NULL, 0);
     bool altered = PQresultStatus(result) == PGRES_COMMAND_OK;
     PQclear(result);
     return altered;
