@@ -225,10 +225,10 @@ a broker
   each of {changes_s:,.3g} changes a second  {notify:,.3g} % of a core
 PostgreSQL
   disk                               {disk:,.0f} GB
-  commits                            {commits:,.0f} a second (idle brokers, a connect of each device every {reconnects:,.0f} s, {changes_s:,.3g} changes)
+  commits                            {commits:,.0f} a second (a connect of each device every {reconnects:,.0f} s, {changes_s:,.3g} changes)
   CPU of that                        {cpu:,.2f} cores
   notifications                      {notifications:,.0f} a second
-  reading all devices                {resync:,.0f} s of a core for each broker; all of them once a day: {daily:,.2f} cores
+  reading all devices                {resync:,.0f} s of a core for each broker; once a day: {daily:,.2f} cores
   after an outage of everything      {outage_commits:,.0f} commits, {outage_cpu:,.0f} s of a core
   {new:,.0f} new devices on one day   {register:,.0f} s of a core
 """.format(devices=devices, brokers=brokers, connected=connected, a_broker=a_broker, cache=devices * costs["memory"] / 1e9,

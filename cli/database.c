@@ -2,29 +2,28 @@
 #include "cli/database.h"
 
 #include "cli/input.h"
+#include "common/str.h"
 
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PASSWORD_MAX  1024
-#define STATEMENT_MAX 1024
+#define PASSWORD_MAX 1024
 
 /* ---- the database */
 
 /* In UTF-8, which the schema requires whatever the server's default is. */
 static bool create_database(PGconn *conn, const char *name)
 {
-    char statement[STATEMENT_MAX];
+    ia_autofree char *sql = NULL;
     char *quoted = PQescapeIdentifier(conn, name, strlen(name));
-    if (!quoted)
-        return false;
-    int n = snprintf(statement, sizeof statement, "CREATE DATABASE %s ENCODING 'UTF8' TEMPLATE template0", quoted);
+    if (!quoted || asprintf(&sql, "CREATE DATABASE %s ENCODING 'UTF8' TEMPLATE template0", quoted) < 0)
+        sql = NULL;
     PQfreemem(quoted);
-    if (n < 0 || (size_t)n >= sizeof statement)
+    if (!sql)
         return false;
-    PGresult *result = PQexecParams(conn, statement, 0, NULL, NULL, NULL, NULL, 0);
+    PGresult *result = PQexecParams(conn, sql, 0, NULL, NULL, NULL, NULL, 0);
     bool created = PQresultStatus(result) == PGRES_COMMAND_OK;
     PQclear(result);
     return created;
@@ -77,7 +76,7 @@ static void wipe_password(char *password)
 }
 
 /* The file has one line: of several, which one the password is would be a guess. */
-static int read_password(const struct ia_call *call, const char *path, char **out)
+static int read_password_file(const struct ia_call *call, const char *path, char **out)
 {
     struct ia_err err = {0};
     if (ia_cli_read_text(path, PASSWORD_MAX, out, &err) != IA_OK)
@@ -92,34 +91,28 @@ static int read_password(const struct ia_call *call, const char *path, char **ou
     return ia_call_fail(call, IA_EXIT_USAGE, "%s: one line with a password is required", path);
 }
 
-static bool alter_role(PGconn *conn, const char *role, const char *password)
+int ia_database_set_password(struct ia_registry *registry, const char *role, const char *password)
 {
-    char statement[STATEMENT_MAX];
-    char *verifier = PQencryptPasswordConn(conn, password, role, NULL); /* of the kind that the server is set to */
+    PGconn *conn = ia_registry_conn(registry);
+    char *verifier = PQencryptPasswordConn(conn, password, role, "scram-sha-256");
     char *literal = verifier ? PQescapeLiteral(conn, verifier, strlen(verifier)) : NULL;
-    PQfreemem(verifier);
-    if (!literal)
-        return false;
-    int n = snprintf(statement, sizeof statement, "ALTER ROLE %s PASSWORD %s", role, literal);
+    ia_autofree char *sql = NULL;
+    if (!literal || asprintf(&sql, "ALTER ROLE %s PASSWORD %s", role, literal) < 0)
+        sql = NULL;
+    int status = sql && ia_registry_do(registry, sql) ? IA_EXIT_DONE : IA_EXIT_REFUSED;
     PQfreemem(literal);
-    if (n < 0 || (size_t)n >= sizeof statement)
-        return false;
-    PGresult *result = PQexecParams(conn, statement, 0, NULL, NULL, NULL, NULL, 0);
-    bool altered = PQresultStatus(result) == PGRES_COMMAND_OK;
-    PQclear(result);
-    return altered;
+    PQfreemem(verifier);
+    return status;
 }
 
-static int set_password(PGconn *conn, const struct ia_call *call, size_t i)
+static int set_password_of(struct ia_registry *registry, const struct ia_call *call, size_t i)
 {
     char *password = NULL;
     const char *path = ia_call_get(call, passwords[i].option);
-    int status = path ? read_password(call, path, &password) : IA_EXIT_DONE;
+    int status = path ? read_password_file(call, path, &password) : IA_EXIT_DONE;
     if (!password)
         return status;
-    if (!alter_role(conn, passwords[i].role, password))
-        status = ia_call_fail(call, IA_EXIT_REFUSED, "the password of %s cannot be set: %s", passwords[i].role,
-                              PQerrorMessage(conn));
+    status = ia_database_set_password(registry, passwords[i].role, password);
     wipe_password(password);
     return status;
 }
@@ -128,6 +121,6 @@ int ia_database_set_passwords(struct ia_registry *registry, const struct ia_call
 {
     int status = IA_EXIT_DONE;
     for (size_t i = 0; status == IA_EXIT_DONE && i < N_PASSWORDS; i++)
-        status = set_password(ia_registry_conn(registry), call, i);
+        status = set_password_of(registry, call, i);
     return status;
 }

@@ -12,6 +12,9 @@ int ia_database_create(const struct ia_call *call);
 /* Does the call name a file with a password? */
 bool ia_database_has_passwords(const struct ia_call *call);
 
-/* Give the roles of the schema the passwords of the files that the call names.  The server gets the verifier only (SCRAM), so
- * that no log of its statements has the password.  Returns an ia_exit; the error has been printed. */
+/* Give a role its password.  The server gets the verifier only (RFC 5803), so that no log of its statements has the password.
+ * Returns an ia_exit; the error has been printed. */
+int ia_database_set_password(struct ia_registry *registry, const char *role, const char *password);
+
+/* Give the roles of the schema the passwords of the files that the call names.  Returns an ia_exit; the error has been printed. */
 int ia_database_set_passwords(struct ia_registry *registry, const struct ia_call *call);

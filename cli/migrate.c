@@ -5,15 +5,13 @@
 #include "cli/database.h"
 #include "cli/migrations.h"
 #include "cli/progress.h"
-#include "cli/registry.h"
 #include "common/str.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The schema's version, 0: there is none; -1: it cannot be read, ia_registry_status says why. */
-static int read_version(struct ia_registry *registry)
+int ia_migrate_version(struct ia_registry *registry)
 {
     ia_autofree char *table =
         ia_registry_value(registry, "SELECT to_regclass('iot_auth.schema_version')::text", NULL, 0);
@@ -44,11 +42,10 @@ static int apply_migration(struct ia_registry *registry, const struct ia_migrati
     return ia_registry_fail(registry, failed);
 }
 
-/* Apply what the database has not yet, and count it in *applied.  Returns an ia_exit. */
-static int apply_migrations(struct ia_registry *registry, const struct ia_call *call, size_t *applied)
+int ia_migrate_apply(struct ia_registry *registry, const struct ia_call *call, size_t *applied)
 {
     struct ia_progress progress;
-    int version = read_version(registry), status = ia_registry_status(registry);
+    int version = ia_migrate_version(registry), status = ia_registry_status(registry);
     *applied = 0;
     if (version < 0)
         return status;
@@ -70,7 +67,7 @@ static int apply_migrations(struct ia_registry *registry, const struct ia_call *
 
 static int list_missing(struct ia_registry *registry, const struct ia_call *call)
 {
-    int version = read_version(registry);
+    int version = ia_migrate_version(registry);
     if (version < 0)
         return ia_registry_status(registry);
     for (size_t i = (size_t)version; i < ia_n_migrations && !call->quiet; i++)
@@ -82,7 +79,7 @@ static int list_missing(struct ia_registry *registry, const struct ia_call *call
 static int apply_missing(struct ia_registry *registry, const struct ia_call *call)
 {
     size_t applied = 0;
-    int status = apply_migrations(registry, call, &applied);
+    int status = ia_migrate_apply(registry, call, &applied);
     if (status != IA_EXIT_DONE || call->quiet)
         return status;
     if (call->json)
