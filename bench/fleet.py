@@ -24,7 +24,7 @@ import time
 
 SOURCE = pathlib.Path(__file__).resolve().parents[1]
 os.environ.setdefault("IOT_AUTH_PLUGIN", str(SOURCE / "build/bench/plugin/mosquitto_iot_auth.so"))
-os.environ.setdefault("IOT_AUTH_LOAD", str(SOURCE / "build/bench/bench/bench_load"))
+os.environ.setdefault("IOT_AUTH_SWARM", str(SOURCE / "build/bench/tests/swarm/swarm"))
 sys.path.insert(0, str(SOURCE / "bench"))
 
 import kit  # noqa: E402
