@@ -246,7 +246,7 @@ def main():
     parser.add_argument("--rows", type=int, default=1000000)
     parser.add_argument("--brokers", type=int, default=4)
     parser.add_argument("--connections", type=int, default=1000, help="that are open at a time")
-    parser.add_argument("--tolerance", type=float, default=1.6)
+    parser.add_argument("--tolerance", type=float, default=2.0)
     parser.add_argument("--fleet", nargs=2, type=float, metavar=("DEVICES", "BROKERS"), help="only say what the last run gives for this")
     parser.add_argument("--connected", type=float, default=1.0, help="part of the devices that are connected")
     parser.add_argument("--reconnects-s", type=float, default=86400, help="a device connects every so many seconds")
