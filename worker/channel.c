@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: ISC
 #include "worker/channel.h"
 
+#include "common/hash.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +16,17 @@ struct ia_request *ia_request_new(enum ia_request_kind kind, const char *text)
     if (text)
         memcpy(r->text, text, len + 1);
     return r;
+}
+
+bool ia_request_is_by_token(const struct ia_request *request)
+{
+    return request->registration.issuer[0] != '\0';
+}
+
+int64_t ia_request_lock_key(const struct ia_request *request)
+{
+    const struct ia_register_request *r = &request->registration;
+    return ia_request_is_by_token(request) ? -(int64_t)(ia_hash_text(0, r->issuer) >> 2) - 1 : r->ca_id;
 }
 
 void ia_request_free(struct ia_request *request)

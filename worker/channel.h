@@ -101,7 +101,7 @@ enum ia_reply_kind {
     IA_REPLY_PAGE,     /* `records`: part of a resync */
     IA_REPLY_RESYNC_BEGIN, /* pages of all records follow … */
     IA_REPLY_RESYNC_END,   /* … and are complete: a record that was in no page is deleted */
-    IA_REPLY_STATE,        /* `connected`: is the database reachable? */
+    IA_REPLY_STATE,        /* `connected`: is the database reachable?  `text`: its versions, "" where it is not */
     IA_REPLY_CONTACT,      /* the database has answered just now */
     IA_REPLY_LOG,          /* write `text` to the log at `level` */
     IA_REPLY_OWNERS,       /* `owners`: who owned which client id when the broker ended; before the first snapshot */
@@ -147,6 +147,11 @@ struct ia_reply {
 /* A zeroed message of that kind with a copy of `text`, which may be NULL.  NULL when out of memory. */
 struct ia_request *ia_request_new(enum ia_request_kind kind, const char *text);
 struct ia_reply *ia_reply_new(enum ia_reply_kind kind, const char *text);
+
+/* Of IA_REQUEST_REGISTER: by token, or by certificate?  And by which number the locks of its CA or issuer are remembered:
+ * that of the CA, or a negative one. */
+bool ia_request_is_by_token(const struct ia_request *request);
+int64_t ia_request_lock_key(const struct ia_request *request);
 
 /* Free a message with everything that it owns.  NULL is fine. */
 void ia_request_free(struct ia_request *request);

@@ -192,7 +192,7 @@ def test_registration_gives_the_reason(live):
     c.call("create_device", "nobodys", roles=[])
     try:
         got = register(b, ("press", "maker"), ("theirs", "maker"), ("nobodys", "maker"), ("new", "closed"), ("new", "apps"), ("new", "off"),
-                       ("new", "gone"), ("a/b", "maker"), ("app:x", "maker"), ("boss", "maker"))
+                       ("new", "none"), ("a/b", "maker"), ("app:x", "maker"), ("boss", "maker"))
         assert [r[0] for r in got] == ["device_conflict"] * 3 + ["device_unknown"] + ["issuer_inactive"] * 3 + ["identity_invalid"] * 3
         assert "CA 'acme'" in got[0][1] and "issuer 'other'" in got[1][1] and "neither" in got[2][1]
         assert c.one("SELECT count(*) FROM iot_auth.device WHERE registered_by = 'jitr'") == 0
@@ -226,7 +226,7 @@ def test_quotas_hold_under_concurrency_and_after_direct_writes(live, shared):
 def test_one_device_by_two_brokers_is_registered_once(live, shared):
     def one(_number):
         with cursor(shared, pg.BROKER) as b:
-            return outcomes(b, ("twin", "maker"))[0]
+            return outcomes(b, ("same", "maker"))[0]
 
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         assert sorted(pool.map(one, range(6))) == ["known"] * 5 + ["registered"]
