@@ -148,6 +148,7 @@ def test_a_hostile_device_id_is_refused_as_identity_invalid(world):
 
 def test_refusals_before_the_device_is_known_are_of_a_device(world):
     site, maker, broker = world
+    maker.set(site, auto_registration=False)  # nothing is to register before the broker knows of the changes below
     event = refused(world, "token_expired", "lamp-1", lifetime=-60)
     assert (event["kind"], event["principal"], event["detail"]["issuer"]) == ("device/refused", None, "maker")
     site.registry.deny_ip(network="127.0.0.1/32", scope="ISSUER", scope_key="maker")
