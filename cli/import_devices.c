@@ -93,7 +93,7 @@ static bool add_record(struct source *in, struct ia_bulk *bulk)
     struct ia_bulk_line line = {.number = in->csv.line, .problem = in->csv.problem};
     char fingerprint[72];
     if (!line.problem && in->csv.n != in->n)
-        line.problem = "it has another number of fields than the header";
+        line.problem = "its number of fields differs from that of the header";
     for (size_t i = 0; !line.problem && i < in->n; i++)
         if (in->csv.fields[i][0])
             line.values[in->columns[i]] = in->csv.fields[i];
