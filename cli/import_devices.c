@@ -44,7 +44,7 @@ static bool take_column(struct source *in, size_t i, const char *name, bool seen
     return true;
 }
 
-/* The first record names the columns; a byte order mark before it is no part of the first name. */
+/* The first record names the columns; a byte order mark before it is not part of the first name. */
 static bool read_header(struct source *in)
 {
     bool seen[IA_BULK_COLUMNS] = {0};
