@@ -40,6 +40,8 @@ BREACHES = [
     ("bench/a.c", "int f(void)\n{\n" + "    g();\n" * 58 + "}\n", "function-length: bench/a.c:1: f has 61 lines"),
     ("bench/a.h", "int a;\n", "header: bench/a.h:1: no #pragma once"),
     ("plugin/a.c", "int a = poll(&p, 1, 10);\n", "broker-waits: plugin/a.c:1"),
+    ("plugin/a.c", "int a = poll(&p, 1, 0) + usleep(5);\n", "broker-waits: plugin/a.c:1"),
+    ("jitr/a.c", '#include "jitr/../worker/worker.h"\n', 'layer: jitr/a.c:1: include by its folder: "jitr/../worker/worker.h"'),
     ("plugin/a.c", "int a = pthread_mutex_lock(&b);\n", "broker-waits: plugin/a.c:1"),
     ("tls/a.c", 'void *a = fopen(b, "r");\n', "broker-waits: tls/a.c:1"),
     ("plugin/a.c", "void *a = ia_worker_reply_wait(b, 10);\n", "broker-waits: plugin/a.c:1"),
@@ -231,6 +233,25 @@ def test_without_a_build_the_search_for_circles_says_that_it_was_skipped(tmp_pat
     run = lint(tmp_path, "object-circle", "acl/a.c", "int a;\n")
     assert "there is no build/release" in run.stderr
     assert run.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "name,text,rule,reported",
+    [
+        ("jitr/b.c", "int a(void);\nint b(void) { return a(); }\n", "object-layer", "jitr/b.c:1: jitr/ may not use a of plugin/a.c"),
+        ("tls/b.c", "int a(void);\nint (*b)(void) = a;\n", "object-layer", "tls/b.c:1: tls/ may not use a of plugin/a.c"),
+        ("acl/b.c", "#include <string.h>\nchar *(*b)(char *, const char *) = strcpy;\n", "object-call", "acl/b.c:1: uses strcpy"),
+        ("tls/b.c", "#include <unistd.h>\nint b(void) { return (usleep)(1); }\n", "object-call", "tls/b.c:1: uses usleep"),
+        ("plugin/b.c", "int a(void);\nint b(void) { return a(); }\n", "object-layer", None),
+        ("worker/b.c", "#include <unistd.h>\nint b(void) { return usleep(1); }\n", "object-call", None),
+    ],
+    ids=lambda value: None,
+)
+def test_what_an_object_uses_is_seen_however_it_is_spelt(tmp_path, monkeypatch, name, text, rule, reported):
+    monkeypatch.delenv("IOT_AUTH_BUILD", raising=False)
+    build_objects(tmp_path, {"plugin/a.c": "int a(void);\nint a(void) { return 1; }\n", name: text})
+    run = subprocess.run([LINT, tmp_path, rule], capture_output=True, text=True, check=False)
+    assert "%s: %s" % (rule, reported) in run.stdout if reported else run.stdout == "lint: nothing found\n"
 
 
 @pytest.mark.parametrize(
