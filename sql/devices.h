@@ -55,7 +55,7 @@ IA_MUST_USE enum ia_rc ia_db_device_part(struct ia_db *db, int part, ia_device_b
 
 /* The registration of a device, just in time (ia_db_batch_register): with certificate `info` under CA `ca_id`, or by a
  * token of an issuer, which then has no CA, and no certificate but the fingerprint in `info`.  The database checks
- * everything again in its own transaction; a repetition finds what is there.  Texts are borrowed. */
+ * everything again in its own transaction; repeating it finds the existing record.  Texts are borrowed. */
 struct ia_registration {
     const struct ia_cert_info *info;
     const char *device_id;
