@@ -6,6 +6,7 @@
 #include "sql/db.h"
 #include "worker/client_id_releases.h"
 #include "worker/config_sync.h"
+#include "worker/connection_log.h"
 #include "worker/device_sync.h"
 #include "worker/error_log.h"
 #include "worker/listen_check.h"
@@ -41,6 +42,7 @@ enum {
 struct ia_main_loop {
     struct ia_loop_control *control;
     const struct ia_sink *sink;
+    const char *program; /* the options' */
     struct ia_db *db;
     struct ia_error_log *errors;
     struct ia_outbox *outbox;
@@ -68,7 +70,10 @@ static bool is_ending(const struct ia_main_loop *loop)
 
 static enum ia_rc send_state(struct ia_main_loop *loop, bool connected, struct ia_err *err)
 {
-    struct ia_reply *reply = ia_reply_new(IA_REPLY_STATE, NULL);
+    char database[128];
+    if (connected)
+        ia_db_describe(loop->db, database, sizeof database);
+    struct ia_reply *reply = ia_reply_new(IA_REPLY_STATE, connected ? database : NULL);
     atomic_store(&loop->control->connected, connected);
     if (!reply)
         return ia_nomem(err);
@@ -259,15 +264,6 @@ static void schedule_rereads(struct ia_main_loop *loop)
     loop->busy = false;
 }
 
-static void log_connection(const struct ia_main_loop *loop)
-{
-    char line[256];
-    enum ia_db_tls tls = ia_db_tls(loop->db);
-    bool safe = tls == IA_DB_LOCAL || tls == IA_DB_TLS_VERIFIED;
-    (void)snprintf(line, sizeof line, "connected to PostgreSQL at %s (%s)", ia_db_peer(loop->db), ia_db_tls_text(tls));
-    ia_sink_log(loop->sink, safe ? IA_LOG_NOTICE : IA_LOG_WARNING, line);
-}
-
 /* Connect, and send the configuration before anything is admitted by it.  Its step reads a part that is refused again. */
 static enum ia_rc begin_connected(struct ia_main_loop *loop, struct ia_err *err)
 {
@@ -289,7 +285,7 @@ static enum ia_rc begin_connected(struct ia_main_loop *loop, struct ia_err *err)
     schedule_rereads(loop);
     loop->was_connected = true;
     ia_error_log_recovered(loop->errors, "the database is back");
-    log_connection(loop);
+    ia_connection_log(loop->db, loop->program, loop->sink);
     return IA_OK;
 }
 
@@ -382,6 +378,7 @@ static enum ia_rc create_parts(struct ia_main_loop *loop, const struct ia_worker
         .stale_max_s = options->jwks_stale_max_s,
         .state_dir = options->state_dir};
     loop->errors = ia_error_log_new(loop->sink);
+    loop->program = options->program;
     loop->outbox = ia_outbox_new(options->node_name);
     if (!loop->errors || !loop->outbox)
         return ia_nomem(err);
