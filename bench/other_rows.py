@@ -158,7 +158,7 @@ def rabbitmq(server, folder, scale):
                        "RABBITMQ_DIST_PORT": str(free_port()), "ERL_EPMD_PORT": names, "ERL_EPMD_ADDRESS": "127.0.0.1"}
 
         def end_names():
-            """Erlang's name server outlives the node, and ends only when it has noticed that the node is gone."""
+            """Erlang's name server outlives the node, and ends only when it has noticed the end of the node."""
             answer = subprocess.run(["epmd", "-port", names, "-kill"], check=False, capture_output=True, text=True)
             return "Killed" in answer.stdout or "Cannot connect" in answer.stdout + answer.stderr
 
