@@ -19,7 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define IA_DB_SCHEMA_VERSION 18 /* the least that iot_auth.schema_version must reach: the newest of sql/migrations */
+#define IA_DB_SCHEMA_VERSION 19 /* the least that iot_auth.schema_version must reach: the newest of sql/migrations */
 
 #define IA_DB_CONNECT_TIMEOUT_MS 3000  /* for one host */
 #define IA_DB_QUERY_TIMEOUT_MS   10000 /* the server's statement_timeout; a call without an answer ends soon after */
@@ -53,6 +53,9 @@ bool ia_db_connected(const struct ia_db *db);
 /* Where the connection leads ("host:port"), and how it is protected. */
 const char *ia_db_peer(const struct ia_db *db);
 enum ia_db_tls ia_db_tls(const struct ia_db *db);
+
+/* What is at both ends of the connection, in out[size]: "libpq 15.18, PostgreSQL 15.18 (local), schema 18". */
+void ia_db_describe(const struct ia_db *db, char *out, size_t size);
 
 /* Wait for a notification, the wake fd, `also_fd` (-1: none; the caller reads it) or `timeout_ms` (0: look only),
  * whichever is first.  A wake-up that came during an earlier call counts.  Without a connection it waits for the two
