@@ -89,7 +89,9 @@ enum ia_reason ia_admission_decide(struct ia_admission *a);
 /* Refuse with that detail: returns `reason`.  For hooks too. */
 enum ia_reason ia_admission_refuse(struct ia_admission *a, enum ia_reason reason, const char *detail);
 
-/* The table, for documentation: the name of step i, NULL past the last, and whether it belongs to that context. */
+/* ---- for the tests, which compare the table with the documentation */
+
+/* The name of step i, NULL past the last, and whether it belongs to that context. */
 const char *ia_admission_step_name(size_t i);
 bool ia_admission_step_applies(size_t i, enum ia_admission_context context);
 const char *ia_admission_context_name(enum ia_admission_context context);

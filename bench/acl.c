@@ -43,7 +43,7 @@ static void name_rule(char *out, size_t i)
         (void)snprintf(out, TEXT, "plants/plant-%zu/lines/line-%zu/machines/%zu/state", i % 40, i % 977, i);
 }
 
-static void build(void *ctx, size_t calls)
+static void build_policy(void *ctx, size_t calls)
 {
     static const char *const names[] = {"device"};
     struct role *r = ctx;
@@ -67,7 +67,7 @@ static struct role make_role(size_t n)
                                       .max_qos = 2,
                                       .allow_retain = true};
     }
-    r.build_ms = bench_ns(build, &r, 1, 5) / 1e6;
+    r.build_ms = bench_ns(build_policy, &r, 1, 5) / 1e6;
     r.role = ia_policy_role(r.policy, "device");
     const char *const *variables;
     size_t used = ia_policy_variables(r.policy, &variables);
@@ -104,7 +104,7 @@ static void own_topic(struct run *run, size_t i)
 static void all_rules(struct run *run, size_t i)
 {
     size_t n = run->role->n - N_BASE;
-    name_rule(run->topics[i], N_BASE + (size_t)rand() % n);
+    name_rule(run->topics[i], N_BASE + (size_t)random() % n);
 }
 
 static void no_rule(struct run *run, size_t i)
@@ -123,7 +123,7 @@ static const struct {
     {"publish, no rule", IA_PUBLISH, no_rule},
 };
 
-static double measure(const struct role *role, size_t kind)
+static double measure_checks(const struct role *role, size_t kind)
 {
     static struct run run;
     run.role = role;
@@ -141,8 +141,8 @@ int main(void)
     struct role many = make_role(100000);
     (void)printf("%-24s %12s %12s %8s\n", "ns per check", "20 rules", "100000 rules", "ratio");
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        double small = measure(&few, i);
-        double large = measure(&many, i);
+        double small = measure_checks(&few, i);
+        double large = measure_checks(&many, i);
         (void)printf("%-24s %12.1f %12.1f %8.2f\n", kinds[i].name, small, large, large / small);
     }
     (void)printf("%-24s %12.2f %12.2f\n", "ms to build", few.build_ms, many.build_ms);

@@ -28,13 +28,13 @@ struct run {
 
 static unsigned byte(void)
 {
-    return (unsigned)rand() & 0xFF;
+    return (unsigned)random() & 0xFF;
 }
 
 /* Networks of /16 to /28, IPv6 /32 to /56, as in a list of providers and offices. */
 static void random_network(char *out, size_t size, bool v4)
 {
-    unsigned bits = v4 ? 16 + (unsigned)rand() % 13 : 32 + (unsigned)rand() % 25;
+    unsigned bits = v4 ? 16 + (unsigned)random() % 13 : 32 + (unsigned)random() % 25;
     uint32_t low = (uint32_t)byte() << 24 | byte() << 16 | byte() << 8 | byte();
     low &= ~UINT32_C(0) << (v4 ? 32 - bits : 64 - (bits < 33 ? 33 : bits));
     if (bits == 32)
@@ -45,7 +45,7 @@ static void random_network(char *out, size_t size, bool v4)
         (void)snprintf(out, size, "2001:%x:%x:%x::/%u", byte(), low >> 16, low & 0xFFFF, bits);
 }
 
-static void build(void *ctx, size_t calls)
+static void build_list(void *ctx, size_t calls)
 {
     struct list *l = ctx;
     (void)calls;
@@ -61,7 +61,7 @@ static struct list make_list(size_t n, bool v4)
         random_network(l.texts[i], sizeof l.texts[i], v4);
         l.rules[i] = (struct ia_ip_rule){.rule_id = (int64_t)i + 1, .allow = i % 2, .network = l.texts[i]};
     }
-    l.build_ms = bench_ns(build, &l, 1, 5) / 1e6;
+    l.build_ms = bench_ns(build_list, &l, 1, 5) / 1e6;
     return l;
 }
 
@@ -75,14 +75,14 @@ static void check_all(void *ctx, size_t calls)
 }
 
 /* Look up addresses that are in the networks of the list. */
-static double measure(const struct list *list, size_t different)
+static double measure_lookups(const struct list *list, size_t different)
 {
     static struct run run;
     run.set = list->set;
     run.different = different;
     for (size_t i = 0; i < different; i++) {
         char text[64];
-        (void)snprintf(text, sizeof text, "%s", list->texts[(size_t)rand() % list->n]);
+        (void)snprintf(text, sizeof text, "%s", list->texts[(size_t)random() % list->n]);
         text[strcspn(text, "/")] = '\0';
         run.addresses[i] = ia_ip_parse(text);
         bench_need(run.addresses[i].valid, "address");
@@ -90,13 +90,13 @@ static double measure(const struct list *list, size_t different)
     return bench_ns(check_all, &run, CALLS, ROUNDS);
 }
 
-static void compare(const char *family, bool v4)
+static void compare_lists(const char *family, bool v4)
 {
     struct list few = make_list(10, v4);
     struct list many = make_list(100000, v4);
     for (size_t different = 1; different <= ADDRESSES; different *= ADDRESSES) {
-        double small = measure(&few, different);
-        double large = measure(&many, different);
+        double small = measure_lookups(&few, different);
+        double large = measure_lookups(&many, different);
         (void)printf("%s, %-18s %12.1f %12.1f %8.2f\n", family, different == 1 ? "one address" : "many", small, large,
                      large / small);
     }
@@ -106,7 +106,7 @@ static void compare(const char *family, bool v4)
 int main(void)
 {
     (void)printf("%-24s %12s %12s %8s\n", "ns per look-up", "10", "100000", "ratio");
-    compare("IPv4", true);
-    compare("IPv6", false);
+    compare_lists("IPv4", true);
+    compare_lists("IPv6", false);
     return EXIT_SUCCESS;
 }

@@ -8,7 +8,6 @@ import pathlib
 import shutil
 import socket
 import statistics
-import subprocess
 import sys
 
 SOURCE = pathlib.Path(__file__).resolve().parents[1]
@@ -18,6 +17,7 @@ import broker as brokers  # noqa: E402
 import pki  # noqa: E402
 from broker import Broker, wait_until  # noqa: E402
 from site_kit import Registry, Site, TestPki  # noqa: E402
+from swarm import Swarm  # noqa: E402
 
 CORES = sorted(os.sched_getaffinity(0))
 BROKER_CORE, LOAD_CORE = CORES[0], CORES[-1]
@@ -33,31 +33,15 @@ def pin(process, core):
             os.sched_setaffinity(int(thread), {core})
 
 
-class Load:
-    """bench/load.c: see there for its commands."""
+class Load(Swarm):
+    """Clients on a core of their own; answers are numbers."""
 
-    def __init__(self):
-        # pylint: disable-next=consider-using-with
-        self.process = subprocess.Popen([os.environ["IOT_AUTH_LOAD"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, folder):
+        super().__init__(folder)
         pin(self.process, LOAD_CORE)
 
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait(30)
-        self.process.stdout.close()
-
-    def begin(self, *words):
-        self.process.stdin.write(" ".join(str(word) for word in words) + "\n")
-        self.process.stdin.flush()
-
     def finish(self):
-        answer = self.process.stdout.readline().split()
-        assert answer and answer[0] == "ok", "load: %s" % " ".join(answer)
-        return [int(word) for word in answer[1:]]
-
-    def do(self, *words):
-        self.begin(*words)
-        return self.finish()
+        return [int(word) for word in super().finish()]
 
     def storm(self, group, port, parallel, count):
         """Connections one after the other, `parallel` at a time; a Storm."""
@@ -92,7 +76,7 @@ class Bench:
         self.close()
 
     def load(self):
-        self._loads.append(Load())
+        self._loads.append(Load(self.folder))
         return self._loads[-1]
 
     def mint(self, load, group, count, prefix="device-", authority=None):
@@ -124,19 +108,6 @@ class Bench:
                       listeners=listeners, plugin=False, lines=lines, global_anonymous=False)
         self.site.brokers.append(bare)
         return self._start(bare)
-
-    def known(self, load, group, broker, listener="device"):
-        """Until the broker admits all devices of the group at the first try."""
-        count = 0
-
-        def all_admitted():
-            storm = load.storm(group, broker.ports[listener], 8, count)
-            return storm.accepted == count
-
-        count = self.sizes[group]
-        wait_until(all_admitted, 60, "the fleet")
-
-    sizes = {}
 
 
 def serves(broker):

@@ -14,6 +14,7 @@ import kit  # noqa: E402
 import pg  # noqa: E402
 import report  # noqa: E402
 import rows  # noqa: E402
+import worker_rows  # noqa: E402, F401  (adds its row)
 
 
 def versions():

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <openssl/evp.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,10 @@
 #define TOKEN_MAX    (1 << 20)  /* longer than any token: a token that is too long is refused, not unreadable */
 #define DOCUMENT_MAX (96 << 20) /* a CRL is the largest */
 
-enum ia_rc ia_cli_read_stream(FILE *in, const char *name, size_t max, char **out, size_t *len, struct ia_err *err)
+/* Read all of `in` as text, at most `max` bytes.  *len gets the number of bytes, so that a caller that needs a C string
+ * can detect a NUL in it (see ia_cli_read_text).  The caller frees *out, which is NUL-terminated.  `name` is for
+ * messages. */
+static enum ia_rc read_stream(FILE *in, const char *name, size_t max, char **out, size_t *len, struct ia_err *err)
 {
     ia_autofree char *text = NULL;
     size_t used = 0, size = 0;
@@ -48,7 +52,7 @@ enum ia_rc ia_cli_read_text(const char *path, size_t max, char **out, struct ia_
         return ia_fail(err, IA_IO, "%s: %s", path, strerror(errno));
     char *text = NULL;
     size_t len = 0;
-    enum ia_rc rc = ia_cli_read_stream(in, path, max, &text, &len, err);
+    enum ia_rc rc = read_stream(in, path, max, &text, &len, err);
     (void)fclose(in);
     if (rc != IA_OK)
         return rc;
@@ -63,7 +67,7 @@ enum ia_rc ia_cli_read_text(const char *path, size_t max, char **out, struct ia_
 
 enum ia_rc ia_input_token(char **out, size_t *len, struct ia_err *err)
 {
-    enum ia_rc rc = ia_cli_read_stream(stdin, "standard input", TOKEN_MAX, out, len, err);
+    enum ia_rc rc = read_stream(stdin, "standard input", TOKEN_MAX, out, len, err);
     while (rc == IA_OK && *len > 0 && ((*out)[*len - 1] == '\n' || (*out)[*len - 1] == '\r'))
         (*out)[--*len] = '\0';
     return rc;
@@ -113,7 +117,7 @@ enum ia_rc ia_input_document(const char *path, char **out, struct ia_err *err)
     FILE *in = is_stdin ? stdin : fopen(path, "rbe");
     if (!in)
         return ia_fail(err, IA_IO, "%s: %s", path, strerror(errno));
-    enum ia_rc rc = ia_cli_read_stream(in, is_stdin ? "standard input" : path, DOCUMENT_MAX, &text, &len, err);
+    enum ia_rc rc = read_stream(in, is_stdin ? "standard input" : path, DOCUMENT_MAX, &text, &len, err);
     if (!is_stdin)
         (void)fclose(in);
     if (rc != IA_OK || !text)

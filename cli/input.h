@@ -5,13 +5,6 @@
 #include "common/error.h"
 
 #include <stddef.h>
-#include <stdio.h>
-
-/* Read all of `in` as text, at most `max` bytes.  *len gets the number of bytes, so that a caller that needs a C string
- * can detect a NUL in it (see ia_cli_read_text).  The caller frees *out, which is NUL-terminated.  `name` is for
- * messages. */
-IA_MUST_USE enum ia_rc ia_cli_read_stream(FILE *in, const char *name, size_t max, char **out, size_t *len,
-                                          struct ia_err *err);
 
 /* Read the file at `path` as a C string of at most `max` bytes.  A file that contains a NUL is IA_FORMAT, because the
  * rest would be ignored.  The caller frees *out. */

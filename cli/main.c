@@ -10,6 +10,7 @@
 #include "cli/import.h"
 #include "cli/migrate.h"
 #include "cli/run.h"
+#include "cli/setup.h"
 #include "cli/status.h"
 #include "cli/try_out.h"
 
@@ -22,6 +23,7 @@ static const struct program {
     const char *words;
     int (*run)(const struct ia_call *call);
 } programs[] = {
+    {"setup", ia_setup_run},
     {"export", ia_configuration_export},
     {"import", ia_configuration_import},
     {"issuer add", ia_try_out_add},

@@ -58,11 +58,14 @@ static int refuse_connection(const struct ia_call *call, PGconn *conn, const cha
                         or_default(conn ? PQuser(conn) : NULL), text ? last_line(text) : IA_NOMEM_TEXT);
 }
 
-/* Our settings come first, so that the connection string may say otherwise. */
-static PGconn *connect_by(const char *conninfo)
+/* Our settings come first, so that the connection string may say otherwise.  Only the first dbname is a connection
+ * string to libpq; `database`, where it is given, counts before the one that stands in it. */
+static PGconn *connect_by(const char *conninfo, const char *database)
 {
-    const char *const keywords[] = {"connect_timeout", "application_name", "dbname", "client_encoding", NULL};
-    const char *const values[] = {getenv("PGCONNECT_TIMEOUT") ? NULL : "10", "iot-auth", conninfo, "UTF8", NULL};
+    const char *const keywords[] = {"connect_timeout", "application_name",         "dbname",
+                                    "client_encoding", database ? "dbname" : NULL, NULL};
+    const char *const values[] = {
+        getenv("PGCONNECT_TIMEOUT") ? NULL : "10", "iot-auth", conninfo, "UTF8", database, NULL};
     return PQconnectdbParams(keywords, values, 1);
 }
 
@@ -118,14 +121,14 @@ static const char *const session_settings =
     "('bytea_output', 'hex'), ('client_min_messages', 'notice'), ('statement_timeout', '60s'), "
     "('lock_timeout', '10s')) s(name, setting)";
 
-struct ia_registry *ia_registry_open(const struct ia_call *call, int *status)
+struct ia_registry *ia_registry_open_database(const struct ia_call *call, const char *conninfo, const char *source,
+                                              const char *database, int *status)
 {
-    const char *source = NULL;
     if (call->conninfo && !is_conninfo_valid(call->conninfo)) {
         *status = ia_call_fail(call, IA_EXIT_USAGE, "--conninfo is not a connection string or URI of libpq");
         return NULL;
     }
-    PGconn *conn = connect_by(ia_registry_conninfo(call, &source));
+    PGconn *conn = connect_by(conninfo, database);
     struct ia_registry *registry = calloc(1, sizeof *registry);
     if (!conn || !registry || PQstatus(conn) != CONNECTION_OK) {
         *status = refuse_connection(call, conn, source);
@@ -140,6 +143,13 @@ struct ia_registry *ia_registry_open(const struct ia_call *call, int *status)
     *status = registry->status;
     ia_registry_close(registry);
     return NULL;
+}
+
+struct ia_registry *ia_registry_open(const struct ia_call *call, int *status)
+{
+    const char *source = NULL;
+    const char *conninfo = ia_registry_conninfo(call, &source);
+    return ia_registry_open_database(call, conninfo, source, NULL, status);
 }
 
 void ia_registry_close(struct ia_registry *registry)

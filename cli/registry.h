@@ -15,6 +15,10 @@ struct ia_registry;
 
 /* Connect.  On failure the error has been printed; *status is the exit status and the result NULL. */
 struct ia_registry *ia_registry_open(const struct ia_call *call, int *status);
+
+/* The same by this connection string, whose place `source` names in messages, to another database of that server. */
+struct ia_registry *ia_registry_open_database(const struct ia_call *call, const char *conninfo, const char *source,
+                                              const char *database, int *status);
 void ia_registry_close(struct ia_registry *registry);
 
 /* The connection string that counts, without a connection: --conninfo, "" for the environment or libpq's defaults, or the

@@ -182,7 +182,9 @@ int ia_run_queries(struct ia_registry *registry, const struct ia_call *call, con
 
 /* ---- the question */
 
-bool ia_run_confirm(const struct ia_call *call, const char *text)
+/* Ask `text` on the terminal; true: yes (or --yes).  Without a terminal nobody can answer: false, with the reason
+ * printed. */
+static bool ask_user(const struct ia_call *call, const char *text)
 {
     char answer[16];
     if (call->yes)
@@ -220,7 +222,7 @@ static bool is_confirmed(const struct ia_call *call)
     const char *question = call->verb->question, *rest = strstr(question, "%s");
     (void)snprintf(text, sizeof text, "%.*s%.80s%s%s", (int)(rest - question), question, first->items[0],
                    first->n > 1 ? " and others" : "", rest + 2);
-    return ia_run_confirm(call, text);
+    return ask_user(call, text);
 }
 
 /* ---- all of it */

@@ -8,10 +8,6 @@
 /* Run the verb: the question, the connection, the SQL, the output.  Returns an ia_exit. */
 int ia_run_verb(const struct ia_call *call);
 
-/* Ask `text` on the terminal; true: yes (or --yes).  Without a terminal nobody can answer: false, with the reason
- * printed. */
-bool ia_run_confirm(const struct ia_call *call, const char *text);
-
 /* Run a query and print its rows as the call wants them: a table, a record, or JSON, one object a line.  Returns an
  * ia_exit. */
 int ia_run_query(struct ia_registry *registry, const struct ia_call *call, const struct ia_query *query,

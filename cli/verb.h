@@ -75,7 +75,7 @@ struct ia_verb_group {
     size_t n;
 };
 extern const struct ia_verb_group ia_verbs_ca, ia_verbs_device, ia_verbs_rights, ia_verbs_issuer, ia_verbs_observe,
-    ia_verbs_registry, ia_verbs_check;
+    ia_verbs_registry, ia_verbs_setup, ia_verbs_check;
 
 #define IA_COUNT(array)   (sizeof(array) / sizeof((array)[0]))
 #define IA_PARAMS(array)  .params = (array), .n_params = IA_COUNT(array)

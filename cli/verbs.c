@@ -17,9 +17,9 @@ const struct ia_param ia_global_params[] = {
 };
 const size_t ia_n_global_params = IA_COUNT(ia_global_params);
 
-static const struct ia_verb_group *const groups[] = {&ia_verbs_ca,     &ia_verbs_device,  &ia_verbs_rights,
-                                                     &ia_verbs_issuer, &ia_verbs_observe, &ia_verbs_registry,
-                                                     &ia_verbs_check};
+static const struct ia_verb_group *const groups[] = {&ia_verbs_setup,    &ia_verbs_ca,     &ia_verbs_device,
+                                                     &ia_verbs_rights,   &ia_verbs_issuer, &ia_verbs_observe,
+                                                     &ia_verbs_registry, &ia_verbs_check};
 
 const struct ia_verb *ia_verb_at(size_t i)
 {

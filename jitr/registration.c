@@ -81,21 +81,20 @@ static struct registration_entry *registration_add(struct ia_registrations *all,
     return NULL;
 }
 
-bool ia_registration_ask(struct ia_registrations *all, const uint8_t fingerprint[32], bool registering, int64_t now_us)
+bool ia_registration_ask(struct ia_registrations *all, const uint8_t fingerprint[32], int64_t now_us)
 {
     struct registration_entry *entry = registration_add(all, fingerprint);
     if (!entry)
         return false;
-    entry->registration =
-        (struct ia_registration){.registering = registering, .reason = IA_R_DEVICE_UNKNOWN, .at_us = now_us};
+    entry->registration = (struct ia_registration){.reason = IA_R_DEVICE_UNKNOWN, .at_us = now_us};
     return true;
 }
 
-void ia_registration_answer(struct ia_registrations *all, const uint8_t fingerprint[32], bool registering,
-                            enum ia_reason reason, const char *detail, int64_t now_us)
+void ia_registration_answer(struct ia_registrations *all, const uint8_t fingerprint[32], enum ia_reason reason,
+                            const char *detail, int64_t now_us)
 {
     struct registration_entry *entry = registration_entry(all, fingerprint);
-    if (!entry || entry->registration.registering != registering)
+    if (!entry)
         return;
     struct ia_registration *r = &entry->registration;
     r->answered = true;
@@ -106,13 +105,13 @@ void ia_registration_answer(struct ia_registrations *all, const uint8_t fingerpr
 
 bool ia_registration_is_refused(const struct ia_registration *r, int64_t now_us)
 {
-    return r && r->answered && r->registering && r->reason != IA_R_NONE && r->reason != IA_R_REGISTRY_UNAVAILABLE &&
+    return r && r->answered && r->reason != IA_R_NONE && r->reason != IA_R_REGISTRY_UNAVAILABLE &&
            now_us - r->at_us < NEGATIVE_US;
 }
 
 bool ia_registration_is_pending(const struct ia_registration *r)
 {
-    return r && r->registering && !r->answered;
+    return r && !r->answered;
 }
 
 void ia_registrations_tidy(struct ia_registrations *all, int64_t now_us)

@@ -62,11 +62,6 @@ bool ia_broker_is_reloading(const struct ia_core *core)
     return core->broker->reloading;
 }
 
-bool ia_broker_has_ticked(const struct ia_core *core)
-{
-    return core->broker->last_tick_us != 0;
-}
-
 bool ia_broker_has_ticks(struct ia_core *core)
 {
     struct ia_broker_state *state = core->broker;

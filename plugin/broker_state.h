@@ -26,9 +26,6 @@ bool ia_broker_publish_due(struct ia_core *core);
 void ia_broker_reload(struct ia_core *core);
 bool ia_broker_is_reloading(const struct ia_core *core);
 
-/* Has a TICK come?  What must end in time begins only then. */
-bool ia_broker_has_ticked(const struct ia_core *core);
-
 /* Does Mosquitto send TICK?  Without it no client would ever be disconnected (2.0.11 sends none under
  * per_listener_settings), so two seconds after the first question everything is denied. */
 bool ia_broker_has_ticks(struct ia_core *core);

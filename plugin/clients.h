@@ -232,4 +232,7 @@ struct ia_client *ia_clients_next_disconnect(struct ia_clients *clients);
 void ia_clients_tidy(struct ia_clients *clients);
 
 size_t ia_clients_live(const struct ia_clients *clients);
+
+/* ---- for the tests */
+
 size_t ia_clients_kept(const struct ia_clients *clients); /* sessions of which only the owner is remembered */

@@ -42,7 +42,7 @@ static bool send_registration(struct ia_core *core, const struct ia_unregistered
     (void)snprintf(r->device_id, sizeof r->device_id, "%s", who->device_id);
     (void)snprintf(r->address, sizeof r->address, "%s", who->address ? who->address : "");
     return ia_worker_ask(core->worker, request) &&
-           ia_registration_ask(pending, who->info->fingerprint, true, ia_monotonic_us());
+           ia_registration_ask(pending, who->info->fingerprint, ia_monotonic_us());
 }
 
 static enum ia_reason registry_unavailable(char *detail, size_t size, const char *why)
@@ -97,11 +97,6 @@ void ia_device_requests_ask_by_name(struct ia_core *core, const char *device_id)
     if (request)
         (void)snprintf(request->device_id, sizeof request->device_id, "%s", device_id);
     (void)ia_worker_ask(core->worker, request);
-}
-
-size_t ia_device_requests_count(const struct ia_core *core)
-{
-    return ia_registrations_count(core->registrations);
 }
 
 void ia_device_requests_tidy(struct ia_core *core)

@@ -32,8 +32,5 @@ bool ia_device_requests_is_pending(const struct ia_core *core, const uint8_t fin
  * publishers of ten thousand retained messages. */
 void ia_device_requests_ask_by_name(struct ia_core *core, const char *device_id);
 
-/* Questions that are under way, or were answered a moment ago. */
-size_t ia_device_requests_count(const struct ia_core *core);
-
 /* Forget what is no longer needed: every few seconds. */
 void ia_device_requests_tidy(struct ia_core *core);

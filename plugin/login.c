@@ -145,15 +145,17 @@ static enum ia_reason open_session(struct ia_login *login)
     return IA_R_NONE;
 }
 
-/* The TLS session of an accepted client may be resumed, none of one that is refused. */
+/* The TLS session of an accepted client may be resumed, none of one that is refused, and none of one whose address is known
+ * from its full handshake alone.  On a WebSocket listener that concerns all clients; over TCP only those that come by a
+ * balancer with TLS 1.2, which must not end the resumption of the others. */
 static void settle_tls_session(const struct ia_login *login, enum ia_reason reason)
 {
     const struct ia_admission *a = &login->admission;
     if (!a->leaf)
         return;
-    if (login->address_unknown)
+    if (login->address_unknown && ia_mosq_is_websocket(login->client))
         ia_resumption_exclude(a->leaf);
-    else if (reason == IA_R_NONE)
+    if (!login->address_unknown && reason == IA_R_NONE)
         ia_resumption_keep(a->leaf);
     if (reason != IA_R_NONE && a->chain->n_links > 0)
         ia_resumption_drop(a->chain->links[0].fingerprint);

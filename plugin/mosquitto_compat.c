@@ -43,6 +43,15 @@ const char *ia_mosq_version(void)
     return is_2011() ? "2.0.11" : "2.0";
 }
 
+void ia_mosq_introduce(mosquitto_plugin_id_t *id, const char *version)
+{
+    int (*set_info)(mosquitto_plugin_id_t *id, const char *name, const char *version);
+    void *symbol = dlsym(RTLD_DEFAULT, "mosquitto_plugin_set_info");
+    memcpy(&set_info, &symbol, sizeof set_info);
+    if (set_info)
+        (void)set_info(id, "iot-auth", version);
+}
+
 struct mosquitto *ia_mosq_client(const char *client_id)
 {
     return find_client ? find_client(client_id) : NULL;

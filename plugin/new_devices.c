@@ -62,7 +62,7 @@ static int64_t parking_ms(const struct ia_core *core, X509 *leaf)
 
 static void park_connection(struct ia_core *core, SSL *ssl, X509 *leaf, const uint8_t *fingerprint)
 {
-    int64_t ms = ia_broker_has_ticked(core) ? parking_ms(core, leaf) : 0;
+    int64_t ms = parking_ms(core, leaf);
     size_t before = ia_parking_count();
     if (ms > 0 && ia_parking_hold(ssl, fingerprint, ia_monotonic_us() + ms * 1000))
         core->counters.parked_total += ia_parking_count() - before; /* it may be parked already */
@@ -70,6 +70,8 @@ static void park_connection(struct ia_core *core, SSL *ssl, X509 *leaf, const ui
 
 void ia_new_devices_arrive(struct ia_core *core, SSL *ssl, X509 *leaf, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
 {
+    if (!ia_broker_has_ticks(core))
+        ia_new_devices_release_all(); /* parked before that was known; nothing else would end it */
     if (ia_resync_find_device(core, fingerprint))
         return;
     struct ia_login login;

@@ -24,7 +24,7 @@
 static void count_answer(struct ia_core *core, const struct ia_device_answer *answer)
 {
     const struct ia_registration *asked = ia_registration_find(core->registrations, answer->fingerprint);
-    if (asked && !asked->answered && asked->registering == answer->registering)
+    if (asked && !asked->answered)
         ia_histogram_note(&core->counters.database, ia_monotonic_us() - asked->at_us);
 }
 
@@ -32,8 +32,7 @@ static void apply_answer(struct ia_core *core, struct ia_reply *reply)
 {
     struct ia_device_answer *answer = &reply->answer;
     count_answer(core, answer);
-    ia_registration_answer(core->registrations, answer->fingerprint, answer->registering, answer->reason, reply->text,
-                           ia_monotonic_us());
+    ia_registration_answer(core->registrations, answer->fingerprint, answer->reason, reply->text, ia_monotonic_us());
     if (answer->device) {
         if (answer->registered)
             ia_report_registered(core, answer->device);

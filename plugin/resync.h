@@ -20,7 +20,6 @@ void ia_resync_end(struct ia_core *core);
 
 /* Sweep a slice of the cache.  True: there is more to do. */
 bool ia_resync_sweep(struct ia_core *core);
-bool ia_resync_is_sweeping(const struct ia_core *core);
 
 /* Have all devices been read at least once? */
 bool ia_resync_is_complete(const struct ia_core *core);
@@ -32,3 +31,7 @@ void ia_resync_keep(struct ia_core *core, struct ia_device *device);
 /* The record of that certificate in memory, or NULL.  A record that the last completed resync did not find has been
  * deleted, even if the sweep has not removed it yet. */
 struct ia_device *ia_resync_find_device(struct ia_core *core, const uint8_t fingerprint[IA_FINGERPRINT_LEN]);
+
+/* ---- for the tests */
+
+bool ia_resync_is_sweeping(const struct ia_core *core);

@@ -18,31 +18,10 @@ bool ia_db_batch_must_end(const struct ia_db *db)
 /* Wake-ups during the batches were for the caller's other work as well: the next ia_db_wait returns at once. */
 enum ia_rc ia_db_batch_end(struct ia_db *db, struct ia_err *err)
 {
-    static const enum ia_statement used[] = {IA_S_DEVICES_BY_FINGERPRINT, IA_S_REGISTER_MANY};
+    static const enum ia_statement used[] = {IA_S_REGISTER_MANY};
     db->woken = true;
     return ia_db_batch_close(db, used, sizeof used / sizeof used[0], err);
 }
-
-/* ---- look-ups ---- */
-
-enum ia_rc ia_db_batch_look_up(struct ia_db *db, const uint8_t (*fingerprints)[IA_FINGERPRINT_LEN], size_t n,
-                               struct ia_err *err)
-{
-    struct ia_params p = {0};
-    ia_params_value(&p, ia_device_fingerprints(&p.arena, fingerprints, n));
-    enum ia_rc rc = ia_db_batch_send(db, IA_S_DEVICES_BY_FINGERPRINT, &p, err);
-    ia_params_clear(&p);
-    return rc;
-}
-
-enum ia_rc ia_db_batch_devices(struct ia_db *db, struct ia_device_rows **out, struct ia_err *err)
-{
-    PGresult *result = NULL;
-    enum ia_rc rc = ia_db_batch_receive(db, IA_S_DEVICES_BY_FINGERPRINT, &result, err);
-    return rc == IA_OK ? ia_device_rows_of_result(result, out, err) : rc;
-}
-
-/* ---- registrations ---- */
 
 /* The arrays that broker_register_many takes, one column of all items each. */
 static void add_items(struct ia_params *p, const struct ia_registration *items, size_t n, const char *node)

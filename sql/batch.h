@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* Look-ups and registrations of certificates in batches, of which several may be under way: the next batch is sent while
+/* Registrations of certificates in batches, of which several may be under way: the next batch is sent while
  * the server still commits the last one.  Each batch is a transaction of its own, and their results come in the order in
  * which they were sent.
  *
@@ -19,10 +19,6 @@
 
 IA_MUST_USE enum ia_rc ia_db_batch_begin(struct ia_db *db, struct ia_err *err);
 
-/* Send a look-up of fingerprints[0..n). */
-IA_MUST_USE enum ia_rc ia_db_batch_look_up(struct ia_db *db, const uint8_t (*fingerprints)[IA_FINGERPRINT_LEN],
-                                           size_t n, struct ia_err *err);
-
 /* Send the registration of items[0..n), all of this node. */
 IA_MUST_USE enum ia_rc ia_db_batch_register(struct ia_db *db, const struct ia_registration *items, size_t n,
                                             const char *node, struct ia_err *err);
@@ -31,11 +27,7 @@ IA_MUST_USE enum ia_rc ia_db_batch_register(struct ia_db *db, const struct ia_re
  * `wait` false: only look.  The connection is dropped when the result does not come within the query timeout. */
 IA_MUST_USE enum ia_rc ia_db_batch_wait(struct ia_db *db, bool wait, bool *ready, struct ia_err *err);
 
-/* Receive the result of the oldest batch, which was a look-up: a row for each certificate that exists.  The caller owns
- * *out (ia_device_rows_free). */
-IA_MUST_USE enum ia_rc ia_db_batch_devices(struct ia_db *db, struct ia_device_rows **out, struct ia_err *err);
-
-/* Receive the result of the oldest batch, which was a registration of n items: items[i] is the outcome of item i.
+/* Receive the result of the oldest batch, of n items: items[i] is the outcome of item i.
  * Beyond the outcomes of struct ia_registered there is "busy": a row that the item needs is locked by another transaction, and
  * nothing was done for this item.  The caller owns *out. */
 struct ia_registered_items {

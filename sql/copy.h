@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* ---- for the tests: what copy.c reads the messages of a stream with */
+
 /* The header of the file: *used gets its length.  False: it is none, or one with features that are not known. */
 bool ia_copy_header(const uint8_t *bytes, size_t len, size_t *used);
 

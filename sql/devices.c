@@ -140,48 +140,13 @@ void ia_device_rows_free(struct ia_device_rows *rows)
     free(l);
 }
 
-struct ia_pg_value ia_device_fingerprints(struct ia_arena *arena, const uint8_t (*fingerprints)[IA_FINGERPRINT_LEN],
-                                          size_t n)
-{
-    struct ia_pg_value *items = ia_arena_array(arena, n, sizeof *items);
-    if (!items)
-        return (struct ia_pg_value){0};
-    for (size_t i = 0; i < n; i++)
-        items[i] = (struct ia_pg_value){.bytes = fingerprints[i], .len = IA_FINGERPRINT_LEN};
-    return ia_pg_value_array(arena, IA_PG_BYTEA, items, n);
-}
-
-enum ia_rc ia_device_rows_of_result(PGresult *result, struct ia_device_rows **out, struct ia_err *err)
-{
-    struct ia_decoded decoded = {0};
-    struct loaded_devices *l = calloc(1, sizeof *l);
-    if (!l) {
-        PQclear(result);
-        return ia_nomem(err);
-    }
-    enum ia_rc rc = ia_db_keep_result(&l->arena, &l->kept, result, err);
-    if (rc == IA_OK)
-        rc = decode_devices(result, 0, &device_columns, &l->arena, &decoded, err);
-    l->rows = (struct ia_device_rows){.rows = decoded.rows, .n = decoded.n};
-    if (rc == IA_OK)
-        *out = &l->rows;
-    else
-        ia_device_rows_free(&l->rows);
-    return rc;
-}
-
 enum ia_rc ia_db_device_by_fingerprint(struct ia_db *db, const uint8_t fingerprint[IA_FINGERPRINT_LEN],
                                        struct ia_device_rows **out, struct ia_err *err)
 {
-    return ia_db_devices_by_fingerprint(db, (const uint8_t(*)[IA_FINGERPRINT_LEN])fingerprint, 1, out, err);
-}
-
-enum ia_rc ia_db_devices_by_fingerprint(struct ia_db *db, const uint8_t (*fingerprints)[IA_FINGERPRINT_LEN], size_t n,
-                                        struct ia_device_rows **out, struct ia_err *err)
-{
     static const enum ia_statement which[2] = {IA_S_DEVICES_BY_FINGERPRINT, IA_S_DEVICE_KEYS_BY_FINGERPRINT};
+    const struct ia_pg_value item = {.bytes = fingerprint, .len = IA_FINGERPRINT_LEN};
     struct ia_params p = {0};
-    ia_params_value(&p, ia_device_fingerprints(&p.arena, fingerprints, n));
+    ia_params_value(&p, ia_pg_value_array(&p.arena, IA_PG_BYTEA, &item, 1));
     return read_devices(db, which, &p, INT64_MAX, out, err);
 }
 

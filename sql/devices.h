@@ -28,10 +28,6 @@ IA_MUST_USE enum ia_rc ia_db_devices_by_id(struct ia_db *db, const char *const *
 IA_MUST_USE enum ia_rc ia_db_device_states(struct ia_db *db, const char *const *ids, size_t n,
                                            struct ia_device_rows **out, struct ia_err *err);
 
-/* The records of certificates fingerprints[0..n), in no order; those that do not exist give no row. */
-IA_MUST_USE enum ia_rc ia_db_devices_by_fingerprint(struct ia_db *db, const uint8_t (*fingerprints)[IA_FINGERPRINT_LEN],
-                                                    size_t n, struct ia_device_rows **out, struct ia_err *err);
-
 #define IA_DEVICE_PAGE 2000 /* records at most of one page */
 
 /* Where reading all records page by page has come to; zeroed at the beginning. */

@@ -190,13 +190,6 @@ IA_MUST_USE enum ia_rc ia_db_expect_end(struct ia_db *db, const char *name, stru
 IA_MUST_USE enum ia_rc ia_device_row_decode(const struct ia_pg_value values[IA_DEVICE_COLUMNS], struct ia_arena *arena,
                                             struct ia_device_row *row, struct ia_err *err);
 
-/* fingerprints[0..n) as a parameter; .bytes NULL: out of memory. */
-struct ia_pg_value ia_device_fingerprints(struct ia_arena *arena, const uint8_t (*fingerprints)[IA_FINGERPRINT_LEN],
-                                          size_t n);
-
-/* The rows of a result of IA_S_DEVICES_BY_FINGERPRINT, which is taken over. */
-IA_MUST_USE enum ia_rc ia_device_rows_of_result(PGresult *result, struct ia_device_rows **out, struct ia_err *err);
-
 /* The device in columns `first` and following of one row of a registration's result; *out NULL: they are NULL. */
 IA_MUST_USE enum ia_rc ia_device_row_of_result(const PGresult *result, int row, int first, struct ia_arena *arena,
                                                const struct ia_device_row **out, struct ia_err *err);

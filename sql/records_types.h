@@ -25,10 +25,8 @@ enum ia_cert_status { IA_CERT_STATUSES(IA_STATUS_ID) };
 enum ia_ca_status { IA_CA_STATUSES(IA_STATUS_ID) };
 #undef IA_STATUS_ID
 
-/* The word of a status: a static text, "INACTIVE" for a value out of range. */
+/* The word of a device status: a static text, "INACTIVE" for a value out of range. */
 const char *ia_device_status_name(enum ia_device_status status);
-const char *ia_cert_status_name(enum ia_cert_status status);
-const char *ia_ca_status_name(enum ia_ca_status status);
 
 /* One certificate of a device, with its device. */
 struct ia_device_row {

@@ -10,6 +10,7 @@ shift
 
 python=/usr/bin/python3
 folders="common x509 acl oauth sql jitr access config tls worker plugin cli"
+programs="bench tests/swarm tests/integration" # C that is no part of the product, held to the same form
 wanted=" $* "
 breaches=0
 
@@ -108,7 +109,7 @@ third_party() {
 forbidden_calls() {
     local calls='strcpy|strcat|sprintf|vsprintf|gets|scanf|sscanf|strtok|system|popen|alloca|mktemp|tmpnam'
     calls+='|atoi|atol|atof|setjmp|longjmp|PQexec|rand|ctime|asctime|gmtime|localtime'
-    code $folders | grep -E "(^|[^[:alnum:]_>.])($calls)[[:space:]]*\("
+    code $folders $programs | grep -E "(^|[^[:alnum:]_>.])($calls)[[:space:]]*\("
 }
 
 # The broker thread never waits: what blocks belongs to worker/, sql/ and oauth/.  poll() may ask (0 ms).  The one exception, by
@@ -170,7 +171,7 @@ functions() {
 
 # A static function's name carries its noun: one word that stands in two files says nothing in a profile or a back trace.
 bare_static_names() {
-    functions $folders | awk '$5 == "static" && $1 !~ /_/ {
+    functions $folders $programs | awk '$5 == "static" && $1 !~ /_/ {
             files[$1] = files[$1] (seen[$1, $2]++ ? "" : " " $2); where[$1, ++n[$1]] = $2 ":" $3
         }
         END {
@@ -181,7 +182,7 @@ bare_static_names() {
 
 long_files() {
     local file
-    for file in $(c_files $folders); do
+    for file in $(c_files $folders $programs); do
         awk -v file="$file" 'END { if (NR > 450) print file ":1: has " NR " lines; at most 450" }' "$file"
     done
 }
@@ -196,14 +197,24 @@ big_folders() {
             print folder ": has " lines[folder] " of " all " lines; at most a fifth" }'
 }
 
-# No object uses a symbol of another that, by any path, uses one of its own.
-object_circles() {
+# symbol_tables WHAT SOUGHT: what the objects of the build show; without one it cannot be looked for.
+symbol_tables() {
     local build=${IOT_AUTH_BUILD:-build/release}
     if [ -d "$build" ]; then
-        "$python" "$lint/circles.py" objects "$build" $folders
+        "$python" "$lint/circles.py" "$1" "$build" $folders
     else
-        echo "lint: there is no $build, so circles of objects were not looked for" >&2
+        echo "lint: there is no $build, so $2 were not looked for" >&2
     fi
+}
+
+# No object uses a symbol of another that, by any path, uses one of its own.
+object_circles() {
+    symbol_tables objects "circles of objects"
+}
+
+# What a header offers is used by another object, or is declared under "for the tests".
+dead_symbols() {
+    symbol_tables dead "unused symbols"
 }
 
 # The broker thread's side cannot reach libpq: no header that it includes, by any path, is the database connection's.
@@ -242,7 +253,7 @@ spdx_lines() {
 # Header files say how they are guarded; scripts parse.
 headers() {
     local file
-    for file in $(c_files $folders); do
+    for file in $(c_files $folders $programs); do
         case "$file" in *.h) grep -q '^#pragma once$' "$file" || echo "$file:1: no #pragma once" ;; esac
     done
 }
@@ -285,6 +296,7 @@ check static-name bare_static_names
 check header headers
 check header-circle "$python" "$lint/circles.py" headers $folders
 check object-circle object_circles
+check dead-symbol dead_symbols
 check database-include database_includes
 check word banned_words
 check path documented_paths

@@ -158,7 +158,7 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
 static void verify_chain(const struct ia_snapshot *snapshot, X509 *leaf, STACK_OF(X509) * sent, struct ia_chain *out)
 {
     if (gate.remembered_generation != snapshot->ca_generation) {
-        ia_gate_flush();
+        ia_chain_cache_flush(gate.remembered); /* the registered CAs are other than before */
         gate.remembered_generation = snapshot->ca_generation;
     }
     uint8_t fingerprint[IA_FINGERPRINT_LEN];
@@ -295,11 +295,6 @@ void ia_gate_close(void)
 bool ia_gate_has_listeners(void)
 {
     return gate.has_listeners;
-}
-
-void ia_gate_flush(void)
-{
-    ia_chain_cache_flush(gate.remembered);
 }
 
 const char *ia_gate_address(X509 *leaf)

@@ -60,9 +60,6 @@ void ia_gate_close(void);
 /* Has any listener context been seen?  If there are TLS listeners and this is false, Mosquitto uses another OpenSSL. */
 bool ia_gate_has_listeners(void);
 
-/* Forget remembered chains: the registered CAs are other than before. */
-void ia_gate_flush(void);
-
 enum ia_gate_leaf {
     IA_LEAF_FOREIGN,  /* not verified by the gate: no credential */
     IA_LEAF_VERIFIED, /* *chain is what was decided, under CA generation *generation */

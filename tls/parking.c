@@ -2,8 +2,8 @@
 #include "tls/parking.h"
 
 #include "common/clock.h"
+#include "tls/read_bio.h"
 
-#include <openssl/bio.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,10 +25,9 @@ struct parked_group {
 
 /* One connection, from the end of its handshake to the end of its SSL: what it was parked for is not repeated. */
 struct parked {
-    SSL *ssl; /* owns this, by ex_data */
-    BIO *bio; /* its read BIO, while it is held back; NULL: released, or freed */
+    SSL *ssl; /* owns this (read_bio.h) */
     int fd;
-    struct parked_group *group;
+    struct parked_group *group; /* NULL: released, or its BIO is freed */
     int64_t since_us, until_us;
     struct parked *prev, *next;         /* of the group */
     struct parked *prev_due, *next_due; /* of all, the earliest first */
@@ -41,8 +40,6 @@ static struct {
     size_t count;
     struct parked_group *groups;
     struct parked *due;
-    int ssl_index; /* ex_data; made once a process */
-    bool indexed;
 } parking;
 
 /* ---- the socket */
@@ -76,56 +73,30 @@ static void unlink_parked(struct parked *p)
     parking.count--;
 }
 
-static void release_bio(struct parked *p)
-{
-    BIO_set_callback_ex(p->bio, NULL);
-    BIO_set_callback_arg(p->bio, NULL);
-    p->bio = NULL;
-}
-
 static void release_parked(struct parked *p)
 {
-    release_bio(p);
+    ia_read_bio_release(p->ssl, IA_READ_PARKED);
     (void)set_low_water(p->fd, 1);
     unlink_parked(p);
     if (parking.settings.released)
         parking.settings.released(parking.settings.ctx, ia_monotonic_us() - p->since_us);
 }
 
-/* Answers reads of a parked connection.  Other operations pass; but a BIO that is freed is remembered as such: OpenSSL
- * 3.0 frees an SSL's ex_data before its BIOs, 3.2 and newer after them. */
-static long on_parked_bio(BIO *bio, int oper, const char *argp, size_t len, int argi, long argl, int ret,
-                          size_t *processed)
+static enum ia_read_answer answer_parked(void *record)
 {
-    (void)argp, (void)len, (void)argi, (void)argl, (void)processed;
-    struct parked *p = (struct parked *)(void *)BIO_get_callback_arg(bio);
-    if (oper == BIO_CB_FREE && p) {
-        p->bio = NULL;
-        unlink_parked(p);
-    }
-    if (oper != BIO_CB_READ || !p)
-        return ret;
-    if (is_readable(p->fd)) {
-        release_parked(p); /* this very read goes on */
-        return ret;
-    }
-    BIO_clear_retry_flags(bio);
-    BIO_set_retry_read(bio);
-    return -1;
+    struct parked *p = record;
+    if (!is_readable(p->fd))
+        return IA_READ_RETRIES;
+    release_parked(p); /* this very read goes on */
+    return IA_READ_GOES_ON;
 }
 
-static void on_ssl_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
+static void lose_parked(void *record)
 {
-    (void)parent, (void)ad, (void)idx, (void)argl, (void)argp;
-    struct parked *p = ptr;
-    if (!p)
-        return;
-    if (p->bio) {
-        release_bio(p); /* the BIO may live on, if somebody else has a reference */
-        unlink_parked(p);
-    }
-    free(p);
+    unlink_parked(record);
 }
+
+static const struct ia_read_stage_ops parked_ops = {.answer = answer_parked, .lost = lose_parked, .free = free};
 
 /* ---- the table */
 
@@ -160,24 +131,21 @@ static void insert_due(struct parked *p)
 
 static bool hold_parked(struct parked *p, const uint8_t key[IA_PARKING_KEY_LEN], int64_t until_us)
 {
-    BIO *bio = SSL_get_rbio(p->ssl);
     p->fd = SSL_get_rfd(p->ssl);
-    if (!bio || !set_low_water(p->fd, PARKED_BYTES_MAX))
+    if (!ia_read_bio_stop(p->ssl, IA_READ_PARKED))
         return false;
-    struct parked_group *g = is_readable(p->fd) ? NULL : group_get(key);
+    struct parked_group *g = set_low_water(p->fd, PARKED_BYTES_MAX) && !is_readable(p->fd) ? group_get(key) : NULL;
     if (!g) {
+        ia_read_bio_release(p->ssl, IA_READ_PARKED);
         (void)set_low_water(p->fd, 1);
         return false;
     }
-    p->bio = bio;
     p->group = g;
     p->since_us = ia_monotonic_us();
     p->until_us = until_us;
     DL_APPEND(g->list, p);
     insert_due(p);
     parking.count++;
-    BIO_set_callback_arg(bio, (char *)p);
-    BIO_set_callback_ex(bio, on_parked_bio);
     return true;
 }
 
@@ -185,7 +153,7 @@ bool ia_parking_hold(SSL *ssl, const uint8_t key[IA_PARKING_KEY_LEN], int64_t un
 {
     if (!parking.open)
         return false;
-    struct parked *p = SSL_get_ex_data(ssl, parking.ssl_index);
+    struct parked *p = ia_read_bio_record(ssl, IA_READ_PARKED);
     if (p)
         return p->group != NULL;
     if (parking.count >= parking.settings.max)
@@ -194,7 +162,7 @@ bool ia_parking_hold(SSL *ssl, const uint8_t key[IA_PARKING_KEY_LEN], int64_t un
     if (!p)
         return false;
     p->ssl = ssl;
-    if (SSL_set_ex_data(ssl, parking.ssl_index, p) != 1) {
+    if (!ia_read_bio_attach(ssl, IA_READ_PARKED, &parked_ops, p)) {
         free(p);
         return false;
     }
@@ -217,11 +185,6 @@ void ia_parking_expire(int64_t now_us)
         release_parked(parking.due);
 }
 
-int64_t ia_parking_next_us(void)
-{
-    return parking.due ? parking.due->until_us : INT64_MAX;
-}
-
 size_t ia_parking_count(void)
 {
     return parking.count;
@@ -229,11 +192,9 @@ size_t ia_parking_count(void)
 
 enum ia_rc ia_parking_open(const struct ia_parking_settings *settings, struct ia_err *err)
 {
-    if (!parking.indexed)
-        parking.ssl_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, on_ssl_free);
-    parking.indexed = parking.ssl_index >= 0;
-    if (!parking.indexed)
-        return ia_fail(err, IA_CRYPTO, "OpenSSL gives no ex_data index");
+    enum ia_rc rc = ia_read_bio_open(err);
+    if (rc != IA_OK)
+        return rc;
     parking.settings = *settings;
     parking.open = true;
     return IA_OK;

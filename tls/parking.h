@@ -4,8 +4,8 @@
  * connection is released, and BASIC_AUTH then finds the device's record in memory.
  *
  * Two means, both public interfaces:
- * - BIO_set_callback_ex on the SSL's read BIO answers each read with "retry", so that SSL_read reports WANT_READ, as
- *   between two packets of any client;
+ * - a stage of read_bio.h answers each read with "retry", so that SSL_read reports WANT_READ, as between two packets of any
+ *   client;
  * - SO_RCVLOWAT keeps epoll silent for as long as the client has sent less than that, so that the broker does not spin.
  *   Setting it back to 1 makes Linux evaluate the socket's readiness again, which wakes epoll (tcp_set_rcvlowat).
  *
@@ -14,7 +14,7 @@
  * without this rule took 82 % of a core.  BASIC_AUTH finds no record and refuses; the registration goes on.
  *
  * Everything is bounded: the number of parked connections, and the time of each.  No pointer outlives its object: an SSL
- * that is freed takes its place in the table along (ex_data).  Broker thread only. */
+ * that is freed takes its place in the table along.  Broker thread only. */
 #pragma once
 
 #include "common/error.h"
@@ -49,8 +49,5 @@ void ia_parking_release(const uint8_t key[IA_PARKING_KEY_LEN]);
 
 /* Release the connections whose time has come.  Call it at least every 100 ms while ia_parking_count is not 0. */
 void ia_parking_expire(int64_t now_us);
-
-/* The time at which the next connection is to be released, INT64_MAX: none is parked. */
-int64_t ia_parking_next_us(void);
 
 size_t ia_parking_count(void);

@@ -3,6 +3,7 @@
 
 #include "acl/ip.h"
 #include "tls/proxy_header.h"
+#include "tls/read_bio.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,8 +14,7 @@
 
 /* One connection from a balancer, from the start of its handshake to the end of its SSL. */
 struct proxied {
-    SSL *ssl; /* owns this, by ex_data */
-    BIO *bio; /* its read BIO, until the header is read; NULL: afterwards, or freed */
+    SSL *ssl; /* owns this (read_bio.h) */
     int fd;
     uint8_t *header; /* owned, until it is read */
     size_t have;
@@ -31,8 +31,6 @@ static struct {
     struct proxied *by_fd, *by_client;
     struct proxied *reading; /* the one whose application data was read last; NULL: something else was */
     struct ia_proxy_counts counts;
-    int ssl_index; /* ex_data; made once a process */
-    bool indexed;
 } proxy;
 
 /* ---- networks */
@@ -72,21 +70,9 @@ static void forget_fd(struct proxied *p)
         HASH_DEL(proxy.by_fd, p);
 }
 
-static void release_bio(struct proxied *p)
+static void free_proxied(void *record)
 {
-    BIO_set_callback_ex(p->bio, NULL);
-    BIO_set_callback_arg(p->bio, NULL);
-    p->bio = NULL;
-}
-
-static void on_ssl_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
-{
-    (void)parent, (void)ad, (void)idx, (void)argl, (void)argp;
-    struct proxied *p = ptr;
-    if (!p)
-        return;
-    if (p->bio)
-        release_bio(p);
+    struct proxied *p = record;
     if (proxy.reading == p)
         proxy.reading = NULL;
     forget_client(p);
@@ -130,30 +116,25 @@ static enum progress read_header(struct proxied *p)
     }
 }
 
-static long on_bio(BIO *bio, int oper, const char *argp, size_t len, int argi, long argl, int ret, size_t *processed)
+static enum ia_read_answer answer_proxied(void *record)
 {
-    (void)argp, (void)len, (void)argi, (void)argl, (void)processed;
-    struct proxied *p = (struct proxied *)(void *)BIO_get_callback_arg(bio);
-    if (oper == BIO_CB_FREE && p)
-        p->bio = NULL; /* OpenSSL 3.2 and newer free the BIOs before the SSL's ex_data */
-    if (oper != BIO_CB_READ || !p)
-        return ret;
-    BIO_clear_retry_flags(bio);
+    struct proxied *p = record;
     switch (read_header(p)) {
     case HEADER_DONE:
         proxy.counts.connections++;
-        release_bio(p);
+        ia_read_bio_release(p->ssl, IA_READ_PROXY_HEADER);
         free(p->header);
         p->header = NULL;
-        return ret; /* this very read goes on, with TLS */
+        return IA_READ_GOES_ON; /* this very read goes on, with TLS */
     case HEADER_WAITS:
-        BIO_set_retry_read(bio);
-        return -1;
+        return IA_READ_RETRIES;
     case HEADER_REFUSED:
         break;
     }
-    return -1;
+    return IA_READ_FAILS;
 }
+
+static const struct ia_read_stage_ops proxied_ops = {.answer = answer_proxied, .free = free_proxied};
 
 /* Which connection's application data is read?  Only TLS 1.3 reports when a record has been read as a whole, by the type that
  * is inside of it; a record of TLS 1.2 is reported when its header is there, and others may be read before the rest. */
@@ -170,7 +151,7 @@ static struct proxied *proxied_new(SSL *ssl, int fd)
 {
     struct proxied *p = calloc(1, sizeof *p);
     uint8_t *header = malloc(IA_PROXY_HEADER_MAX);
-    if (!p || !header || SSL_set_ex_data(ssl, proxy.ssl_index, p) != 1) {
+    if (!p || !header || !ia_read_bio_attach(ssl, IA_READ_PROXY_HEADER, &proxied_ops, p)) {
         free(header);
         free(p);
         return NULL;
@@ -178,32 +159,34 @@ static struct proxied *proxied_new(SSL *ssl, int fd)
     p->ssl = ssl;
     p->fd = fd;
     p->header = header;
-    struct proxied *old = NULL;
-    HASH_REPLACE_INT(proxy.by_fd, fd, p, old); /* the old one's socket is closed, its SSL not yet freed */
-    (void)old;
-    if (p->hh.tbl)
-        return p;
-    (void)SSL_set_ex_data(ssl, proxy.ssl_index, NULL);
-    free(header);
-    free(p);
-    return NULL;
+    return p;
 }
 
-/* Without memory nothing is noted, and the header is garbage to TLS: the connection ends. */
+/* The socket of another connection had this number: it is closed, and its SSL is not freed yet. */
+static void forget_old_fd(int fd)
+{
+    struct proxied *old = NULL;
+    HASH_FIND_INT(proxy.by_fd, &fd, old);
+    if (old)
+        HASH_DEL(proxy.by_fd, old);
+}
+
+/* Without memory reads are not stopped, and the header is garbage to TLS: the connection ends. */
 void ia_proxy_handshake_started(SSL *ssl)
 {
     char address[INET6_ADDRSTRLEN];
     int fd = SSL_get_rfd(ssl);
-    BIO *bio = SSL_get_rbio(ssl);
-    if (!proxy.from || fd < 0 || !bio || SSL_get_ex_data(ssl, proxy.ssl_index) || !socket_address(fd, address) ||
-        !is_from_balancer(address))
+    if (!proxy.from || fd < 0 || ia_read_bio_record(ssl, IA_READ_PROXY_HEADER))
+        return;
+    forget_old_fd(fd);
+    if (!socket_address(fd, address) || !is_from_balancer(address))
         return;
     struct proxied *p = proxied_new(ssl, fd);
     if (!p)
         return;
-    p->bio = bio;
-    BIO_set_callback_arg(bio, (char *)p);
-    BIO_set_callback_ex(bio, on_bio);
+    HASH_ADD_INT(proxy.by_fd, fd, p);
+    if (!p->hh.tbl || !ia_read_bio_stop(ssl, IA_READ_PROXY_HEADER))
+        return;
     SSL_set_msg_callback(ssl, on_message);
     SSL_set_msg_callback_arg(ssl, p);
 }
@@ -295,11 +278,8 @@ enum ia_rc ia_proxy_open(const char *from, struct ia_err *err)
     free(copy);
     if (rc == IA_OK && problem[0])
         rc = ia_fail(err, IA_USAGE, "option proxy_from: %s", problem);
-    if (rc == IA_OK && !proxy.indexed)
-        proxy.ssl_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, on_ssl_free);
-    proxy.indexed = proxy.indexed || (rc == IA_OK && proxy.ssl_index >= 0);
-    if (rc == IA_OK && !proxy.indexed)
-        rc = ia_fail(err, IA_CRYPTO, "OpenSSL gives no ex_data index");
+    if (rc == IA_OK)
+        rc = ia_read_bio_open(err);
     if (rc != IA_OK) {
         ia_ip_set_free(set);
         return rc;

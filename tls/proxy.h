@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* The client's address behind a balancer, under TLS.  Mosquitto takes the PROXY protocol on no listener that verifies
- * certificates, so the plugin takes its header: when a handshake starts, a callback on the SSL's read BIO reads exactly the
- * header from the socket, notes the address, and removes itself; TLS begins behind it.
+ * certificates, so the plugin takes its header: when a handshake starts, the first stage of read_bio.h reads exactly the
+ * header from the socket, notes the address, and releases the reads; TLS begins behind it.
  *
  * A connection from a network of `proxy_from` must begin with a header of version 2.  From any other address a header is
  * what it is to TLS: garbage.  So nobody but the balancer can say what a client's address is.
@@ -10,8 +10,8 @@
  * first time it is the connection whose application data was read last, of the same certificate (or none).  A packet is
  * processed as soon as its last record is read, on this thread, so that is the client's own.  Two kinds of clients cannot be
  * found that way: WebSockets, because libwebsockets may keep bytes back, and TLS 1.2, which reports a record before it is
- * there as a whole.  Of theirs a device has the address of its full handshake, and an app's counts as unknown.  Broker
- * thread only. */
+ * there as a whole.  Of theirs a device has the address of its full handshake, so its session is not kept, and an app's
+ * counts as unknown.  Broker thread only. */
 #pragma once
 
 #include "common/error.h"

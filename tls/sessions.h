@@ -61,4 +61,6 @@ void ia_tls_sessions_drop(const uint8_t leaf_id[IA_TLS_LEAF_ID_LEN]);
 void ia_tls_sessions_sweep_begin(void);
 bool ia_tls_sessions_sweep(size_t n);
 
+/* ---- for the tests */
+
 size_t ia_tls_sessions_count(void);

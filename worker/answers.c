@@ -8,10 +8,7 @@ static struct ia_reply *new_answer(const struct ia_request *request, enum ia_rea
     struct ia_reply *reply = ia_reply_new(IA_REPLY_ANSWER, detail);
     if (!reply)
         return NULL;
-    bool registering = request->kind == IA_REQUEST_REGISTER;
-    memcpy(reply->answer.fingerprint, registering ? request->registration.info.fingerprint : request->fingerprint,
-           sizeof reply->answer.fingerprint);
-    reply->answer.registering = registering;
+    memcpy(reply->answer.fingerprint, request->registration.info.fingerprint, sizeof reply->answer.fingerprint);
     reply->answer.reason = reason;
     return reply;
 }
@@ -27,16 +24,6 @@ static void set_device(struct ia_reply *reply, const struct ia_device_row *row)
 void ia_answer_unavailable(const struct ia_sink *sink, struct ia_request *request, const char *detail)
 {
     ia_sink_send(sink, new_answer(request, IA_R_REGISTRY_UNAVAILABLE, detail));
-    ia_request_free(request);
-}
-
-void ia_answer_lookup(const struct ia_sink *sink, struct ia_request *request, const struct ia_device_rows *rows)
-{
-    struct ia_reply *reply = new_answer(request, IA_R_DEVICE_UNKNOWN, NULL);
-    for (size_t i = 0; i < rows->n; i++)
-        if (memcmp(rows->rows[i].fingerprint, request->fingerprint, sizeof request->fingerprint) == 0)
-            set_device(reply, &rows->rows[i]);
-    ia_sink_send(sink, reply);
     ia_request_free(request);
 }
 

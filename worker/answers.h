@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* The answers to look-ups and registrations.  Each call sends one answer and frees its request.  Worker thread. */
+/* The answers to registrations.  Each call sends one answer and frees its request.  Worker thread. */
 #pragma once
 
 #include "sql/devices.h"
@@ -7,9 +7,6 @@
 
 /* The database cannot be asked: IA_R_REGISTRY_UNAVAILABLE, with `detail`. */
 void ia_answer_unavailable(const struct ia_sink *sink, struct ia_request *request, const char *detail);
-
-/* A look-up has found the record among these, or has not. */
-void ia_answer_lookup(const struct ia_sink *sink, struct ia_request *request, const struct ia_device_rows *rows);
 
 /* A registration has had this outcome. */
 void ia_answer_registration(const struct ia_sink *sink, struct ia_request *request,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* The messages between the broker thread and the worker.  A request copies everything that it needs, because the client
  * may have disconnected by the time it is answered.  All replies come back through one queue, so that snapshots,
- * answers and changed devices are applied in the order in which the worker read them: a look-up that was read before a
+ * answers and changed devices are applied in the order in which the worker read them: an answer that was read before a
  * revocation can never be cached after it. */
 #pragma once
 
@@ -22,7 +22,6 @@
 /* ---- requests: broker thread to worker */
 
 enum ia_request_kind {
-    IA_REQUEST_LOOKUP,    /* read the record of `fingerprint` */
     IA_REQUEST_REGISTER,  /* read the record, and register the device where its CA allows that: `registration` */
     IA_REQUEST_DEVICE,    /* read all records of `device_id` */
     IA_REQUEST_CONNECTED, /* a device has connected: `connected` */
@@ -75,7 +74,6 @@ struct ia_request {
     enum ia_request_kind kind; /* says which member of the union is valid */
     int64_t taken_ms;          /* the worker's: when it took the request from the queue */
     union {
-        uint8_t fingerprint[IA_FINGERPRINT_LEN];
         struct ia_register_request registration;
         char device_id[IA_VALUE_MAX + 1];
         struct ia_connected_request connected;
@@ -96,7 +94,7 @@ enum ia_log_level { IA_LOG_NOTICE, IA_LOG_WARNING, IA_LOG_ERROR };
 
 enum ia_reply_kind {
     IA_REPLY_SNAPSHOT, /* adopt `snapshot` */
-    IA_REPLY_ANSWER,   /* to a look-up or a registration: `answer`; `text` is the detail of a refusal */
+    IA_REPLY_ANSWER,   /* to IA_REQUEST_REGISTER: `answer`; `text` is the detail of a refusal */
     IA_REPLY_DEVICES,  /* `records`: all records of the devices `records.ids`; any other record of these is deleted */
     IA_REPLY_STATES,   /* `records`: statuses alone of the devices `records.ids` (ia_db_device_states) */
     IA_REPLY_PAGE,     /* `records`: part of a resync */
@@ -114,8 +112,7 @@ struct ia_device_answer {
     uint8_t fingerprint[IA_FINGERPRINT_LEN];
     struct ia_device *device; /* owned; NULL: there is no record, and `reason` says why */
     enum ia_reason reason;
-    bool registering; /* answers IA_REQUEST_REGISTER, not IA_REQUEST_LOOKUP */
-    bool registered;  /* this request has registered the device */
+    bool registered; /* this request has registered the device */
 };
 
 struct ia_device_records {

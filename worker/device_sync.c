@@ -174,7 +174,7 @@ static enum ia_rc send_changes(struct ia_device_sync *sync, const struct ia_devi
     return IA_OK;
 }
 
-/* A copy of the changed ids: without all of them a device that is not among the rows could not be told from a deleted
+/* A copy of the changed ids: without all of them a device that is not among the rows could not be distinguished from a deleted
  * one. */
 static bool copy_ids(const struct ia_device_sync *sync, struct ia_reply *reply)
 {

@@ -136,7 +136,7 @@ void ia_inbox_refuse(struct ia_inbox *inbox)
     while ((request = take_request(inbox)) != NULL) {
         if (accept_offline(inbox, request))
             continue;
-        if (request->kind == IA_REQUEST_LOOKUP || request->kind == IA_REQUEST_REGISTER)
+        if (request->kind == IA_REQUEST_REGISTER)
             ia_registrar_add(inbox->parts.registrar, request);
         else
             ia_request_free(request);

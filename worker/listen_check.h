@@ -23,9 +23,6 @@ struct ia_listen_check {
 /* A new connection: nothing is known. */
 void ia_listen_check_begin(struct ia_listen_check *check);
 
-/* A heartbeat is due: the nonce to send with it.  NULL: no random numbers, none is sent and none is missed. */
-const char *ia_listen_check_next(struct ia_listen_check *check);
-
 /* A nonce has arrived, ours or another broker's. */
 void ia_listen_check_heard(struct ia_listen_check *check, const char *nonce);
 
@@ -37,3 +34,8 @@ bool ia_listen_check_is_deaf(const struct ia_listen_check *check);
  * changes are seen instead. */
 IA_MUST_USE enum ia_rc ia_listen_check_run(struct ia_listen_check *check, struct ia_db *db, const struct ia_sink *sink,
                                            int64_t resync_s, struct ia_err *err);
+
+/* ---- for the tests: a step of ia_listen_check_run */
+
+/* A heartbeat is due: the nonce to send with it.  NULL: no random numbers, none is sent and none is missed. */
+const char *ia_listen_check_next(struct ia_listen_check *check);

@@ -18,7 +18,6 @@
 
 struct batch {
     struct ia_link link;
-    enum ia_request_kind kind;
     size_t n;
     int64_t sent_us;
     bool behind_another; /* sent while another batch was under way */
@@ -29,14 +28,14 @@ struct ia_registrar {
     struct ia_db *db;
     const char *node_name;
     const struct ia_sink *sink;
-    struct ia_fifo lookups, registrations; /* struct ia_request, to be sent */
-    struct ia_fifo postponed;              /* struct ia_request, registrations under locked CAs */
-    int64_t retry_ms;                      /* when `postponed` is looked through again */
-    struct ia_fifo halves;                 /* struct batch, refused as a part of a larger batch: sent first */
-    struct ia_fifo under_way;              /* struct batch */
-    size_t n_registering;                  /* items of registrations under way */
-    bool open;                             /* the connection is in batch mode */
-    int64_t received_us;                   /* the latest result */
+    struct ia_fifo waiting;   /* struct ia_request, to be sent */
+    struct ia_fifo postponed; /* struct ia_request, under locked CAs */
+    int64_t retry_ms;         /* when `postponed` is looked through again */
+    struct ia_fifo halves;    /* struct batch, refused as a part of a larger batch: sent first */
+    struct ia_fifo under_way; /* struct batch */
+    size_t n_under_way;       /* items of all batches under way */
+    bool open;                /* the connection is in batch mode */
+    int64_t received_us;      /* the latest result */
     struct ia_batch_pace pace;
     struct ia_locked_cas locked;
     int64_t next_log_ms; /* when the next refused request is logged */
@@ -104,10 +103,9 @@ void ia_registrar_refuse_all(struct ia_registrar *registrar, const char *detail)
 {
     refuse_batches(registrar, &registrar->under_way, detail);
     refuse_batches(registrar, &registrar->halves, detail);
-    refuse_list(registrar, &registrar->lookups, detail);
-    refuse_list(registrar, &registrar->registrations, detail);
+    refuse_list(registrar, &registrar->waiting, detail);
     refuse_list(registrar, &registrar->postponed, detail);
-    registrar->n_registering = 0;
+    registrar->n_under_way = 0;
     registrar->open = false;
 }
 
@@ -133,8 +131,7 @@ void ia_registrar_free(struct ia_registrar *registrar)
         return;
     free_batches(&registrar->under_way);
     free_batches(&registrar->halves);
-    free_requests(&registrar->lookups);
-    free_requests(&registrar->registrations);
+    free_requests(&registrar->waiting);
     free_requests(&registrar->postponed);
     free(registrar);
 }
@@ -144,13 +141,12 @@ void ia_registrar_free(struct ia_registrar *registrar)
 void ia_registrar_add(struct ia_registrar *registrar, struct ia_request *request)
 {
     request->taken_ms = ia_monotonic_ms();
-    ia_fifo_append(request->kind == IA_REQUEST_REGISTER ? &registrar->registrations : &registrar->lookups,
-                   &request->link);
+    ia_fifo_append(&registrar->waiting, &request->link);
 }
 
 bool ia_registrar_is_full(const struct ia_registrar *registrar)
 {
-    return registrar->lookups.n + registrar->registrations.n >= WAITING_MAX;
+    return registrar->waiting.n >= WAITING_MAX;
 }
 
 int64_t ia_registrar_wait_ms(const struct ia_registrar *registrar)
@@ -163,8 +159,7 @@ int64_t ia_registrar_wait_ms(const struct ia_registrar *registrar)
 
 bool ia_registrar_due(const struct ia_registrar *registrar)
 {
-    return registrar->lookups.n || registrar->registrations.n || registrar->halves.n ||
-           ia_registrar_wait_ms(registrar) == 0;
+    return registrar->waiting.n || registrar->halves.n || ia_registrar_wait_ms(registrar) == 0;
 }
 
 bool ia_registrar_is_busy(const struct ia_registrar *registrar)
@@ -174,29 +169,21 @@ bool ia_registrar_is_busy(const struct ia_registrar *registrar)
 
 /* ---- sending */
 
-static struct batch *new_batch(enum ia_request_kind kind)
+static struct batch *new_batch(void)
 {
     struct batch *batch = malloc(sizeof *batch);
-    if (batch) {
-        batch->kind = kind;
+    if (batch)
         batch->n = 0;
-    }
     return batch;
 }
 
-static void fill_lookups(struct ia_registrar *r, struct batch *batch)
-{
-    while (batch->n < IA_DB_BATCH_MAX && r->lookups.n > 0)
-        batch->items[batch->n++] = take_request(&r->lookups);
-}
-
 /* Registrations under CAs that are not locked, as many as may be under way. */
-static void fill_registrations(struct ia_registrar *r, struct batch *batch)
+static void fill_batch(struct ia_registrar *r, struct batch *batch)
 {
-    size_t room = ia_batch_pace_limit(&r->pace) - r->n_registering;
+    size_t room = ia_batch_pace_limit(&r->pace) - r->n_under_way;
     int64_t now = ia_monotonic_ms();
-    while (batch->n < IA_DB_BATCH_MAX && batch->n < room && r->registrations.n > 0) {
-        struct ia_request *request = take_request(&r->registrations);
+    while (batch->n < IA_DB_BATCH_MAX && batch->n < room && r->waiting.n > 0) {
+        struct ia_request *request = take_request(&r->waiting);
         int64_t until = ia_locked_cas_until(&r->locked, request->registration.ca_id, now);
         if (until)
             postpone_request(r, request, until);
@@ -210,27 +197,16 @@ static struct batch *next_batch(struct ia_registrar *r)
 {
     if (r->halves.n > 0)
         return take_batch(&r->halves);
-    bool may_register = r->n_registering < ia_batch_pace_limit(&r->pace) && r->registrations.n > 0;
-    if (!r->lookups.n && !may_register)
+    if (r->waiting.n == 0 || r->n_under_way >= ia_batch_pace_limit(&r->pace))
         return NULL;
-    struct batch *batch = new_batch(r->lookups.n ? IA_REQUEST_LOOKUP : IA_REQUEST_REGISTER);
-    if (batch && batch->kind == IA_REQUEST_LOOKUP)
-        fill_lookups(r, batch);
-    else if (batch)
-        fill_registrations(r, batch);
-    if (!batch || batch->n > 0)
+    struct batch *batch = new_batch();
+    if (!batch)
+        return NULL;
+    fill_batch(r, batch);
+    if (batch->n > 0)
         return batch;
     free(batch);
     return NULL;
-}
-
-static enum ia_rc send_lookups(struct ia_registrar *r, const struct batch *batch, struct ia_err *err)
-{
-    uint8_t fingerprints[IA_DB_BATCH_MAX][IA_FINGERPRINT_LEN];
-    for (size_t i = 0; i < batch->n; i++)
-        // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): each item of a batch is a request
-        memcpy(fingerprints[i], batch->items[i]->fingerprint, IA_FINGERPRINT_LEN);
-    return ia_db_batch_look_up(r->db, (const uint8_t(*)[IA_FINGERPRINT_LEN])fingerprints, batch->n, err);
 }
 
 static enum ia_rc send_registrations(struct ia_registrar *r, const struct batch *batch, struct ia_err *err)
@@ -253,14 +229,14 @@ static enum ia_rc send_batch(struct ia_registrar *r, struct batch *batch, struct
     enum ia_rc rc = r->open ? IA_OK : ia_db_batch_begin(r->db, err);
     r->open |= rc == IA_OK;
     if (rc == IA_OK)
-        rc = batch->kind == IA_REQUEST_LOOKUP ? send_lookups(r, batch, err) : send_registrations(r, batch, err);
+        rc = send_registrations(r, batch, err);
     if (rc != IA_OK) {
         refuse_batch(r, batch, err->msg);
         return ia_db_connected(r->db) ? IA_OK : rc;
     }
     batch->sent_us = ia_monotonic_us();
     batch->behind_another = r->under_way.n > 0;
-    r->n_registering += batch->kind == IA_REQUEST_REGISTER ? batch->n : 0;
+    r->n_under_way += batch->n;
     ia_fifo_append(&r->under_way, &batch->link);
     return IA_OK;
 }
@@ -271,7 +247,7 @@ static void retry_postponed(struct ia_registrar *r)
     if (r->postponed.n == 0 || ia_registrar_wait_ms(r) > 0)
         return;
     for (size_t n = r->postponed.n; n > 0; n--)
-        ia_fifo_append(&r->registrations, ia_fifo_take(&r->postponed));
+        ia_fifo_append(&r->waiting, ia_fifo_take(&r->postponed));
 }
 
 static enum ia_rc close_batches(struct ia_registrar *r, struct ia_err *err)
@@ -309,7 +285,7 @@ static void log_refusal(struct ia_registrar *r, const char *text)
  * itself is answered. */
 static void split_batch(struct ia_registrar *r, struct batch *batch, const char *detail)
 {
-    struct batch *second = batch->n > 1 ? new_batch(batch->kind) : NULL;
+    struct batch *second = batch->n > 1 ? new_batch() : NULL;
     if (!second) {
         log_refusal(r, detail);
         refuse_batch(r, batch, detail);
@@ -321,19 +297,6 @@ static void split_batch(struct ia_registrar *r, struct batch *batch, const char 
     batch->n = n;
     ia_fifo_append(&r->halves, &batch->link);
     ia_fifo_append(&r->halves, &second->link);
-}
-
-static enum ia_rc receive_lookups(struct ia_registrar *r, struct batch *batch, struct ia_err *err)
-{
-    struct ia_device_rows *rows = NULL;
-    enum ia_rc rc = ia_db_batch_devices(r->db, &rows, err);
-    if (rc != IA_OK)
-        return rc;
-    for (size_t i = 0; i < batch->n; i++)
-        ia_answer_lookup(r->sink, batch->items[i], rows);
-    ia_device_rows_free(rows);
-    free(batch);
-    return IA_OK;
 }
 
 static void take_outcome(struct ia_registrar *r, struct ia_request *request, const struct ia_registered *outcome)
@@ -351,7 +314,7 @@ static enum ia_rc receive_registrations(struct ia_registrar *r, struct batch *ba
 {
     struct ia_registered_items *outcomes = NULL;
     enum ia_rc rc = ia_db_batch_registered(r->db, batch->n, &outcomes, err);
-    r->n_registering -= batch->n;
+    r->n_under_way -= batch->n;
     if (rc != IA_OK)
         return rc;
     int64_t now = ia_monotonic_us();
@@ -366,8 +329,7 @@ static enum ia_rc receive_registrations(struct ia_registrar *r, struct batch *ba
 static enum ia_rc receive_batch(struct ia_registrar *r, struct ia_err *err)
 {
     struct batch *batch = take_batch(&r->under_way);
-    enum ia_rc rc =
-        batch->kind == IA_REQUEST_LOOKUP ? receive_lookups(r, batch, err) : receive_registrations(r, batch, err);
+    enum ia_rc rc = receive_registrations(r, batch, err);
     r->received_us = ia_monotonic_us();
     if (rc == IA_OK)
         return IA_OK;
@@ -383,7 +345,7 @@ static enum ia_rc receive_batch(struct ia_registrar *r, struct ia_err *err)
 static enum ia_rc fail_lost(struct ia_registrar *r, enum ia_rc rc, const struct ia_err *err)
 {
     refuse_batches(r, &r->under_way, err->msg);
-    r->n_registering = 0;
+    r->n_under_way = 0;
     r->open = false;
     return rc;
 }

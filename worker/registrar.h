@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* Answers look-ups and registrations of certificates.  Everything that is waiting goes to the database in batches, of
+/* Answers registrations of certificates.  Everything that is waiting goes to the database in batches, of
  * which several are under way at a time; each item has an answer of its own.
  *
  * Items of one CA whose rows another transaction has locked wait in the worker and are tried again, while those of other
@@ -17,7 +17,7 @@ struct ia_registrar;
 struct ia_registrar *ia_registrar_new(struct ia_db *db, const char *node_name, const struct ia_sink *sink);
 void ia_registrar_free(struct ia_registrar *registrar);
 
-/* Take over a request of kind IA_REQUEST_LOOKUP or IA_REQUEST_REGISTER.  It is answered in any case. */
+/* Take over a request of kind IA_REQUEST_REGISTER.  It is answered in any case. */
 void ia_registrar_add(struct ia_registrar *registrar, struct ia_request *request);
 
 /* Are so many requests waiting that no more should be added? */

@@ -30,8 +30,10 @@ void ia_crl_free(struct ia_crl *crl);
  * allocation failed. */
 bool ia_crl_signed_by(const struct ia_crl_spec *spec, const struct ia_cert *issuer);
 
-/* Octets of memory that its serial numbers take; 0 while it is not in force. */
-size_t ia_crl_entries_size(const struct ia_crl *crl);
-
 /* Was it parsed from this text? */
 bool ia_crl_is_from(const struct ia_crl *crl, const char *pem);
+
+/* ---- for the tests */
+
+/* Octets of memory that its serial numbers take; 0 while it is not in force. */
+size_t ia_crl_entries_size(const struct ia_crl *crl);

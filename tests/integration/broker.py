@@ -38,6 +38,7 @@ LISTENER_LINES = {
     "subject": "cafile {ca}\nrequire_certificate true\nuse_subject_as_username true\n",
     "internal": "cafile {internal_ca}\nrequire_certificate true\n",
     "websockets": "protocol websockets\ncafile {ca}\nrequire_certificate true\n",
+    "app_websockets": "protocol websockets\n",
     "plain_websockets": "protocol websockets\n",
 }
 WITHOUT_TLS = ("plain", "plain_websockets")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""Many devices in one process (swarm.c): sessions by the thousand, and how long the broker keeps one waiting.
+"""Many clients in one process (tests/swarm/main.c): sessions by the thousand, and how long the broker keeps one waiting.
 
     swarm = Swarm(folder)
     ids = swarm.mint(0, "sensor-", 2000, authority)     # {device id: fingerprint}
@@ -15,7 +15,7 @@ import tempfile
 
 import pki
 
-SOURCE = pathlib.Path(__file__).with_name("swarm.c")
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
 FILES_BESIDE = 200  # file descriptors that a process needs beside its connections
 
 
@@ -31,11 +31,13 @@ def program():
     built = os.environ.get("IOT_AUTH_SWARM")
     if built:
         return built
-    path = pathlib.Path(tempfile.gettempdir()) / ("iot-auth-swarm-%d-%d" % (os.getuid(), SOURCE.stat().st_mtime_ns))
+    sources = sorted(SOURCE.glob("tests/swarm/*.[ch]"))
+    newest = max(source.stat().st_mtime_ns for source in sources)
+    path = pathlib.Path(tempfile.gettempdir()) / ("iot-auth-swarm-%d-%d" % (os.getuid(), newest))
     if not path.exists():
         fresh = "%s.%d" % (path, os.getpid())
-        subprocess.run(["cc", "-D_GNU_SOURCE", "-std=gnu17", "-O2", "-o", fresh, str(SOURCE), "-lssl", "-lcrypto"],
-                       check=True)
+        subprocess.run(["cc", "-D_GNU_SOURCE", "-std=gnu17", "-O2", "-I", SOURCE, "-o", fresh,
+                        *(source for source in sources if source.suffix == ".c"), "-lssl", "-lcrypto"], check=True)
         os.replace(fresh, path)
     return str(path)
 
@@ -87,7 +89,7 @@ class Swarm:
         assert answer and answer[0] == "ok", "swarm: %s" % " ".join(answer)
         return answer[1:]
 
-    def _do(self, *words):
+    def do(self, *words):
         self.begin(*words)
         return self.finish()
 
@@ -95,7 +97,7 @@ class Swarm:
         """A command that writes a list of devices to a file."""
         self._lists += 1
         path = self.folder / ("swarm-%d-%d" % (self.process.pid, self._lists))
-        self._do(*words, path)
+        self.do(*words, path)
         return dict(line.split() for line in path.read_text().splitlines())
 
     def mint(self, group, prefix, count, authority):
@@ -108,28 +110,28 @@ class Swarm:
         return self._list("mint", group, prefix, count, chain, key)
 
     def load(self, group, device_id, credential):
-        self._do("load", group, device_id, *credential.files(self.folder))
+        self.do("load", group, device_id, *credential.files(self.folder))
 
     def open(self, group, port, parallel=50):
         """Connects the devices that are not connected; returns how many are connected then."""
-        return int(self._do("open", group, port, parallel)[0])
+        return int(self.do("open", group, port, parallel)[0])
 
     def ping(self, group, every_ms):
-        self._do("ping", group, every_ms)
+        self.do("ping", group, every_ms)
 
     def wait(self, group, most, seconds):
         """Waits until at most so many are open; returns how many are."""
-        return int(self._do("wait", group, most, int(seconds * 1000))[0])
+        return int(self.do("wait", group, most, int(seconds * 1000))[0])
 
     def report(self, group):
-        return Report(self._do("report", group))
+        return Report(self.do("report", group))
 
     def admitted(self, group):
         """{id: fingerprint in hex} of the devices that ever received CONNACK 0."""
         return self._list("admitted", group)
 
     def close_all(self, group):
-        self._do("close", group)
+        self.do("close", group)
 
 
 class Bystander:

@@ -48,6 +48,9 @@ def test_the_kept_demo_says_how_to_connect_and_how_to_end_it(plugin, tmp_path):
         script = commands + " -E -W 10"
         connected = subprocess.run(["bash", "-ec", script], capture_output=True, text=True, timeout=30, check=False)
         assert "received CONNACK (0)" in connected.stdout, connected.stdout + connected.stderr
+        app = re.search(r"   mosquitto_sub [^\n]*app:demo:dashboard.*?\n[^\n]*", run.stdout, re.S).group()
+        connected = subprocess.run(["bash", "-ec", app + " -d -E -W 10"], capture_output=True, text=True, timeout=30, check=False)
+        assert re.search(r"^Subscribed \(mid: 1\): 0", connected.stdout, re.M), connected.stdout + connected.stderr
         registry = re.search(r"psql (.*)$", run.stdout, re.M).group(1).split()
         rows = subprocess.run(
             ["psql", "-A", "-t", "-c", "SELECT device_id FROM iot_auth.device ORDER BY 1", *registry],

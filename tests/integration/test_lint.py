@@ -195,14 +195,19 @@ OBJECTS = {
 }
 
 
+def build_objects(folder, sources):
+    """Compile {name: text} to where a build in that folder has them."""
+    for name, text in sources.items():
+        source = plant(folder, name, text)
+        made = folder / "build/release" / source.parent.name / "CMakeFiles/x.dir" / (source.name + ".o")
+        made.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["gcc", "-c", source, "-o", made], check=True)
+
+
 @pytest.mark.parametrize("used,circle", [("a", True), ("other", False)])
 def test_objects_that_use_one_another_by_a_third_are_reported(tmp_path, monkeypatch, used, circle):
     monkeypatch.delenv("IOT_AUTH_BUILD", raising=False)
-    for name, text in OBJECTS.items():
-        source = plant(tmp_path, name, text.replace("%s", used))
-        made = tmp_path / "build/release" / source.parent.name / "CMakeFiles/x.dir" / (source.name + ".o")
-        made.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["gcc", "-c", source, "-o", made], check=True)
+    build_objects(tmp_path, {name: text.replace("%s", used) for name, text in OBJECTS.items()})
     run = subprocess.run([LINT, tmp_path, "object-circle"], capture_output=True, text=True, check=False)
     assert ("object-circle: acl/b.c:1: in a circle of 3 objects: uses common/c.c (c)\n" in run.stdout) == circle
     assert run.returncode == (1 if circle else 0)
@@ -213,6 +218,26 @@ def test_without_a_build_the_search_for_circles_says_that_it_was_skipped(tmp_pat
     run = lint(tmp_path, "object-circle", "acl/a.c", "int a;\n")
     assert "there is no build/release" in run.stderr
     assert run.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "header,user,reported",
+    [
+        ("int ia_a(void);\n", "int b;\n", "dead-symbol: acl/a.h:1: no other object uses ia_a of acl/a.c"),
+        ("extern int x;\nextern const int ia_a[2];\n", "int b;\n", "dead-symbol: acl/a.h:2: no other object uses ia_a"),
+        ("int ia_a(void);\n", "int ia_a(void);\nint b(void) { return ia_a(); }\n", None),
+        ("/* ---- for the tests */\n\nint ia_a(void);\n", "int b;\n", None),
+        ("int ia_b(void);\n", "int b;\n", None),  # what no header declares is called by a loader
+    ],
+    ids=lambda value: None,
+)
+def test_a_symbol_that_only_its_own_object_uses_is_reported(tmp_path, monkeypatch, header, user, reported):
+    monkeypatch.delenv("IOT_AUTH_BUILD", raising=False)
+    plant(tmp_path, "acl/a.h", header)
+    body = "const int ia_a[2] = {1};\n" if "[2]" in header else "int ia_a(void);\nint ia_a(void) { return 1; }\n"
+    build_objects(tmp_path, {"acl/a.c": body, "sql/b.c": user})
+    run = subprocess.run([LINT, tmp_path, "dead-symbol"], capture_output=True, text=True, check=False)
+    assert reported in run.stdout if reported else run.stdout == "lint: nothing found\n"
 
 
 # Planted all at once in a copy of this checkout, each as the end of a file: so no fault hides behind what the real files

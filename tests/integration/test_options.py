@@ -105,9 +105,13 @@ def test_a_second_instance_fails_with_a_clear_message(site):
     assert any("per_listener_settings" in line for line in log.splitlines() if "iot-auth" in line), log
 
 
-def test_without_ticks_everything_is_denied_and_the_log_says_so(site):
-    """2.0.11 with per_listener_settings: changes and disconnects would not work, so no client may be admitted."""
-    site.fleet()
+@pytest.fixture
+def tickless(site):
+    """2.0.11 with per_listener_settings, two seconds after its first client: the plugin knows that no TICK comes.  One
+    client was parked before that."""
+    fleet = site.fleet()
+    device = fleet.issue("registered")
+    site.registry.register_device(device_id="registered", pem=device.pem, ca_name="acme")
     lines = "allow_anonymous false\nplugin %s\nplugin_opt_db_conninfo %s\n"
     lines %= (site.plugin_path, site.registry.broker_conninfo)
     broker = site.new_broker(
@@ -120,36 +124,31 @@ def test_without_ticks_everything_is_denied_and_the_log_says_so(site):
     if broker.version >= (2, 0, 12):
         pytest.skip("this broker gives ticks")
     broker.start()
-    acme = site.root.intermediate("late")
-    site.register(acme, "late")
+    broker.fleet = fleet
+    broker.parked = site.raw(broker, fleet.issue("unregistered"))
 
     def logged():
         assert broker.running()
-        site.try_connect(broker, acme.issue("sensor"))
-        return "per_listener_settings" in broker.log()
+        site.try_connect(broker, device)
+        return "sends no TICK" in broker.log()
 
-    wait_until(logged, 6, "log line")
-    assert site.try_connect(broker, acme.issue("sensor-1")) != 0
+    wait_until(logged, 10, "log line")
+    assert site.try_connect(broker, device) != 0
+    return broker
 
 
-def test_where_the_broker_gives_no_tick_sighup_lets_nobody_in(site):
+def test_without_ticks_everything_is_denied_and_the_log_says_so(site, tickless):
+    """Changes and disconnects would not work, so no client may be admitted."""
+    assert "per_listener_settings" in tickless.log()
+    assert site.try_connect(tickless, tickless.fleet.issue("sensor-1")) != 0
+    assert tickless.parked.connect("unregistered") != 0
+
+
+def test_where_the_broker_gives_no_tick_sighup_lets_nobody_in(site, tickless):
     """The period in which 2.0 re-authenticates all clients ends with TICK; without TICK it never ended, and every
     client was admitted without a check."""
-    fleet = site.fleet()
-    lines = "allow_anonymous false\nplugin %s\nplugin_opt_db_conninfo %s\n"
-    lines %= (site.plugin_path, site.registry.broker_conninfo)
-    broker = site.new_broker(
-        plugin=False,
-        head_lines=["per_listener_settings true"],
-        listener_lines={"device": lines},
-        listeners=("device",),
-        global_anonymous=False,
-    )
-    if broker.version >= (2, 0, 12):
-        pytest.skip("this broker gives ticks")
-    broker.start()
     for _ in range(2):
-        broker.sighup()
-        assert site.try_connect(broker, fleet.issue("sensor-1"), client_id="victim") != 0
-        assert site.try_connect(broker, fleet.issue("sensor-1"), client_id="victim", clean=False) != 0
-    assert broker.running()
+        tickless.sighup()
+        for clean in (True, False):
+            assert site.try_connect(tickless, tickless.fleet.issue("sensor-1"), client_id="victim", clean=clean) != 0
+    assert tickless.running()

@@ -54,14 +54,6 @@ def lot(outage):
     return outage
 
 
-def started(site, **options):
-    """A broker whose loop runs: before its first TICK it parks nobody."""
-    broker = site.broker(**options)
-    with socket.create_connection(("127.0.0.1", broker.ports["plain"])):
-        broker.wait_for_log("New connection")
-    return broker
-
-
 def parked(site, broker, what="now"):
     """A figure of the broker's row in iot_auth.node."""
     name = broker.options["node_name"]
@@ -89,7 +81,7 @@ def is_held(attempts, seconds=0.15):
 
 
 def test_new_devices_are_held_back_together_and_all_are_admitted(lot):
-    broker = started(lot)
+    broker = lot.broker()
     with lot.bystander(broker, lot.acme) as bystander:
         lot.proxy.delay(HELD)
         begun = time.monotonic()
@@ -111,7 +103,7 @@ def test_new_devices_are_held_back_together_and_all_are_admitted(lot):
 def test_new_devices_by_websocket_are_held_back_too(lot):
     """2.0 does not show plugins the certificate of a WebSocket client, so nobody is admitted there; but the connection
     is held back and served all the same."""
-    broker = started(lot, listeners=("device", "plain", "websockets"))
+    broker = lot.broker(listeners=("device", "plain", "websockets"))
     lot.proxy.delay(HELD)
     clients = [lot.client(broker, lot.acme.issue("ws-%d" % n), listener="websockets") for n in range(10)]
     begun = time.monotonic()
@@ -124,7 +116,7 @@ def test_new_devices_by_websocket_are_held_back_too(lot):
 
 def test_a_websocket_is_held_back_for_four_seconds_at_most(lot):
     """libwebsockets closes what is silent for 5 s.  A TCP listener holds back as long as auth_wait_ms says."""
-    broker = started(lot, listeners=("device", "plain", "websockets"), options={"auth_wait_ms": 20000})
+    broker = lot.broker(listeners=("device", "plain", "websockets"), options={"auth_wait_ms": 20000})
     lot.connect(broker, lot.acme.issue("known"))
     lot.proxy.drop_answers()
     tcp = NewDevice(lot, broker, lot.acme.issue("tcp"))
@@ -138,7 +130,7 @@ def test_a_websocket_is_held_back_for_four_seconds_at_most(lot):
 
 
 def test_whoever_has_no_answer_in_time_is_refused_and_in_at_the_next_try(lot):
-    broker = started(lot, options={"auth_wait_ms": 400})
+    broker = lot.broker(options={"auth_wait_ms": 400})
     lot.proxy.delay(1.0)
     device = lot.acme.issue("late")
     one = NewDevice(lot, broker, device)
@@ -151,7 +143,7 @@ def test_whoever_has_no_answer_in_time_is_refused_and_in_at_the_next_try(lot):
 
 
 def test_nobody_is_held_back_where_auth_wait_ms_is_0(lot):
-    broker = started(lot, options={"auth_wait_ms": 0})
+    broker = lot.broker(options={"auth_wait_ms": 0})
     lot.proxy.delay(HELD)
     device = lot.acme.issue("new")
     one = NewDevice(lot, broker, device)
@@ -162,7 +154,7 @@ def test_nobody_is_held_back_where_auth_wait_ms_is_0(lot):
 
 
 def test_beyond_parked_max_new_devices_are_refused_at_once(lot):
-    broker = started(lot, options={"parked_max": 2})
+    broker = lot.broker(options={"parked_max": 2})
     lot.proxy.delay(1.0)
     first = [NewDevice(lot, broker, lot.acme.issue("first-%d" % n)) for n in range(2)]
     assert is_held(first)
@@ -187,7 +179,7 @@ def watching(site, broker):
 @pytest.mark.parametrize("end", ["close", "reset", "half-close"])
 def test_a_client_that_goes_while_it_is_held_back_is_forgotten(lot, end):
     """Also when its CONNECT lies in the socket."""
-    broker = started(lot, options={"auth_wait_ms": 60000})
+    broker = lot.broker(options={"auth_wait_ms": 60000})
     with watching(lot, broker) as wait_parked:
         lot.proxy.drop_answers()
         with lot.raw(broker, lot.acme.issue("leaver")) as leaver, lot.raw(broker, lot.acme.issue("stays")) as stays:
@@ -205,7 +197,7 @@ def test_a_client_that_goes_while_it_is_held_back_is_forgotten(lot, end):
 
 
 def test_a_client_that_sends_without_end_is_released_and_refused(lot):
-    broker = started(lot, options={"auth_wait_ms": 60000})
+    broker = lot.broker(options={"auth_wait_ms": 60000})
     with watching(lot, broker) as wait_parked:
         lot.proxy.drop_answers()
         with lot.raw(broker, lot.acme.issue("flood")) as flood:
@@ -219,7 +211,7 @@ def test_a_client_that_sends_without_end_is_released_and_refused(lot):
 
 def test_held_connections_cost_nothing(lot):
     """20 clients, 5 of which have sent their CONNECT and more."""
-    broker = started(lot)
+    broker = lot.broker()
     lot.proxy.drop_answers()
     with contextlib.ExitStack() as open_ones:
         for n in range(20):
@@ -232,7 +224,7 @@ def test_held_connections_cost_nothing(lot):
 
 
 def test_a_lost_database_releases_all_who_are_held_back(lot):
-    broker = started(lot)
+    broker = lot.broker()
     lot.proxy.drop_answers()
     attempts = [NewDevice(lot, broker, lot.acme.issue("new-%d" % n)) for n in range(10)]
     assert is_held(attempts, 0.4)
@@ -246,7 +238,7 @@ def test_a_lost_database_releases_all_who_are_held_back(lot):
 
 
 def test_a_broker_that_stops_leaves_nobody_behind(lot):
-    broker = started(lot)
+    broker = lot.broker()
     lot.proxy.drop_answers()
     attempts = [NewDevice(lot, broker, lot.acme.issue("new-%d" % n)) for n in range(10)]
     assert is_held(attempts, 0.4)
@@ -257,7 +249,7 @@ def test_a_broker_that_stops_leaves_nobody_behind(lot):
 def test_a_change_made_meanwhile_counts(lot):
     """A device that is revoked, and a CA that is disabled, between the question and the answer."""
     doomed = lot.fleet("doomed")
-    broker = started(lot)
+    broker = lot.broker()
     lot.proxy.delay(1.0)
     revoked, orphan = lot.acme.issue("revoked"), doomed.issue("orphan")
     lot.registry.register_device(device_id="revoked", pem=revoked.pem, ca_name="acme")
@@ -269,7 +261,7 @@ def test_a_change_made_meanwhile_counts(lot):
 
 
 def test_whatever_its_connect_says_a_proven_certificate_registers(lot):
-    broker = started(lot)
+    broker = lot.broker()
     assert NewDevice(lot, broker, lot.acme.issue("new"), client_id="another").outcome() != 0
     assert lot.registry.devices() == ["new"]
     assert NewDevice(lot, broker, lot.acme.issue("new")).outcome() == 0
@@ -290,7 +282,7 @@ def storm(lot, broker, bystander, swarm, group):
 
 def test_a_storm_of_new_devices_is_admitted_at_the_first_try(lot, tmp_path, capsys):
     """With a database at 0, 10 and 40 ms; a live session waits as in a storm of known devices."""
-    broker = started(lot)
+    broker = lot.broker()
     delays = (0.0, 0.010, 0.040)
     with Swarm(tmp_path) as swarm, lot.bystander(broker, lot.acme) as bystander:
         measure_undisturbed(broker.process, swarm.process, bystander.process)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """`proxy_from`: the client's address behind a balancer, under TLS, and whom a header is believed."""
 
+import concurrent.futures
 import ipaddress
 import socket
 import struct
@@ -9,13 +10,16 @@ import time
 import pytest
 
 import app_kit
+import pg
 from broker import free_port, kinds, wait_until
 from client import CLOSED, PATIENCE, Raw, connect_packet
 from scaling_kit import Program
 from site_kit import Registry, Site
+from sql_kit import cursor
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 BALANCER = "127.0.0.1"
+VERSIONS = pytest.mark.parametrize("tls13", [True, False], ids=["tls1.3", "tls1.2"])
 
 
 def header(address="203.0.113.7", command=0x21, family=None, tlvs=b"", version_command=None):
@@ -29,7 +33,7 @@ def header(address="203.0.113.7", command=0x21, family=None, tlvs=b"", version_c
 class Proxied(Raw):
     """A TLS connection behind these bytes, sent in pieces of `step` bytes, from the source address `source`."""
 
-    def __init__(self, port, context, before=b"", step=None, source=BALANCER):
+    def __init__(self, port, context, before=b"", step=None, source=BALANCER, session=None):
         self.alert = None
         self.socket = socket.create_connection((BALANCER, port), timeout=5 * PATIENCE, source_address=(source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -38,7 +42,7 @@ class Proxied(Raw):
             if step:
                 time.sleep(0.002)
         try:
-            self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
+            self.socket = context.wrap_socket(self.socket, server_hostname="localhost", session=session)
         except OSError:
             self.socket.close()
             raise
@@ -56,12 +60,20 @@ def outcome(broker, context, client_id, *arguments, listener="device", password=
 def proxied(request, plugin, postgres, pki_of_listeners, tmp_path_factory):
     site = Site(request.param, tmp_path_factory.mktemp("proxied"), pki_of_listeners, Registry(postgres.create_database()))
     site.acme = site.fleet()
-    site.front = site.broker(options={"proxy_from": "127.0.0.1/32,2001:db8::/32"}, listeners=("device", "app", "plain", "websockets"))
+    site.front = site.broker(options={"proxy_from": "127.0.0.1/32,2001:db8::/32"}, listeners=("device", "app", "plain", "websockets", "app_websockets"))
     site.device = site.acme.issue("sensor-1")
     site.shown = site.context(site.device)
     wait_until(lambda: outcome(site.front, site.shown, "sensor-1", header()) == 0, 5, "the CA")
     yield site
     site.close()
+
+
+@pytest.fixture
+def rules(proxied):
+    """The registry, to add address rules to."""
+    yield proxied.registry
+    proxied.registry.query("DELETE FROM iot_auth.ip_rule")
+    wait_until(lambda: outcome(proxied.front, proxied.shown, "sensor-1", header()) == 0, 5, "the end of the rules")
 
 
 def counters(site):
@@ -106,19 +118,17 @@ def test_the_balancers_own_connection_has_the_balancers_address(proxied):
     assert "address=127.0.0.1" in proxied.front.wait_for_log("iot-auth: accepted .*", since=mark)[0]
 
 
-def test_address_rules_see_the_client_before_and_after_the_handshake(proxied):
+def test_address_rules_see_the_client_before_and_after_the_handshake(proxied, rules):
     since = proxied.registry.last_event()
-    proxied.registry.deny_ip(network="203.0.113.0/24")
+    rules.deny_ip(network="203.0.113.0/24")
     wait_until(lambda: outcome(proxied.front, proxied.shown, "sensor-1", header()) == CLOSED, 5, "the rule")
     assert proxied.registry.wait_for_event(reason="address_denied", since=since)["address"] == "203.0.113.7"
     assert outcome(proxied.front, proxied.shown, "sensor-1", header("198.51.100.1")) == 0
-    proxied.registry.deny_ip(network="198.51.100.2", scope="CA", scope_key="acme")
+    rules.deny_ip(network="198.51.100.2", scope="CA", scope_key="acme")
     wait_until(lambda: outcome(proxied.front, proxied.shown, "sensor-1", header("198.51.100.2")) != 0, 5, "the CA's rule")
-    proxied.registry.deny_ip(network="127.0.0.0/8")
+    rules.deny_ip(network="127.0.0.0/8")
     wait_until(lambda: outcome(proxied.front, proxied.shown, "sensor-1", b"", source="127.0.0.2") == CLOSED, 5, "the rule")
     assert outcome(proxied.front, proxied.shown, "sensor-1", header("198.51.100.1")) == 0, "not the balancer's address"
-    proxied.registry.query("DELETE FROM iot_auth.ip_rule")
-    wait_until(lambda: outcome(proxied.front, proxied.shown, "sensor-1", header()) == 0, 5, "the end of the rules")
 
 
 def test_connections_that_come_together_keep_their_addresses(proxied):
@@ -136,15 +146,119 @@ def test_connections_that_come_together_keep_their_addresses(proxied):
         raw.close()
 
 
-def test_apps_have_their_own_address_too(proxied):
+class Member:
+    """A device that keeps the TLS session of its last connection; its header comes byte by byte."""
+
+    def __init__(self, site, name, tls13):
+        self.site, self.name, self.session = site, name, None
+        self.context = site.context(site.acme.issue(name), tls13=tls13)
+
+    def connect(self, address, **options):
+        """Was its handshake resumed?  It must be admitted, with that address."""
+        result, resumed = self.attempt(address, **options)
+        assert result == 0
+        assert "device=%s client=%s address=%s " % (self.name, self.name, address) in self.site.front.log()
+        return resumed
+
+    def attempt(self, address, before=None, **options):
+        before = header(address) if before is None else before
+        try:
+            with Proxied(self.site.front.ports["device"], self.context, before, 1, session=self.session, **options) as raw:
+                result, resumed = raw.connect(self.name), raw.socket.session_reused
+                self.session = raw.socket.session if result == 0 else self.session
+                return result, resumed
+        except OSError:
+            return CLOSED, False
+
+
+@VERSIONS
+def test_a_new_device_is_parked_behind_its_header_and_resumed_with_another_address(proxied, rules, tls13):
+    """The three that stop a connection's reads, one after the other: header, parking, and what a resumed handshake knows."""
+    member = Member(proxied, "member-%s" % tls13, tls13)
+    total = wait_until(lambda: counters(proxied).get("parked/total"), 10, "the counter")
+    with concurrent.futures.ThreadPoolExecutor(1) as background, cursor(proxied.registry.database, pg.SUPERUSER) as root:
+        root.all("BEGIN; LOCK iot_auth.device IN SHARE ROW EXCLUSIVE MODE")
+        attempt = background.submit(member.connect, "203.0.113.21")
+        wait_until(lambda: root.one("SELECT exists (SELECT FROM pg_locks WHERE NOT granted)"), 5, "the registration")
+        assert not attempt.done()
+        root.all("COMMIT")
+        assert attempt.result() is False
+    wait_until(lambda: counters(proxied)["parked/total"] > total, 10, "the counter")
+    assert member.connect("203.0.113.22") is tls13, "TLS 1.2 behind a balancer resumes nothing"
+    assert member.connect("2001:db8:1::23") is tls13
+    rules.deny_ip(network="203.0.113.24")
+    wait_until(lambda: member.attempt("203.0.113.24")[0] == CLOSED, 5, "the rule")
+    assert member.connect("203.0.113.25") in (False, tls13)
+
+
+@VERSIONS
+def test_a_session_that_was_made_elsewhere_brings_no_address_along(proxied, rules, tls13):
+    """Made without the balancer, offered behind it: over TLS 1.2 the address is not known then, and any address rule asks
+    for a full handshake."""
+    member = Member(proxied, "roamer-%s" % tls13, tls13)
+    wait_until(lambda: member.attempt("", before=b"", source="127.0.0.2")[0] == 0, 5, "the registration")
+    assert member.attempt("", before=b"", source="127.0.0.2") == (0, True)
+    assert member.attempt("203.0.113.31") == (0, True)
+    rules.allow_ip(network="203.0.113.0/24", scope="CA", scope_key="acme")
+    wait_until(lambda: outcome(proxied.front, proxied.shown, "sensor-1", header("198.51.100.1")) != 0, 5, "the rule")
+    result, resumed = member.attempt("203.0.113.31")
+    assert resumed and (result == 0) is tls13
+    assert member.connect("203.0.113.31") is tls13
+
+
+def test_one_device_with_tls_1_2_ends_nobody_elses_resumption(proxied):
+    old, new = Member(proxied, "tls-1.2", False), Member(proxied, "tls-1.3", True)
+    for member in (old, new, old):
+        wait_until(lambda: member.attempt("203.0.113.41")[0] == 0, 5, "the registration")
+    assert new.connect("203.0.113.41") is True
+
+
+@pytest.fixture(scope="module")
+def corp(proxied):
     issuer = app_kit.Issuer()
     issuer.register(proxied)
-    token = issuer.token(client_id="app-1")
-    principal = "app:corp:app-1"
-    context = proxied.context()
+    issuer.token_of_app_1 = issuer.token(client_id="app-1")
+    wait_until(lambda: app_outcome(proxied, issuer, source="127.0.0.2") == 0, 5, "the app")
+    return issuer
+
+
+def app_outcome(proxied, corp, *arguments, tls13=True, **options):
+    return outcome(proxied.front, proxied.context(tls13=tls13), "app:corp:app-1", *arguments, listener="app",
+                   password=corp.token_of_app_1, **options)
+
+
+def test_apps_have_their_own_address_too(proxied, corp):
     mark = proxied.front.mark()
-    wait_until(lambda: outcome(proxied.front, context, principal, header("203.0.113.9"), listener="app", password=token) == 0, 5, "the app")
+    assert app_outcome(proxied, corp, header("203.0.113.9")) == 0
     assert "address=203.0.113.9" in proxied.front.wait_for_log("iot-auth: accepted app=.*", since=mark)[0]
+
+
+def websocket_outcome(proxied, corp, before=b"", **options):
+    """CONNECT in one frame of a WebSocket; its first 12 bytes first, so that the rest comes by another read."""
+    with Proxied(proxied.front.ports["app_websockets"], proxied.context(), before, **options) as raw:
+        raw.send(b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                 b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n")
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += raw.socket.recv(1)
+        packet = connect_packet("app:corp:app-1", username="x", password=corp.token_of_app_1)
+        raw.send(struct.pack("!BBHI", 0x82, 0x80 | 126, len(packet), 0) + packet)  # masked with zeroes
+        connack = raw.socket.recv(6)
+        return connack[-1] if connack[2:4] == b"\x20\x02" else CLOSED
+
+
+@pytest.mark.parametrize("attempt", [websocket_outcome, lambda *a: app_outcome(*a, tls13=False)], ids=["websockets", "tls1.2"])
+def test_an_app_whose_address_cannot_be_known_is_refused_as_soon_as_there_is_an_address_rule(proxied, rules, corp, attempt):
+    """Neither the balancer's address counts, nor that of a client whose connection was read last."""
+    since = proxied.registry.last_event()
+    device = Proxied(proxied.front.ports["device"], proxied.shown, header("198.51.100.1"))  # admitted, and read last
+    assert device.connect("sensor-1") == 0
+    for network in ("198.51.100.0/24", "127.0.0.0/8"):
+        rules.allow_ip(network=network, scope="ISSUER", scope_key="corp")
+    wait_until(lambda: attempt(proxied, corp, header("198.51.100.1")) != 0, 5, "the rules")
+    assert "not known" in proxied.registry.wait_for_event(reason="address_denied", since=since)["detail"]["detail"]
+    assert app_outcome(proxied, corp, header("198.51.100.1")) == 0
+    device.close()
 
 
 def test_a_bad_network_stops_the_broker(site):

@@ -10,12 +10,14 @@ import pathlib
 import pwd
 import re
 import shlex
+import shutil
 import subprocess
 import tempfile
 
 import pytest
 
 import pg
+from iot_auth_kit import PROGRAM
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 PAGE = SOURCE / "docs/tutorial.md"
@@ -77,6 +79,7 @@ def page(plugin, scratch):
     folder, _ = scratch
     subprocess.run(["cp", "-r", str(SOURCE / "sql"), str(plugin), str(folder)], check=True)
     (folder / "bin").mkdir()
+    shutil.copy(PROGRAM, folder / "bin/iot-auth")
     sudo = folder / "bin/sudo"
     sudo.write_text(SUDO, encoding="utf-8")
     sudo.chmod(0o755)

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Finds circles, headers that include themselves by others and objects that use one another's symbols, and forbidden paths.
+"""What #include lines and symbol tables show: circles, forbidden paths, symbols that nothing uses.
 
-    circles.py headers FOLDER…           reads the #include lines
-    circles.py objects BUILD FOLDER…     reads the symbol tables (nm) of the objects that BUILD holds of the folders
+    circles.py headers FOLDER…           headers that include themselves by others
+    circles.py objects BUILD FOLDER…     objects of BUILD (nm) that use one another's symbols
+    circles.py dead BUILD FOLDER…        symbols that a header declares and no other object of the folders uses
     circles.py reach HEADER FOLDER… -- ALL-FOLDERS…     files of the first folders that include HEADER, by any path
 """
 
@@ -84,6 +85,29 @@ def object_graph(build, folders):
     return uses
 
 
+FOR_THE_TESTS = re.compile(r"^/\* ---- for the tests\b", re.MULTILINE)
+
+
+def dead_symbols(build, folders):
+    """(symbol, source) of each external symbol that only its own object uses."""
+    objects = {source: path for folder in folders for source, path in objects_of(build, folder)}
+    used = {symbol for path in objects.values() for symbol in symbols(path, "--undefined-only")}
+    for source, path in sorted(objects.items()):
+        yield from ((symbol, source) for symbol in sorted(symbols(path, "--defined-only") - used))
+
+
+def report_dead(build, folders):
+    """What a header declares under "for the tests" may be dead; what no header of ours declares is for a loader."""
+    texts = {str(header): header.read_text(encoding="utf-8") for folder in folders for header in pathlib.Path(folder).rglob("*.h")}
+    for symbol, source in dead_symbols(build, folders):
+        for header, text in texts.items():
+            declared = re.search(r"\b%s\b[(\[;]" % re.escape(symbol), text)
+            seam = FOR_THE_TESTS.search(text)
+            if declared and not (seam and seam.start() < declared.start()):
+                line = text.count("\n", 0, declared.start()) + 1
+                print('%s:%d: no other object uses %s of %s, and it is not "for the tests"' % (header, line, symbol, source))
+
+
 def path_to(uses, start, goal):
     """The shortest path from one node to another, or None (breadth first)."""
     came_from, queue = {start: None}, collections.deque([start])
@@ -115,6 +139,8 @@ def main(arguments):
     elif arguments[0] == "reach":
         end = arguments.index("--")
         report_reach(include_graph(arguments[end + 1 :], "*.[ch]"), arguments[1], arguments[2:end])
+    elif arguments[0] == "dead":
+        report_dead(arguments[1], arguments[2:])
     else:
         report(object_graph(arguments[1], arguments[2:]), "objects")
 

@@ -70,7 +70,7 @@ def test_installed_it_is_not_active_and_says_what_is_next(release, package):
         said = root.install(package)
         active = [path for path in (root.path / "etc/mosquitto").rglob("*.conf") if "iot" in path.read_text(encoding="utf-8")]
         assert not active
-        assert "no broker uses the plugin yet. /usr/share/doc/mosquitto-iot-auth/docs/install.md says how" in said
+        assert "no broker uses the plugin yet. iot-auth setup --dry-run, or /usr/share/doc/mosquitto-iot-auth/docs/install.md, says how" in said
         assert (root.path / PLUGIN).exists() and (root.path / DOC / "docs/install.md").exists()
 
 

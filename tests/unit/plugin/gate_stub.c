@@ -26,10 +26,6 @@ bool ia_gate_has_listeners(void)
     return gate_stub.has_listeners;
 }
 
-void ia_gate_flush(void)
-{
-}
-
 enum ia_gate_leaf ia_gate_result(X509 *leaf, struct ia_chain *chain, uint64_t *generation)
 {
     for (size_t i = gate_stub.n_results; i > 0; i--) {

@@ -21,7 +21,7 @@ START_TEST(replies_are_applied_in_their_order)
 {
     struct ia_device_row row = world_device("plain_leaf", "dev-1");
     world_start();
-    world_answer("plain_leaf", true, &row, IA_R_NONE);
+    world_answer("plain_leaf", &row, IA_R_NONE);
     world_dev1_is(IA_DEVICE_REVOKED);
     device = world_client("dev-1", "plain_leaf");
     ck_assert_int_eq(world_connect(&device), MOSQ_ERR_AUTH);

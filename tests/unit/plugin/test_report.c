@@ -158,7 +158,7 @@ START_TEST(log_line_of_a_hostile_device_id_has_no_more_members)
 {
     struct ia_device_row row = world_device("plain_leaf", "a ca=b status=ACTIVE");
     world_start();
-    world_answer("plain_leaf", true, &row, IA_R_NONE);
+    world_answer("plain_leaf", &row, IA_R_NONE);
     world_tick();
     ck_assert_msg(strstr(broker.log, "registered device=a?ca=b?status=ACTIVE ca=acme "), "%s", broker.log);
     world_stop();

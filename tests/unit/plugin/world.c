@@ -222,13 +222,12 @@ void world_device_now(const char *id, const struct ia_device_row *rows, size_t n
     worker_reply(reply);
 }
 
-void world_answer(const char *cert, bool registering, const struct ia_device_row *row, enum ia_reason reason)
+void world_answer(const char *cert, const struct ia_device_row *row, enum ia_reason reason)
 {
     struct ia_reply *reply = ia_reply_new(IA_REPLY_ANSWER, row ? NULL : "as the registry says");
     struct ia_device_row key = world_device(cert, "x");
     memcpy(reply->answer.fingerprint, key.fingerprint, sizeof reply->answer.fingerprint);
-    reply->answer.registering = registering;
-    reply->answer.registered = registering && row;
+    reply->answer.registered = row != NULL;
     reply->answer.reason = reason;
     reply->answer.device = row ? ia_device_new(row) : NULL;
     worker_reply(reply);

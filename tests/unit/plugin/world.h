@@ -64,8 +64,8 @@ struct ia_device_row world_device(const char *cert, const char *id);
 /* The registry says: these are all records of the device `id` (n may be 0: it is deleted). */
 void world_device_now(const char *id, const struct ia_device_row *rows, size_t n);
 
-/* The registry's answer about the certificate `cert`: a record, or (NULL) `reason`.  `registering`: to REGISTER. */
-void world_answer(const char *cert, bool registering, const struct ia_device_row *row, enum ia_reason reason);
+/* The registry's answer about the certificate `cert`: a record, or (NULL) `reason`. */
+void world_answer(const char *cert, const struct ia_device_row *row, enum ia_reason reason);
 
 /* A connected client of MQTT 3.1.1, with the certificate `cert` (NULL: none). */
 struct mosquitto world_client(const char *id, const char *cert);

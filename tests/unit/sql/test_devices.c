@@ -353,19 +353,6 @@ START_TEST(stream_refused_because_of_a_row_keeps_the_connection)
 }
 END_TEST
 
-START_TEST(many_certificates_are_looked_up_at_once)
-{
-    uint8_t wanted[3][IA_FINGERPRINT_LEN] = {{0}};
-    struct ia_device_rows *rows = NULL;
-    put_devices();
-    memcpy(wanted[1], sha256_of_a, IA_FINGERPRINT_LEN);
-    ck_assert(ia_db_devices_by_fingerprint(db, (const uint8_t(*)[IA_FINGERPRINT_LEN])wanted, 3, &rows, NULL) == IA_OK);
-    ck_assert_uint_eq(rows->n, 1);
-    ck_assert_str_eq(rows->rows[0].device_id, "d-1");
-    ia_device_rows_free(rows);
-}
-END_TEST
-
 /* ---- registration ---- */
 
 static struct ia_cert_info info_of(uint8_t mark)
@@ -487,7 +474,6 @@ int main(void)
     tcase_add_test(c, page_with_many_bad_rows_does_not_hold_the_connection_for_long);
     tcase_add_test(c, devices_by_id_come_without_the_bad_one);
     tcase_add_test(c, stream_refused_because_of_a_row_keeps_the_connection);
-    tcase_add_test(c, many_certificates_are_looked_up_at_once);
     tcase_add_test(c, new_device_is_registered_with_its_record);
     tcase_add_test(c, repeated_registration_finds_what_is_there);
     tcase_add_test(c, refused_registration_has_a_reason_and_no_record);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* The words of the statuses: the contract's, and never a status that admits more than the value did. */
+/* The words of the device statuses: the contract's, and never a status that admits more than the value did. */
 #include "sql/records_types.h"
 
 #include <check.h>
@@ -11,20 +11,12 @@ START_TEST(statuses_have_the_words_of_the_contract)
     ck_assert_str_eq(ia_device_status_name(IA_DEVICE_ACTIVE), "ACTIVE");
     ck_assert_str_eq(ia_device_status_name(IA_DEVICE_INACTIVE), "INACTIVE");
     ck_assert_str_eq(ia_device_status_name(IA_DEVICE_REVOKED), "REVOKED");
-    ck_assert_str_eq(ia_cert_status_name(IA_CERT_ACTIVE), "ACTIVE");
-    ck_assert_str_eq(ia_cert_status_name(IA_CERT_INACTIVE), "INACTIVE");
-    ck_assert_str_eq(ia_cert_status_name(IA_CERT_REVOKED), "REVOKED");
-    ck_assert_str_eq(ia_ca_status_name(IA_CA_ACTIVE), "ACTIVE");
-    ck_assert_str_eq(ia_ca_status_name(IA_CA_INACTIVE), "INACTIVE");
-    ck_assert_str_eq(ia_ca_status_name(IA_CA_REVOKED), "REVOKED");
 }
 END_TEST
 
 START_TEST(value_out_of_range_is_inactive)
 {
     ck_assert_str_eq(ia_device_status_name((enum ia_device_status)99), "INACTIVE");
-    ck_assert_str_eq(ia_cert_status_name((enum ia_cert_status)99), "INACTIVE");
-    ck_assert_str_eq(ia_ca_status_name((enum ia_ca_status)99), "INACTIVE");
 }
 END_TEST
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* Look-ups and registrations in batches, on a real PostgreSQL (under with_postgres.sh): each item has an answer of its
+/* Registrations in batches, on a real PostgreSQL (under with_postgres.sh): each item has an answer of its
  * own, whatever happens to the others of its batch. */
 #include "worker/registrar.h"
 
@@ -125,15 +125,6 @@ static void add_registration_of(struct side *s, unsigned number, int64_t ca_id, 
     ia_registrar_add(s->registrar, request);
 }
 
-static void add_lookup(struct side *s, unsigned number)
-{
-    struct ia_request *request = ia_request_new(IA_REQUEST_LOOKUP, NULL);
-    const struct ia_cert_info info = info_of(number);
-    ck_assert_ptr_nonnull(request);
-    memcpy(request->fingerprint, info.fingerprint, sizeof request->fingerprint);
-    ia_registrar_add(s->registrar, request);
-}
-
 static void drop_notifications(struct side *s)
 {
     struct ia_notification n;
@@ -203,7 +194,7 @@ START_TEST(waiting_registrations_are_few_transactions_each_item_with_its_own_ans
         char id[16];
         (void)snprintf(id, sizeof id, "dev-%u", i);
         const struct ia_device_answer *answer = answer_to(&side, i);
-        ck_assert(answer->registering && answer->reason == IA_R_NONE && answer->device);
+        ck_assert(answer->reason == IA_R_NONE && answer->device);
         ck_assert_str_eq(ia_device_id(answer->device), id);
         ck_assert_int_eq(answer->device->status, IA_DEVICE_ACTIVE);
     }
@@ -237,25 +228,6 @@ START_TEST(refusals_leave_the_other_items_of_the_batch_alone)
     ck_assert_int_eq(answer_to(&side, 7)->reason, IA_R_IDENTITY_INVALID);
     ck_assert(answer_to(&side, 8)->device && answer_to(&side, 8)->reason == IA_R_NONE);
     ck_assert_uint_eq(count_registered(&side), 3);
-}
-END_TEST
-
-START_TEST(waiting_lookups_are_answered_together)
-{
-    int64_t ca_id = register_ca("acme", "");
-    for (unsigned i = 0; i < 10; i++)
-        add_registration(&side, i, ca_id);
-    serve(&side, 10);
-    forget_answers(&side);
-    for (unsigned i = 0; i < 600; i++)
-        add_lookup(&side, i);
-    serve(&side, 600);
-    for (unsigned i = 0; i < 600; i++) {
-        const struct ia_device_answer *answer = answer_to(&side, i);
-        ck_assert(!answer->registering && !answer->registered);
-        ck_assert((answer->device != NULL) == (i < 10));
-        ck_assert_int_eq(answer->reason, i < 10 ? IA_R_NONE : IA_R_DEVICE_UNKNOWN);
-    }
 }
 END_TEST
 
@@ -445,7 +417,6 @@ START_TEST(connection_that_is_lost_under_a_batch_refuses_for_now_and_a_retry_suc
 }
 END_TEST
 
-/* Look-ups and registrations take turns in the same pipeline, and other statements go on after it. */
 START_TEST(connection_serves_other_statements_after_the_batches)
 {
     int64_t ca_id = register_ca("acme", "");
@@ -453,7 +424,7 @@ START_TEST(connection_serves_other_statements_after_the_batches)
     for (unsigned round = 0; round < 20; round++) {
         for (unsigned i = 0; i < 10; i++) {
             add_registration(&side, round * 10 + i, ca_id);
-            add_lookup(&side, round * 10 + i);
+            add_registration(&side, round * 10 + i, ca_id); /* the same again: it is known */
         }
         serve(&side, (round + 1) * 20);
         ck_assert_msg(kit_ping(side.db, &err) == IA_OK, "%s", err.msg);
@@ -468,7 +439,6 @@ static void cases(TCase *c)
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_add_test(c, waiting_registrations_are_few_transactions_each_item_with_its_own_answer);
     tcase_add_test(c, refusals_leave_the_other_items_of_the_batch_alone);
-    tcase_add_test(c, waiting_lookups_are_answered_together);
     tcase_add_test(c, item_that_the_database_cannot_take_costs_the_others_nothing);
     tcase_add_test(c, two_brokers_with_the_same_devices_register_each_once);
     tcase_add_test(c, locked_ca_does_not_hold_up_the_devices_of_other_cas);
