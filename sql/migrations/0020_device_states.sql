@@ -12,7 +12,7 @@ SET LOCAL standard_conforming_strings = on;
 -- skipped and takes no lock that any reader or writer of the registry could notice.
 DO $guard$
 DECLARE
-    this int := 19;
+    this int := 20;
     me oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user);
     other_owner oid;
     applied int := 0;
@@ -125,7 +125,7 @@ BEGIN
     RETURN removed;
 END $$;
 
-INSERT INTO iot_auth.schema_version (version) VALUES (19);
+INSERT INTO iot_auth.schema_version (version) VALUES (20);
 $migration$;
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'migration % was not applied: a table of schema iot_auth is locked by another session', this
