@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+#define PASSES_MAX                                                                                                     \
+    100 /* of one device: a record that finds no room in the cache must not keep the broker thread busy */
+
 struct closing {
     struct ia_core *core;
     const struct ia_device_records *states;
@@ -84,12 +87,13 @@ static bool collect_closed(void *ctx, struct ia_device *device)
 
 static void close_device(struct closing *c)
 {
-    do {
+    const size_t room = sizeof c->closed / sizeof c->closed[0];
+    for (unsigned pass = 0; pass < PASSES_MAX && (pass == 0 || c->n_closed == room); pass++) {
         c->n_closed = 0;
         ia_device_cache_each(c->core->devices, c->device_id, collect_closed, c);
         for (size_t i = 0; i < c->n_closed; i++)
             ia_resync_keep(c->core, c->closed[i]);
-    } while (c->n_closed > 0);
+    }
     ia_clients_of_device(c->core->clients, c->device_id, close_client, c);
 }
 
