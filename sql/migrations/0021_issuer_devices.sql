@@ -241,6 +241,17 @@ WHERE d.issuer_name IS NOT NULL AND octet_length(d.issuer_name) <= 128;
 CREATE OR REPLACE VIEW iot_auth.broker_device AS
 SELECT c.* FROM iot_auth.broker_certificate_device c UNION ALL SELECT i.* FROM iot_auth.broker_issued_device i;
 
+-- The statuses alone (0020): a device of an issuer has one record.
+CREATE OR REPLACE VIEW iot_auth.broker_device_state AS
+SELECT coalesce(c.fingerprint, iot_auth.issued_fingerprint(d.issuer_name, d.device_id),
+                decode(repeat('00', 32), 'hex')) AS fingerprint, d.device_id,
+       CASE WHEN octet_length(d.status) <= 16 THEN d.status ELSE '' END AS device_status,
+       CASE WHEN c.fingerprint IS NULL THEN 'ACTIVE'
+            WHEN octet_length(c.status) <= 16 THEN c.status ELSE '' END AS certificate_status
+FROM iot_auth.device d
+LEFT JOIN iot_auth.device_certificate c ON c.device_id = d.device_id AND octet_length(c.fingerprint) = 32
+WHERE octet_length(d.device_id) <= 128;
+
 -- Issuers
 
 CREATE TABLE iot_auth.issuer_role (
@@ -1244,6 +1255,9 @@ BEGIN
     DELETE FROM iot_auth.node n USING iot_auth.retention r
     WHERE r.kind = 'node' AND n.last_seen < now() - r.keep;
     GET DIAGNOSTICS removed = ROW_COUNT;
+    DELETE FROM iot_auth.client_id_owner WHERE ctid = ANY (ARRAY(
+        SELECT o.ctid FROM iot_auth.client_id_owner o
+        WHERE NOT EXISTS (SELECT FROM iot_auth.node n WHERE n.node_name = o.node_name) LIMIT 50000 FOR UPDATE SKIP LOCKED));
     DELETE FROM iot_auth.client_id_release WHERE at < now() - interval '1 hour';
     DELETE FROM iot_auth.ca_usage_stale WHERE ctid = ANY (ARRAY(
         SELECT s.ctid FROM iot_auth.ca_usage_stale s JOIN iot_auth.ca c USING (ca_id) WHERE c.max_devices IS NULL
