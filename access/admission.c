@@ -96,7 +96,7 @@ static const char *command_issuer(const struct ia_admission *a)
 
 static enum ia_reason check_command_issuer(struct ia_admission *a)
 {
-    if (ia_issuer_set_admits_devices(a->snapshot->issuers, command_issuer(a)))
+    if (a->snapshot->issuers && ia_issuer_set_admits_devices(a->snapshot->issuers, command_issuer(a)))
         return IA_R_NONE;
     return ia_admission_refuse(a, IA_R_ISSUER_INACTIVE,
                                "the issuer is not ACTIVE, cannot be used, or its tokens make no devices");

@@ -71,7 +71,7 @@ static enum ia_rc read_rows(const struct question *q, struct registry *r, struct
     if (rc == IA_OK)
         rc = ia_db_devices_by_id(db, &q->device_id, 1, &r->devices, err);
     if (rc == IA_OK)
-        rc = ia_db_load(db, IA_LOAD_CAS | IA_LOAD_POLICY, &r->rows, err);
+        rc = ia_db_load(db, IA_LOAD_CAS | IA_LOAD_POLICY | IA_LOAD_ISSUERS, &r->rows, err);
     if (rc == IA_OK && r->rows->missing)
         rc = ia_fail(err, r->rows->refusal.rc, "%s", r->rows->refusal.msg);
     ia_db_free(db);
@@ -88,11 +88,43 @@ static void print_ca_problem(void *ctx, int64_t ca_id, const char *text)
     (void)ia_call_fail(ctx, 0, "CA %" PRId64 ": %s: it admits nobody", ca_id, text);
 }
 
+/* What the decision about a device needs of its issuer: no keys, because there is no token. */
+static enum ia_rc build_issuers(struct registry *r, struct ia_err *err)
+{
+    const struct ia_rows *rows = r->rows;
+    ia_autofree struct ia_issuer_spec *specs = calloc(rows->n_issuers + 1, sizeof *specs);
+    if (!specs)
+        return ia_nomem(err);
+    for (size_t i = 0; i < rows->n_issuers; i++) {
+        const struct ia_issuer_row *row = &rows->issuers[i];
+        specs[i] = (struct ia_issuer_spec){.name = row->name,
+                                           .issuer = row->issuer,
+                                           .audience = row->audience.items,
+                                           .n_audience = row->audience.n,
+                                           .algorithms = row->algorithms.items,
+                                           .n_algorithms = row->algorithms.n,
+                                           .client_id_templates = row->client_id_templates.items,
+                                           .n_client_id_templates = row->client_id_templates.n,
+                                           .token_types = row->token_types.items,
+                                           .n_token_types = row->token_types.n,
+                                           .leeway_s = row->leeway_s,
+                                           .tenant = row->tenant,
+                                           .active = row->active && !row->fault,
+                                           .principals = row->principals,
+                                           .device_id_claim = row->device_id_claim,
+                                           .roles = row->roles.items,
+                                           .n_roles = row->roles.n};
+    }
+    return ia_issuer_set_build(specs, rows->n_issuers, NULL, &r->snapshot.issuers, err);
+}
+
 static enum ia_rc build_snapshot(const struct question *q, struct registry *r, struct ia_err *err)
 {
     const struct ia_rows *rows = r->rows;
     const struct ia_problem_callback ca_problems = {print_ca_problem, (void *)q->call};
     enum ia_rc rc = ia_ca_settings_set_build(rows->cas, rows->n_cas, &ca_problems, &r->snapshot.ca_settings, err);
+    if (rc == IA_OK)
+        rc = build_issuers(r, err);
     if (rc != IA_OK)
         return rc;
     const struct ia_policy_spec spec = {
@@ -105,6 +137,7 @@ static void clear_registry(struct registry *r)
 {
     ia_policy_free(r->snapshot.policy);
     ia_ca_settings_set_free(r->snapshot.ca_settings);
+    ia_issuer_set_free(r->snapshot.issuers);
     ia_rows_free(r->rows);
     ia_device_rows_free(r->devices);
 }
@@ -193,7 +226,7 @@ static const char *asked_client_id(const struct question *q, const struct candid
 {
     if (q->client_id)
         return q->client_id;
-    if (!ia_client_id_check(c->admission.ca, c->row->device_id, c->row->device_id))
+    if (c->admission.ca && !ia_client_id_check(c->admission.ca, c->row->device_id, c->row->device_id))
         (void)ia_call_fail(q->call, 0, "the CA's templates do not admit the device id as client id: give --client-id");
     return c->row->device_id;
 }

@@ -35,6 +35,18 @@ def check(database):
     return run
 
 
+def test_a_device_of_an_issuer_is_decided_without_its_token(check, admin):
+    admin.call("register_issuer", "maker", "https://maker.example/", ["mqtt"], principals="device", roles=["device"])
+    admin.call("create_device", "lamp-1", issuer_name="maker", roles=[])
+    assert check("lamp-1", "publish", "devices/lamp-1/x")[0] == 0
+    assert check("lamp-1", "publish", "devices/lamp-2/x")[0] == 1
+    admin.call("set_issuer_status", "maker", "INACTIVE")
+    status, out, _err = check("lamp-1", "publish", "devices/lamp-1/x")
+    assert status == 1 and "issuer_inactive" in out
+    admin.call("create_device", "key-1")
+    assert check("key-1", "publish", "devices/key-1/x")[0] == 1
+
+
 @pytest.mark.parametrize("action", ["publish", "subscribe", "receive"])
 def test_rule_that_allows_is_named(device, check, admin, action):
     rule = admin.one("SELECT rule_id FROM iot_auth.role_rule")
