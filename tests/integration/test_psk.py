@@ -96,13 +96,12 @@ def test_mbedtls_connects(broker, registry, keys, name):
     assert answers[0].startswith("0 TLS-ECDHE-PSK-WITH-") and answers[1] == "handshake\n"
 
 
-@VERSIONS
-def test_gnutls_connects(broker, registry, keys, name, version):
+def test_gnutls_connects(broker, registry, keys, name):
+    """In TLS 1.3: in TLS 1.2 gnutls-cli 3.7 itself crashes where the server shows no certificate."""
     key = known(broker, registry, keys, name)
-    versions = "VERS-TLS1.3" if version == TLS13 else "VERS-TLS1.2"
     for key_of_client, succeeds in ((key, True), (WRONG, False)):
         words = ["gnutls-cli", "--port", str(broker.ports["psk"]), "--pskusername", name, "--pskkey", key_of_client, "--no-ca-verification",
-                 "--priority", "NORMAL:-VERS-ALL:+%s:-KX-ALL:+ECDHE-PSK" % versions, "127.0.0.1"]
+                 "--priority", "NORMAL:-VERS-ALL:+VERS-TLS1.3:-KX-ALL:+ECDHE-PSK", "127.0.0.1"]
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False)
         assert ("Handshake was completed" in done.stdout) == succeeds, done.stdout + done.stderr
 
