@@ -56,6 +56,13 @@ static inline const char *ia_device_id(const struct ia_device *device)
 /* Why the device's row cannot be used; NULL: it can. */
 const char *ia_device_fault(const struct ia_device *device);
 
+/* Is it the record of a certificate?  Else of a pre-shared key, whose status and expiry stand in place of the
+ * certificate's. */
+static inline bool ia_device_has_certificate(const struct ia_device *device)
+{
+    return device->certificate_ca_id != 0;
+}
+
 /* Are the device and this certificate of it ACTIVE, and can the row be used? */
 bool ia_device_is_active(const struct ia_device *device);
 

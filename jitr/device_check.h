@@ -29,3 +29,11 @@ enum ia_reason ia_device_check(const struct ia_device *device, const struct ia_c
 
 /* The same for a device that has come by a token of `issuer` that names `device_id`. */
 enum ia_reason ia_device_check_issued(const struct ia_device *device, const char *issuer, const char *device_id);
+
+/* The same for a device that has proved a pre-shared key of `device_id`, whose record this must be.  *detail is a static
+ * text, NULL where the reason needs none. */
+enum ia_reason ia_device_check_psk(const struct ia_device *device, const char *device_id, int64_t now,
+                                   const char **detail);
+
+/* Does a device without a CA use that client id?  It must be the device id itself. */
+bool ia_client_id_is_device(const char *device_id, const char *client_id);

@@ -24,6 +24,7 @@ struct ia_audit_entry {
     const uint8_t *fingerprint; /* of the leaf */
     const uint8_t *record;      /* of a device by token alone, under which its record is found in memory */
     const char *issuer;         /* the name of the issuer by whose token a device has come */
+    const char *psk_identity;   /* of a pre-shared key: its leaf is none, and its fingerprint the digest of this */
     bool app;
     const struct ia_token_claimed *claimed;   /* by a refused token: not verified; NULL or empty: nothing */
     const struct ia_shown_certificate *shown; /* of whose certificate, likewise; NULL: see `leaf` */

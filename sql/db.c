@@ -19,13 +19,15 @@
 #define DEVICES_WHERE(condition)     "SELECT " DEVICE_COLUMNS ", " NO_FAULT " FROM iot_auth.broker_device WHERE " condition
 #define DEVICE_KEYS_WHERE(condition) "SELECT fingerprint, device_id FROM iot_auth.broker_device WHERE " condition
 
-/* A page of all records, from each of the views that broker_device is the union of: PostgreSQL cannot use an index for
- * the order of a union of joins, and would sort all records for each page. */
-#define PAGE_OF(columns, view)                                                                                         \
-    "(SELECT " columns " FROM iot_auth." view " WHERE fingerprint > $1 ORDER BY fingerprint LIMIT $2)"
-#define DEVICE_PAGE(columns)                                                                                           \
-    "SELECT * FROM (" PAGE_OF(columns, "broker_certificate_device") " UNION ALL " PAGE_OF(                             \
-        columns, "broker_issued_device") ") page ORDER BY fingerprint LIMIT $2"
+/* A page of broker_device.  Its fingerprints come from its parts, each of which is read by an index: the order of the
+ * union would be made by sorting all rows for each page. */
+#define PART_OF_PAGE(view)                                                                                             \
+    "(SELECT fingerprint FROM iot_auth." view " WHERE fingerprint > $1 ORDER BY fingerprint LIMIT $2)"
+#define IN_PAGE                                                                                                                  \
+    "fingerprint = ANY (ARRAY(SELECT k.fingerprint FROM (" PART_OF_PAGE("broker_certificate_device") " UNION ALL " PART_OF_PAGE( \
+        "broker_psk_device") " UNION ALL " PART_OF_PAGE("broker_issued_device") ") k ORDER BY k.fingerprint LIMIT $2)) ORDER BY fingerprint"
+
+#define PSK_COLUMNS "SELECT identity, device_id, key_id, sealed, status, expires_at FROM iot_auth.broker_psk "
 
 /* A part of the configuration: all rows, the keys of all rows (whose columns the rows begin with), the rows of an array
  * of keys. */
@@ -69,8 +71,8 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                                      DEVICES_WHERE("fingerprint = ANY ($1)"),
                                      1,
                                      {IA_PG_BYTEA_ARRAY}},
-    [IA_S_DEVICE_PAGE] = {"device_page", DEVICE_PAGE(DEVICE_COLUMNS ", " NO_FAULT), 2, {IA_PG_BYTEA, IA_PG_INT8}},
-    [IA_S_DEVICE_PAGE_KEYS] = {"device_page_keys", DEVICE_PAGE("fingerprint, device_id"), 2, {IA_PG_BYTEA, IA_PG_INT8}},
+    [IA_S_DEVICE_PAGE] = {"device_page", DEVICES_WHERE(IN_PAGE), 2, {IA_PG_BYTEA, IA_PG_INT8}},
+    [IA_S_DEVICE_PAGE_KEYS] = {"device_page_keys", DEVICE_KEYS_WHERE(IN_PAGE), 2, {IA_PG_BYTEA, IA_PG_INT8}},
     [IA_S_DEVICE_KEYS_BY_ID] = {"device_keys_by_id", DEVICE_KEYS_WHERE("device_id = ANY ($1)"), 1, {IA_PG_TEXT_ARRAY}},
     [IA_S_DEVICE_KEYS_BY_FINGERPRINT] = {"device_keys_by_fingerprint",
                                          DEVICE_KEYS_WHERE("fingerprint = ANY ($1)"),
@@ -126,9 +128,9 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
     [IA_S_STOPPED] = {"broker_stopped", "SELECT iot_auth.broker_stopped($1)", 1, {IA_PG_TEXT}},
     [IA_S_NOTIFY] = {"notify", "SELECT pg_catalog.pg_notify('iot_auth', $1)", 1, {IA_PG_TEXT}},
     [IA_S_CONNECTED] = {"broker_connected",
-                        "SELECT iot_auth.broker_connected($1, $2)",
-                        2,
-                        {IA_PG_TEXT_ARRAY, IA_PG_TIMESTAMPTZ_ARRAY}},
+                        "SELECT iot_auth.broker_connected($1, $2), iot_auth.broker_psk_used($3, $2)",
+                        3,
+                        {IA_PG_TEXT_ARRAY, IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_TEXT_ARRAY}},
     [IA_S_PRUNE] = {"broker_prune", "SELECT iot_auth.broker_prune($1::float8 * '1 second'::interval)", 1, {IA_PG_INT8}},
     [IA_S_UNPARSED] = {"broker_unparsed",
                        "SELECT fingerprint, pem FROM iot_auth.broker_unparsed WHERE fingerprint > $1 "
@@ -155,6 +157,11 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                            "SELECT iot_auth.broker_write_owners($1, $2, $3, $4, $5)",
                            5,
                            {IA_PG_TEXT, IA_PG_INT8_ARRAY, IA_PG_INT8_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY}},
+    [IA_S_PSK_PAGE] = {"psk_page",
+                       PSK_COLUMNS "WHERE identity > $1 ORDER BY identity LIMIT $2",
+                       2,
+                       {IA_PG_TEXT, IA_PG_INT8}},
+    [IA_S_PSKS_BY_IDENTITY] = {"psks_by_identity", PSK_COLUMNS "WHERE identity = ANY ($1)", 1, {IA_PG_TEXT_ARRAY}},
 };
 
 /* The registry as a stream, in parts by fingerprint: SHA-256, so that they are of one size.  COPY cannot be prepared

@@ -78,6 +78,12 @@ static void clear_reply(struct ia_reply *reply)
     case IA_REPLY_OWNERS:
         free(reply->owners.keys);
         break;
+    case IA_REPLY_PSKS:
+        free(reply->psks.rows);
+        break;
+    case IA_REPLY_KEYRING:
+        ia_keyring_free(reply->keyring);
+        break;
     default:
         break; /* the other kinds own nothing */
     }

@@ -12,7 +12,7 @@ SET LOCAL standard_conforming_strings = on;
 -- skipped and takes no lock that any reader or writer of the registry could notice.
 DO $guard$
 DECLARE
-    this int := 21;
+    this int := 22;
     me oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user);
     other_owner oid;
     applied int := 0;
@@ -220,13 +220,21 @@ LEFT JOIN iot_auth.oauth_issuer i ON i.name = d.issuer_name
 WHERE octet_length(d.device_id) <= 128;
 
 -- … by certificate, …
-CREATE VIEW iot_auth.broker_certificate_device AS
+CREATE OR REPLACE VIEW iot_auth.broker_certificate_device AS
 SELECT c.fingerprint, d.device_id, d.device_status,
        CASE WHEN octet_length(c.status) <= 16 THEN c.status ELSE '' END AS certificate_status,
        c.ca_id AS certificate_ca_id, d.device_ca_id, d.tenant, c.not_after, d.attrs, d.roles, NULL::text AS fault,
        d.issuer_name
 FROM iot_auth.device_certificate c JOIN iot_auth.broker_registered d ON d.device_id = c.device_id
 WHERE octet_length(c.fingerprint) = 32;
+
+-- … by pre-shared key, …
+CREATE OR REPLACE VIEW iot_auth.broker_psk_device AS
+SELECT p.fingerprint, d.device_id, d.device_status,
+       CASE WHEN octet_length(p.status) <= 16 THEN p.status ELSE '' END AS certificate_status,
+       0::bigint AS certificate_ca_id, d.device_ca_id, d.tenant, p.expires_at AS not_after, d.attrs, d.roles,
+       NULL::text AS fault, d.issuer_name
+FROM iot_auth.device_psk p JOIN iot_auth.broker_registered d ON d.device_id = p.device_id;
 
 -- … and by token of an issuer.
 CREATE VIEW iot_auth.broker_issued_device AS
@@ -239,7 +247,8 @@ WHERE d.issuer_name IS NOT NULL AND octet_length(d.issuer_name) <= 128;
 -- One row for each record of a broker's cache.  Pages in the order of fingerprints are read from the views that this one
 -- consists of (sql/db.c): a sort of all rows would cost each page seconds.
 CREATE OR REPLACE VIEW iot_auth.broker_device AS
-SELECT c.* FROM iot_auth.broker_certificate_device c UNION ALL SELECT i.* FROM iot_auth.broker_issued_device i;
+SELECT c.* FROM iot_auth.broker_certificate_device c UNION ALL SELECT p.* FROM iot_auth.broker_psk_device p
+UNION ALL SELECT i.* FROM iot_auth.broker_issued_device i;
 
 -- The statuses alone (0020): a device of an issuer has one record.
 CREATE OR REPLACE VIEW iot_auth.broker_device_state AS
@@ -635,7 +644,7 @@ BEGIN
 END $$;
 
 -- A device without a certificate: of an issuer, or for keys that are added later.
-CREATE FUNCTION iot_auth.create_device(device_id text, tenant text DEFAULT NULL, roles text[] DEFAULT ARRAY['device'],
+CREATE OR REPLACE FUNCTION iot_auth.create_device(device_id text, tenant text DEFAULT NULL, roles text[] DEFAULT ARRAY['device'],
                                        attributes jsonb DEFAULT '{}', status text DEFAULT 'ACTIVE',
                                        issuer_name text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -1316,7 +1325,7 @@ GRANT EXECUTE ON FUNCTION iot_auth.broker_register_issued TO iot_auth_broker;
 -- Functions that a view calls are checked against whoever reads the view.
 GRANT EXECUTE ON FUNCTION iot_auth.issued_fingerprint TO iot_auth_broker;
 
-INSERT INTO iot_auth.schema_version (version) VALUES (21);
+INSERT INTO iot_auth.schema_version (version) VALUES (22);
 $migration$;
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'migration % was not applied: a table of schema iot_auth is locked by another session', this
