@@ -15,7 +15,14 @@ static const struct ia_param import_params[] = {
     {.name = "diff",
      .help = "show what would change, and what only the registry has (keep); exit status 1 if anything"},
 };
-static const struct ia_param migrate_params[] = {{.name = "dry-run", .help = "list what would be applied"}};
+static const struct ia_param migrate_params[] = {
+    {.name = "dry-run", .help = "list what would be applied"},
+    {.name = "create-database", .help = "create the connection's database if it is missing"},
+    {.name = "broker-password-file",
+     .value = "FILE",
+     .help = "set the password of iot_auth_broker to the one line of FILE"},
+    {.name = "monitor-password-file", .value = "FILE", .help = "likewise of iot_auth_monitor"},
+};
 
 static const struct ia_param document_params[] = {{.name = "FORMAT",
                                                    .value = "markdown|man|man-check|bash|zsh",

@@ -189,7 +189,9 @@ static enum ia_rc run_step(struct ia_main_loop *loop, size_t i, struct ia_err *e
 {
     if (!steps[i].due(loop) || ia_monotonic_ms() < loop->not_before_ms[i])
         return IA_OK;
-    enum ia_rc rc = steps[i].run(loop, err);
+    enum ia_rc rc = i == STEP_REQUESTS ? IA_OK : ia_inbox_finish(loop->inbox, err);
+    if (rc == IA_OK)
+        rc = steps[i].run(loop, err);
     if (rc == IA_OK || rc == IA_NOMEM || !ia_db_connected(loop->db))
         return rc;
     ia_error_log_report(loop->errors, IA_LOG_WARNING,
@@ -231,23 +233,18 @@ static enum ia_rc run_turn(struct ia_main_loop *loop, struct ia_err *err)
     return rc;
 }
 
-/* The shorter of two waits; -1 stands for no limit. */
-static int64_t sooner_wait(int64_t wait_ms, int64_t other_ms)
-{
-    return other_ms >= 0 && other_ms < wait_ms ? other_ms : wait_ms;
-}
-
 /* How long no step is due. */
 static int idle_ms(const struct ia_main_loop *loop)
 {
-    int64_t now = ia_monotonic_ms(), wait = sooner_wait(IDLE_MS, ia_config_sync_fetch_wait_ms(loop->config));
-    wait = sooner_wait(wait, ia_config_sync_wait_ms(loop->config));
-    wait = sooner_wait(wait, ia_device_sync_wait_ms(loop->devices));
-    wait = sooner_wait(wait, loop->next_resync_ms > now ? loop->next_resync_ms - now : 0);
-    wait = sooner_wait(wait, ia_inbox_wait_ms(loop->inbox));
+    int64_t now = ia_monotonic_ms(), wait = ia_sooner_ms(IDLE_MS, ia_config_sync_fetch_wait_ms(loop->config));
+    wait = ia_sooner_ms(wait, ia_config_sync_wait_ms(loop->config));
+    wait = ia_sooner_ms(wait, ia_device_sync_wait_ms(loop->devices));
+    wait = ia_sooner_ms(wait, loop->next_resync_ms > now ? loop->next_resync_ms - now : 0);
+    wait = ia_sooner_ms(wait, ia_inbox_wait_ms(loop->inbox));
+    wait = ia_sooner_ms(wait, ia_outbox_wait_ms(loop->outbox));
     for (size_t i = 0; i < STEPS; i++)
         if (steps[i].due(loop))
-            wait = sooner_wait(wait, loop->not_before_ms[i] > now ? loop->not_before_ms[i] - now : 0);
+            wait = ia_sooner_ms(wait, loop->not_before_ms[i] > now ? loop->not_before_ms[i] - now : 0);
     return (int)wait;
 }
 
@@ -297,7 +294,7 @@ static void write_remaining_rows(struct ia_main_loop *loop)
 {
     struct ia_err err = {0};
     ia_inbox_refuse(loop->inbox);
-    while (ia_outbox_due(loop->outbox) && !atomic_load(&loop->control->stop))
+    while (ia_outbox_wait_ms(loop->outbox) >= 0 && !atomic_load(&loop->control->stop))
         if (ia_outbox_write(loop->outbox, loop->db, &err) != IA_OK)
             return;
     ia_outbox_stopped(loop->outbox, loop->db);
@@ -311,7 +308,7 @@ static void run_connected(struct ia_main_loop *loop, struct ia_err *err)
         if (rc == IA_OK)
             rc = ia_db_wait(loop->db, ia_config_sync_fetch_fd(loop->config), idle_ms(loop), err);
     }
-    if (rc == IA_OK)
+    if (rc == IA_OK && ia_inbox_finish(loop->inbox, err) == IA_OK)
         write_remaining_rows(loop);
 }
 
@@ -338,7 +335,7 @@ static void pause_disconnected(struct ia_main_loop *loop)
         int64_t left = until - ia_monotonic_ms();
         if (left <= 0)
             return;
-        left = sooner_wait(left, ia_config_sync_fetch_wait_ms(loop->config));
+        left = ia_sooner_ms(left, ia_config_sync_fetch_wait_ms(loop->config));
         if (ia_db_wait(loop->db, ia_config_sync_fetch_fd(loop->config), (int)left, &ignored) != IA_OK)
             return;
     }

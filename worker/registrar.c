@@ -12,9 +12,15 @@
 
 #define WAITING_MAX    1024 /* requests that wait to be sent */
 #define POSTPONED_MAX  1024 /* requests that wait for a lock */
-#define BATCHES_MAX    4    /* under way at a time: so the network's delay does not limit the rate */
+#define BATCHES_MAX    16   /* under way at a time: so the network's delay does not limit the rate */
 #define GIVE_UP_MS     2500 /* a request that waits for a lock that long is refused: its client may try again */
 #define LOG_REFUSAL_MS 10000
+#define STEP_MS        250 /* the longest wait of one step */
+
+/* Requests that arrive within SPACING_US of a batch wait for the next one, unless SPACING_ITEMS wait: a batch costs the
+ * database as much as ten of its items, and in a storm the next new device is a millisecond away. */
+#define SPACING_US    8000
+#define SPACING_ITEMS 64
 
 struct batch {
     struct ia_link link;
@@ -35,6 +41,7 @@ struct ia_registrar {
     struct ia_fifo under_way; /* struct batch */
     size_t n_under_way;       /* items of all batches under way */
     bool open;                /* the connection is in batch mode */
+    int64_t spaced_until_us;  /* no batch of few items before that */
     int64_t received_us;      /* the latest result */
     struct ia_batch_pace pace;
     struct ia_locked_cas locked;
@@ -149,17 +156,29 @@ bool ia_registrar_is_full(const struct ia_registrar *registrar)
     return registrar->waiting.n >= WAITING_MAX;
 }
 
+/* Milliseconds until the waiting requests may be sent, rounded up. */
+static int64_t spacing_left_ms(const struct ia_registrar *r)
+{
+    int64_t left = r->waiting.n < SPACING_ITEMS ? r->spaced_until_us - ia_monotonic_us() : 0;
+    return left > 0 ? (left + 999) / 1000 : 0;
+}
+
+static int64_t retry_left_ms(const struct ia_registrar *r)
+{
+    int64_t left = r->retry_ms - ia_monotonic_ms();
+    return left > 0 ? left : 0;
+}
+
 int64_t ia_registrar_wait_ms(const struct ia_registrar *registrar)
 {
-    if (registrar->postponed.n == 0)
-        return -1;
-    int64_t left = registrar->retry_ms - ia_monotonic_ms();
-    return left > 0 ? left : 0;
+    int64_t spacing = registrar->waiting.n ? spacing_left_ms(registrar) : -1;
+    int64_t retry = registrar->postponed.n ? retry_left_ms(registrar) : -1;
+    return ia_sooner_ms(spacing, retry);
 }
 
 bool ia_registrar_due(const struct ia_registrar *registrar)
 {
-    return registrar->waiting.n || registrar->halves.n || ia_registrar_wait_ms(registrar) == 0;
+    return registrar->halves.n || ia_registrar_wait_ms(registrar) == 0;
 }
 
 bool ia_registrar_is_busy(const struct ia_registrar *registrar)
@@ -197,7 +216,7 @@ static struct batch *next_batch(struct ia_registrar *r)
 {
     if (r->halves.n > 0)
         return take_batch(&r->halves);
-    if (r->waiting.n == 0 || r->n_under_way >= ia_batch_pace_limit(&r->pace))
+    if (r->waiting.n == 0 || spacing_left_ms(r) > 0 || r->n_under_way >= ia_batch_pace_limit(&r->pace))
         return NULL;
     struct batch *batch = new_batch();
     if (!batch)
@@ -237,6 +256,7 @@ static enum ia_rc send_batch(struct ia_registrar *r, struct batch *batch, struct
     batch->sent_us = ia_monotonic_us();
     batch->behind_another = r->under_way.n > 0;
     r->n_under_way += batch->n;
+    r->spaced_until_us = batch->sent_us + SPACING_US;
     ia_fifo_append(&r->under_way, &batch->link);
     return IA_OK;
 }
@@ -244,7 +264,7 @@ static enum ia_rc send_batch(struct ia_registrar *r, struct batch *batch, struct
 /* Requests whose pause is over are looked at again. */
 static void retry_postponed(struct ia_registrar *r)
 {
-    if (r->postponed.n == 0 || ia_registrar_wait_ms(r) > 0)
+    if (r->postponed.n == 0 || retry_left_ms(r) > 0)
         return;
     for (size_t n = r->postponed.n; n > 0; n--)
         ia_fifo_append(&r->waiting, ia_fifo_take(&r->postponed));
@@ -352,17 +372,24 @@ static enum ia_rc fail_lost(struct ia_registrar *r, enum ia_rc rc, const struct 
 
 /* ---- steps */
 
+/* As long as nothing is to be sent. */
+static int64_t step_wait_ms(const struct ia_registrar *r)
+{
+    int64_t wait = ia_registrar_wait_ms(r);
+    return wait > 0 && wait < STEP_MS ? wait : STEP_MS;
+}
+
 enum ia_rc ia_registrar_step(struct ia_registrar *registrar, struct ia_err *err)
 {
     enum ia_rc rc = send_waiting(registrar, err);
-    bool wait = true;
+    int64_t wait = step_wait_ms(registrar);
     while (rc == IA_OK && registrar->under_way.n > 0) {
         bool ready = false;
         rc = ia_db_batch_wait(registrar->db, wait, &ready, err);
         if (rc != IA_OK || !ready)
             break;
         rc = receive_batch(registrar, err);
-        wait = false;
+        wait = 0;
     }
     return rc == IA_OK ? IA_OK : fail_lost(registrar, rc, err);
 }
