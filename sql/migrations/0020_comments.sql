@@ -13,7 +13,7 @@ SET LOCAL standard_conforming_strings = on;
 -- skipped and takes no lock that any reader or writer of the registry could notice.
 DO $guard$
 DECLARE
-    this int := 19;
+    this int := 20;
     me oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user);
     other_owner oid;
     applied int := 0;
@@ -365,6 +365,7 @@ BEGIN
     ('compare_whole_configuration', 'Internal: what import_whole_configuration would change.'),
     ('create_role', 'creates a role without rules'),
     ('crl_next_update', 'Internal: nextUpdate of a CertificateList (RFC 5280 section 5.1).'),
+    ('crowded_problem', 'Internal: the problem of a certificate whose device has too many.'),
     ('default_app_templates', 'Internal: the client id templates of apps by default.'),
     ('delete_events', 'Internal: delete up to 50,000 rows of a kind that is kept shorter than its partition.'),
     ('deny_ip', 'denies a network, and returns the `rule_id`'),
@@ -425,13 +426,20 @@ BEGIN
     ('register_issuer', 'registers an identity provider. Without `jwks` and `jwks_url` its keys are found by discovery'),
     ('register_items', 'Internal: register certificates, one result each.'),
     ('registered_as', 'what is registered under a device id, fingerprint or serial number, with everything that keeps it from being admitted'),
+    ('registration_certificates', 'Internal: insert the certificates of items whose devices are there, and the event of each registration, as published and as in iot_auth.event.'),
     ('registration_count', 'Internal: the number of devices of a CA whose quotas are locked.'),
+    ('registration_crowded', 'Internal: A device that collects certificates faster than one device can rotate is probably many.'),
     ('registration_device', 'Internal: insert the device, or use an existing device for a further certificate (rotation).'),
-    ('registration_event', 'Internal: the event of a registration, as published and as in iot_auth.event.'),
+    ('registration_known', 'Internal: the results of those items whose certificates are in the registry.'),
     ('registration_lock', 'Internal: lock what a registration under a CA needs.'),
+    ('registration_new_devices', 'Internal: insert the devices that nobody has registered, where the quotas have room for all of them.'),
     ('registration_node', 'Internal: A node name belongs to the login that first used it, so that a broker with a login of its own cannot write in the name of another.'),
-    ('registration_problem', 'Internal: why no further certificate may register for a device, or NULL.'),
-    ('registration_quota', 'Internal: the exhausted quota of a locked CA, as text, or NULL.  The minute is a sliding window of the last 60 seconds.'),
+    ('registration_one', 'Internal: an item whose device exists, or is of another item of the same batch, or is near the end of a quota.'),
+    ('registration_open', 'Internal: the items that have no result yet.'),
+    ('registration_parsed', 'Internal: A broker reports what a certificate that was registered by hand says.'),
+    ('registration_quota', 'Internal: the exhausted quota of a locked CA, as text, or NULL: for `n` more registrations, of which all or none are of another device.'),
+    ('registration_refusal', 'Internal: the result of a registration that was refused.'),
+    ('registration_refusals', 'Internal: the results of those items that this CA does not register, by the state of the CA or by their device ids.'),
     ('release_client_id', 'frees a client id, unless its owner is connected'),
     ('remedy_of_address', 'Internal: what would admit an address.'),
     ('remedy_of_ca', 'Internal: what would admit a device of a CA.'),
@@ -489,7 +497,7 @@ BEGIN
 END $comments$;
 COMMENT ON SCHEMA iot_auth IS 'The registry of mosquitto-iot-auth: who may connect to the brokers, and what they may do. Administrators'' functions are in docs/reference/sql.md.';
 
-INSERT INTO iot_auth.schema_version (version) VALUES (19);
+INSERT INTO iot_auth.schema_version (version) VALUES (20);
 $migration$;
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'migration % was not applied: a table of schema iot_auth is locked by another session', this
