@@ -151,7 +151,7 @@ BEGIN
     ('ca_usage', 'Number of devices of each CA that has quotas.'),
     ('ca_usage_stale', 'CAs whose number of devices must be counted again.'),
     ('client_id_owner', 'Client ids whose sessions a broker may have on disk, with their owners.'),
-    ('client_id_release', 'Client ids that brokers are told to forget.'),
+    ('client_id_release', 'Released client ids: brokers forget who owned them.'),
     ('crl', 'Certificate revocation lists of CAs.'),
     ('device', 'Devices. A device has one or more certificates.'),
     ('device_certificate', 'Certificates of devices.'),
