@@ -254,7 +254,7 @@ def test_tokens_are_revoked_and_listed(iot_auth):
     (made,) = iot_auth.json("token", "revoke", "revoker", "/sub", "user-1", "--until", "2099-01-01T00:00:00Z")
     assert (made["issuer_name"], made["claim"], made["value"]) == ("revoker", "/sub", "user-1")
     assert [row["id"] for row in iot_auth.json("token", "revocations", "--issuer", "revoker")] == [made["id"]]
-    assert iot_auth("token", "revocations", "--issuer", "revoker").status == 3
+    assert iot_auth("token", "revocations", "--issuer", "revokr").status == 3
     assert iot_auth("token", "revoke", "revoker", "sub", "user-1").status == 3  # no JSON pointer
     iot_auth.done("token", "unrevoke", made["id"])
     assert iot_auth.done("token", "revocations", "--json").out == ""
