@@ -127,7 +127,7 @@ int ia_check_registered_token(const struct ia_call *call)
     enum ia_rc rc = ia_input_token(&q.token, &q.len, &err);
     if (rc == IA_OK)
         rc = ia_decision_load(&q.decision, call, q.issuer, &err);
-    int status = rc == IA_OK ? decide_token(&q) : ia_decision_fail(call, &err);
+    int status = rc == IA_OK ? decide_token(&q) : ia_decision_fail_loaded(&q.decision, call, &err);
     if (q.token)
         OPENSSL_cleanse(q.token, q.len);
     free(q.token);

@@ -184,7 +184,6 @@ static int mosquitto_log_level(enum ia_log_level level)
 
 static void apply_reply(struct ia_core *core, struct ia_reply *reply)
 {
-    int64_t heard_us = reply->heard_us;
     switch (reply->kind) {
     case IA_REPLY_SNAPSHOT:
         adopt_snapshot(core, reply);
@@ -240,6 +239,13 @@ static void apply_reply(struct ia_core *core, struct ia_reply *reply)
         ia_report_publish(core, reply->event, reply->text);
         break;
     }
+}
+
+/* Takes the reply over. */
+static void take_reply(struct ia_core *core, struct ia_reply *reply)
+{
+    int64_t heard_us = reply->heard_us;
+    apply_reply(core, reply);
     if (heard_us)
         ia_histogram_note(&core->counters.applied, ia_monotonic_us() - heard_us);
     ia_reply_free(reply);
@@ -252,7 +258,7 @@ void ia_replies_apply(struct ia_core *core)
     int64_t until = ia_monotonic_us() + APPLY_US;
     struct ia_reply *reply;
     while ((reply = ia_worker_reply(core->worker)) != NULL) {
-        apply_reply(core, reply);
+        take_reply(core, reply);
         if (ia_monotonic_us() >= until)
             return;
     }
@@ -263,6 +269,6 @@ bool ia_replies_wait_at_start(struct ia_core *core, int64_t wait_us)
     struct ia_reply *reply = ia_worker_reply_wait(core->worker, wait_us);
     if (!reply)
         return false;
-    apply_reply(core, reply);
+    take_reply(core, reply);
     return true;
 }
