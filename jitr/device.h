@@ -39,6 +39,11 @@ struct ia_device {
 /* A record with one reference from a row; NULL when out of memory.  The record of a row with a fault, or with more
  * roles and attributes than are kept, holds only the fault: one row cannot hold up the others. */
 struct ia_device *ia_device_new(const struct ia_device_row *whole);
+
+/* A copy with one reference and other statuses; NULL when out of memory. */
+struct ia_device *ia_device_with_status(const struct ia_device *device, enum ia_device_status status,
+                                        enum ia_cert_status certificate_status);
+
 struct ia_device *ia_device_ref(struct ia_device *device);
 void ia_device_free(struct ia_device *device);
 

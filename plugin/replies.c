@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: ISC
 #include "plugin/replies.h"
 
+#include "plugin/device_states.h"
+
 #include "jitr/registration.h"
 #include "plugin/database_state.h"
 #include "plugin/log.h"
@@ -192,6 +194,9 @@ static void apply_reply(struct ia_core *core, struct ia_reply *reply)
         break;
     case IA_REPLY_DEVICES:
         apply_devices(core, reply);
+        break;
+    case IA_REPLY_STATES:
+        ia_device_states_apply(core, &reply->records);
         break;
     case IA_REPLY_PAGE:
         apply_page(core, reply);

@@ -60,6 +60,12 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
     PART(IA_S_RESERVED, IA_S_RESERVED_KEYS, IA_S_RESERVED_BY_KEY, "broker_reserved_name", "name", "name",
          "name, " NO_FAULT, IA_PG_TEXT_ARRAY),
     [IA_S_DEVICES_BY_ID] = {"devices_by_id", DEVICES_WHERE("device_id = ANY ($1)"), 1, {IA_PG_TEXT_ARRAY}},
+    [IA_S_DEVICE_STATES] = {"device_states",
+                            "SELECT fingerprint, device_id, device_status, certificate_status, 0::bigint, 0::bigint, "
+                            "NULL::text, NULL::timestamptz, NULL::text[], NULL::text[], " NO_FAULT
+                            " FROM iot_auth.broker_device_state WHERE device_id = ANY ($1)",
+                            1,
+                            {IA_PG_TEXT_ARRAY}},
     [IA_S_DEVICES_BY_FINGERPRINT] = {"devices_by_fingerprint",
                                      DEVICES_WHERE("fingerprint = ANY ($1)"),
                                      1,

@@ -58,6 +58,7 @@ static void clear_reply(struct ia_reply *reply)
         ia_device_free(reply->answer.device);
         break;
     case IA_REPLY_DEVICES:
+    case IA_REPLY_STATES:
     case IA_REPLY_PAGE:
         clear_records(&reply->records);
         break;

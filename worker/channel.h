@@ -102,6 +102,7 @@ enum ia_reply_kind {
     IA_REPLY_SNAPSHOT, /* adopt `snapshot` */
     IA_REPLY_ANSWER,   /* to IA_REQUEST_REGISTER: `answer`; `text` is the detail of a refusal */
     IA_REPLY_DEVICES,  /* `records`: all records of the devices `records.ids`; any other record of these is deleted */
+    IA_REPLY_STATES,   /* `records`: statuses alone of the devices `records.ids` (ia_db_device_states) */
     IA_REPLY_PAGE,     /* `records`: part of a resync */
     IA_REPLY_RESYNC_BEGIN, /* pages of all records follow … */
     IA_REPLY_RESYNC_END,   /* … and are complete: a record that was in no page is deleted */
@@ -127,7 +128,7 @@ struct ia_device_answer {
 struct ia_device_records {
     struct ia_device **items; /* owned, with one reference each */
     size_t n;
-    char **ids; /* owned; of IA_REPLY_DEVICES alone */
+    char **ids; /* owned; of IA_REPLY_DEVICES and IA_REPLY_STATES alone */
     size_t n_ids;
 };
 
