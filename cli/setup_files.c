@@ -35,30 +35,30 @@ static bool write_all(int fd, const char *text)
     return true;
 }
 
-/* A file beside `path` with the text, owner and mode; the caller frees *name. */
-static bool write_beside(const char *path, const char *text, mode_t mode, uid_t uid, gid_t gid, char **name)
+bool ia_setup_write_beside(struct ia_setup *setup, const char *path, const char *text, mode_t mode, uid_t uid,
+                           gid_t gid, char **name)
 {
     if (asprintf(name, "%s.%ld.new", path, (long)getpid()) < 0) {
         *name = NULL;
-        return false;
+        return refuse_file(setup, path);
     }
     int fd = open(*name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return false;
+        return refuse_file(setup, *name);
     bool written = fchown(fd, uid, gid) == 0 && fchmod(fd, mode) == 0 && write_all(fd, text) && fsync(fd) == 0;
     int error = errno;
     (void)close(fd);
     if (!written)
         (void)unlink(*name);
     errno = error;
-    return written;
+    return written || refuse_file(setup, *name);
 }
 
 bool ia_setup_write(struct ia_setup *setup, const char *path, const char *text, mode_t mode, uid_t uid, gid_t gid)
 {
     ia_autofree char *name = NULL;
-    if (!write_beside(path, text, mode, uid, gid, &name))
-        return refuse_file(setup, path);
+    if (!ia_setup_write_beside(setup, path, text, mode, uid, gid, &name))
+        return false;
     bool linked = link(name, path) == 0; /* unlike rename(), fails where `path` exists */
     int error = errno;
     (void)unlink(name);
@@ -208,9 +208,10 @@ static bool append_section(struct ia_setup *setup, const char *old, const char *
     const char *between = len == 0 ? "" : old[len - 1] == '\n' ? "\n" : "\n\n";
     struct stat info = {.st_mode = 0644, .st_uid = geteuid(), .st_gid = getegid()};
     (void)stat(setup->service_file, &info);
-    if (asprintf(&text, "%s%s%s", old, between, section) < 0 ||
-        !write_beside(setup->service_file, text, info.st_mode & 0777, info.st_uid, info.st_gid, &name))
+    if (asprintf(&text, "%s%s%s", old, between, section) < 0)
         return refuse_file(setup, setup->service_file);
+    if (!ia_setup_write_beside(setup, setup->service_file, text, info.st_mode & 0777, info.st_uid, info.st_gid, &name))
+        return false;
     if (rename(name, setup->service_file) == 0)
         return true;
     int error = errno;
