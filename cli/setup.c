@@ -80,12 +80,6 @@ static bool is_plain_name(const char *name)
            strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == len;
 }
 
-/* Mosquitto's configuration knows no quotes: a path with white space would end in the middle. */
-bool ia_setup_is_plain_path(const char *path)
-{
-    return path[0] == '/' && !strpbrk(path, " \t\r\n'\\");
-}
-
 static int fill_setup(struct ia_setup *setup)
 {
     const struct ia_call *call = setup->call;

@@ -72,10 +72,7 @@ bool ia_setup_service(struct ia_setup *setup);
 /* A file beside `path`, for rename(); the caller frees *name.  false: the error has been printed, and there is no file. */
 bool ia_setup_write_beside(struct ia_setup *setup, const char *path, const char *text, mode_t mode, uid_t uid,
                            gid_t gid, char **name);
-/* A new file with this owner and mode, or nothing: a file that exists is not touched. */
-bool ia_setup_write(struct ia_setup *setup, const char *path, const char *text, mode_t mode, uid_t uid, gid_t gid);
-
-/* setup.c: Mosquitto's configuration knows no quotes: can it name this path? */
+/* Mosquitto's configuration knows no quotes: can it name this path? */
 bool ia_setup_is_plain_path(const char *path);
 
 /* setup_database.c: database, migrations, roles, password.  Returns an ia_exit. */

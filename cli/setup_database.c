@@ -135,12 +135,13 @@ static void check_kept_configuration(struct ia_setup *setup)
         ia_setup_say(setup, IA_SETUP_PROBLEM, "%s", err.msg);
         return;
     }
+    size_t len = strlen(text);
     for (char *line = strtok_r(text, "\r\n", &rest); line; line = strtok_r(NULL, "\r\n", &rest)) {
         line += strspn(line, " \t");
         if (strncmp(line, option, strlen(option)) == 0 && strchr(" \t", line[strlen(option)]))
             check_conninfo(setup, line + strlen(option));
     }
-    OPENSSL_cleanse(text, strlen(text));
+    OPENSSL_cleanse(text, len);
     free(text);
 }
 

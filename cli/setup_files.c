@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,7 +55,8 @@ bool ia_setup_write_beside(struct ia_setup *setup, const char *path, const char 
     return written || refuse_file(setup, *name);
 }
 
-bool ia_setup_write(struct ia_setup *setup, const char *path, const char *text, mode_t mode, uid_t uid, gid_t gid)
+/* A new file with this owner and mode, or nothing: a file that exists is not touched. */
+static bool write_new(struct ia_setup *setup, const char *path, const char *text, mode_t mode, uid_t uid, gid_t gid)
 {
     ia_autofree char *name = NULL;
     if (!ia_setup_write_beside(setup, path, text, mode, uid, gid, &name))
@@ -70,8 +72,12 @@ bool ia_setup_write(struct ia_setup *setup, const char *path, const char *text, 
 
 static bool write_pair(struct ia_setup *setup, const char *cert_pem, const char *key_pem)
 {
-    return ia_setup_write(setup, setup->key, key_pem, 0640, geteuid(), setup->broker.gid) &&
-           ia_setup_write(setup, setup->certificate, cert_pem, 0644, geteuid(), getegid());
+    if (!write_new(setup, setup->key, key_pem, 0640, geteuid(), setup->broker.gid))
+        return false;
+    if (write_new(setup, setup->certificate, cert_pem, 0644, geteuid(), getegid()))
+        return true;
+    (void)unlink(setup->key);
+    return false;
 }
 
 static bool make_pair(struct ia_setup *setup, const char *name)
@@ -94,8 +100,8 @@ bool ia_setup_certificate(struct ia_setup *setup)
     char host[256] = "localhost";
     const char *name = ia_call_get(setup->call, "server-name");
     if (setup->has_conf || !setup->is_self_signed)
-        return true; /* what the configuration names */
-    if (access(setup->certificate, F_OK) == 0 && access(setup->key, F_OK) == 0) {
+        return true;                             /* what the configuration names */
+    if (access(setup->certificate, F_OK) == 0) { /* with its key: ia_setup_check has seen both */
         ia_setup_say(setup, IA_SETUP_KEPT, "server certificate %s", setup->certificate);
         return true;
     }
@@ -114,6 +120,12 @@ bool ia_setup_certificate(struct ia_setup *setup)
 }
 
 /* ---- the configuration of the broker */
+
+/* Mosquitto's configuration knows no quotes: a path with white space would end in the middle. */
+bool ia_setup_is_plain_path(const char *path)
+{
+    return path[0] == '/' && !strpbrk(path, " \t\r\n'\\");
+}
 
 static const char configuration[] =
     "# SPDX-License-Identifier: ISC\n"
@@ -166,7 +178,7 @@ bool ia_setup_configuration(struct ia_setup *setup)
                  root ? " sslrootcert=" : "", root ? root : "", setup->device_port, setup->certificate, setup->key,
                  setup->certificate, setup->app_port, setup->certificate, setup->key) < 0)
         return refuse_file(setup, setup->conf);
-    if (!setup->dry_run && !ia_setup_write(setup, setup->conf, text, 0644, geteuid(), getegid()))
+    if (!setup->dry_run && !write_new(setup, setup->conf, text, 0644, geteuid(), getegid()))
         return false;
     ia_setup_say(setup, IA_SETUP_MADE, "configuration %s: devices on port %s, apps on port %s", setup->conf,
                  setup->device_port, setup->app_port);
@@ -220,6 +232,16 @@ static bool append_section(struct ia_setup *setup, const char *old, const char *
     return refuse_file(setup, setup->service_file);
 }
 
+/* Debian makes the folder with PostgreSQL's server, which a broker's machine may not have. */
+static bool make_service_folder(struct ia_setup *setup)
+{
+    ia_autofree char *path = strdup(setup->service_file);
+    const char *folder = path ? dirname(path) : NULL;
+    if (folder && (mkdir(folder, 0755) == 0 || errno == EEXIST))
+        return true;
+    return refuse_file(setup, folder ? folder : setup->service_file);
+}
+
 bool ia_setup_service(struct ia_setup *setup)
 {
     ia_autofree char *old = NULL, *section = NULL;
@@ -233,6 +255,8 @@ bool ia_setup_service(struct ia_setup *setup)
         ia_setup_say(setup, IA_SETUP_KEPT, "service iot-auth in %s", setup->service_file);
         return true;
     }
+    if (!setup->dry_run && !make_service_folder(setup))
+        return false;
     section = section_text(setup, setup->has_socket ? setup->db_socket : setup->db_host);
     if (!section || (!setup->dry_run && !append_section(setup, old ? old : "", section)))
         return false;
