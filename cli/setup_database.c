@@ -139,7 +139,7 @@ static void check_kept_configuration(struct ia_setup *setup)
     for (char *line = strtok_r(text, "\r\n", &rest); line; line = strtok_r(NULL, "\r\n", &rest)) {
         line += strspn(line, " \t");
         if (strncmp(line, option, strlen(option)) == 0 && strchr(" \t", line[strlen(option)]))
-            check_conninfo(setup, line + strlen(option));
+            check_conninfo(setup, line + strlen(option) + strspn(line + strlen(option), " \t"));
     }
     OPENSSL_cleanse(text, len);
     free(text);

@@ -228,6 +228,9 @@ def test_a_passfile_or_configuration_of_another_registry_is_not_taken(place):
         conf.write_text(ours.replace(old, new))
         refused = place.setup()
         assert refused.status == 2 and "names another database" in refused.err, refused
+    line = next(line for line in ours.splitlines() if line.startswith("plugin_opt_db_conninfo"))
+    conf.write_text(ours.replace(line, "  plugin_opt_db_conninfo \tpostgresql://192.0.2.1/iot_auth"))
+    assert "names another database" in place.setup().err
     conf.write_text(ours.replace("host=127.0.0.1", "host=192.0.2.1,127.0.0.1"))
     assert place.setup().status == 0
 
