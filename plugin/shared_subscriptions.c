@@ -123,6 +123,14 @@ void ia_shared_delete_lost(const struct ia_core *core, struct ia_client *client)
             remove_filter(shared, i);
 }
 
+void ia_shared_delete_all(struct ia_client *client)
+{
+    struct ia_shared_subscriptions *shared = client->check.shared;
+    for (size_t i = shared ? shared->n : 0; i-- > 0;)
+        if (ia_mosq_unsubscribe(client->client_id, shared->filters[i]))
+            remove_filter(shared, i);
+}
+
 void ia_shared_forget_lost(const struct ia_core *core, struct ia_client *client)
 {
     struct ia_shared_subscriptions *shared = client->check.shared;
