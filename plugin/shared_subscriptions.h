@@ -13,7 +13,8 @@ bool ia_shared_admit(const struct ia_core *core, struct ia_client *client, const
 
 void ia_shared_remove(struct ia_client *client, const char *filter);
 
-/* The client resumes its session: it has the shared subscriptions that the one before it under its client id had. */
+/* The client resumes its session: it has the shared subscriptions that the one before it under its client id had, as far as
+ * the broker has kept them.  Where the list is full, those that it does not subscribe to again are forgotten first. */
 void ia_shared_inherit(struct ia_client *client);
 
 /* Would the client remain a member of a shared subscription whose messages it may not receive?  False for a filter that is
