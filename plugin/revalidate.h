@@ -11,7 +11,7 @@ struct ia_session_scan *ia_session_scan_new(void); /* NULL when out of memory */
 void ia_session_scan_free(struct ia_session_scan *scan);
 
 /* May this live session go on, as things are now?  Marks it for disconnect where not.  Of an ended one the shared
- * subscriptions end that it may no longer read.  Not from ACL_CHECK, where Mosquitto walks its subscriptions. */
+ * subscriptions end that it may no longer read.  Not from ACL_CHECK, where Mosquitto is going through its subscriptions. */
 void ia_revalidate(struct ia_core *core, struct ia_client *client);
 
 /* Its certificate, or with `device_too` its device, is no longer in the registry: a live session is marked for disconnect,

@@ -197,8 +197,7 @@ static const struct {
     [STEP_WRITE] = {write_due, run_write},
 };
 
-/* The outcome of a step: a statement that the server refuses, with the connection sound, is tried again a little later and
- * holds up none of the other steps. */
+/* A statement that the server refuses, with the connection sound, is tried again later and holds up no other step. */
 static enum ia_rc settle_step(struct ia_main_loop *loop, size_t i, enum ia_rc rc, const struct ia_err *err)
 {
     if (rc == IA_OK || rc == IA_NOMEM || !ia_db_connected(loop->db))
@@ -213,11 +212,10 @@ static enum ia_rc settle_step(struct ia_main_loop *loop, size_t i, enum ia_rc rc
 /* Run one step, if it is due.  What goes wrong with the registrations before it is charged to their own step. */
 static enum ia_rc run_step(struct ia_main_loop *loop, size_t i, struct ia_err *err)
 {
-    enum ia_rc rc = IA_OK;
     if (!steps[i].due(loop) || ia_monotonic_ms() < loop->not_before_ms[i])
         return IA_OK;
-    if (i != STEP_REQUESTS)
-        rc = settle_step(loop, STEP_REQUESTS, ia_inbox_finish(loop->inbox, err), err);
+    enum ia_rc rc = i == STEP_REQUESTS ? IA_OK : ia_inbox_finish(loop->inbox, err);
+    rc = settle_step(loop, STEP_REQUESTS, rc, err);
     return rc == IA_OK ? settle_step(loop, i, steps[i].run(loop, err), err) : rc;
 }
 
