@@ -94,7 +94,9 @@ bool ia_login_take_leaf(struct ia_login *login)
 
 /* ---- the pre-shared key */
 
-static bool use_psk(struct ia_login *login, const char *identity)
+/* `replaced`: the key of the identity is another one than the client has proved.  It stays a credential, which is refused:
+ * without one the client would be left to other plugins. */
+static bool use_psk(struct ia_login *login, const char *identity, bool replaced)
 {
     struct ia_core *core = login->core;
     struct ia_admission *a = &login->admission;
@@ -102,6 +104,8 @@ static bool use_psk(struct ia_login *login, const char *identity)
         return false;
     login->psk = (struct ia_shared_key){.identity = identity, .digest = login->psk_digest};
     login->psk.device_id = ia_psk_keys_device(core, identity, &login->psk.why);
+    if (replaced && !login->psk.why)
+        login->psk.why = "the key has been replaced since the handshake";
     struct ia_device *device = ia_resync_find_device(core, login->psk_digest);
     a->psk = &login->psk;
     a->device = device ? ia_device_ref(device) : NULL;
@@ -112,13 +116,14 @@ static bool use_psk(struct ia_login *login, const char *identity)
 bool ia_login_take_psk(struct ia_login *login)
 {
     SSL *ssl = NULL;
+    bool replaced = true;
     struct ia_admission *a = &login->admission;
-    const char *identity = a->psk ? NULL : ia_tls_psk_take(login->client, &ssl);
+    const char *identity = a->psk ? NULL : ia_tls_psk_take(login->client, &ssl, &replaced);
     if (!identity)
         return a->psk != NULL;
     ia_gate_peer_address(ssl, login->psk_address);
     set_login_address(login, login->psk_address[0] ? login->psk_address : NULL);
-    return use_psk(login, identity);
+    return use_psk(login, identity, replaced);
 }
 
 /* ---- client ids */
@@ -365,7 +370,7 @@ void ia_login_init_psk_handshake(struct ia_login *login, struct ia_core *core, c
 {
     init_login(login, core);
     set_login_address(login, address);
-    (void)use_psk(login, identity);
+    (void)use_psk(login, identity, false); /* the hook comes from within the handshake */
 }
 
 void ia_login_clear(struct ia_login *login)

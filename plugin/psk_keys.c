@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: ISC
 #include "plugin/psk_keys.h"
 
+#include "plugin/clients.h"
 #include "plugin/log.h"
+#include "plugin/revalidate.h"
+#include "tls/psk.h"
 #include "x509/validity.h"
 
 #include <openssl/crypto.h>
@@ -137,12 +140,56 @@ static void finish_sweep(struct ia_psk_keys *keys)
     keys->sweeping = false;
 }
 
+/* Was there a row with the same sealed key for the same device? */
+static bool keeps_sealed_key(const struct ia_psk_table *table, const struct ia_psk_row *row)
+{
+    struct ia_psk_row old;
+    return ia_psk_table_find(table, row->identity, strlen(row->identity), &old) && old.key_id == row->key_id &&
+           strcmp(old.device_id, row->device_id) == 0 && old.sealed.len == row->sealed.len &&
+           memcmp(old.sealed.at, row->sealed.at, old.sealed.len) == 0;
+}
+
+struct changed_key {
+    struct ia_core *core;
+    uint8_t digest[IA_PSK_DIGEST_LEN]; /* of the identity: the key of the device's record */
+};
+
+static void disconnect_if_replaced(void *ctx, struct ia_client *client)
+{
+    const struct changed_key *changed = ctx;
+    if (!client->live || !client->device || client->chain || client->token ||
+        memcmp(client->device->fingerprint, changed->digest, sizeof changed->digest) != 0)
+        return;
+    if (!ia_tls_psk_is_current(client->context))
+        ia_disconnect_mark(changed->core, client, IA_R_PSK_UNKNOWN);
+}
+
+/* End the live sessions of the identity that were begun with another key.  A key that this broker cannot open, for want of
+ * the key-encryption key, cannot be compared: `iot-auth-psk rotate` before SIGHUP must not end every session. */
+static void check_sessions(struct ia_core *core, const struct ia_psk_row *row)
+{
+    struct changed_key changed = {.core = core};
+    if (!ia_keyring_find(core->psk_keys->keyring, row->key_id))
+        return;
+    if (ia_psk_identity_digest(row->identity, changed.digest))
+        ia_clients_of_device(core->clients, row->device_id, disconnect_if_replaced, &changed);
+}
+
+static void put_row(struct ia_core *core, const struct ia_psk_row *row)
+{
+    struct ia_psk_keys *keys = core->psk_keys;
+    bool same = keeps_sealed_key(keys->table, row);
+    (void)ia_psk_table_put(keys->table, row, keys->epoch); /* without memory it is unknown */
+    if (!same)
+        check_sessions(core, row);
+}
+
 void ia_psk_keys_apply(struct ia_core *core, const struct ia_psk_batch *batch)
 {
     struct ia_psk_keys *keys = core->psk_keys;
     finish_sweep(keys);
     for (size_t i = 0; i < batch->n; i++)
-        (void)ia_psk_table_put(keys->table, &batch->rows[i], keys->epoch); /* without memory it is unknown */
+        put_row(core, &batch->rows[i]);
     for (size_t i = 0; i < batch->n_deleted; i++)
         ia_psk_table_remove(keys->table, batch->deleted[i]);
 }

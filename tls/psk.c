@@ -5,6 +5,7 @@
 #include <openssl/hmac.h>
 #include <openssl/obj_mac.h>
 #include <openssl/rand.h>
+#include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
@@ -19,6 +20,7 @@ struct connection {
     SSL *ssl;                               /* owns this, by ex_data */
     char identity[IA_PSK_IDENTITY_MAX + 1]; /* as claimed; "": none, or none of the registry */
     const char *why;                        /* there is no usable key; NULL: there is */
+    uint8_t proof[SHA256_DIGEST_LENGTH];    /* of the key of the handshake; says nothing about the key to others */
     bool claimed, finished, proven, taken;
     const void *owner;              /* Mosquitto's client, once it is known; NULL: not yet */
     UT_hash_handle hh;              /* with an owner: by that */
@@ -29,10 +31,11 @@ struct connection {
 static struct {
     bool open, allow_plain;
     struct ia_tls_psk_hooks hooks;
-    uint8_t secret[SECRET_LEN];
-    struct connection *by_owner;  /* proven; hash */
-    struct connection *ownerless; /* proven, before the first CONNECT has shown where Mosquitto keeps its client */
-    int owner_index;              /* ex_data slot of an SSL that Mosquitto's client is in; -1: not known yet */
+    uint8_t secret[SECRET_LEN];       /* derives the keys of identities that have none */
+    uint8_t proof_secret[SECRET_LEN]; /* makes the proofs of the present start */
+    struct connection *by_owner;      /* proven; hash */
+    struct connection *ownerless;     /* proven, before the first CONNECT has shown where Mosquitto keeps its client */
+    int owner_index;                  /* ex_data slot of an SSL that Mosquitto's client is in; -1: not known yet */
     int ssl_index, ctx_index;
     bool indexed;
 } psk = {.owner_index = -1};
@@ -52,6 +55,24 @@ static bool derive_unknown_key(const char *identity, size_t len, uint8_t key[IA_
         return false;
     *key_len = written;
     return true;
+}
+
+/* What a connection remembers of its key. */
+static bool make_proof(const uint8_t *key, size_t len, uint8_t proof[SHA256_DIGEST_LENGTH])
+{
+    return HMAC(EVP_sha256(), psk.proof_secret, SECRET_LEN, key, len, proof, NULL) != NULL;
+}
+
+/* A row that is replaced, withdrawn or moved to another device fails; one that is only sealed again does not. */
+static bool still_has_key(const struct connection *c)
+{
+    uint8_t key[IA_PSK_KEY_MAX], proof[SHA256_DIGEST_LENGTH];
+    size_t len = 0;
+    const char *why = psk.hooks.find_key(psk.hooks.ctx, c->identity, strlen(c->identity), key, &len);
+    bool same = !why && make_proof(key, len, proof) && CRYPTO_memcmp(proof, c->proof, sizeof proof) == 0;
+    OPENSSL_cleanse(key, sizeof key);
+    OPENSSL_cleanse(proof, sizeof proof);
+    return same;
 }
 
 static void note_claim(struct connection *c, const char *identity, size_t len)
@@ -79,7 +100,7 @@ static bool find_key(SSL *ssl, const char *identity, size_t len, uint8_t key[IA_
         *key_len = known_len;
     }
     OPENSSL_cleanse(known, sizeof known);
-    return true;
+    return make_proof(key, *key_len, c->proof); /* also of an unknown key: it must take as long */
 }
 
 /* TLS 1.2: the length of the key, 0 to fail. */
@@ -375,13 +396,14 @@ static struct connection *find_owned(const void *owner)
     return NULL;
 }
 
-const char *ia_tls_psk_take(const void *owner, SSL **ssl)
+const char *ia_tls_psk_take(const void *owner, SSL **ssl, bool *replaced)
 {
     struct connection *c = owner ? find_owned(owner) : NULL;
     if (!psk.open || !c || c->taken)
         return NULL;
     c->taken = true;
     *ssl = c->ssl;
+    *replaced = !still_has_key(c);
     return c->identity;
 }
 
@@ -389,6 +411,12 @@ const char *ia_tls_psk_taken(const void *owner)
 {
     const struct connection *c = owner ? find_owned(owner) : NULL;
     return psk.open && c && c->taken ? c->identity : NULL;
+}
+
+bool ia_tls_psk_is_current(const void *owner)
+{
+    const struct connection *c = owner ? find_owned(owner) : NULL;
+    return psk.open && c && c->taken && still_has_key(c);
 }
 
 /* The indexes are made once and stay: the library is never unmapped. */
@@ -406,7 +434,7 @@ enum ia_rc ia_tls_psk_open(const struct ia_tls_psk_hooks *hooks, bool allow_plai
 {
     if (!make_indexes())
         return ia_fail(err, IA_CRYPTO, "OpenSSL gives no ex_data index");
-    if (RAND_bytes(psk.secret, SECRET_LEN) != 1)
+    if (RAND_bytes(psk.secret, SECRET_LEN) != 1 || RAND_bytes(psk.proof_secret, SECRET_LEN) != 1)
         return ia_fail(err, IA_CRYPTO, "OpenSSL gives no random octets");
     psk.hooks = *hooks;
     psk.allow_plain = allow_plain;
@@ -418,4 +446,5 @@ void ia_tls_psk_close(void)
 {
     psk.open = false;
     OPENSSL_cleanse(psk.secret, SECRET_LEN);
+    OPENSSL_cleanse(psk.proof_secret, SECRET_LEN);
 }

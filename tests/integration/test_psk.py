@@ -221,7 +221,7 @@ def test_addresses_of_the_device_count(broker, registry, keys, name):
     wait_until(lambda: admits(broker, name, key), what="the removed rule")
 
 
-@pytest.mark.parametrize("change", ["inactive", "revoked", "expired", "deleted", "device", "moved"])
+@pytest.mark.parametrize("change", ["inactive", "revoked", "expired", "deleted", "device", "moved", "replaced"])
 def test_a_live_session_ends_within_a_second_of_the_change(broker, registry, keys, name, change):
     key = known(broker, registry, keys, name)
     other = name + "-other"
@@ -234,6 +234,7 @@ def test_a_live_session_ends_within_a_second_of_the_change(broker, registry, key
      "deleted": lambda: registry.query("DELETE FROM iot_auth.device_psk WHERE identity = %s", name),
      "device": lambda: registry.set_device_status(device_id=name, status="REVOKED"),
      "moved": lambda: registry.query("UPDATE iot_auth.device_psk SET device_id = %s WHERE identity = %s", other, name),
+     "replaced": lambda: registry.query("UPDATE iot_auth.device_psk SET sealed = decode(repeat('5a', 60), 'hex') WHERE identity = %s", name),
      }[change]()
     assert client.is_closed(1.0)
     client.close()
@@ -251,20 +252,56 @@ def test_a_session_ends_when_its_key_expires(broker, registry, keys, name):
     registry.wait_for_event(reason="psk_unknown", kind="session/ended", principal=name)
 
 
+def after_handshake(broker, identity, key, client_id, version=TLS13):
+    """A client that has proved its key and has sent the beginning of a CONNECT."""
+    mark = broker.mark()
+    client = PskClient(broker.ports["psk"], identity, key, version)
+    broker.wait_for_log("New connection", since=mark)
+    client.send(connect_packet(client_id)[:3])
+    return client
+
+
+def connack(client, client_id):
+    """Sends the rest of the CONNECT; the code of the answer."""
+    client.send(connect_packet(client_id)[3:])
+    answer = client.receive()
+    client.close()
+    assert answer[:2] == b"\x20\x02"
+    return answer[3]
+
+
 def test_a_key_that_is_revoked_between_handshake_and_connect_admits_nobody(broker, registry, keys, name):
     key = known(broker, registry, keys, name)
     mark = broker.mark()
-    client = PskClient(broker.ports["psk"], name, key)
-    broker.wait_for_log("New connection", since=mark)
-    client.send(connect_packet(name)[:3])
-    broker.wait_for_log("New connection", since=mark)
+    client = after_handshake(broker, name, key, name)
     registry.set_psk_status(identity=name, status="REVOKED")
     wait_until(lambda: attempt(broker.ports["psk"], name, key) == HANDSHAKE, what="the revocation")
-    client.send(connect_packet(name)[3:])
-    answer = client.receive()
-    assert answer[:2] == b"\x20\x02" and answer[3] in NOT_AUTHORIZED
-    client.close()
+    assert connack(client, name) in NOT_AUTHORIZED
     broker.wait_for_log('refused reason=psk_unknown device=%s .*REVOKED' % name, since=mark)
+
+
+@VERSIONS
+def test_a_key_that_is_replaced_between_handshake_and_connect_admits_nobody(broker, registry, keys, name, version):
+    old = known(broker, registry, keys, name)
+    mark = broker.mark()
+    client = after_handshake(broker, name, old, name, version)
+    registry.query("DELETE FROM iot_auth.device_psk WHERE identity = %s", name)
+    new = generate(registry, keys, name)
+    wait_until(lambda: admits(broker, name, new), what="the new key")
+    assert connack(client, name) in NOT_AUTHORIZED
+    broker.wait_for_log('refused reason=psk_unknown device=%s .*the key has been replaced since the handshake' % name, since=mark)
+
+
+def test_a_key_that_is_moved_between_handshake_and_connect_is_not_the_other_device(broker, registry, keys, name):
+    key = known(broker, registry, keys, name)
+    other = name + "-other"
+    registry.create_device(device_id=other)
+    mark = broker.mark()
+    client = after_handshake(broker, name, key, other)
+    registry.query("UPDATE iot_auth.device_psk SET device_id = %s WHERE identity = %s", other, name)
+    wait_until(lambda: attempt(broker.ports["psk"], name, key) == HANDSHAKE, what="the moved row")
+    assert connack(client, other) in NOT_AUTHORIZED
+    broker.wait_for_log('refused reason=psk_unknown device=%s .*the key has been replaced since the handshake' % other, since=mark)
 
 
 def test_two_keys_serve_one_device_and_either_is_withdrawn_alone(broker, registry, keys, name):
