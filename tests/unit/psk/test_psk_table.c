@@ -138,6 +138,9 @@ START_TEST(a_row_costs_at_most_200_bytes)
         ck_assert(put_row(name, name, 1, 0));
     }
     size_t after = mallinfo2().uordblks + mallinfo2().hblkhd;
+    ck_assert_uint_le(ia_psk_table_size(table) / ROWS, 200);
+    if (after == before) /* AddressSanitizer's allocator, which reports nothing here */
+        return;
     ck_assert_uint_le((after - before) / ROWS, 200);
     ck_assert_uint_le(ia_psk_table_size(table), after - before + 65536);
 }
