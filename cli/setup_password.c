@@ -142,13 +142,6 @@ static char *line_start(const struct ia_setup *setup)
     return start;
 }
 
-static void wipe(char *text)
-{
-    if (text)
-        OPENSSL_cleanse(text, strlen(text));
-    free(text);
-}
-
 /* The password of the line that setup has written for this registry.  NULL: there is none.  The caller wipes it. */
 static char *read_password(const struct ia_setup *setup)
 {
@@ -163,7 +156,7 @@ static char *read_password(const struct ia_setup *setup)
         if (strncmp(line, start, strlen(start)) == 0 && strcspn(value, "\r\n") == PASSWORD_LEN)
             password = strndup(value, PASSWORD_LEN);
     }
-    wipe(text);
+    ia_cli_wipe_text(text);
     return password;
 }
 
@@ -176,7 +169,7 @@ static int check_single_line(struct ia_setup *setup)
         return ia_call_fail(setup->call, IA_EXIT_REFUSED, "%s", err.msg);
     size_t line = strcspn(text, "\r\n"), end = line + strspn(text + line, "\r\n");
     bool single = text[end] == '\0';
-    wipe(text);
+    ia_cli_wipe_text(text);
     return single ? IA_EXIT_DONE
                   : ia_call_fail(setup->call, IA_EXIT_REFUSED,
                                  "passfile %s has several lines, and --new-password would replace all of them: move it "
@@ -231,7 +224,7 @@ static int decide_by_file(struct ia_setup *setup, bool is_taken)
     if (is_taken)
         return login.wrong_password ? refuse_taken(setup, true) : refuse_login(setup, &login);
     char *password = read_password(setup);
-    wipe(password);
+    ia_cli_wipe_text(password);
     return password ? IA_EXIT_DONE
                     : ia_call_fail(setup->call, IA_EXIT_REFUSED,
                                    "passfile %s does not admit role iot_auth_broker, and setup has not written it for "
@@ -282,7 +275,7 @@ static bool write_line(struct ia_setup *setup, const char *password, char **name
     }
     bool written =
         ia_setup_write_beside(setup, setup->passfile, line, 0600, setup->broker.uid, setup->broker.gid, name);
-    wipe(line);
+    ia_cli_wipe_text(line);
     return written;
 }
 
@@ -292,7 +285,12 @@ static int set_new_password(struct ia_setup *setup, struct ia_registry *registry
     if (!write_line(setup, password, &name))
         return IA_EXIT_REFUSED;
     int status = ia_database_set_password(registry, "iot_auth_broker", password);
-    if (status != IA_EXIT_DONE)
+    if (status != IA_EXIT_DONE && ia_registry_status(registry) == IA_EXIT_DISCONNECTED)
+        (void)ia_call_fail(setup->call, 0,
+                           "the server may have taken the new password, whose passfile is %s: rename it to %s if role "
+                           "iot_auth_broker can connect with it, else remove it",
+                           name, setup->passfile);
+    else if (status != IA_EXIT_DONE)
         (void)unlink(name); /* the old passfile stays */
     else if (rename(name, setup->passfile) != 0)
         status = ia_call_fail(setup->call, IA_EXIT_REFUSED, "the new passfile is %s: rename it to %s", name,
@@ -308,7 +306,7 @@ static int set_password(struct ia_setup *setup, struct ia_registry *registry)
         return IA_EXIT_REFUSED;
     int status = is_new ? set_new_password(setup, registry, password)
                         : ia_database_set_password(registry, "iot_auth_broker", password);
-    wipe(password);
+    ia_cli_wipe_text(password);
     return status;
 }
 

@@ -41,7 +41,7 @@ bool ia_psk_table_put(struct ia_psk_table *table, const struct ia_psk_row *row, 
 void ia_psk_table_remove(struct ia_psk_table *table, const char *identity);
 
 /* Remove the rows whose mark differs, at most `budget` slots a call.  True once the whole table has been visited since
- * sweep_begin.  Nothing is put in between. */
+ * sweep_begin.  Rows may be put and removed in between: one that moves is visited all the same. */
 void ia_psk_table_sweep_begin(struct ia_psk_table *table);
 bool ia_psk_table_sweep(struct ia_psk_table *table, uint8_t seen, size_t budget);
 

@@ -135,6 +135,15 @@ def test_every_fault_of_a_key_looks_the_same_and_the_event_says_which(broker, re
     assert len(alerts) == 1, alerts
 
 
+def test_a_client_without_any_key_leaves_an_event(site_of_module, broker, registry):
+    """A device with a certificate, and an app, that come to the listener of keys."""
+    for credential in (site_of_module.root.intermediate("no-keys").issue("sensor"), None):
+        since = registry.last_event()
+        with pytest.raises(OSError):
+            site_of_module.raw(broker, credential, listener="psk").connect("sensor")
+        refused(registry, since, "offers no pre-shared key")
+
+
 def test_why_refused_finds_the_identity_and_says_what_must_be_true(broker, registry, name):
     since = registry.last_event()
     assert attempt(broker.ports["psk"], name, WRONG) == HANDSHAKE
