@@ -114,7 +114,7 @@ START_TEST(a_row_that_moves_during_a_sweep_is_visited)
     for (int round = 0; round < 200; round++) { /* few removals move such a row */
         for (int i = 0; i < 1500; i++) {
             snprintf(name, sizeof name, "meter-%d-%d", round, i);
-            ck_assert(put_row(name, name, 1, i % 2));
+            ck_assert(put_row(name, name, 1, i % 2 == 1));
         }
         ia_psk_table_sweep_begin(table);
         for (int i = 1; !ia_psk_table_sweep(table, 1, 1); i += 2) {
