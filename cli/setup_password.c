@@ -33,7 +33,7 @@ struct login {
     char reason[256];              /* libpq's; no password is in it */
 };
 
-/* Nothing of libpq's environment is the broker's: a PGPASSWORD would be tried in the passfile's place.  The array is the
+/* libpq's environment variables are not the broker's: libpq would use PGPASSWORD, not the passfile.  The array is the
  * caller's to free, its texts are not.  NULL: no memory. */
 static char **environment_without_libpq(void)
 {
@@ -47,7 +47,7 @@ static char **environment_without_libpq(void)
     return rest;
 }
 
-/* Step by step, because only so the error comes with its SQLSTATE: words may be translated. */
+/* Connects in steps, because only then is the SQLSTATE of an error available: its text may be translated. */
 static void connect_broker(PGconn *conn)
 {
     int64_t deadline_ms = ia_monotonic_ms() + LOGIN_MS;
@@ -183,7 +183,9 @@ static bool is_passfile_fit(struct ia_setup *setup)
     struct stat info;
     if (stat(setup->passfile, &info) != 0 || (info.st_uid == setup->broker.uid && !(info.st_mode & 077)))
         return true;
-    (void)ia_call_fail(setup->call, 0, "passfile %s must be the broker's user's alone: chown %s and chmod 600",
+    (void)ia_call_fail(setup->call, 0,
+                       "passfile %s must belong to the broker's user and be accessible to no other user: chown %s and "
+                       "chmod 600",
                        setup->passfile, setup->broker.name);
     return false;
 }
@@ -210,9 +212,11 @@ static bool has_password(struct ia_registry *registry)
 static int refuse_taken(struct ia_setup *setup, bool has_file)
 {
     return ia_call_fail(setup->call, IA_EXIT_REFUSED,
-                        "role iot_auth_broker has a password already, which other brokers may use%s: copy their "
-                        "passfile to %s (0600, user %s), or give --new-password, which locks them out",
-                        has_file ? ", and the passfile's is not it" : "", setup->passfile, setup->broker.name);
+                        "role iot_auth_broker already has a password, which other brokers may use%s: copy their "
+                        "passfile to %s (0600, user %s), or give --new-password; those brokers then need the new "
+                        "passfile to log in",
+                        has_file ? ", and the passfile holds a different one" : "", setup->passfile,
+                        setup->broker.name);
 }
 
 static int decide_by_file(struct ia_setup *setup, bool is_taken)

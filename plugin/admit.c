@@ -94,8 +94,8 @@ bool ia_login_take_leaf(struct ia_login *login)
 
 /* ---- the pre-shared key */
 
-/* `replaced`: the key of the identity is another one than the client has proved.  It stays a credential, which is refused:
- * without one the client would be left to other plugins. */
+/* `replaced`: the client proved a key that is no longer the key of the identity.  The key still counts as a credential,
+ * which is refused: a client without any credential could be left to other plugins. */
 static bool use_psk(struct ia_login *login, const char *identity, bool replaced)
 {
     struct ia_core *core = login->core;
@@ -112,7 +112,7 @@ static bool use_psk(struct ia_login *login, const char *identity, bool replaced)
     return true;
 }
 
-/* Behind a balancer the address hangs on the connection. */
+/* Behind a balancer only the TLS connection knows the client's address. */
 bool ia_login_take_psk(struct ia_login *login)
 {
     SSL *ssl = NULL;

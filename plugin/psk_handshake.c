@@ -68,8 +68,8 @@ int ia_on_psk_key(int event, void *event_data, void *userdata)
         return MOSQ_ERR_PLUGIN_DEFER; /* Mosquitto's psk_file, where there is one */
     if (!logged)
         ia_log(MOSQ_LOG_WARNING,
-               "a listener with psk_hint has a certificate, too, or is not one of tls_gate: nobody is "
-               "admitted there by a pre-shared key; give keys a listener of their own, without certfile");
+               "a listener with psk_hint also has a certificate, or its port is not in tls_gate: it admits no device "
+               "by pre-shared key; give pre-shared keys a separate listener without certfile");
     logged = true;
     return MOSQ_ERR_AUTH;
 }

@@ -180,8 +180,8 @@ static void disconnect_if_replaced(void *ctx, struct ia_client *client)
         ia_disconnect_mark(changed->core, client, IA_R_PSK_UNKNOWN);
 }
 
-/* End the live sessions of the identity that were begun with another key.  A key that this broker cannot open, for want of
- * the key-encryption key, cannot be compared: `iot-auth-psk rotate` before SIGHUP must not end every session. */
+/* End the live sessions of the identity that began with another key.  Without the key-encryption key of the row this
+ * broker cannot compare the keys, and ends none: `iot-auth-psk rotate` before SIGHUP must not end every session. */
 static void check_sessions(struct ia_core *core, const struct ia_psk_row *row)
 {
     struct changed_key changed = {.core = core, .identity = row->identity};

@@ -25,8 +25,8 @@ bool ia_shared_is_lost(const struct ia_core *core, const struct ia_client *clien
  * longer read.  Only 2.1 can; elsewhere they are remembered until the client is back.  Its rights must be resolved. */
 void ia_shared_delete_lost(const struct ia_core *core, struct ia_client *client);
 
-/* The same of all of them: its device is over.  Neither function may be called from ACL_CHECK, where Mosquitto is going through its
- * subscriptions. */
+/* The same for all shared subscriptions of a client whose device is REVOKED or deleted.  Neither function may be called
+ * from ACL_CHECK, where Mosquitto iterates over its subscriptions. */
 void ia_shared_delete_all(struct ia_client *client);
 
 /* The broker has disconnected the client on our behalf, and with it has deleted what ia_shared_is_lost (2.0.11 does not:

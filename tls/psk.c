@@ -33,7 +33,7 @@ static struct {
     bool open;
     struct ia_tls_psk_hooks hooks;
     uint8_t secret[SECRET_LEN];       /* derives the keys of identities that have none */
-    uint8_t proof_secret[SECRET_LEN]; /* makes the proofs of the present start */
+    uint8_t proof_secret[SECRET_LEN]; /* for make_proof; random at each start */
     struct connection *by_owner;      /* proven; hash */
     struct connection *ownerless;     /* proven, before the first CONNECT has shown where Mosquitto keeps its client */
     int owner_index;                  /* ex_data slot of an SSL that Mosquitto's client is in; -1: not known yet */

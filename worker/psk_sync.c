@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHANGED_MAX   1000 /* identities that are read one by one */
+#define CHANGED_MAX   1000 /* changed identities; after more, all rows are read */
 #define PAUSE_MIN_MS  500  /* between two resyncs */
 #define KEYS_PAUSE_MS 2000 /* between two readings of the key file that rows cause */
 
@@ -93,7 +93,7 @@ void ia_psk_sync_read_keys(struct ia_psk_sync *sync)
     sync->keys_wanted = false;
     sync->keys_read_ms = ia_monotonic_ms();
     if (ia_keyring_read(sync->key_file, &keyring, &err) != IA_OK) {
-        (void)snprintf(line, sizeof line, "psk_key_file: %s; the keys of before are used", err.msg);
+        (void)snprintf(line, sizeof line, "psk_key_file: %s; the keys that were read before stay in use", err.msg);
         ia_sink_log(sync->sink, IA_LOG_ERROR, line);
         return;
     }

@@ -190,7 +190,7 @@ def test_a_listener_with_a_certificate_admits_nobody_by_a_key(broker, registry, 
         client = PskClient(broker.ports["psk_mixed"], name, key, version, ["-cipher", "ECDHE-PSK-CHACHA20-POLY1305"])
         assert client.connect(name) != 0
     if key_of_client == "right" and broker.version >= (2, 0, 20):
-        broker.wait_for_log("psk_hint has a certificate, too")
+        broker.wait_for_log("psk_hint also has a certificate")
 
 
 def test_use_identity_as_username_admits_nobody_and_the_log_names_it(broker, registry, keys, name):

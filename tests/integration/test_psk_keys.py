@@ -105,7 +105,7 @@ def test_a_rotation_and_a_new_key_file_reach_a_running_broker(site, tmp_path):
     mark = broker.mark()
     keys.path.write_text("broken")
     broker.sighup()
-    broker.wait_for_log("psk_key_file.*line 1.*the keys of before are used", since=mark)
+    broker.wait_for_log("psk_key_file.*line 1.*the keys that were read before stay in use", since=mark)
     assert admits(broker, "meter", key)
     client.close()
     for secret in (key, *keys.lines.values()):

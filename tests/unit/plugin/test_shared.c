@@ -257,7 +257,7 @@ static void delete_dev1_by_resync(void)
 static void (*const ends[])(void) = {revoke_dev1, delete_dev1, delete_dev1_by_resync};
 
 /* Its messages are dropped: a place in the group would cost the other members their share. */
-START_TEST(mosquitto_21_deletes_the_shared_subscriptions_of_a_device_that_is_over_while_it_is_away)
+START_TEST(mosquitto_21_deletes_the_shared_subscriptions_of_a_revoked_or_deleted_device_that_is_away)
 {
     broker.is_21 = true;
     subscribe_and_leave(true);
@@ -287,7 +287,7 @@ END_TEST
 
 static void shared_cases(TCase *c)
 {
-    tcase_add_loop_test(c, mosquitto_21_deletes_the_shared_subscriptions_of_a_device_that_is_over_while_it_is_away, 0,
+    tcase_add_loop_test(c, mosquitto_21_deletes_the_shared_subscriptions_of_a_revoked_or_deleted_device_that_is_away, 0,
                         (int)(sizeof ends / sizeof ends[0]));
     tcase_add_test(c, session_that_another_has_replaced_deletes_none_of_the_newer_ones_subscriptions);
     tcase_add_test(c, full_list_of_a_resumed_session_takes_new_subscriptions_for_old_ones);
