@@ -215,7 +215,8 @@ static enum ia_reason check_token(struct ia_admission *a)
     struct ia_token_refusal refusal;
     if (a->presented && a->psk)
         return ia_admission_refuse(a, IA_R_TOKEN_UNBOUND,
-                                   "a token beside a pre-shared key, to which none can be bound");
+                                   "the client sends a token and uses a pre-shared key, but no token can be bound to "
+                                   "a pre-shared key");
     if (a->presented)
         return verify_presented_token(a);
     if (!a->token)
@@ -273,6 +274,8 @@ static enum ia_reason check_client_id(struct ia_admission *a)
         return refuse_client_id(a, why);
     if (a->token && (!a->token->device || !a->chain))
         return IA_R_NONE;
+    if (a->psk && !a->device)
+        return IA_R_NONE; /* the record says which CA's templates count: check_record asks again when it is there */
     if (command_issuer(a))
         return ia_issuer_allows_client_id(a->snapshot->issuers, command_issuer(a), a->device_id, a->client_id)
                    ? IA_R_NONE
@@ -337,7 +340,9 @@ static enum ia_reason check_record(struct ia_admission *a)
 {
     if (!a->chain && !ia_admission_is_issued(a) && (!a->psk || a->device))
         return IA_R_NONE;
-    return a->hooks->find_device(a->hooks->ctx, a);
+    enum ia_reason reason = a->hooks->find_device(a->hooks->ctx, a);
+    bool unchecked = a->psk && (a->context == IA_ADMIT_DEVICE || a->context == IA_ADMIT_COMMAND);
+    return reason == IA_R_NONE && unchecked ? check_client_id(a) : reason;
 }
 
 static enum ia_reason check_psk_device(struct ia_admission *a)

@@ -218,7 +218,7 @@ int ia_check_cert(const struct ia_call *call)
         rc = ia_decision_load(&q.decision, call, NULL, &err);
     if (rc == IA_OK)
         rc = verify_shown(&q, &err);
-    status = rc == IA_OK ? decide_question(&q, &err) : ia_decision_fail(call, &err);
+    status = rc == IA_OK ? decide_question(&q, &err) : ia_decision_fail_loaded(&q.decision, call, &err);
     for (size_t i = 0; i < q.shown.n; i++)
         ia_cert_free(q.shown.certs[i]);
     ia_decision_clear(&q.decision);

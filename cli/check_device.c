@@ -7,6 +7,7 @@
 #include "acl/policy.h"
 #include "acl/rule_text.h"
 #include "cli/check.h"
+#include "cli/decision.h"
 #include "cli/registry.h"
 #include "common/reason.h"
 #include "jitr/device_check.h"
@@ -257,7 +258,7 @@ static int decide_question(const struct question *q, const struct registry *r)
 static int fail_question(const struct ia_call *call, const struct ia_err *err)
 {
     bool is_old_name = strcmp(call->program, "iot-auth-check") == 0;
-    return ia_call_fail(call, is_old_name ? IA_EXIT_USAGE : IA_EXIT_DISCONNECTED, "%s", err->msg);
+    return ia_call_fail(call, is_old_name ? IA_EXIT_USAGE : ia_decision_refused_as(err), "%s", err->msg);
 }
 
 int ia_check_device(const struct ia_call *call)

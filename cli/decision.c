@@ -52,12 +52,15 @@ static enum ia_rc read_rows(struct ia_decision *d, struct ia_err *err)
                                         .insecure = true, /* as psql: what PGSSLMODE says */
                                         .wake_fd = -1};
     enum ia_rc rc = ia_db_new(&config, &d->db, err);
+    d->asked = rc == IA_OK;
     if (rc == IA_OK)
         rc = ia_db_connect(d->db, err);
     if (rc == IA_OK)
         rc = ia_db_load(d->db, IA_LOAD_ALL, &d->rows, err);
     if (rc == IA_OK && d->rows->missing)
         rc = ia_fail(err, d->rows->refusal.rc, "%s", d->rows->refusal.msg);
+    if (rc == IA_OK)
+        d->asked = false;
     if (rc == IA_OK && !d->with_addresses)
         d->rows->n_ips = 0;
     return rc;
@@ -166,6 +169,20 @@ void ia_decision_print_roles(const struct ia_decision *d, const struct ia_admiss
             }
     puts(rights.broken ? " (a role is missing: everything is denied)" : "");
     ia_rights_clear(&rights);
+}
+
+int ia_decision_refused_as(const struct ia_err *err)
+{
+    if (strncmp(err->msg, "connection string", strlen("connection string")) == 0)
+        return IA_EXIT_USAGE;
+    bool is_refused =
+        err->rc != IA_UNAVAILABLE && (strstr(err->msg, "schema iot_auth") || strstr(err->msg, "permission"));
+    return is_refused ? IA_EXIT_REFUSED : IA_EXIT_DISCONNECTED;
+}
+
+int ia_decision_fail_loaded(const struct ia_decision *d, const struct ia_call *call, const struct ia_err *err)
+{
+    return d->asked ? ia_call_fail(call, ia_decision_refused_as(err), "%s", err->msg) : ia_decision_fail(call, err);
 }
 
 int ia_decision_fail(const struct ia_call *call, const struct ia_err *err)

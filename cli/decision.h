@@ -13,6 +13,7 @@ struct ia_decision {
     struct ia_rows *rows;
     struct ia_snapshot *snapshot;
     int64_t now;
+    bool asked;          /* the database was asked, and failed: see ia_decision_fail_loaded */
     bool with_addresses; /* --from: address rules count; else there are none */
 };
 
@@ -33,5 +34,9 @@ int ia_decision_refuse(const struct ia_decision *d, const struct ia_admission *a
 /* Print "NAME=" and the roles of whoever was admitted. */
 void ia_decision_print_roles(const struct ia_decision *d, const struct ia_admission *a);
 
-/* The failure of a check that could not be made, by its kind. */
+/* The exit status for what the database answered: its schema or a privilege is missing, or it cannot be reached. */
+int ia_decision_refused_as(const struct ia_err *err);
+
+/* The failure of a check that could not be made, by its kind; the first after ia_decision_load. */
+int ia_decision_fail_loaded(const struct ia_decision *d, const struct ia_call *call, const struct ia_err *err);
 int ia_decision_fail(const struct ia_call *call, const struct ia_err *err);

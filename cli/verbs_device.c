@@ -117,7 +117,7 @@ static const struct ia_param status_params[] = {
 static const struct ia_param approve_params[] = {
     DEVICES_ARGUMENT(IA_P_ONE_OF),
     {.name = "all-pending", .flags = IA_P_ONE_OF, .help = "all devices with status PENDING"},
-    {.name = "ca", .value = "NAME", .help = "of --all-pending, those of this CA only"},
+    {.name = "ca", .value = "NAME", .help = "devices of this CA only; the id of another CA's device is refused"},
 };
 static const struct ia_param delete_params[] = {DEVICES_ARGUMENT(IA_P_REQUIRED)};
 static const struct ia_param import_params[] = {
@@ -161,13 +161,15 @@ static const struct ia_param days_params[] = {
 #define KNOWN_CA(n)  "SELECT CASE WHEN " n " IS NOT NULL THEN (iot_auth.find_ca(" n ")).name END"
 
 /* Those of $1 must exist, so that a misspelt id is an error; set_device_status says what is wrong. */
-#define APPROVE_STATEMENT                                                                                              \
-    "SELECT array_agg(t.device_id) FROM (SELECT i.device_id, CASE WHEN d.status IN ('PENDING', 'ACTIVE') THEN "        \
-    "iot_auth.set_device_status(i.device_id, 'ACTIVE') ELSE iot_auth.fail(format('device ''%s'' is %s, not PENDING', " \
-    "i.device_id, d.status), 'iot-auth device set-status changes any status.') END FROM unnest($1::text[]) "           \
-    "i(device_id) CROSS JOIN LATERAL iot_auth.find_device(i.device_id) d UNION ALL "                                   \
-    "SELECT d.device_id, iot_auth.set_device_status(d.device_id, 'ACTIVE') FROM iot_auth.device d "                    \
-    "WHERE $2 IS NOT NULL AND d.status = 'PENDING' "                                                                   \
+#define APPROVE_STATEMENT                                                                                                \
+    "SELECT array_agg(t.device_id) FROM (SELECT i.device_id, CASE WHEN $3 IS NOT NULL AND d.ca_id IS DISTINCT FROM "     \
+    "(iot_auth.find_ca($3)).ca_id THEN iot_auth.fail(format('device ''%s'' is not one of CA ''%s''', i.device_id, $3), " \
+    "'Without --ca the CA does not matter.') WHEN d.status IN ('PENDING', 'ACTIVE') THEN "                               \
+    "iot_auth.set_device_status(i.device_id, 'ACTIVE') ELSE iot_auth.fail(format('device ''%s'' is %s, not PENDING', "   \
+    "i.device_id, d.status), 'iot-auth device set-status changes any status.') END FROM unnest($1::text[]) "             \
+    "i(device_id) CROSS JOIN LATERAL iot_auth.find_device(i.device_id) d UNION ALL "                                     \
+    "SELECT d.device_id, iot_auth.set_device_status(d.device_id, 'ACTIVE') FROM iot_auth.device d "                      \
+    "WHERE $2 IS NOT NULL AND d.status = 'PENDING' "                                                                     \
     "AND ($3 IS NULL OR d.ca_id = (SELECT (iot_auth.find_ca($3)).ca_id))) t"
 #define DELETE_STATEMENT                                                                                                 \
     "DELETE FROM iot_auth.device d WHERE d.device_id = ANY (ARRAY(SELECT (iot_auth.find_device(i.device_id)).device_id " \

@@ -131,6 +131,47 @@ static const struct ia_param map_params[] = {
      .help = "the role that the scope gives"},
 };
 
+/* ---- revoked tokens */
+
+#define REVOCATION_COLUMNS                                                                                             \
+    "r.id, r.issuer_name, r.claim, r.value, r.issued_before, r.until, r.created_at, r.who FROM iot_auth.token_revocation r "
+
+static const struct ia_query revocations_query[] = {{.sql = "SELECT " REVOCATION_COLUMNS
+                                                            "WHERE $1 IS NULL OR r.issuer_name = $1 ORDER BY r.id DESC "
+                                                            "LIMIT coalesce($2::bigint, 100)"}};
+static const struct ia_query new_revocation_query[] = {{.sql = "SELECT " REVOCATION_COLUMNS "WHERE r.id = $6::bigint"}};
+
+static const struct ia_param revocations_params[] = {
+    {.name = "issuer", .value = "NAME", .help = "revocations of this issuer's tokens only"},
+    {.name = "max", .value = "N", .help = "most rows that are shown; default 100"},
+};
+static const struct ia_param revoke_params[] = {
+    NAME_ARGUMENT("issuer_name text"),
+    {.name = "CLAIM",
+     .value = "CLAIM",
+     .sql = "claim text",
+     .flags = IA_P_ARGUMENT | IA_P_REQUIRED,
+     .help = "claim that says which tokens, a JSON pointer (RFC 6901): /sub, /jti, /client_id, /sid"},
+    {.name = "VALUE",
+     .value = "VALUE",
+     .sql = "value text",
+     .flags = IA_P_ARGUMENT | IA_P_REQUIRED,
+     .help = "its value"},
+    {.name = "issued-before",
+     .value = "TIME",
+     .sql = "issued_before timestamptz",
+     .help = "tokens issued until then, RFC 3339; default now"},
+    {.name = "until",
+     .value = "TIME",
+     .sql = "until timestamptz",
+     .help = "end of the revocation; default: when the last such token has expired, where the issuer says when"},
+};
+static const struct ia_param unrevoke_params[] = {{.name = "ID",
+                                                   .value = "ID",
+                                                   .sql = "id bigint",
+                                                   .flags = IA_P_ARGUMENT | IA_P_REQUIRED,
+                                                   .help = "the id that token revocations shows"}};
+
 static const struct ia_param token_params[] = {
     {.name = "issuer", .value = "NAME", .flags = IA_P_REQUIRED, .help = "the issuer that issuer add --try-out made"},
     {.name = "dir", .value = "DIR", .flags = IA_P_REQUIRED, .help = "its folder"},
@@ -185,6 +226,21 @@ static const struct ia_verb verbs[] = {
      IA_PARAMS(map_params),
      .sql = "unmap_scope",
      IA_QUERIES(scopes_query)},
+    {.words = "token revocations",
+     .help = "list revoked tokens, the latest first",
+     IA_PARAMS(revocations_params),
+     .sql = "SELECT CASE WHEN $1 IS NOT NULL THEN iot_auth.require_issuer($1)::text END",
+     IA_QUERIES(revocations_query),
+     .flags = IA_V_STATEMENT},
+    {.words = "token revoke",
+     .help = "revoke the access tokens of an issuer in which a claim has a value; their connections end at once",
+     IA_PARAMS(revoke_params),
+     .sql = "revoke_tokens",
+     IA_QUERIES(new_revocation_query)},
+    {.words = "token unrevoke",
+     .help = "remove such a revocation",
+     IA_PARAMS(unrevoke_params),
+     .sql = "unrevoke_tokens"},
     {.words = "token make",
      .help = "print an access token (claims of RFC 9068) of an issuer for trying out",
      IA_PARAMS(token_params),

@@ -109,8 +109,8 @@ static void disconnect_if_deleted(void *ctx, struct ia_client *client)
     const struct changed_devices *changed = ctx;
     if (!client->device || reply_has_record(changed->reply, client->device))
         return;
-    ia_client_set_deleted(client, !reply_has_device(changed->reply, ia_device_id(client->device)));
-    ia_disconnect_mark(changed->core, client, IA_R_DEVICE_UNKNOWN);
+    bool device_too = !reply_has_device(changed->reply, ia_device_id(client->device));
+    ia_revalidate_deleted(changed->core, client, device_too);
 }
 
 static void apply_devices(struct ia_core *core, struct ia_reply *reply)
@@ -184,7 +184,6 @@ static int mosquitto_log_level(enum ia_log_level level)
 
 static void apply_reply(struct ia_core *core, struct ia_reply *reply)
 {
-    int64_t heard_us = reply->heard_us;
     switch (reply->kind) {
     case IA_REPLY_SNAPSHOT:
         adopt_snapshot(core, reply);
@@ -240,6 +239,13 @@ static void apply_reply(struct ia_core *core, struct ia_reply *reply)
         ia_report_publish(core, reply->event, reply->text);
         break;
     }
+}
+
+/* Takes the reply over. */
+static void take_reply(struct ia_core *core, struct ia_reply *reply)
+{
+    int64_t heard_us = reply->heard_us;
+    apply_reply(core, reply);
     if (heard_us)
         ia_histogram_note(&core->counters.applied, ia_monotonic_us() - heard_us);
     ia_reply_free(reply);
@@ -252,7 +258,7 @@ void ia_replies_apply(struct ia_core *core)
     int64_t until = ia_monotonic_us() + APPLY_US;
     struct ia_reply *reply;
     while ((reply = ia_worker_reply(core->worker)) != NULL) {
-        apply_reply(core, reply);
+        take_reply(core, reply);
         if (ia_monotonic_us() >= until)
             return;
     }
@@ -263,6 +269,6 @@ bool ia_replies_wait_at_start(struct ia_core *core, int64_t wait_us)
     struct ia_reply *reply = ia_worker_reply_wait(core->worker, wait_us);
     if (!reply)
         return false;
-    apply_reply(core, reply);
+    take_reply(core, reply);
     return true;
 }

@@ -72,7 +72,7 @@ ALTER TABLE iot_auth.device ALTER COLUMN ca_id DROP NOT NULL;
 CREATE FUNCTION iot_auth.psk_fingerprint(identity text) RETURNS bytea
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN sha256(convert_to('iot-auth psk identity', 'UTF8') || '\x00' || convert_to(identity, 'UTF8'));
+    RETURN sha256(convert_to('iot-auth psk identity', 'UTF8') || decode('00', 'hex') || convert_to(identity, 'UTF8'));
 END $$;
 
 CREATE TABLE iot_auth.device_psk (
@@ -112,6 +112,8 @@ BEGIN
         ('notify_psk', 'psk', 'identity', 'identity, device_id, key_id, sealed, status, expires_at')
     ) v(prefix, topic, key, columns) LOOP
         FOREACH event IN ARRAY ARRAY['insert', 'update', 'delete', 'truncate'] LOOP
+            -- Brokers read all keys again, too, when all devices may have changed.
+            CONTINUE WHEN t.topic = 'psk' AND event = 'truncate';
             EXECUTE format('CREATE TRIGGER %s_%s AFTER %s ON iot_auth.device_psk %s FOR EACH STATEMENT '
                            'EXECUTE FUNCTION iot_auth.notify_change(%L, %L, %L)',
                            t.prefix, event, upper(event),

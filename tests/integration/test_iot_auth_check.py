@@ -191,7 +191,7 @@ def test_options_of_the_other_way_are_refused(iot_auth, corp):
                   ("--jwks", "keys.json", "--alg", "ES256", "--issuer", "i", "--audience", "a", "--from", "192.0.2.1"),
                   ("--jwks", "keys.json", "--alg", "ES256", "--issuer", "i", "--audience", "a", "--client-id", "x")):
         done = iot_auth("check", "token", *words, stdin="x")
-        assert done.status == 2 and "go" in done.err and done.out == "", done
+        assert done.status == 2 and "--jwks" in done.err and done.out == "", done
 
 
 def test_token_is_never_printed(iot_auth, corp):
@@ -265,6 +265,17 @@ def test_key_is_private_and_never_overwritten(iot_auth, demo):
     assert done.status == 2 and "File exists" in done.err
     assert (demo / "try-out-key.pem").read_bytes() == before
     assert iot_auth("issuer", "show", "demo2").status == 3  # nothing was registered
+
+
+def test_a_try_out_issuer_that_is_not_registered_leaves_no_key(iot_auth, demo):
+    folder = iot_auth.folder / "demo3"
+    folder.mkdir()
+    other = demo / "try-out-key.pem"
+    issuer = next(path for path in demo.iterdir() if path != other)
+    (folder / issuer.name).write_text("own")
+    done = iot_auth("issuer", "add", "demo3", "--try-out", folder)
+    assert done.status == 2 and "File exists" in done.err
+    assert [(path.name, path.read_text()) for path in folder.iterdir()] == [(issuer.name, "own")]
 
 
 @pytest.mark.parametrize("words, complaint", [

@@ -103,3 +103,22 @@ def test_a_list_that_only_this_registry_has_is_no_difference(test_site, producti
 def test_text_that_is_no_configuration_is_exit_2(production):
     for text in ("", "[]", "{", '{"ca": {}, "ca": {}}'):
         assert production("import", "-", stdin=text).status == 2, text
+
+
+def status_of_new(registry):
+    return next(row["status"] for row in registry.json("ca", "list") if row["name"] == "new")
+
+
+def test_a_status_that_the_file_does_not_have_stays_and_one_that_it_has_is_said(test_site, production):
+    exported = test_site.done("export").out
+    production.done("import", "-", stdin=exported)
+    production.done("ca", "disable", "new")
+    production.done("issuer", "disable", "corp")
+    silent = json.loads(exported)
+    del silent["ca"]["new"]["status"], silent["issuer"]["corp"]["status"]
+    assert production("import", "-", "--diff", stdin=json.dumps(silent)).status == 0
+    assert "note" not in production.done("import", "-", stdin=json.dumps(silent)).err
+    assert status_of_new(production) == "INACTIVE"
+    said = production.done("import", "-", stdin=exported).err
+    assert "CA 'new' was INACTIVE; the configuration makes it ACTIVE" in said and "issuer 'corp' was INACTIVE" in said
+    assert status_of_new(production) == "ACTIVE"

@@ -194,6 +194,10 @@ def test_pending_devices_are_approved(iot_auth, acme):
     refused = iot_auth("device", "approve", "p-1")
     assert refused.status == 3 and "device 'p-1' is INACTIVE, not PENDING" in refused.err
     assert iot_auth("device", "approve", "--all-pending", "--ca", "no").status == 3
+    iot_auth.done("ca", "add", "other", "--pem", "-", stdin=pki.root("other").pem)
+    refused = iot_auth("device", "approve", "p-2", "--ca", "other")
+    assert refused.status == 3 and "device 'p-2' is not one of CA 'other'" in refused.err
+    iot_auth.done("device", "set-status", "p-2", "PENDING")  # it is, still
     approved = iot_auth.json("device", "approve", "--all-pending", "--ca", "acme")
     assert [row["device_id"] for row in approved] == ["p-2", "p-3"]
     iot_auth.done("device", "delete", "p-1", "p-2", "p-3", "--yes")
@@ -243,6 +247,18 @@ def test_issuers_and_scopes(iot_auth):
     assert iot_auth.json("issuer", "disable", "corp")[0]["issuer"][0]["status"] == "INACTIVE"
     assert iot_auth.json("issuer", "enable", "corp")[0]["issuer"][0]["status"] == "ACTIVE"
     assert [row["name"] for row in iot_auth.json("issuer", "list")] == ["corp"]
+
+
+def test_tokens_are_revoked_and_listed(iot_auth):
+    iot_auth.done("issuer", "add", "revoker", "--issuer", "https://revoker.example", "--audience", "mqtt")
+    (made,) = iot_auth.json("token", "revoke", "revoker", "/sub", "user-1", "--until", "2099-01-01T00:00:00Z")
+    assert (made["issuer_name"], made["claim"], made["value"]) == ("revoker", "/sub", "user-1")
+    assert [row["id"] for row in iot_auth.json("token", "revocations", "--issuer", "revoker")] == [made["id"]]
+    assert iot_auth("token", "revocations", "--issuer", "revokr").status == 3
+    assert iot_auth("token", "revoke", "revoker", "sub", "user-1").status == 3  # no JSON pointer
+    iot_auth.done("token", "unrevoke", made["id"])
+    assert iot_auth.done("token", "revocations", "--json").out == ""
+    assert iot_auth("token", "unrevoke", made["id"]).status == 3
 
 
 def test_addresses(iot_auth, acme):
@@ -374,6 +390,11 @@ def test_migrate_creates_the_database_in_utf_8_once(postgres, folder):
     conninfo = command("migrate", "--create-database", "--conninfo", "dbname=other user=iot_auth_broker", PGDATABASE=None)
     assert conninfo.status == 3 and "other cannot be created: ERROR:  permission denied" in conninfo.err
     assert command("migrate", "--create-database", PGPORT="1").status == 4
+    wrong = command("migrate", "--create-database", "--conninfo", "no_conninfo", PGDATABASE=None)
+    assert wrong.status == 2 and "is not a connection string" in wrong.err
+    wrong = command("migrate", "--create-database", "--broker-password-file", folder / "nowhere", PGDATABASE="no_conninfo")
+    assert wrong.status == 2
+    assert not postgres.run("SELECT 1 FROM pg_database WHERE datname = 'no_conninfo'")
     postgres.run('DROP DATABASE "a ""new"" one"')
 
 

@@ -158,3 +158,15 @@ def test_a_role_monitor_that_was_dropped_does_not_come_back(empty):
         admin.call("drop_role", "monitor")
     apply(empty)
     assert empty.query("SELECT role FROM iot_auth.role") == [("device",)]
+
+
+def test_a_certificate_that_has_a_successor_does_not_count_as_expiring(root, monitor):
+    root.call("register_ca", pki.root("acme").pem, "acme")
+    root.all("INSERT INTO iot_auth.device (device_id, ca_id) SELECT d, 1 FROM unnest(ARRAY['renewed', 'waiting']) d")
+    root.all("""INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id, not_after) VALUES
+        (decode(repeat('01', 32), 'hex'), 'renewed', 1, now() + interval '3 days'),
+        (decode(repeat('02', 32), 'hex'), 'renewed', 1, now() + interval '1 year'),
+        (decode(repeat('03', 32), 'hex'), 'waiting', 1, now() + interval '3 days')""")
+    assert monitor.one("SELECT expiring_in_30_days FROM iot_auth.monitor_certificate WHERE ca = 'acme'") == 1
+    root.all("UPDATE iot_auth.device_certificate SET status = 'INACTIVE' WHERE fingerprint = decode(repeat('02', 32), 'hex')")
+    assert monitor.one("SELECT expiring_in_30_days FROM iot_auth.monitor_certificate WHERE ca = 'acme'") == 2

@@ -98,6 +98,7 @@ def test_the_broker_executes_its_own_functions_only(root):
     assert {name for name, may in rows if may} == {
         "broker_register", "broker_register_many", "broker_set_ca_parsed", "broker_set_certificate_parsed", "broker_set_rule_problem",
         "broker_set_issuer_problem", "broker_write_events", "broker_write_refusals", "broker_write_owners", "broker_heartbeat", "broker_connected", "broker_prune", "broker_stopped",
+        "broker_psk_used",
         "broker_set_issuer_note", "broker_register_issued",
         "issued_fingerprint", "json_problem", "list_problem", "texts_problem", "usable_texts"}  # the last five are of views
 
@@ -384,3 +385,24 @@ def test_the_statements_of_the_plugin_fit_the_schema(broker):
         SELECT relname FROM pg_class WHERE relnamespace = 'iot_auth'::regnamespace AND has_table_privilege(oid, 'SELECT')
         UNION SELECT proname FROM pg_proc WHERE pronamespace = 'iot_auth'::regnamespace AND has_function_privilege(oid, 'EXECUTE')""")}
     assert named and named <= known
+
+
+# Words
+
+
+def test_every_table_column_view_and_function_has_a_comment(root):
+    assert root.all("""SELECT p.oid::regprocedure::text FROM pg_proc p
+                       WHERE p.pronamespace = 'iot_auth'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL""") == []
+    relations = "FROM pg_class c WHERE c.relnamespace = 'iot_auth'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition"
+    assert root.all(f"SELECT c.relname {relations} AND obj_description(c.oid, 'pg_class') IS NULL") == []
+    assert root.all(f"""SELECT c.relname, a.attname FROM (SELECT c.oid, c.relname, c.relkind {relations}) c JOIN pg_attribute a ON a.attrelid = c.oid
+                        WHERE c.relkind <> 'v' AND a.attnum > 0 AND NOT a.attisdropped AND col_description(c.oid, a.attnum) IS NULL""") == []
+
+
+def test_a_function_is_an_administrators_or_says_that_it_is_internal(root):
+    """The administrators' functions are those of docs/reference/sql.md."""
+    page = (pg.ROOT / "docs/reference/sql.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `(\w+)` \|", page, re.M))
+    found = root.all("""SELECT p.proname, obj_description(p.oid, 'pg_proc') FROM pg_proc p WHERE p.pronamespace = 'iot_auth'::regnamespace""")
+    wrong = [name for name, words in found if words.startswith("Internal: ") == (name in listed)]
+    assert wrong == [] and len(listed) > 30

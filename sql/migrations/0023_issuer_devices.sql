@@ -12,7 +12,7 @@ SET LOCAL standard_conforming_strings = on;
 -- skipped and takes no lock that any reader or writer of the registry could notice.
 DO $guard$
 DECLARE
-    this int := 22;
+    this int := 23;
     me oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user);
     other_owner oid;
     applied int := 0;
@@ -1325,7 +1325,7 @@ GRANT EXECUTE ON FUNCTION iot_auth.broker_register_issued TO iot_auth_broker;
 -- Functions that a view calls are checked against whoever reads the view.
 GRANT EXECUTE ON FUNCTION iot_auth.issued_fingerprint TO iot_auth_broker;
 
-INSERT INTO iot_auth.schema_version (version) VALUES (22);
+INSERT INTO iot_auth.schema_version (version) VALUES (23);
 $migration$;
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'migration % was not applied: a table of schema iot_auth is locked by another session', this
