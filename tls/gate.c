@@ -7,12 +7,14 @@
 #include "tls/listener.h"
 #include "tls/proxy.h"
 #include "tls/psk.h"
+#include "tls/sent_certificates.h"
 #include "x509/chain_cache.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <stdio.h>
 #include <sys/socket.h>
 
 #define CHAINS_REMEMBERED 8192
@@ -123,6 +125,17 @@ static void on_info(const SSL *ssl, int where, int value)
         report_missing_certificate(ssl, value & 0xFF);
 }
 
+static void report_sent_certificates(const SSL *ssl, const char *problem)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct ia_chain chain = {.reason = IA_R_CHAIN_INVALID};
+    if (!gate.open)
+        return;
+    (void)snprintf(chain.detail, sizeof chain.detail, "%s", problem);
+    address_text(SSL_get_fd(ssl), text);
+    gate.hooks.refused(gate.hooks.ctx, text, &chain, NULL);
+}
+
 /* By what the listener requires: a pre-shared key, a certificate, or nothing (apps present a token later). */
 static bool prepare_connection(SSL *ssl, int fd)
 {
@@ -131,6 +144,7 @@ static bool prepare_connection(SSL *ssl, int fd)
     if (!(SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER))
         return true;
     SSL_set_info_callback(ssl, on_info);
+    ia_sent_certificates_watch(ssl, report_sent_certificates);
     if (!ia_tls_listener_prepare(ssl, (int)gate.options->max_chain_bytes))
         return false;
     ia_resumption_offer(ssl, local_port(fd));
