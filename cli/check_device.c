@@ -216,10 +216,12 @@ static int print_refusal(enum ia_reason reason, const char *detail)
 static const char *refusal_detail(const struct candidate *c)
 {
     if (!c->row)
-        return "no certificate of a device of that id is registered";
+        return "no certificate and no pre-shared key of a device of that id is registered";
     if (c->admission.detail[0])
         return c->admission.detail;
-    return c->admission.ca ? c->admission.ca->name : "the CA is not registered";
+    if (c->admission.ca)
+        return c->admission.ca->name;
+    return c->row->certificate_ca_id ? "the CA is not registered" : "the device has no CA";
 }
 
 /* Without --client-id the device id stands for it, as most devices use it. */

@@ -12,7 +12,7 @@ SET LOCAL standard_conforming_strings = on;
 -- skipped and takes no lock that any reader or writer of the registry could notice.
 DO $guard$
 DECLARE
-    this int := 23;
+    this int := 24;
     me oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user);
     other_owner oid;
     applied int := 0;
@@ -1301,6 +1301,56 @@ BEGIN
     RETURN removed;
 END $$;
 
+COMMENT ON TABLE iot_auth.oauth_issuer IS 'Identity providers, whose access tokens admit apps or devices.';
+COMMENT ON COLUMN iot_auth.oauth_issuer.principals IS 'What a token makes of a client: app or device.';
+COMMENT ON COLUMN iot_auth.oauth_issuer.device_id_claim IS 'Claim that holds the device id, a JSON pointer.';
+COMMENT ON COLUMN iot_auth.oauth_issuer.auto_registration IS 'Whether a token registers a device that is unknown.';
+COMMENT ON COLUMN iot_auth.oauth_issuer.registered_status IS 'Status of devices that are registered so: ACTIVE or PENDING.';
+COMMENT ON COLUMN iot_auth.oauth_issuer.max_devices IS 'Most devices of the issuer; NULL: no limit.';
+COMMENT ON COLUMN iot_auth.oauth_issuer.max_registrations_per_minute IS 'Most automatic registrations in 60 seconds; NULL: no limit.';
+COMMENT ON COLUMN iot_auth.oauth_issuer.client_id_templates IS 'MQTT client ids that its apps or devices may use.';
+COMMENT ON COLUMN iot_auth.device.issuer_name IS 'Issuer with whose tokens it connects; NULL: none.';
+COMMENT ON TABLE iot_auth.issuer_role IS 'Roles of all devices of an issuer.';
+COMMENT ON COLUMN iot_auth.issuer_role.issuer_name IS 'Issuer.';
+COMMENT ON COLUMN iot_auth.issuer_role.role IS 'Role.';
+COMMENT ON TABLE iot_auth.issuer_usage IS 'Number of devices of each issuer that has quotas.';
+COMMENT ON COLUMN iot_auth.issuer_usage.issuer_name IS 'Issuer.';
+COMMENT ON COLUMN iot_auth.issuer_usage.devices IS 'Number of devices; -1: not counted yet.';
+COMMENT ON TABLE iot_auth.issuer_usage_stale IS 'Issuers whose number of devices must be counted again.';
+COMMENT ON COLUMN iot_auth.issuer_usage_stale.issuer_name IS 'Issuer.';
+COMMENT ON VIEW iot_auth.broker_registered IS 'Devices without what they authenticate by, for the views that brokers read.';
+COMMENT ON VIEW iot_auth.broker_issued_device IS 'Devices as brokers read them by their issuer and id.';
+COMMENT ON VIEW iot_auth.broker_device IS
+    'Devices as brokers read them: one row for each certificate, each pre-shared key and each device of an issuer.';
+COMMENT ON FUNCTION iot_auth.register_issuer IS
+    'registers an identity provider, whose tokens make apps or devices (`principals`). Without `jwks` and `jwks_url` its keys are found by discovery';
+COMMENT ON FUNCTION iot_auth.set_issuer IS
+    'changes the settings that are given; `reset` names settings that go back to their default; sessions whose claims would be read differently end';
+COMMENT ON FUNCTION iot_auth.grant_issuer_role IS 'gives a role to all devices of an issuer whose `principals` are `device`';
+COMMENT ON FUNCTION iot_auth.revoke_issuer_role IS 'takes a role from all devices of an issuer';
+COMMENT ON FUNCTION iot_auth.create_device IS
+    'registers a device without a certificate: of an issuer, with whose tokens it connects, or for pre-shared keys that are added later';
+COMMENT ON FUNCTION iot_auth.issued_fingerprint IS 'Internal: the key under which brokers keep the record of an issuer''s device.';
+COMMENT ON FUNCTION iot_auth.check_issuer_role_count IS 'Internal: trigger: at most 256 roles.';
+COMMENT ON FUNCTION iot_auth.device_variables IS 'Internal: the variables of client id templates of an issuer of devices.';
+COMMENT ON FUNCTION iot_auth.default_client_id_templates IS 'Internal: the default, which depends on principals.';
+COMMENT ON FUNCTION iot_auth.fill_client_id_templates IS 'Internal: trigger: the default of the other kind of principals is replaced.';
+COMMENT ON FUNCTION iot_auth.check_issuer_tenant IS 'Internal: trigger: the tenant of an issuer that has devices stays.';
+COMMENT ON FUNCTION iot_auth.require_issuer_roles IS 'Internal: fails where roles cannot be granted to devices of an issuer.';
+COMMENT ON FUNCTION iot_auth.owner_of IS 'Internal: to whom a device belongs, for messages.';
+COMMENT ON FUNCTION iot_auth.issuer_usage_stale IS 'Internal: trigger: marks issuers whose devices must be counted again.';
+COMMENT ON FUNCTION iot_auth.issuer_usage_forget IS 'Internal: trigger: devices are counted again after another quota.';
+COMMENT ON FUNCTION iot_auth.registration_record IS 'Internal: the record of an issuer''s device.';
+COMMENT ON FUNCTION iot_auth.registration_issuer IS
+    'Internal: the issuer''s row; where it has a quota, its registrations take turns from here on.';
+COMMENT ON FUNCTION iot_auth.registration_issuer_count IS 'Internal: the number of devices of an issuer whose quotas are locked.';
+COMMENT ON FUNCTION iot_auth.registration_issuer_refusal IS 'Internal: why an issuer does not register a device, as a reason; NULL: it does.';
+COMMENT ON FUNCTION iot_auth.registration_issued_event IS 'Internal: the event of a registration by token.';
+COMMENT ON FUNCTION iot_auth.registration_issued IS 'Internal: register one device that a token of the issuer names.';
+COMMENT ON FUNCTION iot_auth.broker_register_issued IS 'Internal: A broker registers devices by token, many in one transaction.';
+COMMENT ON FUNCTION iot_auth.remedy_of_issuer IS 'Internal: what would admit a device of an issuer.';
+COMMENT ON FUNCTION iot_auth.delete_ended_revocations IS 'Internal: revocations of tokens that have ended.';
+
 REVOKE ALL ON iot_auth.issuer_role, iot_auth.issuer_usage, iot_auth.issuer_usage_stale, iot_auth.broker_registered,
     iot_auth.broker_certificate_device, iot_auth.broker_issued_device FROM PUBLIC;
 REVOKE ALL ON FUNCTION iot_auth.issued_fingerprint, iot_auth.check_issuer_role_count, iot_auth.device_variables,
@@ -1325,7 +1375,7 @@ GRANT EXECUTE ON FUNCTION iot_auth.broker_register_issued TO iot_auth_broker;
 -- Functions that a view calls are checked against whoever reads the view.
 GRANT EXECUTE ON FUNCTION iot_auth.issued_fingerprint TO iot_auth_broker;
 
-INSERT INTO iot_auth.schema_version (version) VALUES (23);
+INSERT INTO iot_auth.schema_version (version) VALUES (24);
 $migration$;
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'migration % was not applied: a table of schema iot_auth is locked by another session', this
