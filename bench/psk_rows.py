@@ -5,9 +5,9 @@ import io
 import secrets
 import time
 
-from kit import Bench, Result, Variants, resident_kb
+from kit import Bench, Result, Variants, has_valgrind, resident_kb
 from psk_kit import KeyFile, seal
-from rows import DEVICES, admit_all, connect_cost, row, scaled
+from rows import DEVICES, admit_all, connect_cost, instructions_of, row, scaled
 
 KEYS = 1000000
 STORED = 10  # lines of Mosquitto's psk_file
@@ -111,6 +111,38 @@ def psk(server, folder, scale):
 def psk_sid(server, folder, scale):
     """the same on Mosquitto 2.1 of scripts/get-brokers"""
     return measure(server, folder, scale, "sid", ("1.2",))
+
+
+@row
+def psk_instructions(server, folder, scale):
+    """instructions of a connect with a pre-shared key against psk_file, by callgrind where it is installed"""
+    if not has_valgrind():
+        return []
+    count, results = scaled(100, scale, 20), []
+    with Bench(server, folder) as bench:
+        key_file = KeyFile(bench.folder)
+        keys = add_devices(bench, key_file, ["meter-%d" % n for n in range(20)])
+        psk_file = bench.folder / "psk_file"
+        psk_file.write_text("".join("%s:%s\n" % pair for pair in keys.items()))
+
+        def stock():
+            return bench.without_plugin(("allow_anonymous true", "psk_file %s" % psk_file), ("psk",))
+
+        def plugin():
+            return bench.with_plugin(options={"psk_key_file": key_file.path}, listeners=("psk",))
+
+        for version in ("1.2", "1.3"):
+            def clients(load, version=version):
+                for name, key in keys.items():
+                    load.do("psk", 0, name, key)
+                load.do("set", 0, "tls", version)
+
+            base = instructions_of(bench, stock, clients, count, "psk")
+            mine = instructions_of(bench, plugin, clients, count, "psk")
+            name = "pre-shared keys TLS %s, instructions" % version
+            results += [Result(name, "Mosquitto alone (psk_file of 20 lines)", "instructions", base, base, 1, None, None),
+                        Result(name, "with the plugin", "instructions", mine, base, mine / base, None, 1.05)]
+        return results
 
 
 def start(bench, options):
