@@ -150,7 +150,6 @@ def start(bench, options):
     begun = time.monotonic()
     broker = bench.with_plugin(options={"startup_wait_ms": 120000, "device_cache_size": 1, **options}, listeners=("psk",))
     took, memory = time.monotonic() - begun, resident_kb(broker.process) * 1024
-    print(options, took, memory, flush=True)
     broker.kill()
     return took, memory
 
