@@ -9,6 +9,7 @@
 #include "tls/psk.h"
 #include "tls/psk_listeners.h"
 #include "tls/psk_probe.h"
+#include "tls/sent_certificates.h"
 #include "tls/socket_port.h"
 #include "x509/chain_cache.h"
 
@@ -16,6 +17,7 @@
 #include <netinet/in.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <stdio.h>
 #include <sys/socket.h>
 
 #define CHAINS_REMEMBERED 8192
@@ -114,6 +116,17 @@ static void on_info(const SSL *ssl, int where, int value)
         report_missing_certificate(ssl, value & 0xFF);
 }
 
+static void report_sent_certificates(const SSL *ssl, const char *problem)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct ia_chain chain = {.reason = IA_R_CHAIN_INVALID};
+    if (!gate.open)
+        return;
+    (void)snprintf(chain.detail, sizeof chain.detail, "%s", problem);
+    address_text(SSL_get_fd(ssl), text);
+    gate.hooks.refused(gate.hooks.ctx, text, &chain, NULL);
+}
+
 /* By what the listener requires: a pre-shared key, a certificate, or nothing (apps present a token later). */
 static bool prepare_connection(SSL *ssl, int fd)
 {
@@ -123,6 +136,7 @@ static bool prepare_connection(SSL *ssl, int fd)
     if (!(SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER))
         return true;
     SSL_set_info_callback(ssl, on_info);
+    ia_sent_certificates_watch(ssl, report_sent_certificates);
     if (!ia_tls_listener_prepare(ssl, (int)gate.options->max_chain_bytes))
         return false;
     ia_resumption_offer(ssl, ia_socket_port(fd));
