@@ -79,10 +79,16 @@ static enum ia_reason check_chain(struct ia_admission *a)
     return IA_R_NONE;
 }
 
+/* iot-auth-check, which has no token, of a device that comes by token: the issuer's name; else NULL. */
+static const char *command_issuer(const struct ia_admission *a)
+{
+    return a->context == IA_ADMIT_COMMAND && a->device && !a->chain ? ia_device_issuer(a->device) : NULL;
+}
+
 /* Is this a device with a pre-shared key, and nothing else to show? */
 static bool is_psk_device(const struct ia_admission *a)
 {
-    bool known = a->device && !ia_device_has_certificate(a->device);
+    bool known = a->device && !ia_device_has_certificate(a->device) && !command_issuer(a);
     return !a->chain && !a->token && !a->presented && (a->psk || known);
 }
 
@@ -110,12 +116,6 @@ static size_t admission_cas(const struct ia_admission *a, const int64_t **cas)
         return cas_of_device(a, cas);
     *cas = &a->ca_id;
     return a->ca_id ? 1 : 0;
-}
-
-/* iot-auth-check, which has no token, of a device that comes by token: the issuer's name; else NULL. */
-static const char *command_issuer(const struct ia_admission *a)
-{
-    return a->context == IA_ADMIT_COMMAND && a->device && !a->chain ? ia_device_issuer(a->device) : NULL;
 }
 
 static enum ia_reason check_command_issuer(struct ia_admission *a)
@@ -370,9 +370,7 @@ static enum ia_reason check_device(struct ia_admission *a)
     enum ia_reason reason = issuer
                                 ? ia_device_check_issued(a->device, issuer, a->token ? a->token->principal : device_id)
                                 : ia_device_check(a->device, a->snapshot->ca_settings, cas, n, device_id, a->now);
-    if (reason == IA_R_INTERNAL)
-        return ia_admission_refuse(a, reason, ia_device_fault(a->device));
-    return reason;
+    return reason == IA_R_INTERNAL ? ia_admission_refuse(a, reason, ia_device_fault(a->device)) : reason;
 }
 
 static enum ia_reason check_device_address(struct ia_admission *a)

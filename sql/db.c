@@ -63,7 +63,7 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
     [IA_S_DEVICES_BY_ID] = {"devices_by_id", DEVICES_WHERE("device_id = ANY ($1)"), 1, {IA_PG_TEXT_ARRAY}},
     [IA_S_DEVICE_STATES] = {"device_states",
                             "SELECT fingerprint, device_id, device_status, certificate_status, 0::bigint, 0::bigint, "
-                            "NULL::text, NULL::timestamptz, NULL::text[], NULL::text[], " NO_FAULT
+                            "NULL::text, NULL::timestamptz, NULL::text[], NULL::text[], " NO_FAULT ", NULL::text"
                             " FROM iot_auth.broker_device_state WHERE device_id = ANY ($1)"
                             " ORDER BY device_id COLLATE \"C\", fingerprint",
                             1,

@@ -232,8 +232,9 @@ START_TEST(stream_that_fails_or_hangs_is_given_up)
     ck_assert_ptr_nonnull(strstr(err.msg, "permission denied"));
     ck_assert(ia_db_connected(db));
     kit_run(&kit, "GRANT SELECT ON iot_auth.broker_certificate_device TO iot_auth_broker");
-    kit_run(&kit, "CREATE OR REPLACE VIEW iot_auth.broker_device AS SELECT * FROM iot_auth.broker_certificate_device "
-                  "UNION ALL SELECT * FROM iot_auth.broker_issued_device");
+    kit_run(&kit,
+            "CREATE OR REPLACE VIEW iot_auth.broker_device AS SELECT * FROM iot_auth.broker_certificate_device "
+            "UNION ALL SELECT * FROM iot_auth.broker_psk_device UNION ALL SELECT * FROM iot_auth.broker_issued_device");
     pid_t backend = kit_backend(db);
     ck_assert_int_eq(kill(backend, SIGSTOP), 0);
     int64_t start = kit_now_ms();
@@ -278,8 +279,9 @@ static void poison(const char *bad)
         bad);
     kit_run(&kit, sql);
     kit_run(&kit, "GRANT SELECT ON iot_auth.broker_certificate_device TO iot_auth_broker");
-    kit_run(&kit, "CREATE OR REPLACE VIEW iot_auth.broker_device AS SELECT * FROM iot_auth.broker_certificate_device "
-                  "UNION ALL SELECT * FROM iot_auth.broker_issued_device");
+    kit_run(&kit,
+            "CREATE OR REPLACE VIEW iot_auth.broker_device AS SELECT * FROM iot_auth.broker_certificate_device "
+            "UNION ALL SELECT * FROM iot_auth.broker_psk_device UNION ALL SELECT * FROM iot_auth.broker_issued_device");
 }
 
 struct paged {
