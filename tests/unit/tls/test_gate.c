@@ -478,6 +478,31 @@ START_TEST(key_exchange_groups_are_restricted)
 }
 END_TEST
 
+static const struct {
+    const char *cipher;
+    bool taken;
+} exchanges[] = {{"ECDHE-RSA-AES128-GCM-SHA256", true}, {"DHE-RSA-AES128-GCM-SHA256", false}};
+
+/* As Mosquitto makes it. */
+START_TEST(finite_field_key_exchange_of_tls12_is_not_offered)
+{
+    const struct mc_cert spec = {.subject = "/CN=localhost", .key = "rsa2048:broker"};
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    SSL_CTX *server = listener(REQUIRED), *client = device("leaf_of_root", "p256:leaf", NULL);
+    X509 *cert = mc_cert(&spec);
+    ck_assert(SSL_CTX_use_certificate(server, cert) == 1 &&
+              SSL_CTX_use_PrivateKey(server, mc_key("rsa2048:broker")) == 1);
+    ck_assert_int_eq(SSL_CTX_set_dh_auto(server, 1), 1);
+    ck_assert(SSL_CTX_set_max_proto_version(client, TLS1_2_VERSION) == 1 &&
+              SSL_CTX_set_cipher_list(client, exchanges[_i].cipher) == 1);
+    ck_assert_int_eq(handshake(server, client, NULL, NULL), exchanges[_i].taken);
+    X509_free(cert);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+END_TEST
+
 static int n_ca_names;
 
 static void count_ca_names(SSL *client)
@@ -1032,6 +1057,8 @@ static void cases(TCase *c)
                         (int)(sizeof groups / sizeof groups[0]));
     tcase_add_loop_test(c, key_exchange_groups_are_restricted_for_connections_that_were_there_before_the_first_hello, 0,
                         (int)(sizeof groups / sizeof groups[0]));
+    tcase_add_loop_test(c, finite_field_key_exchange_of_tls12_is_not_offered, 0,
+                        (int)(sizeof exchanges / sizeof exchanges[0]));
     tcase_add_loop_test(c, key_exchange_groups_are_restricted, 0, (int)(sizeof groups / sizeof groups[0]));
     tcase_add_loop_test(c, certificate_request_names_no_ca, 0, 2);
     tcase_add_loop_test(c, server_sends_its_chain_without_the_root, 0,
