@@ -265,9 +265,14 @@ static void on_ctx_new(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, lon
 {
     (void)ptr, (void)ad, (void)idx, (void)argl, (void)argp;
     SSL_CTX *ctx = parent;
-    /* libpq's and libcurl's are client contexts, made on the worker thread: not ours. */
-    if (!gate.open || SSL_CTX_get_ssl_method(ctx) != TLS_server_method())
+    if (!gate.open)
         return;
+    /* libpq's and libcurl's are client contexts, made on the worker thread: not ours.  But one identity provider whose
+     * certificates take a minute to parse would hold up everybody's revocations for as long. */
+    if (SSL_CTX_get_ssl_method(ctx) != TLS_server_method()) {
+        ia_sent_certificates_watch_servers(ctx);
+        return;
+    }
     gate.has_listeners = true;
     SSL_CTX_set_cert_verify_callback(ctx, on_verify, NULL);
     SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);

@@ -407,6 +407,30 @@ START_TEST(certificates_that_are_costly_to_parse_are_refused_unparsed)
 }
 END_TEST
 
+/* An identity provider's, as the worker's libcurl would meet it.  Its context is no listener: the gate was not open. */
+START_TEST(servers_certificates_that_are_costly_to_parse_are_refused_as_well)
+{
+    const struct mc_cert spec = {.subject = "/CN=any", .key = costly[_i].key};
+    SSL_CTX *server = listener(SSL_VERIFY_NONE);
+    X509 *sent = mc_cert(&spec);
+    for (int n = 0; n < costly[_i].copies + 1; n++) /* without an intermediate */
+        ck_assert_int_eq(SSL_CTX_add1_chain_cert(server, sent), 1);
+    configure("root", NULL);
+    open_gate(IA_GATE_OFF);
+    SSL_CTX *client = SSL_CTX_new(TLS_client_method());
+    ck_assert_int_eq(SSL_CTX_set_max_proto_version(client, costly[_i].version), 1);
+    struct tls_pair pair = tls_pair_connect(server, client, 0);
+    (void)tls_pair_handshake(&pair);
+    ck_assert_msg((SSL_get_state(pair.client) == TLS_ST_OK) == costly[_i].taken, "%s", costly[_i].label);
+    ck_assert_uint_ne(SSL_get_options(pair.client) & (UINT64_C(1) << 33), 0);
+    ck_assert_uint_eq(n_refused, 0);
+    tls_pair_close(&pair);
+    X509_free(sent);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+END_TEST
+
 /* RFC 8879: what is sent is bounded, what it inflates to is not.  This OpenSSL may have no compression: the option is
  * looked at. */
 START_TEST(compressed_certificates_are_not_asked_for)
@@ -1051,6 +1075,8 @@ static void cases(TCase *c)
     tcase_add_test(c, no_certificate_is_refused_where_one_is_required);
     tcase_add_loop_test(c, certificate_list_is_bounded, 0, (int)(sizeof lists / sizeof lists[0]));
     tcase_add_loop_test(c, certificates_that_are_costly_to_parse_are_refused_unparsed, 0,
+                        (int)(sizeof costly / sizeof costly[0]));
+    tcase_add_loop_test(c, servers_certificates_that_are_costly_to_parse_are_refused_as_well, 0,
                         (int)(sizeof costly / sizeof costly[0]));
     tcase_add_test(c, compressed_certificates_are_not_asked_for);
     tcase_add_loop_test(c, key_exchange_groups_are_restricted_where_no_certificate_is_asked_for, 0,
