@@ -12,7 +12,7 @@ SET LOCAL standard_conforming_strings = on;
 -- skipped and takes no lock that any reader or writer of the registry could notice.
 DO $guard$
 DECLARE
-    this int := 23;
+    this int := 24;
     me oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user);
     other_owner oid;
     applied int := 0;
@@ -147,7 +147,7 @@ COMMENT ON FUNCTION iot_auth.usage_end() IS 'Internal: trigger: a deleted CA has
 CREATE TRIGGER usage_end AFTER DELETE ON iot_auth.ca FOR EACH ROW EXECUTE FUNCTION iot_auth.usage_end();
 REVOKE ALL ON FUNCTION iot_auth.usage_end FROM PUBLIC;
 
-INSERT INTO iot_auth.schema_version (version) VALUES (23);
+INSERT INTO iot_auth.schema_version (version) VALUES (24);
 $migration$;
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'migration % was not applied: a table of schema iot_auth is locked by another session', this
