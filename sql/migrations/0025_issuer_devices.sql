@@ -12,7 +12,7 @@ SET LOCAL standard_conforming_strings = on;
 -- skipped and takes no lock that any reader or writer of the registry could notice.
 DO $guard$
 DECLARE
-    this int := 24;
+    this int := 25;
     me oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user);
     other_owner oid;
     applied int := 0;
@@ -172,19 +172,40 @@ BEGIN
     END LOOP;
 END $$;
 
+-- As in 0024, with issuers.
 CREATE OR REPLACE FUNCTION iot_auth.device_status_events() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     ids text[];
+    cas jsonb := '{}';     -- ca_id → name and tenant
+    tenants jsonb := '{}'; -- name of an issuer → tenant
 BEGIN
+    IF NOT EXISTS (SELECT FROM old_rows o JOIN new_rows n USING (device_id) WHERE o.status <> n.status) THEN
+        RETURN NULL;
+    END IF;
+    BEGIN
+        LOCK TABLE iot_auth.ca IN ACCESS SHARE MODE NOWAIT;
+        SELECT coalesce(jsonb_object_agg(c.ca_id, jsonb_build_object('name', c.name, 'tenant', c.tenant)), '{}') INTO cas
+        FROM iot_auth.ca c WHERE c.ca_id IN (SELECT n.ca_id FROM new_rows n);
+    EXCEPTION WHEN lock_not_available THEN
+        NULL;
+    END;
+    BEGIN
+        LOCK TABLE iot_auth.oauth_issuer IN ACCESS SHARE MODE NOWAIT;
+        SELECT coalesce(jsonb_object_agg(i.name, i.tenant), '{}') INTO tenants
+        FROM iot_auth.oauth_issuer i WHERE i.name IN (SELECT n.issuer_name FROM new_rows n);
+    EXCEPTION WHEN lock_not_available THEN
+        NULL;
+    END;
     WITH written AS (
         INSERT INTO iot_auth.event (kind, principal, ca_id, detail)
         SELECT 'device/status', n.device_id, n.ca_id,
-               jsonb_build_object('device_id', n.device_id, 'old', o.status, 'new', n.status, 'ca', c.name,
-                                  'tenant', coalesce(n.tenant, c.tenant, i.tenant), 'who', session_user)
+               jsonb_build_object('device_id', n.device_id, 'old', o.status, 'new', n.status,
+                                  'ca', cas -> n.ca_id::text ->> 'name',
+                                  'tenant', coalesce(n.tenant, cas -> n.ca_id::text ->> 'tenant',
+                                                     tenants ->> n.issuer_name), 'who', session_user)
                || CASE WHEN n.issuer_name IS NULL THEN '{}' ELSE jsonb_build_object('issuer', n.issuer_name) END
-        FROM old_rows o JOIN new_rows n USING (device_id) LEFT JOIN iot_auth.ca c ON c.ca_id = n.ca_id
-        LEFT JOIN iot_auth.oauth_issuer i ON i.name = n.issuer_name
+        FROM old_rows o JOIN new_rows n USING (device_id)
         WHERE o.status <> n.status
         RETURNING event_id)
     SELECT array_agg(event_id::text) INTO ids FROM (SELECT event_id FROM written LIMIT 51) few;
@@ -250,7 +271,7 @@ CREATE OR REPLACE VIEW iot_auth.broker_device AS
 SELECT c.* FROM iot_auth.broker_certificate_device c UNION ALL SELECT p.* FROM iot_auth.broker_psk_device p
 UNION ALL SELECT i.* FROM iot_auth.broker_issued_device i;
 
--- The statuses alone (0020): a device of an issuer has one record.
+-- The statuses alone (0020, 0024): a device of an issuer has one record by its token.
 CREATE OR REPLACE VIEW iot_auth.broker_device_state AS
 SELECT coalesce(c.fingerprint, iot_auth.issued_fingerprint(d.issuer_name, d.device_id),
                 decode(repeat('00', 32), 'hex')) AS fingerprint, d.device_id,
@@ -259,6 +280,12 @@ SELECT coalesce(c.fingerprint, iot_auth.issued_fingerprint(d.issuer_name, d.devi
             WHEN octet_length(c.status) <= 16 THEN c.status ELSE '' END AS certificate_status
 FROM iot_auth.device d
 LEFT JOIN iot_auth.device_certificate c ON c.device_id = d.device_id AND octet_length(c.fingerprint) = 32
+WHERE octet_length(d.device_id) <= 128
+UNION ALL
+SELECT p.fingerprint, d.device_id,
+       CASE WHEN octet_length(d.status) <= 16 THEN d.status ELSE '' END,
+       CASE WHEN octet_length(p.status) <= 16 THEN p.status ELSE '' END
+FROM iot_auth.device_psk p JOIN iot_auth.device d ON d.device_id = p.device_id
 WHERE octet_length(d.device_id) <= 128;
 
 -- Issuers
@@ -801,27 +828,6 @@ SELECT a.name AS ca, coalesce(d.tenant, a.tenant) AS tenant, d.status, count(*) 
 FROM iot_auth.device d LEFT JOIN iot_auth.ca a USING (ca_id)
 GROUP BY a.name, coalesce(d.tenant, a.tenant), d.status, d.issuer_name;
 
-CREATE OR REPLACE FUNCTION iot_auth.usage_stale() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF iot_auth.quiet() THEN
-        RETURN NULL;
-    END IF;
-    IF TG_OP = 'INSERT' THEN
-        INSERT INTO iot_auth.ca_usage_stale SELECT c.ca_id FROM iot_auth.ca c
-        WHERE c.ca_id IN (SELECT n.ca_id FROM new_rows n);
-    ELSIF TG_OP = 'DELETE' THEN
-        INSERT INTO iot_auth.ca_usage_stale SELECT c.ca_id FROM iot_auth.ca c
-        WHERE c.ca_id IN (SELECT o.ca_id FROM old_rows o);
-    ELSIF TG_OP = 'UPDATE' THEN
-        INSERT INTO iot_auth.ca_usage_stale SELECT c.ca_id FROM iot_auth.ca c
-        WHERE c.ca_id IN (SELECT unnest(ARRAY[o.ca_id, n.ca_id]) FROM old_rows o JOIN new_rows n USING (device_id)
-                          WHERE o.ca_id IS DISTINCT FROM n.ca_id);
-    ELSE
-        INSERT INTO iot_auth.ca_usage_stale SELECT c.ca_id FROM iot_auth.ca c;
-    END IF;
-    RETURN NULL;
-END $$;
 
 -- Registration by token
 
@@ -832,7 +838,7 @@ CREATE TABLE iot_auth.issuer_usage (
     devices     bigint NOT NULL
 );
 CREATE TABLE iot_auth.issuer_usage_stale (
-    issuer_name text COLLATE "C" NOT NULL REFERENCES iot_auth.oauth_issuer (name) ON DELETE CASCADE
+    issuer_name text COLLATE "C" NOT NULL -- no foreign key: a deletion of devices must not wait for the issuers (0024)
 );
 CREATE INDEX issuer_usage_stale_issuer ON iot_auth.issuer_usage_stale (issuer_name);
 
@@ -844,14 +850,15 @@ BEGIN
     END IF;
     IF TG_OP = 'INSERT' THEN
         INSERT INTO iot_auth.issuer_usage_stale
-        SELECT DISTINCT n.issuer_name FROM new_rows n JOIN iot_auth.oauth_issuer i ON i.name = n.issuer_name;
+        SELECT DISTINCT n.issuer_name FROM new_rows n WHERE n.issuer_name IS NOT NULL;
     ELSIF TG_OP = 'DELETE' THEN
         INSERT INTO iot_auth.issuer_usage_stale
-        SELECT DISTINCT o.issuer_name FROM old_rows o JOIN iot_auth.oauth_issuer i ON i.name = o.issuer_name;
+        SELECT DISTINCT o.issuer_name FROM old_rows o WHERE o.issuer_name IS NOT NULL;
     ELSIF TG_OP = 'UPDATE' THEN
-        INSERT INTO iot_auth.issuer_usage_stale SELECT i.name FROM iot_auth.oauth_issuer i
-        WHERE i.name IN (SELECT unnest(ARRAY[o.issuer_name, n.issuer_name]) FROM old_rows o
-                         JOIN new_rows n USING (device_id) WHERE o.issuer_name IS DISTINCT FROM n.issuer_name);
+        INSERT INTO iot_auth.issuer_usage_stale
+        SELECT DISTINCT c.issuer_name FROM old_rows o JOIN new_rows n USING (device_id)
+        CROSS JOIN LATERAL (VALUES (o.issuer_name), (n.issuer_name)) c(issuer_name)
+        WHERE o.issuer_name IS DISTINCT FROM n.issuer_name AND c.issuer_name IS NOT NULL;
     ELSE
         INSERT INTO iot_auth.issuer_usage_stale SELECT i.name FROM iot_auth.oauth_issuer i;
     END IF;
@@ -875,6 +882,15 @@ BEGIN
 END $$;
 CREATE TRIGGER usage_forget AFTER UPDATE ON iot_auth.oauth_issuer FOR EACH ROW
     WHEN (NEW.max_devices IS DISTINCT FROM OLD.max_devices) EXECUTE FUNCTION iot_auth.issuer_usage_forget();
+
+CREATE FUNCTION iot_auth.issuer_usage_end() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM iot_auth.issuer_usage_stale WHERE issuer_name = OLD.name;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER usage_end AFTER DELETE ON iot_auth.oauth_issuer FOR EACH ROW
+    EXECUTE FUNCTION iot_auth.issuer_usage_end();
 
 CREATE TYPE iot_auth.issued_result AS (
     item int, outcome text, detail text, fingerprint bytea, device_id text, device_status text,
@@ -1340,6 +1356,7 @@ COMMENT ON FUNCTION iot_auth.require_issuer_roles IS 'Internal: fails where role
 COMMENT ON FUNCTION iot_auth.owner_of IS 'Internal: to whom a device belongs, for messages.';
 COMMENT ON FUNCTION iot_auth.issuer_usage_stale IS 'Internal: trigger: marks issuers whose devices must be counted again.';
 COMMENT ON FUNCTION iot_auth.issuer_usage_forget IS 'Internal: trigger: devices are counted again after another quota.';
+COMMENT ON FUNCTION iot_auth.issuer_usage_end IS 'Internal: trigger: a deleted issuer has no devices to count.';
 COMMENT ON FUNCTION iot_auth.registration_record IS 'Internal: the record of an issuer''s device.';
 COMMENT ON FUNCTION iot_auth.registration_issuer IS
     'Internal: the issuer''s row; where it has a quota, its registrations take turns from here on.';
@@ -1357,7 +1374,7 @@ REVOKE ALL ON FUNCTION iot_auth.issued_fingerprint, iot_auth.check_issuer_role_c
     iot_auth.default_client_id_templates, iot_auth.fill_client_id_templates, iot_auth.check_issuer_tenant,
     iot_auth.require_issuer_roles, iot_auth.register_issuer, iot_auth.set_issuer, iot_auth.grant_issuer_role,
     iot_auth.revoke_issuer_role, iot_auth.create_device, iot_auth.owner_of, iot_auth.issuer_usage_stale,
-    iot_auth.issuer_usage_forget, iot_auth.registration_record, iot_auth.registration_issuer,
+    iot_auth.issuer_usage_forget, iot_auth.issuer_usage_end, iot_auth.registration_record, iot_auth.registration_issuer,
     iot_auth.registration_issuer_count, iot_auth.registration_issuer_refusal, iot_auth.registration_issued_event,
     iot_auth.registration_issued, iot_auth.broker_register_issued, iot_auth.remedy_of_issuer,
     iot_auth.delete_ended_revocations FROM PUBLIC;
@@ -1375,7 +1392,7 @@ GRANT EXECUTE ON FUNCTION iot_auth.broker_register_issued TO iot_auth_broker;
 -- Functions that a view calls are checked against whoever reads the view.
 GRANT EXECUTE ON FUNCTION iot_auth.issued_fingerprint TO iot_auth_broker;
 
-INSERT INTO iot_auth.schema_version (version) VALUES (24);
+INSERT INTO iot_auth.schema_version (version) VALUES (25);
 $migration$;
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'migration % was not applied: a table of schema iot_auth is locked by another session', this
