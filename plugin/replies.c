@@ -33,16 +33,16 @@ static void apply_answer(struct ia_core *core, struct ia_reply *reply)
     ia_registration_answer(core->registrations, answer->fingerprint, answer->reason, reply->text, ia_monotonic_us());
     if (answer->device) {
         if (answer->registered)
-            ia_report_registered(core, answer->device);
+            ia_report_registered(core, answer->device, reply->text);
         ia_resync_keep(core, answer->device);
         answer->device = NULL;
     }
     ia_new_devices_answered(answer->fingerprint);
 }
 
-static void apply_state(struct ia_core *core, bool connected, const char *versions)
+static void apply_state(struct ia_core *core, bool connected)
 {
-    ia_database_report_state(core, connected, versions);
+    ia_database_report_state(core, connected);
     if (!connected)
         ia_new_devices_release_all();
 }
@@ -197,7 +197,7 @@ static void apply_reply(struct ia_core *core, struct ia_reply *reply)
         ia_resync_end(core);
         break;
     case IA_REPLY_STATE:
-        apply_state(core, reply->connected, reply->text);
+        apply_state(core, reply->connected);
         break;
     case IA_REPLY_CONTACT:
         ia_database_report_contact(core);

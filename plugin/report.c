@@ -184,26 +184,13 @@ void ia_report_denied(struct ia_core *core, const struct ia_audit_entry *entry)
     keep_refusal(core, entry, &event);
 }
 
-void ia_report_registered(struct ia_core *core, const struct ia_device *device)
+void ia_report_registered(struct ia_core *core, const struct ia_device *device, const char *event)
 {
-    char text[EVENT_JSON_MAX], hex[2 * IA_FINGERPRINT_LEN + 1], at[IA_RFC3339_SIZE];
     const struct ia_ca_settings *ca =
         core->snapshot ? ia_ca_settings_find(core->snapshot->ca_settings, device->certificate_ca_id) : NULL;
     core->counters.registrations++;
-    ia_hex(device->fingerprint, IA_FINGERPRINT_LEN, hex);
-    struct ia_json_out j;
-    ia_json_out_begin(&j, text, sizeof text);
-    ia_json_out_text(&j, "device_id", ia_device_id(device));
-    ia_json_out_text(&j, "fingerprint", hex);
-    ia_json_out_text(&j, "ca", ca ? ca->name : NULL);
-    ia_json_out_text(&j, "ca_fingerprint", ca ? ca->fingerprint_hex : NULL);
-    ia_json_out_text(&j, "status", ia_device_status_name(device->status));
-    ia_json_out_text(&j, "tenant", ia_device_tenant(device));
-    ia_json_out_text(&j, "node", core->options.worker.node_name);
-    ia_json_out_text(&j, "at", ia_rfc3339(ia_wall_us(), at));
-    const char *json = ia_json_out_end(&j);
-    if (json)
-        ia_report_publish(core, "device/registered", json); /* its row was written by the registration itself */
+    if (*event)
+        ia_report_publish(core, "device/registered", event);
     ia_decision_log_registered(core, device, ca);
 }
 
@@ -242,20 +229,10 @@ static void each_gauge(const struct ia_core *core, ia_counter_fn *fn, void *ctx)
     fn(ctx, "snapshot/age_s", ia_database_age_s(core, ia_wall_s()));
 }
 
-/* What runs here, as in the log.  Without the address of the database: any client with a right to $SYS reads it. */
-static void publish_version(const struct ia_core *core)
-{
-    char text[384];
-    const char *database = ia_database_versions(core);
-    int n = snprintf(text, sizeof text, "%s%s%s", core->program, *database ? ", " : "", database);
-    (void)mosquitto_broker_publish_copy(NULL, "$SYS/broker/iot-auth/version", n, text, 0, true, NULL);
-}
-
 void ia_report_counters(struct ia_core *core)
 {
     char text[COUNTERS_MAX];
     struct ia_json_out j;
-    publish_version(core);
     ia_counters_each(&core->counters, publish_counter, NULL);
     each_gauge(core, publish_counter, NULL);
     ia_json_out_begin(&j, text, sizeof text);

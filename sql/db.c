@@ -5,10 +5,7 @@
 #include "sql/db.h"
 
 #include "sql/private.h"
-#include "sql/versions.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define DEVICE_COLUMNS                                                                                                 \
@@ -29,7 +26,7 @@
 const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
     PART(IA_S_CAS, IA_S_CA_KEYS, IA_S_CAS_BY_KEY, "broker_ca", "ca_id", "ca_id, name",
          "ca_id, name, pem, status, auto_registration, device_id_template, client_id_templates, tenant, replaces, "
-         "problem, roles, fault",
+         "problem, roles, provisioning_version, provisioning_attributes, provisioning_tenant, fault",
          IA_PG_INT8_ARRAY),
     PART(IA_S_CRLS, IA_S_CRL_KEYS, IA_S_CRLS_BY_KEY, "broker_crl", "crl_id", "crl_id, ca_id",
          "crl_id, ca_id, pem, fault", IA_PG_INT8_ARRAY),
@@ -64,10 +61,11 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                                          {IA_PG_BYTEA_ARRAY}},
     [IA_S_REGISTER_MANY] = {"broker_register_many",
                             "SELECT item, outcome, detail, " DEVICE_COLUMNS
-                            " FROM iot_auth.broker_register_many($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-                            9,
+                            " FROM iot_auth.broker_register_many($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                            10,
                             {IA_PG_BYTEA_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_INT8_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY,
-                             IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_TEXT, IA_PG_TEXT_ARRAY}},
+                             IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_TEXT, IA_PG_TEXT_ARRAY,
+                             IA_PG_TEXT_ARRAY}},
     [IA_S_SET_CA_PARSED] = {"broker_set_ca_parsed",
                             "SELECT iot_auth.broker_set_ca_parsed($1, $2, $3, $4, $5)",
                             5,
@@ -196,14 +194,6 @@ bool ia_db_connected(const struct ia_db *db)
 bool ia_db_is_pooled(const struct ia_db *db)
 {
     return db->pooled;
-}
-
-void ia_db_describe(const struct ia_db *db, char *out, size_t size)
-{
-    char libpq[IA_DB_VERSION_SIZE], server[IA_DB_VERSION_SIZE];
-    (void)snprintf(out, size, "libpq %s, PostgreSQL %s (%s), schema %" PRId64, ia_db_libpq_version(libpq),
-                   ia_db_print_version(PQserverVersion(db->conn), server), ia_db_tls_text(ia_db_tls(db)),
-                   db->schema_version);
 }
 
 const char *ia_db_peer(const struct ia_db *db)

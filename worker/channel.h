@@ -38,6 +38,10 @@ struct ia_register_request {
     int64_t ca_id; /* the registered CA in which the chain ends */
     char device_id[IA_VALUE_MAX + 1];
     char address[IA_ADDRESS_MAX]; /* "": unknown */
+    char *provision;              /* owned: the CA's template filled in (jitr/provisioning.h); NULL: it has none */
+    uint8_t *der;                 /* owned, by OpenSSL: the certificate, to fill in another template */
+    int der_len;                  /* 0: not at hand */
+    bool stale;                   /* the worker's: `provision` is of a template that the CA no longer has */
 };
 
 struct ia_connected_request {
@@ -99,7 +103,7 @@ enum ia_reply_kind {
     IA_REPLY_PAGE,     /* `records`: part of a resync */
     IA_REPLY_RESYNC_BEGIN, /* pages of all records follow … */
     IA_REPLY_RESYNC_END,   /* … and are complete: a record that was in no page is deleted */
-    IA_REPLY_STATE,        /* `connected`: is the database reachable?  `text`: its versions, "" where it is not */
+    IA_REPLY_STATE,        /* `connected`: is the database reachable? */
     IA_REPLY_CONTACT,      /* the database has answered just now */
     IA_REPLY_LOG,          /* write `text` to the log at `level` */
     IA_REPLY_OWNERS,       /* `owners`: who owned which client id when the broker ended; before the first snapshot */

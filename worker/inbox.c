@@ -13,6 +13,7 @@
 struct ia_inbox {
     struct ia_inbox_parts parts;
     struct ia_queue *queue;
+    struct ia_provisioner provisioner;
 };
 
 struct ia_inbox *ia_inbox_new(const struct ia_inbox_parts *parts)
@@ -26,6 +27,8 @@ struct ia_inbox *ia_inbox_new(const struct ia_inbox_parts *parts)
     }
     inbox->parts = *parts;
     inbox->queue = queue;
+    inbox->provisioner = (struct ia_provisioner){.config = parts->config};
+    ia_registrar_set_provisioner(parts->registrar, &inbox->provisioner);
     return inbox;
 }
 
@@ -61,8 +64,7 @@ void ia_inbox_close(struct ia_inbox *inbox)
 
 bool ia_inbox_due(const struct ia_inbox *inbox)
 {
-    const struct ia_registrar *registrar = inbox->parts.registrar;
-    return !ia_queue_is_empty(inbox->queue) || ia_registrar_due(registrar) || ia_registrar_is_busy(registrar);
+    return !ia_queue_is_empty(inbox->queue) || ia_registrar_due(inbox->parts.registrar);
 }
 
 int64_t ia_inbox_wait_ms(const struct ia_inbox *inbox)
@@ -128,12 +130,7 @@ enum ia_rc ia_inbox_serve(struct ia_inbox *inbox, struct ia_err *err)
         rc = ia_registrar_step(registrar, err);
     } while (rc == IA_OK && ia_registrar_is_busy(registrar) && ia_monotonic_ms() < until &&
              !ia_db_has_notification(inbox->parts.db));
-    return rc;
-}
-
-enum ia_rc ia_inbox_finish(struct ia_inbox *inbox, struct ia_err *err)
-{
-    return ia_registrar_finish(inbox->parts.registrar, err);
+    return rc == IA_OK ? ia_registrar_finish(registrar, err) : rc;
 }
 
 void ia_inbox_refuse(struct ia_inbox *inbox)

@@ -38,12 +38,8 @@ bool ia_inbox_due(const struct ia_inbox *inbox);
 int64_t ia_inbox_wait_ms(const struct ia_inbox *inbox);
 
 /* Serve the requests that are there and those that arrive meanwhile, for a bounded time: a notified change gets its turn
- * at once.  Questions may still be under way then, which ia_inbox_serve continues.  A failure means that the connection was
- * lost. */
+ * at once.  A failure means that the connection was lost. */
 IA_MUST_USE enum ia_rc ia_inbox_serve(struct ia_inbox *inbox, struct ia_err *err);
-
-/* Wait for the answers to what is under way: before any other statement on the connection. */
-IA_MUST_USE enum ia_rc ia_inbox_finish(struct ia_inbox *inbox, struct ia_err *err);
 
 /* Without a connection: refuse the questions, so that none waits for the next connection, and keep the rows that are to
  * be written. */

@@ -12,15 +12,10 @@
 
 #define WAITING_MAX    1024 /* requests that wait to be sent */
 #define POSTPONED_MAX  1024 /* requests that wait for a lock */
-#define BATCHES_MAX    16   /* under way at a time: so the network's delay does not limit the rate */
+#define BATCHES_MAX    4    /* under way at a time: so the network's delay does not limit the rate */
 #define GIVE_UP_MS     2500 /* a request that waits for a lock that long is refused: its client may try again */
+#define STALE_MS       20 /* until a registration is tried again with the CA's new template, which is read meanwhile */
 #define LOG_REFUSAL_MS 10000
-#define STEP_MS        250 /* the longest wait of one step */
-
-/* Requests that arrive within SPACING_US of a batch wait for the next one, unless SPACING_ITEMS wait: a batch costs the
- * database as much as ten of its items, and in a storm the next new device is a millisecond away. */
-#define SPACING_US    8000
-#define SPACING_ITEMS 64
 
 struct batch {
     struct ia_link link;
@@ -34,15 +29,15 @@ struct ia_registrar {
     struct ia_db *db;
     const char *node_name;
     const struct ia_sink *sink;
-    struct ia_fifo waiting;   /* struct ia_request, to be sent */
-    struct ia_fifo postponed; /* struct ia_request, under locked CAs */
-    int64_t retry_ms;         /* when `postponed` is looked through again */
-    struct ia_fifo halves;    /* struct batch, refused as a part of a larger batch: sent first */
-    struct ia_fifo under_way; /* struct batch */
-    size_t n_under_way;       /* items of all batches under way */
-    bool open;                /* the connection is in batch mode */
-    int64_t spaced_until_us;  /* no batch of few items before that */
-    int64_t received_us;      /* the latest result */
+    const struct ia_provisioner *provisioner; /* or NULL */
+    struct ia_fifo waiting;                   /* struct ia_request, to be sent */
+    struct ia_fifo postponed;                 /* struct ia_request, under locked CAs */
+    int64_t retry_ms;                         /* when `postponed` is looked through again */
+    struct ia_fifo halves;                    /* struct batch, refused as a part of a larger batch: sent first */
+    struct ia_fifo under_way;                 /* struct batch */
+    size_t n_under_way;                       /* items of all batches under way */
+    bool open;                                /* the connection is in batch mode */
+    int64_t received_us;                      /* the latest result */
     struct ia_batch_pace pace;
     struct ia_locked_cas locked;
     int64_t next_log_ms; /* when the next refused request is logged */
@@ -57,6 +52,11 @@ struct ia_registrar *ia_registrar_new(struct ia_db *db, const char *node_name, c
     r->node_name = node_name;
     r->sink = sink;
     return r;
+}
+
+void ia_registrar_set_provisioner(struct ia_registrar *registrar, const struct ia_provisioner *provisioner)
+{
+    registrar->provisioner = provisioner;
 }
 
 static struct ia_request *take_request(struct ia_fifo *list)
@@ -77,7 +77,9 @@ static struct batch *take_batch(struct ia_fifo *list)
 static void postpone_request(struct ia_registrar *r, struct ia_request *request, int64_t until_ms)
 {
     if (ia_monotonic_ms() - request->taken_ms >= GIVE_UP_MS || r->postponed.n >= POSTPONED_MAX) {
-        ia_answer_unavailable(r->sink, request, "the CA's rows are locked by another transaction");
+        ia_answer_unavailable(r->sink, request,
+                              request->registration.stale ? "the CA's provisioning was changed"
+                                                          : "the CA's rows are locked by another transaction");
         return;
     }
     if (r->postponed.n == 0 || until_ms < r->retry_ms)
@@ -156,29 +158,17 @@ bool ia_registrar_is_full(const struct ia_registrar *registrar)
     return registrar->waiting.n >= WAITING_MAX;
 }
 
-/* Milliseconds until the waiting requests may be sent, rounded up. */
-static int64_t spacing_left_ms(const struct ia_registrar *r)
-{
-    int64_t left = r->waiting.n < SPACING_ITEMS ? r->spaced_until_us - ia_monotonic_us() : 0;
-    return left > 0 ? (left + 999) / 1000 : 0;
-}
-
-static int64_t retry_left_ms(const struct ia_registrar *r)
-{
-    int64_t left = r->retry_ms - ia_monotonic_ms();
-    return left > 0 ? left : 0;
-}
-
 int64_t ia_registrar_wait_ms(const struct ia_registrar *registrar)
 {
-    int64_t spacing = registrar->waiting.n ? spacing_left_ms(registrar) : -1;
-    int64_t retry = registrar->postponed.n ? retry_left_ms(registrar) : -1;
-    return ia_sooner_ms(spacing, retry);
+    if (registrar->postponed.n == 0)
+        return -1;
+    int64_t left = registrar->retry_ms - ia_monotonic_ms();
+    return left > 0 ? left : 0;
 }
 
 bool ia_registrar_due(const struct ia_registrar *registrar)
 {
-    return registrar->halves.n || ia_registrar_wait_ms(registrar) == 0;
+    return registrar->waiting.n || registrar->halves.n || ia_registrar_wait_ms(registrar) == 0;
 }
 
 bool ia_registrar_is_busy(const struct ia_registrar *registrar)
@@ -196,6 +186,18 @@ static struct batch *new_batch(void)
     return batch;
 }
 
+/* Fill in the CA's present template where the one before was another.  False: the request has been refused. */
+static bool is_provisioned(struct ia_registrar *r, struct ia_request *request)
+{
+    struct ia_err err = {0};
+    if (!request->registration.stale)
+        return true;
+    if (r->provisioner && ia_provisioner_fill(r->provisioner, &request->registration, false, &err) == IA_OK)
+        return true;
+    ia_answer_unavailable(r->sink, request, r->provisioner ? err.msg : "the CA's provisioning was changed");
+    return false;
+}
+
 /* Registrations under CAs that are not locked, as many as may be under way. */
 static void fill_batch(struct ia_registrar *r, struct batch *batch)
 {
@@ -206,7 +208,7 @@ static void fill_batch(struct ia_registrar *r, struct batch *batch)
         int64_t until = ia_locked_cas_until(&r->locked, request->registration.ca_id, now);
         if (until)
             postpone_request(r, request, until);
-        else
+        else if (is_provisioned(r, request))
             batch->items[batch->n++] = request;
     }
 }
@@ -216,7 +218,7 @@ static struct batch *next_batch(struct ia_registrar *r)
 {
     if (r->halves.n > 0)
         return take_batch(&r->halves);
-    if (r->waiting.n == 0 || spacing_left_ms(r) > 0 || r->n_under_way >= ia_batch_pace_limit(&r->pace))
+    if (r->waiting.n == 0 || r->n_under_way >= ia_batch_pace_limit(&r->pace))
         return NULL;
     struct batch *batch = new_batch();
     if (!batch)
@@ -237,7 +239,8 @@ static enum ia_rc send_registrations(struct ia_registrar *r, const struct batch 
                                             .device_id = item->device_id,
                                             .ca_id = item->ca_id,
                                             .node = r->node_name,
-                                            .address = item->address[0] ? item->address : NULL};
+                                            .address = item->address[0] ? item->address : NULL,
+                                            .provision = item->provision};
     }
     return ia_db_batch_register(r->db, items, batch->n, r->node_name, err);
 }
@@ -256,7 +259,6 @@ static enum ia_rc send_batch(struct ia_registrar *r, struct batch *batch, struct
     batch->sent_us = ia_monotonic_us();
     batch->behind_another = r->under_way.n > 0;
     r->n_under_way += batch->n;
-    r->spaced_until_us = batch->sent_us + SPACING_US;
     ia_fifo_append(&r->under_way, &batch->link);
     return IA_OK;
 }
@@ -264,7 +266,7 @@ static enum ia_rc send_batch(struct ia_registrar *r, struct batch *batch, struct
 /* Requests whose pause is over are looked at again. */
 static void retry_postponed(struct ia_registrar *r)
 {
-    if (r->postponed.n == 0 || retry_left_ms(r) > 0)
+    if (r->postponed.n == 0 || ia_registrar_wait_ms(r) > 0)
         return;
     for (size_t n = r->postponed.n; n > 0; n--)
         ia_fifo_append(&r->waiting, ia_fifo_take(&r->postponed));
@@ -327,6 +329,13 @@ static void take_outcome(struct ia_registrar *r, struct ia_request *request, con
         return;
     }
     ia_locked_cas_clear(&r->locked, ca_id);
+    if (strcmp(outcome->outcome, "stale_template") == 0) {
+        request->registration.stale = true;
+        if (r->provisioner)
+            ia_provisioner_reload(r->provisioner);
+        postpone_request(r, request, ia_monotonic_ms() + STALE_MS);
+        return;
+    }
     ia_answer_registration(r->sink, request, outcome);
 }
 
@@ -372,24 +381,17 @@ static enum ia_rc fail_lost(struct ia_registrar *r, enum ia_rc rc, const struct 
 
 /* ---- steps */
 
-/* As long as nothing is to be sent. */
-static int64_t step_wait_ms(const struct ia_registrar *r)
-{
-    int64_t wait = ia_registrar_wait_ms(r);
-    return wait > 0 && wait < STEP_MS ? wait : STEP_MS;
-}
-
 enum ia_rc ia_registrar_step(struct ia_registrar *registrar, struct ia_err *err)
 {
     enum ia_rc rc = send_waiting(registrar, err);
-    int64_t wait = step_wait_ms(registrar);
+    bool wait = true;
     while (rc == IA_OK && registrar->under_way.n > 0) {
         bool ready = false;
         rc = ia_db_batch_wait(registrar->db, wait, &ready, err);
         if (rc != IA_OK || !ready)
             break;
         rc = receive_batch(registrar, err);
-        wait = 0;
+        wait = false;
     }
     return rc == IA_OK ? IA_OK : fail_lost(registrar, rc, err);
 }

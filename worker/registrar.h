@@ -9,6 +9,7 @@
 
 #include "common/error.h"
 #include "sql/db.h"
+#include "worker/provisioner.h"
 #include "worker/sink.h"
 
 struct ia_registrar;
@@ -16,6 +17,10 @@ struct ia_registrar;
 /* Borrows everything; NULL: out of memory. */
 struct ia_registrar *ia_registrar_new(struct ia_db *db, const char *node_name, const struct ia_sink *sink);
 void ia_registrar_free(struct ia_registrar *registrar);
+
+/* Where registrations whose CA has another template by the time of their commit get the new one from: borrowed, or (the
+ * default) NULL, and they are refused. */
+void ia_registrar_set_provisioner(struct ia_registrar *registrar, const struct ia_provisioner *provisioner);
 
 /* Take over a request of kind IA_REQUEST_REGISTER.  It is answered in any case. */
 void ia_registrar_add(struct ia_registrar *registrar, struct ia_request *request);
@@ -34,7 +39,7 @@ IA_MUST_USE enum ia_rc ia_registrar_step(struct ia_registrar *registrar, struct 
 /* Are batches under way?  Until they are finished, no other statement may use the connection. */
 bool ia_registrar_is_busy(const struct ia_registrar *registrar);
 
-/* Receive the results of what is under way, without sending more.  The connection is then free for other statements. */
+/* Receive the results of what is under way, without sending more. */
 IA_MUST_USE enum ia_rc ia_registrar_finish(struct ia_registrar *registrar, struct ia_err *err);
 
 /* Answer everything that waits as IA_R_REGISTRY_UNAVAILABLE, with `detail`. */

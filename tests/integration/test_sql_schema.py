@@ -116,7 +116,7 @@ def executable_by_admin(root):
 
 def test_the_administrator_executes_no_function_with_the_rights_of_the_owner(root):
     """But one, which undoes all that it did before it returns (test_iot_auth_check)."""
-    assert executable_by_admin(root) == [("iot_auth.would_register(bytea,text,bigint)",)]
+    assert executable_by_admin(root) == [("iot_auth.would_register(bytea,text,bigint,text,text)",)]
 
 
 @pytest.mark.parametrize("function", ["device_status_events", "ca_status_events", "usage_forget", "notify_change"])
