@@ -66,6 +66,14 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                             {IA_PG_BYTEA_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_INT8_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY,
                              IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_TEXT, IA_PG_TEXT_ARRAY,
                              IA_PG_TEXT_ARRAY}},
+    [IA_S_REGISTER_ASKING] =
+        {"broker_register",
+         "SELECT outcome, detail FROM iot_auth.broker_register($1, $2, $3, $4, $5, $6, $7, $8, $9, "
+         "$10, 'ask')",
+         10,
+         {IA_PG_BYTEA, IA_PG_TEXT, IA_PG_INT8, IA_PG_TEXT, IA_PG_TEXT, IA_PG_TIMESTAMPTZ, IA_PG_TIMESTAMPTZ, IA_PG_TEXT,
+          IA_PG_TEXT, IA_PG_TEXT}},
+    [IA_S_NOTE_HOOK] = {"broker_note_hook", "SELECT iot_auth.broker_note_hook($1, $2)", 2, {IA_PG_INT8, IA_PG_TEXT}},
     [IA_S_SET_CA_PARSED] = {"broker_set_ca_parsed",
                             "SELECT iot_auth.broker_set_ca_parsed($1, $2, $3, $4, $5)",
                             5,

@@ -24,6 +24,8 @@ void ia_request_free(struct ia_request *request)
     if (request && request->kind == IA_REQUEST_REGISTER) {
         free(request->registration.provision);
         OPENSSL_free(request->registration.der);
+        free(request->registration.hook_outcome);
+        free(request->registration.hook_detail);
     }
     free(request);
 }

@@ -7,6 +7,7 @@
 #include "worker/device_sync.h"
 #include "worker/outbox.h"
 #include "worker/registrar.h"
+#include "worker/worker.h"
 
 struct ia_inbox;
 
@@ -19,8 +20,9 @@ struct ia_inbox_parts {
     struct ia_registrar *registrar;
 };
 
-struct ia_inbox *ia_inbox_new(const struct ia_inbox_parts *parts); /* NULL: out of memory */
-void ia_inbox_free(struct ia_inbox *inbox);                        /* with the requests in it */
+/* NULL: out of memory, also where a part is NULL.  `options` must outlive it; wake_fd: an eventfd that wakes the worker. */
+struct ia_inbox *ia_inbox_new(const struct ia_inbox_parts *parts, const struct ia_worker_options *options, int wake_fd);
+void ia_inbox_free(struct ia_inbox *inbox); /* with the requests in it */
 
 /* ---- broker thread */
 
@@ -40,6 +42,9 @@ int64_t ia_inbox_wait_ms(const struct ia_inbox *inbox);
 /* Serve the requests that are there and those that arrive meanwhile, for a bounded time: a notified change gets its turn
  * at once.  A failure means that the connection was lost. */
 IA_MUST_USE enum ia_rc ia_inbox_serve(struct ia_inbox *inbox, struct ia_err *err);
+
+/* At the end: no registration waits for a hook any more, and all descriptors are closed. */
+void ia_inbox_stop(struct ia_inbox *inbox);
 
 /* Without a connection: refuse the questions, so that none waits for the next connection, and keep the rows that are to
  * be written. */

@@ -30,6 +30,7 @@ struct ia_registrar {
     const char *node_name;
     const struct ia_sink *sink;
     const struct ia_provisioner *provisioner; /* or NULL */
+    struct ia_hook_pool *hooks;               /* or NULL */
     struct ia_fifo waiting;                   /* struct ia_request, to be sent */
     struct ia_fifo postponed;                 /* struct ia_request, under locked CAs */
     int64_t retry_ms;                         /* when `postponed` is looked through again */
@@ -57,6 +58,11 @@ struct ia_registrar *ia_registrar_new(struct ia_db *db, const char *node_name, c
 void ia_registrar_set_provisioner(struct ia_registrar *registrar, const struct ia_provisioner *provisioner)
 {
     registrar->provisioner = provisioner;
+}
+
+void ia_registrar_set_hooks(struct ia_registrar *registrar, struct ia_hook_pool *hooks)
+{
+    registrar->hooks = hooks;
 }
 
 static struct ia_request *take_request(struct ia_fifo *list)
@@ -168,7 +174,8 @@ int64_t ia_registrar_wait_ms(const struct ia_registrar *registrar)
 
 bool ia_registrar_due(const struct ia_registrar *registrar)
 {
-    return registrar->waiting.n || registrar->halves.n || ia_registrar_wait_ms(registrar) == 0;
+    return registrar->waiting.n || registrar->halves.n || ia_registrar_wait_ms(registrar) == 0 ||
+           (registrar->hooks && ia_hook_pool_has_done(registrar->hooks));
 }
 
 bool ia_registrar_is_busy(const struct ia_registrar *registrar)
@@ -321,6 +328,35 @@ static void split_batch(struct ia_registrar *r, struct batch *batch, const char 
     ia_fifo_append(&r->halves, &second->link);
 }
 
+/* The CA has a hook: the registration is made on another connection, with the identity that the hook gets. */
+static void ask_hook(struct ia_registrar *r, struct ia_request *request)
+{
+    struct ia_err err = {0};
+    struct ia_register_request *registration = &request->registration;
+    free(registration->hook_outcome);
+    free(registration->hook_detail);
+    registration->hook_outcome = registration->hook_detail = NULL;
+    if (!r->provisioner || !r->hooks)
+        ia_answer_unavailable(r->sink, request, "registration hooks cannot be asked");
+    else if (ia_provisioner_fill(r->provisioner, registration, true, &err) != IA_OK)
+        ia_answer_unavailable(r->sink, request, err.msg);
+    else if (!ia_hook_pool_add(r->hooks, request))
+        ia_answer_unavailable(r->sink, request, "too many registrations wait for the CA's hook");
+}
+
+/* What the hook has allowed was registered on another connection: it is answered by this one's look-up. */
+static void answer_request(struct ia_registrar *r, struct ia_request *request, const struct ia_registered *outcome)
+{
+    const struct ia_register_request *registration = &request->registration;
+    struct ia_registered answer = *outcome;
+    bool by_hook = registration->hook_outcome && strcmp(registration->hook_outcome, "registered") == 0;
+    if (by_hook && strcmp(outcome->outcome, "known") == 0) {
+        answer.outcome = registration->hook_outcome;
+        answer.detail = registration->hook_detail;
+    }
+    ia_answer_registration(r->sink, request, &answer);
+}
+
 static void take_outcome(struct ia_registrar *r, struct ia_request *request, const struct ia_registered *outcome)
 {
     int64_t ca_id = request->registration.ca_id;
@@ -336,7 +372,26 @@ static void take_outcome(struct ia_registrar *r, struct ia_request *request, con
         postpone_request(r, request, ia_monotonic_ms() + STALE_MS);
         return;
     }
-    ia_answer_registration(r->sink, request, outcome);
+    if (strcmp(outcome->outcome, "hook") == 0)
+        ask_hook(r, request);
+    else
+        answer_request(r, request, outcome);
+}
+
+/* Registrations that were made, or not, by way of a hook. */
+static void take_hook_outcomes(struct ia_registrar *r)
+{
+    struct ia_request *request;
+    while (r->hooks && (request = ia_hook_pool_take(r->hooks)) != NULL) {
+        const struct ia_register_request *registration = &request->registration;
+        const struct ia_registered outcome = {.outcome = registration->hook_outcome ? registration->hook_outcome
+                                                                                    : "registry_unavailable",
+                                              .detail = registration->hook_detail};
+        if (strcmp(outcome.outcome, "registered") == 0 || strcmp(outcome.outcome, "known") == 0)
+            ia_fifo_append(&r->waiting, &request->link);
+        else
+            take_outcome(r, request, &outcome);
+    }
 }
 
 static enum ia_rc receive_registrations(struct ia_registrar *r, struct batch *batch, struct ia_err *err)
@@ -383,6 +438,7 @@ static enum ia_rc fail_lost(struct ia_registrar *r, enum ia_rc rc, const struct 
 
 enum ia_rc ia_registrar_step(struct ia_registrar *registrar, struct ia_err *err)
 {
+    take_hook_outcomes(registrar);
     enum ia_rc rc = send_waiting(registrar, err);
     bool wait = true;
     while (rc == IA_OK && registrar->under_way.n > 0) {

@@ -18,6 +18,7 @@ struct ia_worker_options {
     int64_t resync_s;          /* everything is read again that often, whatever notifications say; 0: 3600 */
     int64_t jwks_stale_max_s;  /* 0: no limit */
     char *state_dir;           /* NULL: keys do not survive a restart */
+    int64_t hook_timeout_ms;   /* how long a registration hook may take; 0: 100 */
 };
 
 /* Start the thread.  It connects and loads, and retries for as long as it runs.  `options` must outlive it. */

@@ -264,6 +264,91 @@ def test_a_deleted_device_is_provisioned_when_it_registers_again(world, fleet):
     assert device(world, "del-1") == ({"site": "new-berlin"}, None, [])
 
 
+# Hooks
+
+
+@pytest.fixture
+def hook(world, fleet):
+    """hook(body) registers an authority whose hook has that PL/pgSQL body; hooks are the schema owner's."""
+
+    def make(body, **options):
+        authority = fleet(**options)
+        function = "public.hook_%s" % authority.name.replace("-", "_")
+        world.registry.database.query("CREATE FUNCTION %s(request jsonb) RETURNS jsonb LANGUAGE plpgsql AS $h$ BEGIN %s END $h$"
+                                      % (function, body))
+        world.registry.set_registration_hook(ca_name=authority.name, hook=function + "(jsonb)")
+        authority.hook = function
+        return authority
+
+    return make
+
+
+def test_a_hook_allows_gives_and_refuses(world, hook):
+    authority = hook("""
+        RETURN CASE WHEN request #>> '{identity,cert.subject.OU}' = 'berlin'
+                    THEN jsonb_build_object('allow', true, 'attributes', jsonb_build_object('site', 'erp'))
+                    ELSE jsonb_build_object('allow', false, 'reason', 'not in the ERP') END;""", provisioning=TEMPLATE)
+    answers = first_packets(world, world.main, authority.issue(subject=subject("hook-1", ou="berlin", o="north")), "hook-1",
+                            "plants/north/erp/hook-1/x")
+    assert PUBLISH in answers
+    assert world.registry.wait_for_event(kind="device/registered", principal="hook-1")["detail"]["attributes"] == {"site": "erp"}
+    refused = authority.issue(subject=subject("hook-2", ou="paris", o="north"))
+    event = world.assert_refused("hook_refused", world.main, refused)
+    assert event["detail"]["detail"] == "not in the ERP"
+    assert device(world, "hook-2") is None
+
+
+def test_new_devices_of_a_hook_register_one_at_a_time(world, hook):
+    world.registry.database.query("CREATE TABLE IF NOT EXISTS public.calls (began timestamptz, ended timestamptz)")
+    authority = hook("INSERT INTO public.calls VALUES (clock_timestamp(), clock_timestamp() + interval '0 s');"
+                     " PERFORM pg_sleep(0.01); UPDATE public.calls SET ended = clock_timestamp() WHERE xmin = pg_current_xact_id()::xid;"
+                     " RETURN '{\"allow\": true}';")
+    clients_ = [world.client(world.main, authority.issue("seq-%d" % n)) for n in range(8)]
+    assert world.connect_all(clients_) == [0] * 8
+    overlaps = world.registry.database.query("SELECT count(*) FROM public.calls a JOIN public.calls b ON a.ctid <> b.ctid"
+                                             " AND a.began < b.ended AND b.began < a.ended")
+    assert overlaps == [(0,)]
+
+
+@pytest.mark.parametrize("body,words", [
+    ("PERFORM pg_sleep(30); RETURN NULL;", "took longer than the time limit"),
+    ("RAISE EXCEPTION 'no ERP today';", "failed: no ERP today"),
+    ("RETURN '[]';", "did not answer with a JSON object"),
+])
+def test_a_failing_hook_registers_nobody_and_holds_up_no_other_ca(world, hook, fleet, body, words):
+    authority = hook(body)
+    other = fleet(name=authority.name + "-other")
+    stop = threading.Event()
+
+    def hammer():
+        while not stop.is_set():
+            world.try_connect(world.main, authority.issue("bad-%d" % world.count))
+
+    thread = threading.Thread(target=hammer)
+    thread.start()
+    wait_until(lambda: words in (world.registry.ca_problem(authority.name) or ""), 10.0, "problem")
+    for n in range(5):
+        assert world.try_connect(world.main, other.issue("good-%d-%d" % (world.count, n))) == 0
+    stop.set()
+    thread.join()
+    assert device(world, "bad-%d" % world.count) is None
+    world.registry.database.query("CREATE OR REPLACE FUNCTION %s(request jsonb) RETURNS jsonb LANGUAGE sql"
+                                  " AS $h$ SELECT '{\"allow\": true}'::jsonb $h$" % authority.hook)
+    world.connect_within(5.0, world.main, authority.issue("mended-%d" % world.count))
+    assert world.registry.ca_problem(authority.name) is None
+
+
+def test_a_hook_that_does_not_end_is_ended(world, hook):
+    authority = hook("LOOP BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP;")
+    assert world.try_connect(world.main, authority.issue("loop-1")) != 0
+    wait_until(lambda: "did not end" in (world.registry.ca_problem(authority.name) or ""), 15.0, "problem")
+    running = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+    wait_until(lambda: world.registry.database.query(running) == [(0,)], 15.0, "end of the hook")
+    assert device(world, "loop-1") is None
+    world.registry.set_registration_hook(ca_name=authority.name, hook=None)
+    world.connect_within(5.0, world.main, authority.issue("loop-2"))
+
+
 def test_check_cert_says_what_a_registration_would_give(world, fleet, tmp_path):
     authority = fleet(provisioning={**TEMPLATE, "required": ["site"]}, registration="expected")
     world.registry.expect_device(ca_name=authority.name, device_id="would-1", attributes={"batch": 12}, roles=["gateway"])

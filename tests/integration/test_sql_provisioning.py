@@ -8,6 +8,7 @@ import json
 import time
 
 import pg
+import psycopg2
 import pytest
 from sql_kit import ca_pem, cursor, trial
 
@@ -379,6 +380,144 @@ def test_entries_go_with_their_ca_and_keep_their_names(admin):
     assert "CA 'x' is not registered" in admin.refused("INSERT INTO iot_auth.expected_device (ca_name, device_id) VALUES ('x', 'y')")
     admin.all("DELETE FROM iot_auth.ca WHERE name = 'acme'")
     assert admin.all("SELECT FROM iot_auth.expected_device") == []
+
+
+# Hooks
+
+
+def hooked(owner, body, name="acme", **options):
+    """A CA with a hook of that body, a PL/pgSQL block over `request`."""
+    ca = new_ca(owner, name, **options)
+    owner.all(f"CREATE OR REPLACE FUNCTION public.hook(request jsonb) RETURNS jsonb LANGUAGE plpgsql AS $h$ BEGIN {body} END $h$")
+    owner.call("set_registration_hook", name, "public.hook(jsonb)")
+    return ca
+
+
+def ask(owner, ca, n=1, device_id="d1", **more):
+    provision = more.pop("provision", None) or filled(owner, ca, identity={"cert.cn": device_id}, attributes={"line": "7"})
+    return register(owner, n, device_id, ca, provision=provision, hook="ask")
+
+
+def test_a_hook_gets_the_facts_and_may_replace_what_is_given(owner):
+    owner.all("CREATE TABLE public.seen (request jsonb)")
+    ca = hooked(owner, "INSERT INTO public.seen VALUES (request); RETURN jsonb_build_object('allow', true, 'reason', NULL,"
+                       " 'attributes', '{\"erp\": 7}'::jsonb, 'roles', '[\"gateway\"]'::jsonb, 'tenant', 'south');",
+                provisioning=TEMPLATE)
+    assert register(owner, 1, "d1", ca, provision=filled(owner, ca))["outcome"] == "hook"
+    assert owner.all("SELECT FROM iot_auth.device WHERE device_id = 'd1'") == []
+    row = ask(owner, ca)
+    assert (row["outcome"], row["attrs"], row["roles"], row["tenant"]) == ("registered", ["erp", "7"], ["gateway"], "south")
+    assert owner.one("SELECT request FROM public.seen") == {
+        "device_id": "d1", "fingerprint": fingerprint(1).hex(), "serial": "0a", "subject": "CN=x",
+        "identity": {"cert.cn": "d1"}, "address": "192.0.2.1", "ca": "acme", "tenant": None, "attributes": {"line": "7"},
+        "roles": ["meter"], "existing": False}
+
+
+def test_what_a_hook_does_not_give_comes_from_the_template(owner):
+    ca = hooked(owner, "RETURN '{\"allow\": true}';", provisioning=TEMPLATE)
+    row = ask(owner, ca)
+    assert (row["outcome"], row["attrs"], row["roles"]) == ("registered", ["line", "7"], ["meter"])
+
+
+def test_a_veto_is_a_refusal_that_uses_nothing_up(owner):
+    ca = hooked(owner, "RETURN '{\"allow\": false, \"reason\": \"not in the ERP\"}';", registration="expected")
+    owner.call("expect_device", "acme", "d1")
+    row = ask(owner, ca)
+    assert (row["outcome"], row["detail"]) == ("hook_refused", "not in the ERP")
+    assert owner.all("SELECT FROM iot_auth.device WHERE device_id = 'd1'") == []
+    assert owner.one("SELECT count(*) FROM iot_auth.expected_device WHERE used_at IS NULL") == 1
+    assert owner.one("SELECT problem FROM iot_auth.ca WHERE ca_id = %s", ca) is None
+
+
+RUBBISH = [
+    "NULL", "'null'", "'[]'", "'7'", "'\"yes\"'", "'{}'", '\'{"allow": null}\'', '\'{"allow": "true"}\'', '\'{"allow": 1}\'',
+    '\'{"allow": true, "reason": 7}\'', '\'{"allow": false, "reason": {}}\'', '\'{"allow": true, "attributes": []}\'',
+    '\'{"allow": true, "attributes": {"a": "x/y"}}\'', '\'{"allow": true, "attributes": {"a/b": "x"}}\'',
+    '\'{"allow": true, "attributes": {"a": {}}}\'', '\'{"allow": true, "attributes": {"a": 1e40}}\'',
+    '\'{"allow": true, "roles": "meter"}\'', '\'{"allow": true, "roles": ["nobody"]}\'', '\'{"allow": true, "roles": [1]}\'',
+    '\'{"allow": true, "tenant": 1}\'', '\'{"allow": true, "tenant": "a+b"}\'', '\'{"allow": true, "status": "ACTIVE"}\'',
+    "jsonb_build_object('allow', true, 'reason', repeat('x', 20000))",
+    "jsonb_build_object('allow', true, 'attributes', (SELECT jsonb_object_agg('a' || n, 1) FROM generate_series(1, 65) n))",
+]
+
+
+@pytest.mark.parametrize("answer", RUBBISH, ids=range(len(RUBBISH)))
+def test_an_answer_that_cannot_be_meant_registers_nobody_and_is_reported(owner, answer):
+    ca = hooked(owner, f"RETURN {answer};")
+    row = ask(owner, ca)
+    assert row["outcome"] == "registry_unavailable"
+    assert owner.one("SELECT problem FROM iot_auth.ca WHERE ca_id = %s", ca) == row["detail"]
+    assert row["detail"].startswith("the registration hook public.hook(jsonb) ")
+    assert owner.all("SELECT FROM iot_auth.device WHERE device_id = 'd1'") == []
+    owner.all("CREATE OR REPLACE FUNCTION public.hook(request jsonb) RETURNS jsonb LANGUAGE sql AS $h$ SELECT '{\"allow\": true}'::jsonb $h$")
+    assert ask(owner, ca)["outcome"] == "registered"
+    assert owner.one("SELECT problem FROM iot_auth.ca WHERE ca_id = %s", ca) is None
+
+
+@pytest.mark.parametrize("body,words", [
+    ("RAISE EXCEPTION 'no ERP today';", "failed: no ERP today"),
+    ("ASSERT false, 'asserted'; RETURN NULL;", "failed: asserted"),
+    ("RETURN 1 / 0;", "failed: division by zero"),
+    ("PERFORM pg_sleep(30); RETURN NULL;", "took longer than the time limit"),
+    ("LOOP NULL; END LOOP;", "took longer than the time limit"),
+    ("SET LOCAL statement_timeout = 0; PERFORM pg_sleep(30); RETURN NULL;", "took longer than the time limit"),
+    ("RETURN no_such_function();", "failed: function no_such_function() does not exist"),
+    ("DELETE FROM iot_auth.ca; RETURN '{\"allow\": true}';", None),
+    ("UPDATE iot_auth.device SET device_id = 'x'; PERFORM iot_auth.fail('own'); RETURN NULL;", "failed: own"),
+])
+def test_a_hook_that_fails_registers_nobody_and_leaves_nothing(owner, body, words):
+    ca = hooked(owner, body)
+    owner.connection.cursor().execute("SET LOCAL statement_timeout = 150")
+    try:
+        if words is None:
+            with pytest.raises(psycopg2.Error):
+                ask(owner, ca)
+            return
+        row = ask(owner, ca)
+    finally:
+        owner.connection.cursor().execute("SET LOCAL statement_timeout = 0")
+    assert (row["outcome"], words in row["detail"]) == ("registry_unavailable", True), row
+    assert owner.one("SELECT problem FROM iot_auth.ca WHERE ca_id = %s", ca) == row["detail"]
+
+
+@pytest.mark.parametrize("change,words", [
+    ("DROP FUNCTION public.hook(jsonb)", "does not exist"),
+    ("ALTER FUNCTION public.hook(jsonb) RENAME TO other_name", "does not exist"),
+    ("ALTER FUNCTION public.hook(jsonb) OWNER TO iot_auth_admin", "does not belong to the owner of schema iot_auth"),
+    ("DROP FUNCTION public.hook(jsonb); CREATE FUNCTION public.hook(jsonb) RETURNS text LANGUAGE sql AS 'SELECT NULL::text'",
+     "is not a function (jsonb) RETURNS jsonb"),
+    ("DROP FUNCTION public.hook(jsonb); CREATE FUNCTION public.hook(jsonb) RETURNS SETOF jsonb LANGUAGE sql AS 'SELECT $1'",
+     "is not a function (jsonb) RETURNS jsonb"),
+])
+def test_a_hook_is_checked_at_each_call(owner, change, words):
+    ca = hooked(owner, "RETURN '{\"allow\": true}';")
+    owner.all(change)
+    row = ask(owner, ca)
+    assert (row["outcome"], words in row["detail"]) == ("registry_unavailable", True), row
+
+
+@pytest.mark.parametrize("function,words", [
+    ("pg_catalog.now()", "is not a function (jsonb) RETURNS jsonb"), ("pg_catalog.jsonb_agg(anyelement)", "is not a function"),
+    ("public.foreign_hook(jsonb)", "does not belong to the owner"),
+])
+def test_set_registration_hook_refuses_what_could_not_be_called(owner, function, words):
+    new_ca(owner)
+    owner.all("CREATE FUNCTION public.foreign_hook(jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT $1';"
+              " ALTER FUNCTION public.foreign_hook(jsonb) OWNER TO iot_auth_admin")
+    assert words in owner.call_refused("set_registration_hook", "acme", function)
+    assert words in owner.refused("UPDATE iot_auth.ca SET registration_hook = %s WHERE name = 'acme'", function)
+
+
+def test_a_hook_cannot_give_another_tenant_than_the_cas(owner):
+    ca = hooked(owner, "RETURN '{\"allow\": true, \"tenant\": \"t2\"}';", tenant="t1")
+    row = ask(owner, ca)
+    assert row["outcome"] == "registry_unavailable" and "is not the tenant of the CA" in row["detail"]
+
+
+def test_a_broker_cannot_skip_a_hook(shared):
+    with trial(shared, pg.BROKER) as broker:
+        assert "a broker cannot skip a hook" in broker.refused(
+            "SELECT iot_auth.broker_register(%s, 'd1', 1, '0a', '', now(), now(), 'n1', NULL, NULL, 'skip')", fingerprint(1))
 
 
 def test_a_shipping_file_is_copied_and_looked_up_by_index(postgres):
