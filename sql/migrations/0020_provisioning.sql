@@ -13,7 +13,7 @@ SET LOCAL standard_conforming_strings = on;
 -- skipped and takes no lock that any reader or writer of the registry could notice.
 DO $guard$
 DECLARE
-    this int := 19;
+    this int := 20;
     me oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user);
     other_owner oid;
     applied int := 0;
@@ -955,135 +955,16 @@ BEGIN
     END IF;
 END $$;
 
--- The event of a registration, as published and as in iot_auth.event.
-CREATE OR REPLACE FUNCTION iot_auth.registration_event(p_fingerprint bytea, ca iot_auth.ca, p_node text, p_address text)
-    RETURNS text
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-    written text;
-    registered record;
-    problem text;
-BEGIN
-    SELECT b.*, d.attributes INTO registered
-    FROM iot_auth.broker_device b JOIN iot_auth.device d USING (device_id) WHERE b.fingerprint = p_fingerprint;
-    problem := iot_auth.registration_problem(registered.device_id);
-    written := json_build_object(
-        'device_id', registered.device_id, 'fingerprint', encode(p_fingerprint, 'hex'), 'ca', ca.name,
-        'ca_fingerprint', encode(ca.fingerprint, 'hex'), 'status', registered.device_status, 'tenant',
-        registered.tenant, 'node', p_node, 'at',
-        to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), 'attributes',
-        CASE WHEN iot_auth.json_problem(registered.attributes, 16384) IS NULL THEN registered.attributes END,
-        'roles', coalesce(registered.roles, '{}'));
-    IF problem IS NOT NULL THEN
-        written := left(written, -1) || ', "problem" : ' || to_json(problem) || '}';
-    END IF;
-    INSERT INTO iot_auth.event (node, kind, principal, ca_id, address, detail)
-    VALUES (p_node, 'device/registered', registered.device_id, ca.ca_id, p_address, written::jsonb);
-    RETURN written;
-END $$;
+-- An item as the broker sends it has `provision`, the CA's template filled in, as JSON: {"version", "attributes", "missing",
+-- "tenant", "missing_tenant", "identity"} (NULL: none); and `hook`, what to do where the CA has a hook: 'later' (outcome 'hook':
+-- nothing was done), 'ask', or, for administrators only, 'skip', as if the hook allowed it.  The last four are what its
+-- registration gives the device.
+ALTER TYPE iot_auth.registration_item ADD ATTRIBUTE provision text, ADD ATTRIBUTE hook text, ADD ATTRIBUTE attributes jsonb,
+    ADD ATTRIBUTE roles text[], ADD ATTRIBUTE tenant text, ADD ATTRIBUTE listed boolean;
 
--- As in 0009.  New: p_provision is the CA's template as the broker has filled it in, {"version", "attributes", "missing",
--- "tenant", "missing_tenant", "identity"}; NULL: none.  p_hook: what to do with a CA that has a hook: 'later' (outcome 'hook':
--- nothing was done, call again with 'ask'), 'ask', or (administrators only) 'skip', as if the hook allowed it.
-DROP FUNCTION iot_auth.broker_register(bytea, text, bigint, text, text, timestamptz, timestamptz, text, text);
-CREATE FUNCTION iot_auth.broker_register(
-    p_fingerprint bytea, p_device_id text, p_ca_id bigint, p_serial text, p_subject text, p_not_before timestamptz,
-    p_not_after timestamptz, p_node text, p_address text, p_provision text DEFAULT NULL, p_hook text DEFAULT 'later')
-RETURNS TABLE (outcome text, detail text, fingerprint bytea, device_id text, device_status text,
-               certificate_status text, certificate_ca_id bigint, device_ca_id bigint, tenant text,
-               not_after timestamptz, attrs text[], roles text[])
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-    ca iot_auth.ca;
-    problem text;
-    p record; -- what the registration gives the device
-BEGIN
-    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
-        -- An older snapshot would not show changes that were committed while this function waited for the locks.
-        PERFORM iot_auth.fail('broker_register requires transaction isolation READ COMMITTED');
-    END IF;
-    IF p_hook = 'skip' AND iot_auth.session_is_broker() THEN
-        PERFORM iot_auth.fail('a broker cannot skip a hook', NULL, 'insufficient_privilege');
-    END IF;
-    PERFORM iot_auth.registration_node(p_node);
-    IF p_fingerprint IS NULL OR octet_length(p_fingerprint) <> 32 THEN
-        PERFORM iot_auth.fail('fingerprint must be 32 bytes (SHA-256)');
-    END IF;
-    p_serial := iot_auth.bounded_text(p_serial, 128);
-    p_subject := iot_auth.bounded_text(p_subject, 2048);
-    p_address := iot_auth.bounded_text(p_address, 64);
-    p_not_before := iot_auth.certificate_time(p_not_before);
-    p_not_after := iot_auth.certificate_time(p_not_after);
-    UPDATE iot_auth.device_certificate c
-    SET serial = p_serial, subject = p_subject, not_before = p_not_before, not_after = p_not_after
-    WHERE c.fingerprint = p_fingerprint AND c.serial IS NULL AND p_serial IS NOT NULL;
-    RETURN QUERY SELECT 'known', NULL::text, b.fingerprint, b.device_id, b.device_status, b.certificate_status,
-                        b.certificate_ca_id, b.device_ca_id, b.tenant, b.not_after, b.attrs, b.roles
-                 FROM iot_auth.broker_device b WHERE b.fingerprint = p_fingerprint;
-    IF FOUND THEN
-        RETURN;
-    END IF;
-
-    ca := iot_auth.registration_lock(p_ca_id, p_fingerprint);
-    RETURN QUERY SELECT 'known', NULL::text, b.fingerprint, b.device_id, b.device_status, b.certificate_status,
-                        b.certificate_ca_id, b.device_ca_id, b.tenant, b.not_after, b.attrs, b.roles
-                 FROM iot_auth.broker_device b WHERE b.fingerprint = p_fingerprint;
-    IF NOT FOUND THEN
-        problem := coalesce(iot_auth.device_id_problem(p_device_id), iot_auth.reserved_problem(p_device_id));
-        IF ca.ca_id IS NULL OR ca.status <> 'ACTIVE' THEN
-            outcome := 'ca_inactive';
-            detail := CASE WHEN ca.ca_id IS NULL THEN format('CA %s is no longer registered', p_ca_id)
-                           ELSE format('CA ''%s'' is %s', ca.name, ca.status) END;
-        ELSIF NOT ca.auto_registration THEN
-            outcome := 'device_unknown';
-            detail := format('CA ''%s'' has no auto-registration', ca.name);
-        ELSIF problem IS NOT NULL THEN
-            outcome := 'identity_invalid';
-            detail := format('device id %s', problem);
-        ELSE
-            IF ca.provisioning IS NULL AND ca.registration = 'any' AND ca.registration_hook IS NULL AND NOT EXISTS (
-                SELECT FROM iot_auth.expected_device e WHERE e.device_id = p_device_id AND e.used_at IS NULL) THEN
-                SELECT NULL::text AS outcome, NULL::text AS detail, '{}'::jsonb AS attributes, '{}'::text[] AS roles,
-                       ca.tenant AS tenant, false AS listed INTO p;
-            ELSE
-                SELECT r.* INTO p FROM iot_auth.registration_provision(
-                    ca, p_device_id, p_fingerprint, p_serial, p_subject, p_address, p_provision, p_hook) r;
-                outcome := p.outcome;
-                detail := p.detail;
-            END IF;
-            IF outcome IS NULL THEN
-                PERFORM set_config('iot_auth.quiet', 'on', true);
-                SELECT r.outcome, r.detail INTO outcome, detail
-                FROM iot_auth.registration_device(ca, p_device_id, p.attributes, p.roles, p.tenant) r;
-                IF outcome IS NULL THEN
-                    INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id, serial, subject, not_before,
-                                                             not_after, registered_by, created_at)
-                    VALUES (p_fingerprint, p_device_id, ca.ca_id, p_serial, p_subject, p_not_before, p_not_after, 'jitr',
-                            clock_timestamp());
-                    IF p.listed THEN
-                        UPDATE iot_auth.expected_device e SET used_at = clock_timestamp()
-                        WHERE e.device_id = p_device_id AND e.ca_name = ca.name AND e.used_at IS NULL;
-                    END IF;
-                    RETURN QUERY SELECT 'registered', iot_auth.registration_event(p_fingerprint, ca, p_node, p_address),
-                                        b.fingerprint, b.device_id, b.device_status, b.certificate_status,
-                                        b.certificate_ca_id, b.device_ca_id, b.tenant, b.not_after, b.attrs, b.roles
-                                 FROM iot_auth.broker_device b WHERE b.fingerprint = p_fingerprint;
-                END IF;
-                PERFORM set_config('iot_auth.quiet', 'off', true);
-            END IF;
-        END IF;
-        IF outcome IS NOT NULL THEN
-            RETURN NEXT;
-        END IF;
-    END IF;
-    DELETE FROM iot_auth.registration_claim r WHERE r.fingerprint = p_fingerprint;
-END $$;
-
--- Lock what a registration under this CA needs: see 0009.  New: the CA is read with a lock that a change of what it gives
--- its devices waits for (ca_settles).  So after such a change was committed, only what it says is given.
-CREATE OR REPLACE FUNCTION iot_auth.registration_lock(p_ca_id bigint, p_fingerprint bytea) RETURNS iot_auth.ca
+-- As in 0019.  New: the CA is read with a lock that a change of what it gives its devices waits for (ca_settles).  So after
+-- such a change was committed, only what it says is given.
+CREATE OR REPLACE FUNCTION iot_auth.registration_lock(p_ca_id bigint, fingerprints bytea[]) RETURNS iot_auth.ca
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     locked iot_auth.ca;
@@ -1100,7 +981,8 @@ BEGIN
             EXIT WHEN NOT EXISTS (SELECT FROM iot_auth.ca c WHERE c.ca_id = p_ca_id);
         END LOOP;
     END IF;
-    INSERT INTO iot_auth.registration_claim (fingerprint) VALUES (p_fingerprint) ON CONFLICT DO NOTHING;
+    INSERT INTO iot_auth.registration_claim (fingerprint) SELECT f FROM unnest(fingerprints) f ORDER BY f
+    ON CONFLICT DO NOTHING;
     SELECT * INTO locked FROM iot_auth.ca c WHERE c.ca_id = p_ca_id FOR KEY SHARE;
     IF NOT counts THEN
         -- A quota that was set meanwhile holds from the next registration on: locking its row only now could deadlock.
@@ -1121,20 +1003,226 @@ CREATE TRIGGER ca_settles BEFORE UPDATE ON iot_auth.ca FOR EACH ROW
           (OLD.registration, OLD.provisioning, OLD.registration_hook, OLD.device_id_template, OLD.tenant))
     EXECUTE FUNCTION iot_auth.settle_ca();
 
-ALTER TYPE iot_auth.registration_item ADD ATTRIBUTE provision text;
+-- Does a registration under this CA, or of one of these devices, give or need more than a row?
+CREATE FUNCTION iot_auth.registration_is_plain(ca iot_auth.ca, items iot_auth.registration_item[]) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN ca.provisioning IS NULL AND ca.registration = 'any' AND ca.registration_hook IS NULL AND NOT EXISTS (
+        SELECT FROM iot_auth.expected_device e
+        WHERE e.device_id = ANY (ARRAY(SELECT i.device_id FROM unnest(items) i)) AND e.used_at IS NULL);
+END $$;
 
+-- Plan the items: those that may register come back with what they are given, the others as results.
+CREATE FUNCTION iot_auth.registration_plans(ca iot_auth.ca, INOUT items iot_auth.registration_item[],
+                                            OUT refused iot_auth.registration_result[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    one iot_auth.registration_item;
+    planned iot_auth.registration_item[] := '{}';
+    p record;
+BEGIN
+    refused := '{}';
+    FOREACH one IN ARRAY items LOOP
+        p := iot_auth.registration_provision(ca, one.device_id, one.fingerprint, one.serial, one.subject, one.address,
+                                             one.provision, one.hook);
+        IF p.outcome IS NOT NULL THEN
+            refused := refused || iot_auth.registration_refusal(one.item, p.outcome, p.detail);
+            CONTINUE;
+        END IF;
+        one.attributes := p.attributes;
+        one.roles := p.roles;
+        one.tenant := p.tenant;
+        one.listed := p.listed;
+        planned := planned || one;
+    END LOOP;
+    items := planned;
+END $$;
+
+-- As in 0019.  New: the devices get what their registration gives them.
+CREATE OR REPLACE FUNCTION iot_auth.registration_new_devices(ca iot_auth.ca, items iot_auth.registration_item[])
+RETURNS iot_auth.registration_item[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    first iot_auth.registration_item[] := ARRAY(
+        SELECT i::iot_auth.registration_item
+        FROM (SELECT DISTINCT ON (i.device_id) i.* FROM unnest(items) i ORDER BY i.device_id, i.fingerprint, i.item) i);
+    inserted text[];
+BEGIN
+    IF iot_auth.registration_quota(ca, true, cardinality(first)) IS NOT NULL THEN
+        RETURN '{}';
+    END IF;
+    WITH fresh AS (
+        INSERT INTO iot_auth.device (device_id, ca_id, tenant, status, registered_by, created_at, attributes)
+        SELECT i.device_id, ca.ca_id, coalesce(i.tenant, ca.tenant), ca.registered_status, 'jitr', clock_timestamp(),
+               coalesce(i.attributes, '{}')
+        FROM unnest(first) i ORDER BY i.device_id
+        ON CONFLICT DO NOTHING
+        RETURNING device_id)
+    SELECT array_agg(f.device_id) INTO inserted FROM fresh f;
+    IF ca.max_devices IS NOT NULL AND inserted IS NOT NULL THEN
+        UPDATE iot_auth.ca_usage u SET devices = u.devices + cardinality(inserted)
+        WHERE u.ca_id = ca.ca_id AND u.devices >= 0;
+    END IF;
+    first := ARRAY(SELECT i::iot_auth.registration_item FROM unnest(first) i WHERE i.device_id = ANY (inserted));
+    IF EXISTS (SELECT FROM unnest(first) i WHERE i.roles <> '{}') THEN
+        INSERT INTO iot_auth.device_role (device_id, role)
+        SELECT i.device_id, r FROM unnest(first) i, unnest(i.roles) r;
+    END IF;
+    RETURN first;
+END $$;
+
+-- As in 0019.  New: attributes and roles in the event; entries of the list are used up.
+CREATE OR REPLACE FUNCTION iot_auth.registration_certificates(ca iot_auth.ca, items iot_auth.registration_item[],
+                                                              p_node text)
+RETURNS iot_auth.registration_result[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    done iot_auth.registration_result[];
+    crowded text[];
+BEGIN
+    INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id, serial, subject, not_before, not_after,
+                                             registered_by, created_at)
+    SELECT i.fingerprint, i.device_id, ca.ca_id, i.serial, i.subject, i.not_before, i.not_after, 'jitr',
+           clock_timestamp()
+    FROM unnest(items) i ORDER BY i.fingerprint;
+    IF EXISTS (SELECT FROM unnest(items) i WHERE i.listed) THEN
+        UPDATE iot_auth.expected_device e SET used_at = clock_timestamp()
+        WHERE e.device_id = ANY (ARRAY(SELECT i.device_id FROM unnest(items) i WHERE i.listed))
+          AND e.ca_name = ca.name AND e.used_at IS NULL;
+    END IF;
+    crowded := iot_auth.registration_crowded(ARRAY(SELECT i.device_id FROM unnest(items) i));
+    done := ARRAY(
+        SELECT (k.item, 'registered',
+                CASE WHEN k.device_id = ANY (crowded)
+                     THEN left(e.text, -1) || ', "problem" : ' || to_json(iot_auth.crowded_problem()) || '}'
+                     ELSE e.text END,
+                k.fingerprint, k.device_id, k.device_status, k.certificate_status, k.certificate_ca_id, k.device_ca_id,
+                k.tenant, k.not_after, k.attrs, k.roles)::iot_auth.registration_result
+        FROM unnest(iot_auth.registration_known(items)) k
+             JOIN iot_auth.device d ON d.device_id = k.device_id,
+             LATERAL (SELECT json_build_object(
+                 'device_id', k.device_id, 'fingerprint', encode(k.fingerprint, 'hex'), 'ca', ca.name,
+                 'ca_fingerprint', encode(ca.fingerprint, 'hex'), 'status', k.device_status, 'tenant', k.tenant,
+                 'node', p_node, 'at',
+                 to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+                 'attributes', CASE WHEN iot_auth.json_problem(d.attributes, 16384) IS NULL THEN d.attributes END,
+                 'roles', coalesce(k.roles, '{}'))::text AS text) e);
+    INSERT INTO iot_auth.event (node, kind, principal, ca_id, address, detail)
+    SELECT p_node, 'device/registered', d.device_id, ca.ca_id, i.address, d.detail::jsonb
+    FROM unnest(done) d JOIN unnest(items) i USING (item) ORDER BY item;
+    RETURN done;
+END $$;
+
+-- As in 0019.  New: its device gets what the registration gives; an entry of the list that another item of the same batch
+-- has used up counts no longer.
+CREATE OR REPLACE FUNCTION iot_auth.registration_one(ca iot_auth.ca, one iot_auth.registration_item, p_node text)
+RETURNS iot_auth.registration_result[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    done iot_auth.registration_result[] := iot_auth.registration_known(ARRAY[one]);
+    refused record;
+BEGIN
+    IF cardinality(done) > 0 THEN
+        RETURN done;
+    END IF;
+    IF one.listed AND ca.registration = 'expected' AND NOT EXISTS (
+        SELECT FROM iot_auth.expected_device e
+        WHERE e.device_id = one.device_id AND e.ca_name = ca.name AND e.used_at IS NULL) THEN
+        RETURN ARRAY[iot_auth.registration_refusal(one.item, 'device_unexpected', 'its entry on the list is used up')];
+    END IF;
+    SELECT r.outcome, r.detail INTO refused
+    FROM iot_auth.registration_device(ca, one.device_id, coalesce(one.attributes, '{}'), coalesce(one.roles, '{}'),
+                                      coalesce(one.tenant, ca.tenant)) r;
+    IF refused.outcome IS NOT NULL THEN
+        RETURN ARRAY[iot_auth.registration_refusal(one.item, refused.outcome, refused.detail)];
+    END IF;
+    RETURN iot_auth.registration_certificates(ca, ARRAY[one], p_node);
+END $$;
+
+-- As in 0019.  New: what the registrations give and need is planned before devices are inserted.
 CREATE OR REPLACE FUNCTION iot_auth.register_items(items iot_auth.registration_item[], p_node text)
 RETURNS iot_auth.registration_result[]
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-    SELECT array_agg((i.item, r.outcome, r.detail, r.fingerprint, r.device_id, r.device_status, r.certificate_status,
-                      r.certificate_ca_id, r.device_ca_id, r.tenant, r.not_after, r.attrs, r.roles)
-                     ::iot_auth.registration_result)
-    FROM unnest(items) WITH ORDINALITY AS i,
-         LATERAL iot_auth.broker_register(i.fingerprint, i.device_id, i.ca_id, i.serial, i.subject, i.not_before,
-                                          i.not_after, p_node, i.address, i.provision) r
-$$;
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    ca iot_auth.ca;
+    claimed bytea[];
+    open iot_auth.registration_item[];
+    fresh iot_auth.registration_item[];
+    done iot_auth.registration_result[];
+    one iot_auth.registration_item;
+    plans record;
+BEGIN
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        -- An older snapshot would not show changes that were committed while this function waited for the locks.
+        PERFORM iot_auth.fail('broker_register requires transaction isolation READ COMMITTED');
+    END IF;
+    PERFORM iot_auth.registration_node(p_node);
+    IF EXISTS (SELECT FROM unnest(items) i WHERE octet_length(i.fingerprint) IS DISTINCT FROM 32) THEN
+        PERFORM iot_auth.fail('fingerprint must be 32 bytes (SHA-256)');
+    END IF;
+    items := ARRAY(
+        SELECT (i.item, i.fingerprint, i.device_id, i.ca_id, iot_auth.bounded_text(i.serial, 128),
+                iot_auth.bounded_text(i.subject, 2048), iot_auth.certificate_time(i.not_before),
+                iot_auth.certificate_time(i.not_after), iot_auth.bounded_text(i.address, 64), i.provision, i.hook, NULL, NULL,
+                NULL, false)::iot_auth.registration_item
+        FROM unnest(items) i ORDER BY i.fingerprint, i.item);
+    PERFORM iot_auth.registration_parsed(items);
+    done := iot_auth.registration_known(items);
+    open := iot_auth.registration_open(items, done);
+    IF cardinality(open) = 0 THEN
+        RETURN done;
+    END IF;
 
--- As in 0011.  p_provisions: see broker_register; NULL: none of the CAs has a template.
+    claimed := ARRAY(SELECT DISTINCT i.fingerprint FROM unnest(open) i);
+    ca := iot_auth.registration_lock(open[1].ca_id, claimed);
+    done := done || iot_auth.registration_known(open);
+    done := done || iot_auth.registration_refusals(ca, iot_auth.registration_open(items, done));
+    open := iot_auth.registration_open(items, done);
+    IF cardinality(open) > 0 AND NOT iot_auth.registration_is_plain(ca, open) THEN
+        plans := iot_auth.registration_plans(ca, open);
+        done := done || plans.refused;
+        open := plans.items;
+    END IF;
+    IF cardinality(open) > 0 THEN
+        PERFORM set_config('iot_auth.quiet', 'on', true);
+        fresh := iot_auth.registration_new_devices(ca, open);
+        IF cardinality(fresh) > 0 THEN
+            done := done || iot_auth.registration_certificates(ca, fresh, p_node);
+        END IF;
+        FOREACH one IN ARRAY iot_auth.registration_open(open, done) LOOP
+            done := done || iot_auth.registration_one(ca, one, p_node);
+        END LOOP;
+        PERFORM set_config('iot_auth.quiet', 'off', true);
+    END IF;
+    DELETE FROM iot_auth.registration_claim r WHERE r.fingerprint = ANY (claimed);
+    RETURN done;
+END $$;
+
+-- One item.
+DROP FUNCTION iot_auth.broker_register(bytea, text, bigint, text, text, timestamptz, timestamptz, text, text);
+CREATE FUNCTION iot_auth.broker_register(
+    p_fingerprint bytea, p_device_id text, p_ca_id bigint, p_serial text, p_subject text, p_not_before timestamptz,
+    p_not_after timestamptz, p_node text, p_address text, p_provision text DEFAULT NULL, p_hook text DEFAULT 'later')
+RETURNS TABLE (outcome text, detail text, fingerprint bytea, device_id text, device_status text,
+               certificate_status text, certificate_ca_id bigint, device_ca_id bigint, tenant text,
+               not_after timestamptz, attrs text[], roles text[])
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    items constant iot_auth.registration_item[] := ARRAY[
+        (1, p_fingerprint, p_device_id, p_ca_id, p_serial, p_subject, p_not_before, p_not_after, p_address, p_provision,
+         p_hook, NULL, NULL, NULL, NULL)::iot_auth.registration_item];
+BEGIN
+    IF p_hook = 'skip' AND iot_auth.session_is_broker() THEN
+        PERFORM iot_auth.fail('a broker cannot skip a hook', NULL, 'insufficient_privilege');
+    END IF;
+    RETURN QUERY SELECT r.outcome, r.detail, r.fingerprint, r.device_id, r.device_status, r.certificate_status,
+                        r.certificate_ca_id, r.device_ca_id, r.tenant, r.not_after, r.attrs, r.roles
+                 FROM unnest(iot_auth.register_items(items, p_node)) r;
+END $$;
+
+-- As in 0011.  p_provisions: see above; NULL: none of the CAs has a template.
 DROP FUNCTION iot_auth.broker_register_many;
 CREATE FUNCTION iot_auth.broker_register_many(
     p_fingerprints bytea[], p_device_ids text[], p_ca_ids bigint[], p_serials text[], p_subjects text[],
@@ -1152,7 +1240,8 @@ BEGIN
     PERFORM set_config('lock_timeout', '100ms', true);
     FOR of_ca IN
         SELECT array_agg((i.item::int, i.fingerprint, i.device_id, i.ca_id, i.serial, i.subject, i.not_before,
-                          i.not_after, i.address, i.provision)::iot_auth.registration_item ORDER BY i.fingerprint)
+                          i.not_after, i.address, i.provision, 'later', NULL, NULL, NULL, NULL)
+                         ::iot_auth.registration_item ORDER BY i.fingerprint)
         FROM unnest(p_fingerprints, p_device_ids, p_ca_ids, p_serials, p_subjects, p_not_befores, p_not_afters,
                     p_addresses, p_provisions) WITH ORDINALITY
              AS i(fingerprint, device_id, ca_id, serial, subject, not_before, not_after, address, provision, item)
@@ -1253,6 +1342,7 @@ REVOKE ALL ON FUNCTION iot_auth.join_problems, iot_auth.set_problem, iot_auth.at
     iot_auth.check_expected, iot_auth.check_expected_roles, iot_auth.forget_expected, iot_auth.expect_device, iot_auth.registration_plan, iot_auth.ask_hook,
     iot_auth.hook_answer_problem, iot_auth.note_hook, iot_auth.registration_provision, iot_auth.registration_device,
     iot_auth.provision_existing, iot_auth.broker_register, iot_auth.settle_ca, iot_auth.broker_register_many,
+    iot_auth.registration_is_plain, iot_auth.registration_plans,
     iot_auth.would_register FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION iot_auth.join_problems, iot_auth.attributes_problem, iot_auth.names_problem,
     iot_auth.provisioning_text_problem, iot_auth.provisioning_problem, iot_auth.provisioning_roles_problem,
@@ -1266,7 +1356,7 @@ COMMENT ON FUNCTION iot_auth.set_ca IS 'changes the settings of a CA that are gi
 COMMENT ON FUNCTION iot_auth.expect_device IS 'adds an entry to the list of expected devices, or replaces the unused entry of the same CA and device';
 COMMENT ON FUNCTION iot_auth.set_registration_hook IS 'sets the function (jsonb) RETURNS jsonb that is asked at each registration under a CA; NULL: none';
 
-INSERT INTO iot_auth.schema_version (version) VALUES (19);
+INSERT INTO iot_auth.schema_version (version) VALUES (20);
 $migration$;
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'migration % was not applied: a table of schema iot_auth is locked by another session', this
