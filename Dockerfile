@@ -30,7 +30,7 @@ LABEL org.opencontainers.image.title="mosquitto-iot-auth" \
 RUN useradd --system --uid 1883 --user-group --no-create-home --shell /usr/sbin/nologin mosquitto \
     && apt-get update -q \
     && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
-        mosquitto mosquitto-clients libcurl4 libjansson4 libjwt0 openssl postgresql-client \
+        mosquitto mosquitto-clients libcurl4 libjansson4 libjwt0 libpq5 openssl \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /stage/ /
 COPY docker/mosquitto.conf /etc/mosquitto-iot-auth/mosquitto.conf

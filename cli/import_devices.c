@@ -44,7 +44,7 @@ static bool take_column(struct source *in, size_t i, const char *name, bool seen
     return true;
 }
 
-/* The first record names the columns; a byte order mark before it is no part of the first name. */
+/* The first record names the columns; a byte order mark before it is not part of the first name. */
 static bool read_header(struct source *in)
 {
     bool seen[IA_BULK_COLUMNS] = {0};
@@ -93,7 +93,7 @@ static bool add_record(struct source *in, struct ia_bulk *bulk)
     struct ia_bulk_line line = {.number = in->csv.line, .problem = in->csv.problem};
     char fingerprint[72];
     if (!line.problem && in->csv.n != in->n)
-        line.problem = "it has another number of fields than the header";
+        line.problem = "its number of fields differs from that of the header";
     for (size_t i = 0; !line.problem && i < in->n; i++)
         if (in->csv.fields[i][0])
             line.values[in->columns[i]] = in->csv.fields[i];

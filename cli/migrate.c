@@ -2,6 +2,7 @@
 /* The migrations are files of several statements each, one transaction a file, applied as psql would. */
 #include "cli/migrate.h"
 
+#include "cli/database.h"
 #include "cli/migrations.h"
 #include "cli/progress.h"
 #include "common/str.h"
@@ -90,13 +91,30 @@ static int apply_missing(struct ia_registry *registry, const struct ia_call *cal
     return status;
 }
 
+static int migrate_database(const struct ia_call *call)
+{
+    int status = ia_call_has(call, "create-database") ? ia_database_create(call) : IA_EXIT_DONE;
+    struct ia_registry *registry = status == IA_EXIT_DONE ? ia_registry_open(call, &status) : NULL;
+    if (!registry)
+        return status;
+    status = apply_missing(registry, call);
+    if (status == IA_EXIT_DONE)
+        status = ia_database_set_passwords(registry, call);
+    ia_registry_close(registry);
+    return status;
+}
+
 int ia_migrate_run(const struct ia_call *call)
 {
     int status = IA_EXIT_DONE;
+    if (!ia_call_has(call, "dry-run"))
+        return migrate_database(call);
+    if (ia_call_has(call, "create-database") || ia_database_has_passwords(call))
+        return ia_call_fail(call, IA_EXIT_USAGE, "--dry-run changes nothing and takes no other option");
     struct ia_registry *registry = ia_registry_open(call, &status);
     if (!registry)
         return status;
-    status = ia_call_has(call, "dry-run") ? list_missing(registry, call) : apply_missing(registry, call);
+    status = list_missing(registry, call);
     ia_registry_close(registry);
     return status;
 }

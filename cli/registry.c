@@ -121,6 +121,12 @@ static const char *const session_settings =
     "('bytea_output', 'hex'), ('client_min_messages', 'notice'), ('statement_timeout', '60s'), "
     "('lock_timeout', '10s')) s(name, setting)";
 
+PGconn *ia_registry_connect(const struct ia_call *call, const char *database)
+{
+    const char *source = NULL;
+    return connect_by(ia_registry_conninfo(call, &source), database);
+}
+
 struct ia_registry *ia_registry_open_database(const struct ia_call *call, const char *conninfo, const char *source,
                                               const char *database, int *status)
 {

@@ -7,6 +7,7 @@
  *
  * A password is never taken away from brokers that use it already: it is set only where the role has none, or where the
  * passfile of this machine says it, or with --new-password. */
+#include "cli/database.h"
 #include "cli/input.h"
 #include "cli/migrate.h"
 #include "cli/migrations.h"
@@ -260,21 +261,6 @@ static char *make_password(struct ia_setup *setup)
     return NULL;
 }
 
-/* Only the verifier (RFC 5803) reaches the server and its log. */
-static int set_password(struct ia_registry *registry, const char *password)
-{
-    PGconn *conn = ia_registry_conn(registry);
-    char *verifier = PQencryptPasswordConn(conn, password, "iot_auth_broker", "scram-sha-256");
-    char *literal = verifier ? PQescapeLiteral(conn, verifier, strlen(verifier)) : NULL;
-    ia_autofree char *sql = NULL;
-    if (!literal || asprintf(&sql, "ALTER ROLE iot_auth_broker PASSWORD %s", literal) < 0)
-        sql = NULL;
-    int status = sql && ia_registry_do(registry, sql) ? IA_EXIT_DONE : IA_EXIT_REFUSED;
-    PQfreemem(literal);
-    PQfreemem(verifier);
-    return status;
-}
-
 static int renew_password(struct ia_setup *setup, struct ia_registry *registry, bool has_file)
 {
     bool is_new = !has_file || ia_call_has(setup->call, "new-password");
@@ -291,7 +277,7 @@ static int renew_password(struct ia_setup *setup, struct ia_registry *registry, 
                             setup->passfile);
     if (!password)
         return IA_EXIT_REFUSED;
-    int status = set_password(registry, password);
+    int status = ia_database_set_password(registry, "iot_auth_broker", password);
     OPENSSL_cleanse(password, strlen(password));
     free(password);
     if (status == IA_EXIT_DONE)

@@ -63,7 +63,7 @@ struct ia_verb {
     const char *fixed; /* further arguments of the function, SQL text of this table; NULL: none */
     const struct ia_query *queries;
     size_t n_queries;
-    const char *question;     /* asked before what cannot be taken back; %s is the first argument; or NULL */
+    const char *question;     /* asked before a change that cannot be undone; %s is the first argument; or NULL */
     const char *question_for; /* asked only where the last argument has this value; NULL: always */
     unsigned flags;
     const char *more; /* further text for manual pages; NULL: none */

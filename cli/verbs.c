@@ -7,7 +7,7 @@ const struct ia_param ia_global_params[] = {
          "lists and rows as JSON: one object a line, keys as SQL's columns, times RFC 3339 in UTC (check prints its lines in any case)"},
     {.name = "quiet", .help = "print nothing but errors"},
     {.name = "utc", .help = "show times in UTC instead of the local zone"},
-    {.name = "yes", .help = "answer yes to the question before what cannot be taken back"},
+    {.name = "yes", .help = "answer yes to the question before a change that cannot be undone"},
     {.name = "conninfo",
      .value = "TEXT",
      .help = "libpq connection string or URI; default: PGHOST … of the environment, else the service iot-auth of "

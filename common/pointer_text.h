@@ -8,7 +8,7 @@
 #define IA_POINTER_MAX       512 /* bytes of a pointer */
 #define IA_POINTER_DEPTH_MAX 16  /* reference tokens: nothing in a token is deeper (IA_JSON_DEPTH_MAX) */
 
-/* What is wrong with text[0..len) as a pointer, as a static text that completes "the pointer …"; NULL: nothing.  Wrong
- * are the empty pointer (the whole document is no claim), a text without a leading '/', a '~' that is neither ~0 nor ~1,
- * invalid UTF-8, control characters, and one over the limits. */
+/* What is wrong with text[0..len) as a pointer, as a static text that completes "the pointer …"; NULL: nothing.
+ * Invalid are the empty pointer (the whole document is not a claim), a text without a leading '/', a '~' that is neither
+ * ~0 nor ~1, invalid UTF-8, control characters, and one over the limits. */
 const char *ia_pointer_text_fault(const char *text, size_t len);

@@ -14,5 +14,5 @@
 /* The mark of `value` at `pointer`; false when the process has no random key, or one of them is too long. */
 bool ia_claim_mark(const char *pointer, size_t pointer_len, const char *value, size_t value_len, uint64_t *out);
 
-/* What is added to the marks of one issuer (by row name), because a claim of one is no claim of another. */
+/* The mark of an issuer (by row name), added to the marks of its claims: the same claim of two issuers is not the same. */
 bool ia_issuer_mark(const char *name, uint64_t *out);

@@ -8,7 +8,7 @@
 bool ia_fetch_url_is_http(const char *url);
 
 /* The URL of `issuer`'s metadata: OpenID Connect Discovery 1.0 section 4 (`rfc8414` false: the well-known path behind
- * the issuer's own), or RFC 8414 section 3.1 (before it).  IA_USAGE when the issuer is no URL that may be fetched. */
+ * the issuer's own), or RFC 8414 section 3.1 (before it).  IA_USAGE when the issuer is not a URL that may be fetched. */
 IA_MUST_USE enum ia_rc ia_fetch_metadata_url(const char *issuer, bool rfc8414, bool insecure_http,
                                              char out[IA_FETCH_URL_MAX], struct ia_err *err);
 

@@ -13,7 +13,7 @@ static void mark_bad_claim(struct ia_issuer *issuer, struct ia_remarks *problems
     ia_remarks_add(problems, "%s: %s", setting, text);
 }
 
-/* Compile `text` into *out, which stays NULL when it is no pointer; false without memory. */
+/* Compile `text` into *out, which stays NULL when it is not a pointer; false without memory. */
 static bool parse_pointer(struct ia_issuer *issuer, const char *setting, const char *text, struct ia_pointer **out,
                           struct ia_remarks *problems)
 {

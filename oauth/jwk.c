@@ -180,7 +180,7 @@ static enum ia_jwk_result parse_ec(const json_t *json, struct ia_jwk *out, char 
         return bad_key(wrong, "x or y is missing, not base64url, or not of the curve's size");
     out->type = curve->type;
     out->key = ec_key(curve, point, 1 + 2 * curve->len);
-    return out->key ? IA_JWK_OK : bad_key(wrong, "x and y are no point of the curve");
+    return out->key ? IA_JWK_OK : bad_key(wrong, "x and y are not a point on the curve");
 }
 
 static enum ia_jwk_result parse_okp(const json_t *json, struct ia_jwk *out, char wrong[IA_JWK_TEXT_MAX])

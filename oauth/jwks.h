@@ -41,7 +41,7 @@ struct ia_jwks_report {
 /* Parse a set.  A bad key is left out and reported (`report` may be NULL): RSA below 2048 bits or with an exponent that is even or below 65537, a point that is not on its curve, a symmetric or private
  * key.  Keys of an unknown type, curve or algorithm are left out with a note, keys for encryption without a report.
  * Keys of one kid are distinguished by their algorithms (RFC 7517 section 4.5); where two different ones fit an
- * algorithm, neither is used for it.  IA_FORMAT when the text is no JWK set, or exceeds a limit; a set without a usable
+ * algorithm, neither is used for it.  IA_FORMAT when the text is not a JWK set, or exceeds a limit; a set without a usable
  * key parses.  The caller owns *out. */
 IA_MUST_USE enum ia_rc ia_jwks_parse(const char *text, size_t len, const struct ia_jwks_report *report,
                                      struct ia_jwks **out, struct ia_err *err);

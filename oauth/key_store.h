@@ -17,8 +17,8 @@ struct ia_refresh_source {
 
 struct ia_key_store;
 
-/* The store in the existing directory `dir`.  IA_USAGE when it is no directory that only its owner (the process's user,
- * or root) can write to.  The caller owns *out. */
+/* The store in the existing directory `dir`.  IA_USAGE when it is not a directory, or others than its owner (the
+ * process's user, or root) can write to it.  The caller owns *out. */
 IA_MUST_USE enum ia_rc ia_key_store_open(const char *dir, struct ia_key_store **out, struct ia_err *err);
 void ia_key_store_free(struct ia_key_store *store);
 

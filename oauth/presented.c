@@ -39,7 +39,7 @@ static bool has_jose_header(const char *text, size_t len)
     return dot && ia_jose_header_valid(text, (size_t)(dot - text));
 }
 
-/* Characters that are copied along with a token, but are no part of it. */
+/* Characters that are copied along with a token, but are not part of it. */
 static bool is_wrapping(char c)
 {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '"' || c == '\'';

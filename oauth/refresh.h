@@ -4,7 +4,7 @@
  *
  * An issuer's keys are fetched when it first appears, when their max-age is over, and when a token names an unknown kid;
  * never twice within IA_REFRESH_GAP_MS whatever tokens arrive, and one fetch at a time.  The last set with a usable key
- * stays when the provider is down or its answer is no key set, for a bounded time and over a restart; an empty set
+ * stays when the provider is down or its answer is not a key set, for a bounded time and over a restart; an empty set
  * withdraws all keys. */
 #pragma once
 

@@ -54,7 +54,7 @@ static bool verifies_leaf_alone(struct ia_core *core)
     return true;
 }
 
-/* Take over what the gate decided; false: this certificate is no credential here. */
+/* Take over what the gate decided; false: this certificate is not a credential here. */
 static bool take_chain(struct ia_login *login, X509 *leaf)
 {
     struct ia_admission *a = &login->admission;

@@ -54,14 +54,6 @@ static void device_clients_remove(struct ia_clients *all, struct ia_client *clie
 
 /* ---- freeing */
 
-static void disconnect_remove(struct ia_clients *all, struct ia_client *client)
-{
-    if (!client->disconnect_pending)
-        return;
-    DL_DELETE2(all->disconnect, client, prev_disconnect, next_disconnect);
-    client->disconnect_pending = false;
-}
-
 static struct ia_client **ended_list(struct ia_clients *all, const struct ia_client *client, size_t **n)
 {
     bool maybe = client->keep == IA_KEEP_MAYBE;
@@ -114,7 +106,7 @@ static void client_remove(struct ia_clients *all, struct ia_client *client)
         all->n_live--;
     ended_remove(all, client);
     ia_client_owner_remove(all, client);
-    disconnect_remove(all, client);
+    ia_client_disconnect_remove(all, client);
     device_clients_remove(all, client);
     client_free(client);
 }
@@ -286,7 +278,7 @@ void ia_client_end(struct ia_clients *clients, struct ia_client *client, enum ia
     ended_remove(clients, client);
     client->live = false;
     client->keep = keep < client->keep ? keep : client->keep;
-    disconnect_remove(clients, client);
+    ia_client_disconnect_remove(clients, client);
     end_client(clients, client);
 }
 
@@ -313,51 +305,6 @@ bool ia_clients_release_client_id(struct ia_clients *clients, const char *client
         ia_client_drop(clients, owner);
     ia_kept_forget_client_id(clients->kept, client_id);
     return true;
-}
-
-/* ---- what changes of a client */
-
-void ia_client_set_device(struct ia_client *client, struct ia_device *device)
-{
-    if (client->device != device) {
-        ia_device_free(client->device);
-        client->device = ia_device_ref(device);
-    }
-    client->device_deleted = client->certificate_deleted = false;
-    client->check.rights.generation = 0; /* roles and attributes may have changed */
-}
-
-void ia_client_set_deleted(struct ia_client *client, bool device_too)
-{
-    client->certificate_deleted = true;
-    client->device_deleted = device_too;
-}
-
-void ia_client_set_token(struct ia_client *client, struct ia_token *token)
-{
-    ia_token_free(client->token);
-    client->token = token;
-    client->check.rights.generation = 0;
-}
-
-void ia_client_set_token_hash(struct ia_client *client, const uint8_t hash[32])
-{
-    memcpy(client->token_hash, hash, sizeof client->token_hash);
-}
-
-void ia_client_set_validated(struct ia_client *client, uint64_t generation)
-{
-    client->validated_generation = generation;
-}
-
-void ia_client_set_expiry(struct ia_client *client, int64_t expires_at)
-{
-    client->expires_at = expires_at;
-}
-
-void ia_client_set_cannot_disconnect(struct ia_client *client, bool cannot)
-{
-    client->cannot_disconnect = cannot;
 }
 
 /* ---- many clients */
@@ -412,30 +359,6 @@ void ia_clients_tidy(struct ia_clients *clients)
         client_remove(clients, clients->pending_free);
     reduce_ended(clients, &clients->ended_maybe, &clients->n_ended_maybe, IA_ENDED_MAYBE_MAX);
     reduce_ended(clients, &clients->ended, &clients->n_ended, IA_ENDED_MAX);
-}
-
-void ia_client_mark_disconnect(struct ia_clients *clients, struct ia_client *client, enum ia_reason reason)
-{
-    if (!client->live || client->disconnect_reason != IA_R_NONE)
-        return;
-    client->disconnect_reason = reason;
-    ia_client_retry_disconnect(clients, client);
-}
-
-void ia_client_retry_disconnect(struct ia_clients *clients, struct ia_client *client)
-{
-    if (!client->live || client->disconnect_pending)
-        return;
-    client->disconnect_pending = true;
-    DL_APPEND2(clients->disconnect, client, prev_disconnect, next_disconnect);
-}
-
-struct ia_client *ia_clients_next_disconnect(struct ia_clients *clients)
-{
-    struct ia_client *client = clients->disconnect;
-    if (client)
-        disconnect_remove(clients, client);
-    return client;
 }
 
 size_t ia_clients_live(const struct ia_clients *clients)

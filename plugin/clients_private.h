@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* Shared by clients.c and client_ids.c alone. */
+/* Shared by clients.c, client_ids.c and client_disconnects.c alone. */
 #pragma once
 
 #include "plugin/clients.h"
@@ -46,3 +46,6 @@ void ia_client_owner_remove(struct ia_clients *all, struct ia_client *client);
 /* An administrator has released the client id; an accepted login has taken it. */
 void ia_clients_note_release(struct ia_clients *clients, const char *client_id, bool ended);
 void ia_clients_clear_release(struct ia_clients *clients, const char *client_id);
+
+/* Take the client off the list of those that are to be disconnected, if it is there. */
+void ia_client_disconnect_remove(struct ia_clients *all, struct ia_client *client);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-/* Requests of Mosquitto 2.1's http_api listener: they come on another thread, so that nothing of this plugin may be
- * touched for them but an atomic counter.  Option http_api: `deny` refuses them, `loopback` lets those that come from
+/* Requests of Mosquitto 2.1's http_api listener: they arrive on another thread, which may touch nothing of this
+ * plugin but an atomic counter.  Option http_api: `deny` refuses them, `loopback` lets those that come from
  * 127.0.0.0/8 and ::1 read.  No event is written.  Any thread. */
 #pragma once
 

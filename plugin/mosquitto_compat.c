@@ -79,10 +79,17 @@ const char *ia_mosq_address(const struct mosquitto *client)
     return believes_headers && ia_mosq_is_websocket(client) ? NULL : mosquitto_client_address(client);
 }
 
+/* 2.1 has renamed the field, at its place, and reads it; 2.0 does not. */
+#if LIBMOSQUITTO_VERSION_NUMBER >= 2001000
+#define TICK_FIELD next_ms
+#else
+#define TICK_FIELD next_ns
+#endif
+
 void ia_mosq_next_tick(struct mosquitto_evt_tick *tick, long ms)
 {
     if (ia_mosq_is_21())
-        tick->next_ns = ms; /* 2.1 has renamed the field next_ms, and reads it so */
+        tick->TICK_FIELD = ms;
 }
 
 /* May trying again help, without anybody changing anything? */

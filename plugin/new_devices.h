@@ -26,7 +26,7 @@ void ia_new_devices_answered(const uint8_t fingerprint[IA_FINGERPRINT_LEN]);
 /* The database cannot be reached: no answer will come. */
 void ia_new_devices_release_all(void);
 
-/* TICK: whoever has been parked for auth_wait_ms goes on. */
+/* From TICK: release the connections that have been parked for auth_wait_ms. */
 void ia_new_devices_expire(struct ia_core *core);
 
 /* A connection was released after that long: for the histogram.  Called by parking.c. */

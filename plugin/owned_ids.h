@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: ISC
 /* Client ids whose owner is written to the registry (iot_auth.client_id_owner), so that it is known after a restart of the
- * broker too.  Mosquitto 2.0 informs no plugin of a session that it has restored: whoever came first would take it
- * over, with its subscriptions and its queue.  2.1 can be asked, so nothing is written there.
+ * broker too.  Mosquitto 2.0 informs no plugin of a session that it has restored: the first client with that id
+ * would take it over, with its subscriptions and its queue.  2.1 can be asked, so nothing is written there.
  *
- * Written are the client ids under which Mosquitto may keep a session, but for those that are their owner's own name:
+ * The rows are the client ids under which Mosquitto may keep a session, except those that are their owner's own name:
  * on 2.0 these are nobody else's (ia_owned_ids_is_anothers_name).  Broker thread. */
 #pragma once
 

@@ -179,8 +179,10 @@ static void disconnect_client(struct ia_core *core, struct ia_client *client)
     }
     core->scan->retry_at_us = ia_monotonic_us() + RETRY_US;
     if (tried)
-        ia_log(MOSQ_LOG_ERR, "Mosquitto does not disconnect the client of %s: nothing is allowed to it; tried again",
-               ia_client_username(client));
+        ia_log(
+            MOSQ_LOG_ERR,
+            "Mosquitto does not disconnect the client of %s: all its actions are denied; the disconnect is tried again",
+            ia_client_username(client));
 }
 
 static void retry_disconnect(void *ctx, struct ia_client *client)

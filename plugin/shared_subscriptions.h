@@ -16,7 +16,8 @@ void ia_shared_remove(struct ia_client *client, const char *filter);
 /* The client resumes its session: it has the shared subscriptions that the one before it under its client id had. */
 void ia_shared_inherit(struct ia_client *client);
 
-/* Would the client stay a member that may not read what is dealt to it?  False for a filter that is not shared. */
+/* Would the client remain a member of a shared subscription whose messages it may not receive?  False for a filter that is
+ * not shared. */
 bool ia_shared_is_lost(const struct ia_core *core, const struct ia_client *client, const char *filter);
 
 /* The client has disconnected, and its session may be kept: have the broker delete the shared subscriptions that it may no

@@ -74,3 +74,17 @@ configure_and_build() {
     rm -f "$log"
     cmake --build --preset "$preset" -- -j "$(nproc)" --quiet "$@" || die "building $preset failed"
 }
+
+# repeat_alone PRESET: whole-broker suites run beside each other.  At most three that failed so are run again, one at a
+# time; what fails then has failed.  What passed only alone is named, because depending on the machine's load is a fault too.
+repeat_alone() {
+    local suites suite
+    mapfile -t suites < <(cut -d : -f 2 "build/$1/Testing/Temporary/LastTestsFailed.log")
+    [ "${#suites[@]}" -gt 0 ] && [ "${#suites[@]}" -le 3 ] || return 1
+    for suite in "${suites[@]}"; do
+        [[ $suite == integration.* ]] || return 1
+    done
+    printf '\n== Again, one at a time: %s\n' "${suites[*]}"
+    ctest --preset "$1" --timeout 900 --rerun-failed || return 1
+    printf 'Failed beside other suites, passed alone: %s\n' "${suites[*]}"
+}

@@ -54,7 +54,7 @@ IA_MUST_USE enum ia_rc ia_db_device_part(struct ia_db *db, int part, ia_device_b
                                          struct ia_err *err);
 
 /* The registration of certificate `info` of `device_id` under CA `ca_id`, just in time (ia_db_batch_register).  The
- * database checks everything again in its own transaction; a repetition finds what is there.  Texts are borrowed. */
+ * database checks everything again in its own transaction; repeating it finds the existing record.  Texts are borrowed. */
 struct ia_registration {
     const struct ia_cert_info *info;
     const char *device_id;

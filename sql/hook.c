@@ -62,7 +62,7 @@ static enum ia_rc take_outcome(const PGresult *result, struct ia_hook_outcome *o
     return ia_nomem(err);
 }
 
-/* A lock that the registration itself needs; a hook that waits for one has been told apart by the server. */
+/* A lock that the registration itself needs; of a hook that waits for one the server says so itself. */
 static bool is_lock_refusal(const struct ia_err *err)
 {
     return strstr(err->msg, "lock timeout") || strstr(err->msg, "deadlock");

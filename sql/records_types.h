@@ -88,7 +88,7 @@ struct ia_issuer_row {
     const char *tenant; /* or NULL */
     bool active;
     const char *problem; /* or NULL */
-    const char *note;    /* or NULL: remarks on its keys that are no problem */
+    const char *note;    /* or NULL: remarks on its keys that are not problems */
     struct ia_texts scope_claims;
     struct ia_texts audience_claims;
     const char *required_claims; /* JSON text */

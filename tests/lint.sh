@@ -9,7 +9,7 @@ cd "${1:-$lint/../..}" || exit 2
 shift
 
 python=/usr/bin/python3
-folders="common x509 acl oauth sql jitr access config tls worker plugin cli"
+folders="common x509 acl oauth psk sql jitr access config tls worker plugin cli"
 programs="bench tests/swarm tests/integration" # C that is no part of the product, held to the same form
 wanted=" $* "
 breaches=0
@@ -66,19 +66,25 @@ code() {
         }' "${files[@]}"
 }
 
-# Includes go downward only: plugin > {tls, worker} > config > access > jitr > sql > {x509, oauth, acl} > common.  cli stands beside plugin:
-# it includes neither plugin nor worker, and no folder includes cli.
+# Includes go downward only, from a higher rank to a lower one: plugin > {tls, worker} > config > access > jitr > sql >
+# {x509, oauth, acl, psk} > common.  cli stands beside plugin: it includes neither plugin nor worker, and no folder includes cli.
+# Nothing is declared but by its header: an `extern` in a .c file would reach up without an include.
+ranks="common=0 x509=1 oauth=1 acl=1 psk=1 sql=2 jitr=3 access=4 config=5 tls=6 worker=6 cli=6 plugin=7"
+
 layers() {
-    code $folders | awk -F: '
+    code $folders | awk -F: -v ranks="$ranks" '
         BEGIN {
-            rank["common"] = 0; rank["x509"] = rank["oauth"] = rank["acl"] = 1
-            rank["sql"] = 2; rank["jitr"] = 3; rank["access"] = 4; rank["config"] = 5
-            rank["tls"] = rank["worker"] = rank["cli"] = 6; rank["plugin"] = 7
+            n = split(ranks, all, " ")
+            for (i = 1; i <= n; i++) { split(all[i], one, "="); rank[one[1]] = one[2] }
         }
-        match($0, /#[ \t]*include[ \t]*"[^"]*"/) {
-            path = substr($0, RSTART, RLENGTH); sub(/^[^"]*"/, "", path); sub(/"$/, "", path)
+        $1 ~ /\.c$/ && $3 ~ /^[ \t]*extern[ \t]/ { print $1 ":" $2 ": declared here, and not by its header:" $3 }
+        match($0, /#[ \t]*include[ \t]*["<][^">]*[">]/) {
+            path = substr($0, RSTART, RLENGTH); quoted = path ~ /"$/
+            sub(/^[^"<]*["<]/, "", path); sub(/[">]$/, "", path)
             split(path, to, "/"); split($1, from, "/")
-            if (!(to[1] in rank)) print $1 ":" $2 ": include by its folder: \"" path "\""
+            if (!quoted && to[1] in rank && path ~ /\//) print $1 ":" $2 ": include by quotes: " path
+            if (!quoted) next
+            if (!(to[1] in rank) || path ~ /\/\.\.?\//) print $1 ":" $2 ": include by its folder: \"" path "\""
             else if (to[1] != from[1] && (rank[to[1]] >= rank[from[1]] || to[1] == "cli"))
                 print $1 ":" $2 ": " from[1] "/ may not include " path
         }'
@@ -105,19 +111,26 @@ third_party() {
     only 'jwt\.h' cli # mints tokens for trying out; nothing verifies with it
 }
 
-# Unbounded copies, hidden state, shells; statements built from text; anything that jumps over clean-up.
+# Unbounded copies, hidden state, shells; statements built from text; anything that jumps.
+forbidden_names='strcpy|strcat|sprintf|vsprintf|gets|scanf|sscanf|strtok|system|popen|alloca|mktemp|tmpnam'
+forbidden_names+='|atoi|atol|atof|setjmp|longjmp|PQexec|rand|ctime|asctime|gmtime|localtime'
+
 forbidden_calls() {
-    local calls='strcpy|strcat|sprintf|vsprintf|gets|scanf|sscanf|strtok|system|popen|alloca|mktemp|tmpnam'
-    calls+='|atoi|atol|atof|setjmp|longjmp|PQexec|rand|ctime|asctime|gmtime|localtime'
-    code $folders $programs | grep -E "(^|[^[:alnum:]_>.])($calls)[[:space:]]*\("
+    local calls=$forbidden_names
+    code $folders $programs | grep -E "(^|[^[:alnum:]_>.])($calls)[[:space:]]*\(|(^|[[:space:]])goto[[:space:]]"
 }
 
-# The broker thread never waits: what blocks belongs to worker/, sql/ and oauth/.  poll() may ask (0 ms).  The one exception, by
-# name: the start of the broker waits for the first snapshot (ia_replies_wait_at_start).
+# The broker thread never waits, neither for a time, a lock, a file nor a name: what blocks belongs to worker/, sql/ and oauth/.
+# poll() may ask (0 ms).  The one exception, by name: the start of the broker waits for the first snapshot
+# (ia_replies_wait_at_start).
+waiting_names='pthread_cond_(timed|clock)?wait|pthread_join|ppoll|p?select|epoll_p?wait|sem_(timed|clock)?wait|usleep|nanosleep'
+waiting_names+='|clock_nanosleep|sleep|thrd_sleep|pause|sigtimedwait|sigwait(info)?|waitpid'
+waiting_names+='|pthread_mutex_(timed|clock)?lock|pthread_rwlock_(timed|clock)?(rd|wr)lock|pthread_spin_lock|mtx_lock|flock|lockf'
+waiting_names+='|f(re|d)?open|open(at|dir)?|f(data)?sync|getaddrinfo|gethostbyname|getpw(nam|uid)|syslog|connect|accept4?'
+
 broker_waits() {
-    local calls='pthread_cond_(timed|clock)?wait|pthread_join|p?poll|p?select|epoll_p?wait|sem_(timed|clock)?wait|usleep|nanosleep'
-    calls+='|clock_nanosleep|sleep|pause|sigtimedwait|sigwait(info)?|waitpid|[[:alnum:]_]*_wait'
-    code plugin tls | grep -E "(^|[^[:alnum:]_>.])($calls)[[:space:]]*\\(" | grep -vE 'poll\(&p, 1, 0\)' |
+    local calls="$waiting_names|poll|[[:alnum:]_]*_wait"
+    code plugin tls | sed 's/poll(&p, 1, 0)//' | grep -E "(^|[^[:alnum:]_>.])($calls)[[:space:]]*\\(" |
         grep -vE '^plugin/replies\.c:.*ia_worker_reply_wait\(core->worker, wait_us\)'
     code plugin tls | grep -E 'ia_replies_wait_at_start\(' | grep -vE '^plugin/(replies\.[ch]|plugin\.c):'
 }
@@ -197,24 +210,36 @@ big_folders() {
             print folder ": has " lines[folder] " of " all " lines; at most a fifth" }'
 }
 
-# symbol_tables WHAT SOUGHT: what the objects of the build show; without one it cannot be looked for.
+# symbol_tables MODE SOUGHT ARGUMENT…: what the objects of the build show; without one it cannot be looked for.
 symbol_tables() {
-    local build=${IOT_AUTH_BUILD:-build/release}
+    local mode=$1 sought=$2 build=${IOT_AUTH_BUILD:-build/release}
+    shift 2
     if [ -d "$build" ]; then
-        "$python" "$lint/circles.py" "$1" "$build" $folders
+        "$python" "$lint/circles.py" "$mode" "$build" "$@"
     else
-        echo "lint: there is no $build, so $2 were not looked for" >&2
+        echo "lint: there is no $build, so $sought were not looked for" >&2
     fi
 }
 
 # No object uses a symbol of another that, by any path, uses one of its own.
 object_circles() {
-    symbol_tables objects "circles of objects"
+    symbol_tables objects "circles of objects" $folders
+}
+
+# What the objects use, however their sources spell it: no folder uses a symbol of a higher one, …
+object_layers() {
+    symbol_tables layers "symbols of higher folders" $ranks
+}
+
+# … none a forbidden name, and the broker thread's none that waits.
+object_calls() {
+    symbol_tables uses "forbidden names" "$forbidden_names" $folders
+    symbol_tables uses "names that wait" "$waiting_names" plugin tls
 }
 
 # What a header offers is used by another object, or is declared under "for the tests".
 dead_symbols() {
-    symbol_tables dead "unused symbols"
+    symbol_tables dead "unused symbols" $folders
 }
 
 # The broker thread's side cannot reach libpq: no header that it includes, by any path, is the database connection's.
@@ -296,6 +321,8 @@ check static-name bare_static_names
 check header headers
 check header-circle "$python" "$lint/circles.py" headers $folders
 check object-circle object_circles
+check object-layer object_layers
+check object-call object_calls
 check dead-symbol dead_symbols
 check database-include database_includes
 check word banned_words

@@ -10,7 +10,7 @@
  *   where BASIC_AUTH finds it.
  * - the end of the handshake: the client has proven that it has the leaf's key, so its connection may be parked.
  *
- * On a port that is not the gate's all stays as Mosquitto has it, and a certificate seen there is no credential.
+ * The gate changes nothing on other ports, and a certificate that was shown there is not a credential.
  *
  * The callbacks outlive the plugin (OpenSSL keeps the pointers; the library is linked -z nodelete): ia_gate_close makes
  * them deny.  Broker thread only. */

@@ -23,7 +23,7 @@ struct ia_leaf {
 /* Once a process: false where OpenSSL gives no ex_data index. */
 bool ia_leaf_init(void);
 
-/* Hang the chain on the leaf, in place of what is there.  NULL: out of memory, and the leaf has nothing. */
+/* Attach the chain to the leaf, in place of an earlier one.  NULL: out of memory, and the leaf has none. */
 struct ia_leaf *ia_leaf_attach(X509 *leaf, const struct ia_chain *chain);
 
 /* The certificate's SHA-256, which the gate has computed where it has verified this object.  False: out of memory. */

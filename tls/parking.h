@@ -40,8 +40,8 @@ void ia_parking_close(void);
 
 /* Hold this connection back until the answer for `key` (a certificate's SHA-256) or until `until_us` of the monotonic
  * clock, whichever comes first.  The handshake must be complete.  False: it goes on at once, because `max` is reached,
- * memory is exhausted, the socket is no TCP socket of Linux, or the client has sent too much already.  A connection is
- * parked once in its life: true for one that is parked, false for one that was. */
+ * memory is exhausted, the socket is not a TCP socket of Linux, or the client has sent too much already.  A connection is
+ * parked once in its life: true while it is parked, false ever after. */
 bool ia_parking_hold(SSL *ssl, const uint8_t key[IA_PARKING_KEY_LEN], int64_t until_us);
 
 /* The answer for `key` has been applied: release all connections that wait for it. */

@@ -2,18 +2,25 @@
 #include "worker/channel.h"
 
 #include <openssl/crypto.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct ia_request *ia_request_new(enum ia_request_kind kind, const char *text)
+/* A zeroed message whose text begins at `at`. */
+static void *new_message(size_t size, size_t at, const char *text)
 {
     size_t len = text ? strlen(text) : 0;
-    struct ia_request *r = calloc(1, sizeof *r + len + 1);
-    if (!r)
-        return NULL;
-    r->kind = kind;
-    if (text)
-        memcpy(r->text, text, len + 1);
+    char *message = calloc(1, size + len + 1);
+    if (message && text)
+        memcpy(message + at, text, len + 1);
+    return message;
+}
+
+struct ia_request *ia_request_new(enum ia_request_kind kind, const char *text)
+{
+    struct ia_request *r = new_message(sizeof *r, offsetof(struct ia_request, text), text);
+    if (r)
+        r->kind = kind;
     return r;
 }
 
@@ -32,13 +39,9 @@ void ia_request_free(struct ia_request *request)
 
 struct ia_reply *ia_reply_new(enum ia_reply_kind kind, const char *text)
 {
-    size_t len = text ? strlen(text) : 0;
-    struct ia_reply *r = calloc(1, sizeof *r + len + 1);
-    if (!r)
-        return NULL;
-    r->kind = kind;
-    if (text)
-        memcpy(r->text, text, len + 1);
+    struct ia_reply *r = new_message(sizeof *r, offsetof(struct ia_reply, text), text);
+    if (r)
+        r->kind = kind;
     return r;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* Keeps the broker thread's device records current: reads the devices again that a notification names, and all devices
  * in a resync.  After a connect, or where a notification says that any device may have changed, a resync is a stream in a
- * few parts; the one that is due from time to time, in case that a notification was lost, is in pages of 2,000 records.
+ * few parts; the periodic one, in case a notification was lost, is read in pages of 2,000 records.
  * Each part or page occupies the connection for as long as it lasts, and everything else gets its turn between two of
  * them.  Worker thread. */
 #pragma once

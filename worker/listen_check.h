@@ -30,7 +30,7 @@ void ia_listen_check_heard(struct ia_listen_check *check, const char *nonce);
 bool ia_listen_check_is_deaf(const struct ia_listen_check *check);
 
 /* With each heartbeat: log whether notifications arrive, where that has changed, and send the next nonce.  Only a lost
- * connection is a failure: a nonce that cannot be sent is one that does not come back.  `resync_s`: for the log, when
+ * connection is a failure: a nonce that cannot be sent counts as one that did not come back.  `resync_s`: for the log, when
  * changes are seen instead. */
 IA_MUST_USE enum ia_rc ia_listen_check_run(struct ia_listen_check *check, struct ia_db *db, const struct ia_sink *sink,
                                            int64_t resync_s, struct ia_err *err);

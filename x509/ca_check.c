@@ -39,7 +39,7 @@ static const char *ca_extension_problem(X509 *x509)
 }
 
 /* Strength of the key, as OpenSSL's security level 2 requires it in a chain.  The CA's own signature is not checked: the
- * signature of a trust anchor is no part of the path (RFC 5280 6.1), so a root may be signed with SHA-1. */
+ * signature of a trust anchor is not part of the path (RFC 5280 6.1), so a root may be signed with SHA-1. */
 static const char *ca_key_problem(X509 *x509)
 {
     EVP_PKEY *key = X509_get0_pubkey(x509);

@@ -121,7 +121,7 @@ struct ia_ca_finding ia_ca_status_check(const struct ia_ca_set *set, struct ia_c
     const struct ia_ca_key *own = ia_ca_set_find_key(set, chain->links[0].name_key_hash);
     for (size_t i = 1; i < chain->n_links; i++)
         check_link(set, chain, &chain->links[i], &finding);
-    if (own) /* whoever holds a CA's key can issue any device's certificate: such a key is no device */
+    if (own) /* who holds a CA's key can issue any device's certificate: such a key is not a device's */
         keep_worse_finding(&finding, make_finding(IA_R_CERTIFICATE_UNFIT, X509_V_ERR_INVALID_PURPOSE,
                                                   "has the leaf's name and key", own->first->ca_id));
     if (finding.reason == IA_R_NONE && chain_is_revoked(set, chain))

@@ -7,6 +7,6 @@
 #define IA_LEAF_PROBLEM_MAX 256
 
 /* Why no device can be admitted with this certificate, or "" where nothing is wrong with it: for the row's `problem`.
- * What can change without the certificate (expiry, revocation, the status of a CA) is no problem of the row.  Costs a
+ * What can change without the certificate (expiry, revocation, the status of a CA) is not a problem of the row.  Costs a
  * chain verification.  Any thread. */
 void ia_leaf_problem(const struct ia_ca_set *set, X509 *leaf, int64_t now, char out[IA_LEAF_PROBLEM_MAX]);

@@ -137,8 +137,8 @@ IA_MUST_USE enum ia_rc ia_pem_parse(const char *pem, const struct ia_pem_kind *k
 /* ca_check.c: ia_cert_check_ca without the validity. */
 IA_MUST_USE enum ia_rc ia_cert_check_ca_form(const struct ia_cert *cert, struct ia_err *err);
 
-/* Is `ca_or_intermediate` limited to other purposes by its extended key usage?  anyExtendedKeyUsage is no limit (RFC 5280
- * 4.2.1.12). */
+/* Is `ca_or_intermediate` limited to other purposes by its extended key usage?  anyExtendedKeyUsage is not a limit
+ * (RFC 5280 4.2.1.12). */
 bool ia_x509_may_issue_clients(X509 *ca_or_intermediate);
 
 /* key_cost.c.  The unit is about a microsecond: P-256 is 100. */

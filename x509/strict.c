@@ -66,7 +66,7 @@ static int find_list_by_signature(const struct strict_run *run, X509_STORE_CTX *
 }
 
 /* The anchor is trusted because it is registered: it needs no list over itself, and a list of a CA above it that OpenSSL
- * cannot check is no error here (the registry's view of the CAs above is required below). */
+ * cannot check is not an error here (the registry's view of the CAs above is required below). */
 static bool is_anchor_at_top(const struct strict_run *run, X509_STORE_CTX *ctx)
 {
     STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(ctx);

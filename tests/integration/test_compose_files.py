@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: ISC
 """The files of the local stack agree: every variable is explained, no password has a default."""
 
+import os
 import pathlib
 import re
 import subprocess
 
+import pytest
 import yaml
+
+from iot_auth_kit import PROGRAM
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 COMPOSE = (SOURCE / "docker-compose.yml").read_text(encoding="utf-8")
@@ -31,6 +35,62 @@ def test_every_services_log_is_rotated():
     services = re.findall(r"^  ([a-z]+):\n((?:    .*\n|\n)*)", COMPOSE.split("\nservices:\n")[1].split("\nvolumes:\n")[0], re.M)
     assert len(services) > 6
     assert not [name for name, text in services if "<<: *stack" not in text and "logging: *logging" not in text]
+
+
+# Options by environment
+
+
+def options_of_the_reference():
+    table = (SOURCE / "docs/reference/options.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| `([a-z_]+)` \|", table, re.M)
+
+
+@pytest.fixture
+def stack_broker(tmp_path):
+    """stack-broker with the paths of this test, a list of options as the Dockerfile makes it, and a Mosquitto that prints its
+    configuration."""
+    pattern = re.search(r"sed -nE '([^']*)' /src/plugin/options.c", (SOURCE / "Dockerfile").read_text())[1]
+    options = subprocess.run(["sed", "-nE", pattern, SOURCE / "plugin/options.c"], check=True, capture_output=True, text=True).stdout
+    text = (SOURCE / "docker/bin/stack-broker").read_text()
+    for path, name in (("/usr/share/mosquitto-iot-auth", "share"), ("/etc/mosquitto-iot-auth", "etc"), ("/tmp/mosquitto.conf", "conf")):
+        assert path in text
+        text = text.replace(path, str(tmp_path / name))
+    for folder in ("share", "etc"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "share/options").write_text(options)
+    (tmp_path / "etc/mosquitto.conf").write_text("listener 8883\n")
+    (tmp_path / "mosquitto").write_text('#!/bin/sh\nexec cat "$2"\n')
+    (tmp_path / "stack-broker").write_text(text)
+    for program in ("mosquitto", "stack-broker"):
+        (tmp_path / program).chmod(0o755)
+
+    def run(**variables):
+        environment = {"PATH": "%s:/usr/bin:/bin" % tmp_path, "PGHOST": "db", **variables}
+        return subprocess.run([tmp_path / "stack-broker"], env=environment, capture_output=True, text=True, timeout=30, check=False)
+
+    return run
+
+
+def test_every_option_of_the_reference_is_set_by_the_environment_and_by_a_file(stack_broker, tmp_path):
+    options = options_of_the_reference()
+    assert len(options) > 20 and {"tls_resumption", "proxy_from", "parked_max", "jwks_ca_file"} <= set(options)
+    values = {option: "value  of %s $x `y` \"z\" #" % option for option in options}
+    for option, value in values.items():
+        (tmp_path / option).write_text(value + "\n")
+    expected = sorted("plugin_opt_%s %s" % pair for pair in values.items())
+    by_file = {"IOT_AUTH_%s_FILE" % option.upper(): str(tmp_path / option) for option in options}
+    for variables in ({"IOT_AUTH_" + option.upper(): value for option, value in values.items()}, by_file):
+        conf = stack_broker(**variables).stdout.splitlines()
+        assert conf[0] == "plugin /usr/lib/mosquitto/mosquitto_iot_auth.so"
+        assert sorted(line for line in conf if line.startswith("plugin_opt_")) == expected
+
+
+def test_a_variable_that_is_no_option_starts_no_broker(stack_broker):
+    for variables, why in (({"IOT_AUTH_PROXY": "x"}, "IOT_AUTH_PROXY is not an option"), ({"IOT_AUTH_FILE": "x"}, "not an option"),
+                           ({"IOT_AUTH_PROXY_FROM": "a\nb"}, "more than one line"), ({"PGHOST": ""}, "where is the registry"),
+                           ({"IOT_AUTH_PROXY_FROM": "a", "IOT_AUTH_PROXY_FROM_FILE": "/dev/null"}, "given twice")):
+        done = stack_broker(**variables)
+        assert done.returncode == 1 and why in done.stderr and done.stdout == ""
 
 
 # Monitoring
@@ -62,7 +122,8 @@ def test_nobody_but_this_machine_reaches_the_monitoring_profile():
 
 def test_the_passwords_of_the_monitoring_profile_are_random_and_made_once(database, tmp_path):
     script = SOURCE / "docker/bin/stack-monitor"
-    environment = {**database.environment(), "MONITORING_DIR": str(tmp_path)}
+    programs = "%s:%s" % (pathlib.Path(PROGRAM).parent, os.environ["PATH"])
+    environment = {**database.environment(), "MONITORING_DIR": str(tmp_path), "PATH": programs}
     written = []
     try:
         for _ in range(2):

@@ -11,6 +11,7 @@ import subprocess
 
 import pg
 import pki
+import psycopg2
 import pytest
 from iot_auth_kit import BUILD, PROGRAM, Command, Done
 
@@ -356,6 +357,42 @@ def test_migrate_creates_the_schema_and_is_harmless_again(postgres, folder):
     empty.query("INSERT INTO iot_auth.schema_version (version) VALUES (9999)")
     assert command("migrate").status == 3
     empty.drop()
+
+
+def test_migrate_creates_the_database_in_utf_8_once(postgres, folder):
+    command = Command(postgres.create_database(), folder, user=pg.SUPERUSER)
+    name = 'a "new" one'
+    command.environment["PGDATABASE"] = name
+    assert command("migrate").status == 4, "without --create-database"
+    assert command.json("migrate", "--create-database")[0]["applied"] == len(pg.migrations())
+    assert command.json("migrate", "--create-database")[0]["applied"] == 0
+    with psycopg2.connect(host=postgres.host, port=postgres.port, dbname=name, user=pg.SUPERUSER) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW server_encoding")
+            assert cursor.fetchone()[0] == "UTF8"
+    connection.close()
+    conninfo = command("migrate", "--create-database", "--conninfo", "dbname=other user=iot_auth_broker", PGDATABASE=None)
+    assert conninfo.status == 3 and "other cannot be created: ERROR:  permission denied" in conninfo.err
+    assert command("migrate", "--create-database", PGPORT="1").status == 4
+    postgres.run('DROP DATABASE "a ""new"" one"')
+
+
+def test_migrate_sets_passwords_by_their_verifiers(database, folder):
+    command = Command(database, folder, user=pg.SUPERUSER)
+    verifier = "SELECT rolpassword FROM pg_authid WHERE rolname = 'iot_auth_%s'"
+    for role in ("broker", "monitor"):
+        file = command.file("password", "o'hara \\ $1\n")
+        done = command.done("migrate", f"--{role}-password-file", file)
+        first = database.value(verifier % role)
+        assert first.startswith("SCRAM-SHA-256$") and "hara" not in done.out + done.err
+        for wrong in ("", "\n", "a\nb\n", "x" * 2000, "a\0b"):
+            refused = command("migrate", f"--{role}-password-file", command.file("password", wrong))
+            assert refused.status == 2 and "password" in refused.err
+        assert command("migrate", f"--{role}-password-file", folder / "nowhere").status == 2
+        assert database.value(verifier % role) == first
+        assert Command(database, folder, user=pg.ADMIN)("migrate", f"--{role}-password-file", file).status != 0
+        assert command("migrate", "--dry-run", f"--{role}-password-file", file).status == 2
+        database.query("ALTER ROLE iot_auth_%s PASSWORD NULL" % role)
 
 
 # The table, the documentation and the other name

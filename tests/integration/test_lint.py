@@ -19,6 +19,8 @@ BREACHES = [
     ("cli/a.c", '#include "plugin/options.h"\n', "layer: cli/a.c:1: cli/ may not include plugin/options.h"),
     ("cli/a.c", '#include "worker/worker.h"\n', "layer: cli/a.c:1: cli/ may not include worker/worker.h"),
     ("plugin/a.c", '#include "cli/util.h"\n', "layer: plugin/a.c:1: plugin/ may not include cli/util.h"),
+    ("jitr/a.c", "#include <worker/worker.h>\n", "layer: jitr/a.c:1: include by quotes: worker/worker.h"),
+    ("jitr/a.c", "int a;\nextern int ia_worker_ask(void);\n", "layer: jitr/a.c:2: declared here, and not by its header"),
     ("acl/a.c", '\n#include "ip.h"\n', 'layer: acl/a.c:2: include by its folder: "ip.h"'),
     ("jitr/a.c", "#include <libpq-fe.h>\n", "third-party: jitr/a.c:1:#include <libpq-fe.h>"),
     ("worker/a.c", "#include <libpq-fe.h>\n", "third-party: worker/a.c:1:#include <libpq-fe.h>"),
@@ -31,7 +33,17 @@ BREACHES = [
     ("oauth/a.c", "#include <openssl/x509v3.h>\n", "third-party: oauth/a.c:1:#include <openssl/x509v3.h>"),
     ("common/a.c", "\n\nint a = f(strcpy(b, c));\n", "forbidden-call: common/a.c:3:int a = f(strcpy(b, c));"),
     ("sql/a.c", 'void *a = PQexec (c, "x");\n', "forbidden-call: sql/a.c:1"),
+    ("oauth/a.c", "void f(void)\n{\n    goto out;\n}\n", "forbidden-call: oauth/a.c:3:    goto out;"),
+    ("bench/a.c", "int a = atoi(b);\n", "forbidden-call: bench/a.c:1"),
+    ("tests/swarm/a.c", "int a;\n" * 451, "file-length: tests/swarm/a.c:1: has 451 lines"),
+    ("tests/integration/a.c", "int a;\n" * 451, "file-length: tests/integration/a.c:1: has 451 lines"),
+    ("bench/a.c", "int f(void)\n{\n" + "    g();\n" * 58 + "}\n", "function-length: bench/a.c:1: f has 61 lines"),
+    ("bench/a.h", "int a;\n", "header: bench/a.h:1: no #pragma once"),
     ("plugin/a.c", "int a = poll(&p, 1, 10);\n", "broker-waits: plugin/a.c:1"),
+    ("plugin/a.c", "int a = poll(&p, 1, 0) + usleep(5);\n", "broker-waits: plugin/a.c:1"),
+    ("jitr/a.c", '#include "jitr/../worker/worker.h"\n', 'layer: jitr/a.c:1: include by its folder: "jitr/../worker/worker.h"'),
+    ("plugin/a.c", "int a = pthread_mutex_lock(&b);\n", "broker-waits: plugin/a.c:1"),
+    ("tls/a.c", 'void *a = fopen(b, "r");\n', "broker-waits: tls/a.c:1"),
     ("plugin/a.c", "void *a = ia_worker_reply_wait(b, 10);\n", "broker-waits: plugin/a.c:1"),
     ("plugin/a.c", "bool a = ia_replies_wait_at_start(b, 10);\n", "broker-waits: plugin/a.c:1"),
     ("tls/a.c", "int a = pthread_cond_wait(&b, &c);\n", "broker-waits: tls/a.c:1"),
@@ -54,7 +66,8 @@ BREACHES = [
 FINE = [
     ("layer", "plugin/a.c", '#include "jitr/cache.h"\n#include "worker/worker.h"\n#include "plugin/b.h"\n'),
     ("layer", "cli/a.c", '#include "access/rights.h"\n'),
-    ("layer", "sql/a.c", '#include "acl/ip.h"\n'),
+    ("layer", "sql/a.c", '#include "acl/ip.h"\n#include <openssl/x509.h>\n'),
+    ("layer", "sql/a.h", "#pragma once\nextern const int ia_a[2];\n"),
     ("third-party", "plugin/a.c", "#include <mosquitto_broker.h>\n#include <openssl/ssl.h>\n"),
     ("third-party", "sql/a.c", "#include <libpq-fe.h>\n"),
     ("third-party", "cli/a.c", "#include <jansson.h>\n#include <libpq-fe.h>\n"),
@@ -62,6 +75,8 @@ FINE = [
     ("forbidden-call", "acl/a.c", "int a = ia_system(b) + x->gets(c);\n"),
     ("forbidden-call", "sql/a.c", "void *a = PQexecPrepared(b);\n"),
     ("broker-waits", "tls/a.c", "int a = poll(&p, 1, 0);\n"),
+    ("broker-waits", "tls/a.c", "int a = ia_gate_open(b) + c->connect(d);\n"),
+    ("broker-waits", "worker/a.c", "int a = pthread_mutex_lock(&b);\n"),
     ("broker-waits", "sql/a.c", "int a = poll(&p, 1, 10);\n"),
     ("todo", "acl/a.c", "/* T" "ODO #12: later */\n"),
     ("comment-end", "acl/a.c", "/* Text.\n * More text. */\nint a = b * /* c */ d;\n"),
@@ -221,6 +236,25 @@ def test_without_a_build_the_search_for_circles_says_that_it_was_skipped(tmp_pat
 
 
 @pytest.mark.parametrize(
+    "name,text,rule,reported",
+    [
+        ("jitr/b.c", "int a(void);\nint b(void) { return a(); }\n", "object-layer", "jitr/b.c:1: jitr/ may not use a of plugin/a.c"),
+        ("tls/b.c", "int a(void);\nint (*b)(void) = a;\n", "object-layer", "tls/b.c:1: tls/ may not use a of plugin/a.c"),
+        ("acl/b.c", "#include <string.h>\nchar *(*b)(char *, const char *) = strcpy;\n", "object-call", "acl/b.c:1: uses strcpy"),
+        ("tls/b.c", "#include <unistd.h>\nint b(void) { return (usleep)(1); }\n", "object-call", "tls/b.c:1: uses usleep"),
+        ("plugin/b.c", "int a(void);\nint b(void) { return a(); }\n", "object-layer", None),
+        ("worker/b.c", "#include <unistd.h>\nint b(void) { return usleep(1); }\n", "object-call", None),
+    ],
+    ids=lambda value: None,
+)
+def test_what_an_object_uses_is_seen_however_it_is_spelt(tmp_path, monkeypatch, name, text, rule, reported):
+    monkeypatch.delenv("IOT_AUTH_BUILD", raising=False)
+    build_objects(tmp_path, {"plugin/a.c": "int a(void);\nint a(void) { return 1; }\n", name: text})
+    run = subprocess.run([LINT, tmp_path, rule], capture_output=True, text=True, check=False)
+    assert "%s: %s" % (rule, reported) in run.stdout if reported else run.stdout == "lint: nothing found\n"
+
+
+@pytest.mark.parametrize(
     "header,user,reported",
     [
         ("int ia_a(void);\n", "int b;\n", "dead-symbol: acl/a.h:1: no other object uses ia_a of acl/a.c"),
@@ -247,6 +281,11 @@ PLANTED = [
     ("oauth/jwks.h", '#include "access/rights.h"\n', "layer: oauth/jwks.h:"),
     ("x509/chain.c", "#include <curl/curl.h>\n", "third-party: x509/chain.c:"),
     ("acl/trie.c", "int planted(char *a) { return atoi(a); }\n", "forbidden-call: acl/trie.c:"),
+    ("bench/acl.c", "int planted(char *a) { return atoi(a); }\n", "forbidden-call: bench/acl.c:"),
+    ("plugin/login.c", "int planted(void) { return pthread_cond_wait(a, b); }\n", "broker-waits: plugin/login.c:"),
+    ("tls/parking.c", "int planted(void) { return usleep(1); }\n", "broker-waits: tls/parking.c:"),
+    ("tests/swarm/planted.c", "int a;\n" * 451, "file-length: tests/swarm/planted.c:"),
+    ("jitr/device.c", '#include <worker/worker.h>\n', "layer: jitr/device.c:"),
     ("common/str.c", "// T" "ODO: later\n", "todo: common/str.c:"),
     ("sql/query.c", "int  planted;\n", "format: sql/query.c:"),
     ("sql/io.c", "/* Planted.\n */\n", "comment-end: sql/io.c:"),

@@ -7,6 +7,7 @@ The tests run in the order of the file, on one stack: each alert is made to fire
 import contextlib
 import json
 import re
+import socket
 import subprocess
 import threading
 
@@ -18,6 +19,7 @@ from monitoring_kit import CONTRIB, Monitoring, panels
 from outage_kit import OutageSite
 
 ALERTS = [rule["alert"] for group in yaml.safe_load((CONTRIB / "prometheus/rules.yml").read_text())["groups"] for rule in group["rules"]]
+BALANCER = "127.0.0.77"
 fired = set()
 
 
@@ -28,7 +30,7 @@ def stack(plugin, pki_of_listeners, own_postgres, tmp_path_factory):
     monitoring = Monitoring(site.database, tmp_path_factory.mktemp("monitoring"))
     site.fleet("acme")
     site.first = site.broker(options={"auth_wait_ms": 5000, "resync_s": 3600})
-    site.second = site.broker(options={"device_cache_size": 1})
+    site.second = site.broker(options={"device_cache_size": 1, "proxy_from": BALANCER + "/32"})
     site.monitoring = monitoring.start()
     yield site
     monitoring.stop()
@@ -152,6 +154,21 @@ def test_a_connection_that_waits_for_the_registry(stack):
     connecting.join()
     assert waiting.result == 0
     seen(stack, "IotAuthConnectsWait", node="node-1")
+
+
+def test_a_balancer_without_a_header(stack):
+    def connect():
+        with socket.create_connection(("127.0.0.1", stack.second.ports["device"]), 5, (BALANCER, 0)) as balancer:
+            balancer.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert balancer.recv(1) == b""
+
+    def fires():
+        with contextlib.suppress(ConnectionError):
+            connect()
+        return stack.monitoring.firing("IotAuthBalancerHeader", node="node-2")
+
+    wait_until(fires, 30, "IotAuthBalancerHeader")  # the rate needs two different values
+    fired.add("IotAuthBalancerHeader")
 
 
 def test_a_lost_connection_to_the_database(stack):

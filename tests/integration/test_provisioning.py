@@ -334,7 +334,7 @@ def test_a_failing_hook_registers_nobody_and_holds_up_no_other_ca(world, hook, f
     assert device(world, "bad-%d" % world.count) is None
     world.registry.database.query("CREATE OR REPLACE FUNCTION %s(request jsonb) RETURNS jsonb LANGUAGE sql"
                                   " AS $h$ SELECT '{\"allow\": true}'::jsonb $h$" % authority.hook)
-    world.connect_within(5.0, world.main, authority.issue("mended-%d" % world.count))
+    world.connect_within(5.0, world.main, authority.issue("repaired-%d" % world.count))
     assert world.registry.ca_problem(authority.name) is None
 
 

@@ -60,7 +60,8 @@ def outcome(broker, context, client_id, *arguments, listener="device", password=
 def proxied(request, plugin, postgres, pki_of_listeners, tmp_path_factory):
     site = Site(request.param, tmp_path_factory.mktemp("proxied"), pki_of_listeners, Registry(postgres.create_database()))
     site.acme = site.fleet()
-    site.front = site.broker(options={"proxy_from": "127.0.0.1/32,2001:db8::/32"}, listeners=("device", "app", "plain", "websockets", "app_websockets"))
+    site.front = site.broker(options={"proxy_from": "127.0.0.1/32,2001:db8::/32"},
+                             listeners=("device", "app", "plain", "websockets", "app_websockets"))
     site.device = site.acme.issue("sensor-1")
     site.shown = site.context(site.device)
     wait_until(lambda: outcome(site.front, site.shown, "sensor-1", header()) == 0, 5, "the CA")

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: ISC
 """What #include lines and symbol tables show: circles, forbidden paths, symbols that nothing uses.
 
-    circles.py headers FOLDER…           headers that include themselves by others
-    circles.py objects BUILD FOLDER…     objects of BUILD (nm) that use one another's symbols
-    circles.py dead BUILD FOLDER…        symbols that a header declares and no other object of the folders uses
-    circles.py reach HEADER FOLDER… -- ALL-FOLDERS…     files of the first folders that include HEADER, by any path
+    circles.py headers FOLDER…                  headers that include themselves by others
+    circles.py reach HEADER FOLDER… -- FOLDER…  files of the first folders that include HEADER, by a path through any
+    circles.py objects BUILD FOLDER…            objects of BUILD (nm) that use one another's symbols
+    circles.py layers BUILD FOLDER=RANK…        objects that use a symbol of a folder of higher or equal rank, or of cli
+    circles.py uses BUILD PATTERN FOLDER…       objects that use a symbol of that pattern from outside
+    circles.py dead BUILD FOLDER…               symbols that a header declares and no other object uses
 """
 
 import collections
@@ -85,6 +87,26 @@ def object_graph(build, folders):
     return uses
 
 
+def report_layers(build, ranks):
+    uses = object_graph(build, ranks)
+    for source in sorted(uses):
+        folder = source.split("/")[0]
+        for other, symbol in sorted(uses[source].items()):
+            above = other.split("/")[0]
+            if above != folder and (int(ranks[above]) >= int(ranks[folder]) or above == "cli"):
+                print("%s:1: %s/ may not use %s of %s" % (source, folder, symbol, other))
+
+
+def report_uses(build, pattern, folders):
+    """Where glibc's fortified variant of a function is called, its name has two underscores before it and _chk behind."""
+    name = re.compile("(?:__)?(%s)(?:_chk)?(?:@.*)?" % pattern)
+    for folder in folders:
+        for source, path in objects_of(build, folder):
+            for symbol in sorted(symbols(path, "--undefined-only")):
+                if name.fullmatch(symbol):
+                    print("%s:1: uses %s" % (source, symbol))
+
+
 FOR_THE_TESTS = re.compile(r"^/\* ---- for the tests\b", re.MULTILINE)
 
 
@@ -139,6 +161,10 @@ def main(arguments):
     elif arguments[0] == "reach":
         end = arguments.index("--")
         report_reach(include_graph(arguments[end + 1 :], "*.[ch]"), arguments[1], arguments[2:end])
+    elif arguments[0] == "layers":
+        report_layers(arguments[1], dict(argument.split("=") for argument in arguments[2:]))
+    elif arguments[0] == "uses":
+        report_uses(arguments[1], arguments[2], arguments[3:])
     elif arguments[0] == "dead":
         report_dead(arguments[1], arguments[2:])
     else:

@@ -137,7 +137,7 @@ static const struct {
      "~crv 'secp256k1' is not used"},
     {"EC without y", EC P256X "}", "x or y is missing"},
     {"EC, x one byte short", EC "\"x\":\"zc4ncPbEXUGDy-5v20t7WAczNXvp7xO6z248e9FURQ\"," P256Y "}", "x or y is missing"},
-    {"EC, not on the curve", EC P256X ",\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a4\"}", "no point"},
+    {"EC, not on the curve", EC P256X ",\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a4\"}", "not a point"},
     {"EC, point of another curve", "{\"kty\":\"EC\",\"kid\":\"k\",\"crv\":\"P-384\"," P256X "," P256Y "}",
      "x or y is missing"},
     {"OKP, key agreement", "{\"kty\":\"OKP\",\"kid\":\"k\",\"crv\":\"X25519\"," X25519 "}",
