@@ -93,7 +93,8 @@ def escape(value):
 
 CHARTS = [
     ("connect.svg", "CPU of a connect, Mosquitto alone = 1", ("connect ", "app", "refused")),
-    ("messages.svg", "CPU of a message, Mosquitto alone = 1", ("QoS 0", "fan-out")),
+    ("others.svg", "CPU of an mTLS connect, Mosquitto alone = 1", ("NATS", "RabbitMQ")),
+    ("messages.svg", "CPU of a message, Mosquitto alone = 1", ("QoS 0", "fan-out", "dynamic-security")),
     ("storm.svg", "New devices a second, what is possible = 1", ("storm", "registration")),
 ]
 

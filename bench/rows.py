@@ -137,8 +137,8 @@ def storm_and_pings(bench, load, group, count, broker, watcher):
     return storm, Pings(*watcher.do("pings", 7))
 
 
-def storm_at(server, folder, scale, away_ms, must):
-    with Bench(server, folder) as bench:
+def storm_at(server, folder, scale, away_ms, must, kind="host"):
+    with Bench(server, folder, kind) as bench:
         proxy = FaultProxy(server.host, server.port)
         conninfo = bench.database.conninfo().replace("port=%d" % server.port, "port=%d" % proxy.port)
         load, watcher = bench.load(), bench.load()
@@ -153,7 +153,7 @@ def storm_at(server, folder, scale, away_ms, must):
         new, new_pings = storm_and_pings(bench, load, 0, count, broker, watcher)
         admit_all(load, 0, broker, count)
         again, again_pings = storm_and_pings(bench, load, 0, count, broker, watcher)
-        name = "storm, database %d ms away" % away_ms
+        name = "storm, database %d ms away" % away_ms + (" (Mosquitto 2.1)" if kind == "sid" else "")
         rate, known = new.accepted / new.us * 1e6, again.accepted / again.us * 1e6
         possible = min(known, AT_A_TIME / (2 * away_ms / 1000)) if away_ms else known
         return [Result(name, "new devices admitted at the first try", "of %d" % count, new.accepted, count, new.accepted / count,
@@ -168,6 +168,13 @@ def storm(server, folder, scale):
     """400 devices that nobody registered, 32 at a time; the database 0, 10 and 40 ms away"""
     return (storm_at(server, folder / "0", scale, 0, 0.85) + storm_at(server, folder / "10", scale, 10, 0.8)
             + storm_at(server, folder / "40", scale, 40, 0.8))
+
+
+@row
+def storm_sid(server, folder, scale):
+    """the same on Mosquitto 2.1 of scripts/get-brokers"""
+    return [result for away_ms, must in ((0, 0.85), (10, 0.8), (40, 0.8))
+            for result in storm_at(server, folder / str(away_ms), scale, away_ms, must, "sid")]
 
 
 @row

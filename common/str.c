@@ -58,11 +58,12 @@ bool ia_misleads_reader(uint32_t cp)
     static const struct {
         uint32_t first, last;
     } ranges[] = {
+        /* in order: the loop below ends at the first that is beyond cp */
         {0, 0x1F},        {0x7F, 0x9F},     {0xAD, 0xAD},     {0x61C, 0x61C},   {0x180E, 0x180E},   {0x200B, 0x200F},
         {0x2028, 0x202E}, {0x2060, 0x206F}, {0xFEFF, 0xFEFF}, {0xFFF9, 0xFFFB}, {0xE0000, 0xE007F},
     };
-    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
-        if (cp >= ranges[i].first && cp <= ranges[i].last)
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0] && cp >= ranges[i].first; i++)
+        if (cp <= ranges[i].last)
             return true;
     return false;
 }
