@@ -15,3 +15,9 @@ static inline int64_t ia_monotonic_ms(void)
 /* Seconds, and microseconds, since 1970 UTC. */
 int64_t ia_wall_s(void);
 int64_t ia_wall_us(void);
+
+/* The shorter of two waits; a negative one stands for no limit. */
+static inline int64_t ia_sooner_ms(int64_t a_ms, int64_t b_ms)
+{
+    return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
+}

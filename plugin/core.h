@@ -17,7 +17,8 @@
 struct ia_core {
     mosquitto_plugin_id_t *id;
     struct ia_options options;
-    char versions[256]; /* for iot_auth.node; options.worker points here */
+    char versions[256]; /* for iot_auth.node; options.worker points here, and to `program` */
+    char program[128];  /* the same for the log and for $SYS */
     struct ia_worker *worker;
     struct ia_snapshot *snapshot;               /* replies.c; NULL until the first */
     struct ia_device_cache *devices;            /* of records; resync.c finds and removes */

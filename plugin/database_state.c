@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: ISC
 #include "plugin/database_state.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct ia_database_state {
     bool up;
+    char versions[128];
     int64_t contact_s; /* wall clock of the last answer, 0: none yet */
 };
 
@@ -23,13 +25,20 @@ void ia_database_report_contact(struct ia_core *core)
     core->database->contact_s = ia_wall_s();
 }
 
-void ia_database_report_state(struct ia_core *core, bool up)
+void ia_database_report_state(struct ia_core *core, bool up, const char *versions)
 {
     if (core->database->up && !up)
         core->counters.database_lost++;
     core->database->up = up;
-    if (up)
-        ia_database_report_contact(core);
+    if (!up)
+        return;
+    (void)snprintf(core->database->versions, sizeof core->database->versions, "%s", versions);
+    ia_database_report_contact(core);
+}
+
+const char *ia_database_versions(const struct ia_core *core)
+{
+    return core->database->versions;
 }
 
 bool ia_database_is_up(const struct ia_core *core)

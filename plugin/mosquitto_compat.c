@@ -45,7 +45,7 @@ const char *ia_mosq_version(void)
 
 void ia_mosq_introduce(mosquitto_plugin_id_t *id, const char *version)
 {
-    int (*set_info)(mosquitto_plugin_id_t *id, const char *name, const char *version);
+    int (*set_info)(mosquitto_plugin_id_t * id, const char *name, const char *version);
     void *symbol = dlsym(RTLD_DEFAULT, "mosquitto_plugin_set_info");
     memcpy(&set_info, &symbol, sizeof set_info);
     if (set_info)

@@ -21,7 +21,7 @@ bool ia_mosq_is_21(void);
 /* The release, as far as it is known: 2.0 does not report it.  Static. */
 const char *ia_mosq_version(void);
 
-/* Tell Mosquitto the plugin's name and version, which 2.1 shows; 2.0 does not ask.  From init. */
+/* Give Mosquitto the plugin's name and version, which 2.1 keeps beside it; 2.0 has no place for them.  From init. */
 void ia_mosq_introduce(mosquitto_plugin_id_t *id, const char *version);
 
 /* The context that Mosquitto has under that client id (2.1), or NULL: there is none, or it is 2.0 and cannot be

@@ -19,6 +19,7 @@
 #include "plugin/report.h"
 #include "plugin/resync.h"
 #include "plugin/revalidate.h"
+#include "sql/versions.h"
 #include "tls/gate.h"
 #include "tls/listener.h"
 #include "tls/parking.h"
@@ -26,6 +27,7 @@
 #include "x509/cert.h"
 
 #include <openssl/crypto.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -258,13 +260,19 @@ static void free_parts(struct ia_core *core)
 
 static void describe_versions(struct ia_core *core)
 {
+    char libpq[IA_DB_VERSION_SIZE], schema[IA_DB_VERSION_SIZE];
     struct ia_json_out j;
     ia_json_out_begin(&j, core->versions, sizeof core->versions);
     ia_json_out_text(&j, "plugin", IA_VERSION);
     ia_json_out_text(&j, "mosquitto", ia_mosq_version());
     ia_json_out_text(&j, "openssl", OpenSSL_version(OPENSSL_VERSION_STRING));
+    ia_json_out_text(&j, "libpq", ia_db_libpq_version(libpq));
+    ia_json_out_text(&j, "schema", ia_db_schema_needed(schema));
     ia_json_out_text(&j, "ml_dsa", ia_openssl_has_ml_dsa() ? "yes" : "no");
     core->options.worker.versions = ia_json_out_end(&j);
+    (void)snprintf(core->program, sizeof core->program, "plugin " IA_VERSION ", Mosquitto %s, OpenSSL %s",
+                   ia_mosq_version(), OpenSSL_version(OPENSSL_VERSION_STRING));
+    core->options.worker.program = core->program;
 }
 
 /* What is wrong with the options is a line of that format, too. */
@@ -352,6 +360,7 @@ int mosquitto_plugin_init(mosquitto_plugin_id_t *identifier, void **userdata, st
     if (!core)
         return MOSQ_ERR_NOMEM;
     core->id = identifier;
+    ia_mosq_introduce(identifier, IA_VERSION);
     if (start_core(core, options, option_count, &err) != IA_OK) {
         ia_log(MOSQ_LOG_ERR, "cannot start: %s", err.msg);
         core_free(core);

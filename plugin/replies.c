@@ -40,9 +40,9 @@ static void apply_answer(struct ia_core *core, struct ia_reply *reply)
     ia_new_devices_answered(answer->fingerprint);
 }
 
-static void apply_state(struct ia_core *core, bool connected)
+static void apply_state(struct ia_core *core, bool connected, const char *versions)
 {
-    ia_database_report_state(core, connected);
+    ia_database_report_state(core, connected, versions);
     if (!connected)
         ia_new_devices_release_all();
 }
@@ -197,7 +197,7 @@ static void apply_reply(struct ia_core *core, struct ia_reply *reply)
         ia_resync_end(core);
         break;
     case IA_REPLY_STATE:
-        apply_state(core, reply->connected);
+        apply_state(core, reply->connected, reply->text);
         break;
     case IA_REPLY_CONTACT:
         ia_database_report_contact(core);

@@ -229,10 +229,20 @@ static void each_gauge(const struct ia_core *core, ia_counter_fn *fn, void *ctx)
     fn(ctx, "snapshot/age_s", ia_database_age_s(core, ia_wall_s()));
 }
 
+/* What runs here, as in the log.  Without the address of the database: any client with a right to $SYS reads it. */
+static void publish_version(const struct ia_core *core)
+{
+    char text[384];
+    const char *database = ia_database_versions(core);
+    int n = snprintf(text, sizeof text, "%s%s%s", core->program, *database ? ", " : "", database);
+    (void)mosquitto_broker_publish_copy(NULL, "$SYS/broker/iot-auth/version", n, text, 0, true, NULL);
+}
+
 void ia_report_counters(struct ia_core *core)
 {
     char text[COUNTERS_MAX];
     struct ia_json_out j;
+    publish_version(core);
     ia_counters_each(&core->counters, publish_counter, NULL);
     each_gauge(core, publish_counter, NULL);
     ia_json_out_begin(&j, text, sizeof text);

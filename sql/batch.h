@@ -23,9 +23,9 @@ IA_MUST_USE enum ia_rc ia_db_batch_begin(struct ia_db *db, struct ia_err *err);
 IA_MUST_USE enum ia_rc ia_db_batch_register(struct ia_db *db, const struct ia_registration *items, size_t n,
                                             const char *node, struct ia_err *err);
 
-/* Wait for the result of the oldest batch (*ready: it is there), a wake-up or a notification, whichever is first;
- * `wait` false: only look.  The connection is dropped when the result does not come within the query timeout. */
-IA_MUST_USE enum ia_rc ia_db_batch_wait(struct ia_db *db, bool wait, bool *ready, struct ia_err *err);
+/* Wait for the result of the oldest batch (*ready: it is there), a wake-up, a notification or the end of wait_ms, whichever
+ * is first; 0: only look.  The connection is dropped when the result does not come within the query timeout. */
+IA_MUST_USE enum ia_rc ia_db_batch_wait(struct ia_db *db, int64_t wait_ms, bool *ready, struct ia_err *err);
 
 /* Receive the result of the oldest batch, of n items: items[i] is the outcome of item i.
  * Beyond the outcomes of struct ia_registered there is "busy": a row that the item needs is locked by another transaction, and

@@ -178,6 +178,7 @@ static enum ia_rc check_version(struct ia_db *db, int64_t deadline_ms, struct ia
     int64_t version = 0;
     bool read = PQntuples(result) == 1 && ia_pg_int(v, &version);
     PQclear(result);
+    db->schema_version = version;
     if (read && version >= IA_DB_SCHEMA_VERSION)
         return IA_OK;
     return ia_fail(

@@ -5,7 +5,10 @@
 #include "sql/db.h"
 
 #include "sql/private.h"
+#include "sql/versions.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define DEVICE_COLUMNS                                                                                                 \
@@ -202,6 +205,14 @@ bool ia_db_connected(const struct ia_db *db)
 bool ia_db_is_pooled(const struct ia_db *db)
 {
     return db->pooled;
+}
+
+void ia_db_describe(const struct ia_db *db, char *out, size_t size)
+{
+    char libpq[IA_DB_VERSION_SIZE], server[IA_DB_VERSION_SIZE];
+    (void)snprintf(out, size, "libpq %s, PostgreSQL %s (%s), schema %" PRId64, ia_db_libpq_version(libpq),
+                   ia_db_print_version(PQserverVersion(db->conn), server), ia_db_tls_text(ia_db_tls(db)),
+                   db->schema_version);
 }
 
 const char *ia_db_peer(const struct ia_db *db)

@@ -54,6 +54,9 @@ bool ia_db_connected(const struct ia_db *db);
 const char *ia_db_peer(const struct ia_db *db);
 enum ia_db_tls ia_db_tls(const struct ia_db *db);
 
+/* What is at both ends of the connection, in out[size]: "libpq 15.18, PostgreSQL 15.18 (local), schema 18". */
+void ia_db_describe(const struct ia_db *db, char *out, size_t size);
+
 /* Wait for a notification, the wake fd, `also_fd` (-1: none; the caller reads it) or `timeout_ms` (0: look only),
  * whichever is first.  A wake-up that came during an earlier call counts.  Without a connection it waits for the two
  * descriptors alone.  IA_UNAVAILABLE: the connection is

@@ -150,16 +150,16 @@ bool ia_db_notification(struct ia_db *db, struct ia_notification *out)
 
 /* ---- batches */
 
-/* Wait once for the server or a wake-up, and read what came.  The connection is dropped on any failure. */
-static enum ia_rc read_batch_input(struct ia_db *db, struct ia_err *err)
+/* Wait once for the server, a wake-up or the time, and read what came.  The connection is dropped on any failure. */
+static enum ia_rc read_batch_input(struct ia_db *db, int64_t until_ms, struct ia_err *err)
 {
     int unsent = PQflush(db->conn);
     if (unsent < 0)
         return ia_db_lost(db, err);
     struct pollfd socket = {.fd = PQsocket(db->conn), .events = (short)(unsent ? POLLIN | POLLOUT : POLLIN)};
-    int timeout = left_ms(db->batch_deadline_ms);
+    int timeout = left_ms(until_ms < db->batch_deadline_ms ? until_ms : db->batch_deadline_ms);
     enum ia_rc rc = poll_once(db, &socket, -1, timeout, err);
-    if (rc == IA_OK && !socket.revents && timeout == 0)
+    if (rc == IA_OK && !socket.revents && left_ms(db->batch_deadline_ms) == 0)
         rc = ia_fail(err, IA_UNAVAILABLE, "PostgreSQL at %s: timeout: no answer to a batch", db->peer);
     if (rc != IA_OK) {
         ia_db_disconnect(db);
@@ -168,11 +168,12 @@ static enum ia_rc read_batch_input(struct ia_db *db, struct ia_err *err)
     return !socket.revents || PQconsumeInput(db->conn) ? IA_OK : ia_db_lost(db, err);
 }
 
-enum ia_rc ia_db_batch_wait(struct ia_db *db, bool wait, bool *ready, struct ia_err *err)
+enum ia_rc ia_db_batch_wait(struct ia_db *db, int64_t wait_ms, bool *ready, struct ia_err *err)
 {
+    const int64_t until_ms = ia_monotonic_ms() + wait_ms;
     enum ia_rc rc = db->conn ? IA_OK : ia_fail(err, IA_UNAVAILABLE, "PostgreSQL: not connected");
-    while (rc == IA_OK && PQisBusy(db->conn) && wait && !db->woken && !ia_db_has_notification(db))
-        rc = read_batch_input(db, err);
+    while (rc == IA_OK && PQisBusy(db->conn) && left_ms(until_ms) > 0 && !db->woken && !ia_db_has_notification(db))
+        rc = read_batch_input(db, until_ms, err);
     if (rc != IA_OK)
         return rc;
     *ready = !PQisBusy(db->conn);

@@ -38,6 +38,7 @@ struct ia_db {
     bool pooled;               /* the session behind conn is not the one that the server's first message named */
     PGnotify *notification;    /* taken from libpq, not yet by the caller */
     char peer[128];            /* "host:port", "" without a connection */
+    int64_t schema_version;    /* of the connection, or of the last one */
     size_t n_batches;          /* under way */
     int64_t batch_deadline_ms; /* of the oldest batch that is under way */
     bool batch_unprepared;     /* a batch was refused because its statement is no longer prepared */

@@ -30,8 +30,13 @@ struct parked {
     struct parked_group *group; /* NULL: released, or its BIO is freed */
     int64_t since_us, until_us;
     struct parked *prev, *next;         /* of the group */
-    struct parked *prev_due, *next_due; /* of all, the earliest first */
+    struct parked **due;                /* the list … */
+    struct parked *prev_due, *next_due; /* … in which it is, the earliest first */
 };
+
+/* Connections of WebSocket listeners may be held back for a shorter time than others.  A list for each of two durations
+ * is in order of arrival. */
+#define DUE_LISTS 2
 
 /* Static, because OpenSSL's callbacks outlive the plugin. */
 static struct {
@@ -39,7 +44,7 @@ static struct {
     struct ia_parking_settings settings;
     size_t count;
     struct parked_group *groups;
-    struct parked *due;
+    struct parked *due[DUE_LISTS];
 } parking;
 
 /* ---- the socket */
@@ -50,11 +55,12 @@ static bool set_low_water(int fd, int bytes)
 }
 
 /* Is the socket readable although SO_RCVLOWAT is set?  Then the client has sent that much, filled its window, or
- * closed.  (POLLRDHUP: it has closed its sending half, behind a CONNECT perhaps.) */
+ * closed.  (POLLRDHUP: it has closed its sending half, behind a CONNECT perhaps.)  The signal of the waker may interrupt
+ * even a poll() that does not wait. */
 static bool is_readable(int fd)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN | POLLRDHUP};
-    return poll(&p, 1, 0) != 0;
+    return poll(&p, 1, 0) > 0;
 }
 
 /* ---- one connection */
@@ -68,7 +74,7 @@ static void unlink_parked(struct parked *p)
         HASH_DEL(parking.groups, g); // NOLINT(clang-analyzer-core.NullDereference): uthash lists each group
         free(g);
     }
-    DL_DELETE2(parking.due, p, prev_due, next_due);
+    DL_DELETE2(*p->due, p, prev_due, next_due);
     p->group = NULL;
     parking.count--;
 }
@@ -117,16 +123,26 @@ static struct parked_group *group_get(const uint8_t key[IA_PARKING_KEY_LEN])
     return NULL;
 }
 
-/* Nearly always last: most connections are held back equally long. */
+/* The first list whose last connection is due no later; the last list in any case. */
+static struct parked **due_list(int64_t until_us)
+{
+    size_t i = 0;
+    while (i < DUE_LISTS - 1 && parking.due[i] && parking.due[i]->prev_due->until_us > until_us)
+        i++;
+    return &parking.due[i];
+}
+
+/* Last of its list, unless there are more than two durations. */
 static void insert_due(struct parked *p)
 {
-    struct parked *before = parking.due ? parking.due->prev_due : NULL; /* the last */
+    p->due = due_list(p->until_us);
+    struct parked *first = *p->due, *before = first ? first->prev_due : NULL; /* the last */
     while (before && before->until_us > p->until_us)
-        before = before == parking.due ? NULL : before->prev_due;
+        before = before == first ? NULL : before->prev_due;
     if (before)
-        DL_APPEND_ELEM2(parking.due, before, p, prev_due, next_due);
+        DL_APPEND_ELEM2(*p->due, before, p, prev_due, next_due);
     else
-        DL_PREPEND2(parking.due, p, prev_due, next_due);
+        DL_PREPEND2(*p->due, p, prev_due, next_due);
 }
 
 static bool hold_parked(struct parked *p, const uint8_t key[IA_PARKING_KEY_LEN], int64_t until_us)
@@ -181,8 +197,9 @@ void ia_parking_release(const uint8_t key[IA_PARKING_KEY_LEN])
 
 void ia_parking_expire(int64_t now_us)
 {
-    while (parking.due && parking.due->until_us <= now_us)
-        release_parked(parking.due);
+    for (size_t i = 0; i < DUE_LISTS; i++)
+        while (parking.due[i] && parking.due[i]->until_us <= now_us)
+            release_parked(parking.due[i]);
 }
 
 size_t ia_parking_count(void)

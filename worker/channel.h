@@ -105,7 +105,7 @@ enum ia_reply_kind {
     IA_REPLY_PAGE,     /* `records`: part of a resync */
     IA_REPLY_RESYNC_BEGIN, /* pages of all records follow … */
     IA_REPLY_RESYNC_END,   /* … and are complete: a record that was in no page is deleted */
-    IA_REPLY_STATE,        /* `connected`: is the database reachable? */
+    IA_REPLY_STATE,        /* `connected`: is the database reachable?  `text`: its versions, "" where it is not */
     IA_REPLY_CONTACT,      /* the database has answered just now */
     IA_REPLY_LOG,          /* write `text` to the log at `level` */
     IA_REPLY_OWNERS,       /* `owners`: who owned which client id when the broker ended; before the first snapshot */

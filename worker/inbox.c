@@ -80,7 +80,8 @@ void ia_inbox_close(struct ia_inbox *inbox)
 
 bool ia_inbox_due(const struct ia_inbox *inbox)
 {
-    return !ia_queue_is_empty(inbox->queue) || ia_registrar_due(inbox->parts.registrar);
+    const struct ia_registrar *registrar = inbox->parts.registrar;
+    return !ia_queue_is_empty(inbox->queue) || ia_registrar_due(registrar) || ia_registrar_is_busy(registrar);
 }
 
 int64_t ia_inbox_wait_ms(const struct ia_inbox *inbox)
@@ -146,7 +147,12 @@ enum ia_rc ia_inbox_serve(struct ia_inbox *inbox, struct ia_err *err)
         rc = ia_registrar_step(registrar, err);
     } while (rc == IA_OK && ia_registrar_is_busy(registrar) && ia_monotonic_ms() < until &&
              !ia_db_has_notification(inbox->parts.db));
-    return rc == IA_OK ? ia_registrar_finish(registrar, err) : rc;
+    return rc;
+}
+
+enum ia_rc ia_inbox_finish(struct ia_inbox *inbox, struct ia_err *err)
+{
+    return ia_registrar_finish(inbox->parts.registrar, err);
 }
 
 void ia_inbox_refuse(struct ia_inbox *inbox)

@@ -40,8 +40,12 @@ bool ia_inbox_due(const struct ia_inbox *inbox);
 int64_t ia_inbox_wait_ms(const struct ia_inbox *inbox);
 
 /* Serve the requests that are there and those that arrive meanwhile, for a bounded time: a notified change gets its turn
- * at once.  A failure means that the connection was lost. */
+ * at once.  Questions may still be under way then, which ia_inbox_serve continues.  A failure means that the connection was
+ * lost. */
 IA_MUST_USE enum ia_rc ia_inbox_serve(struct ia_inbox *inbox, struct ia_err *err);
+
+/* Wait for the answers to what is under way: before any other statement on the connection. */
+IA_MUST_USE enum ia_rc ia_inbox_finish(struct ia_inbox *inbox, struct ia_err *err);
 
 /* At the end: no registration waits for a hook any more, and all descriptors are closed. */
 void ia_inbox_stop(struct ia_inbox *inbox);

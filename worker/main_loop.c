@@ -6,6 +6,7 @@
 #include "sql/db.h"
 #include "worker/client_id_releases.h"
 #include "worker/config_sync.h"
+#include "worker/connection_log.h"
 #include "worker/device_sync.h"
 #include "worker/error_log.h"
 #include "worker/listen_check.h"
@@ -41,6 +42,7 @@ enum {
 struct ia_main_loop {
     struct ia_loop_control *control;
     const struct ia_sink *sink;
+    const char *program; /* the options' */
     struct ia_db *db;
     struct ia_error_log *errors;
     struct ia_outbox *outbox;
@@ -68,7 +70,10 @@ static bool is_ending(const struct ia_main_loop *loop)
 
 static enum ia_rc send_state(struct ia_main_loop *loop, bool connected, struct ia_err *err)
 {
-    struct ia_reply *reply = ia_reply_new(IA_REPLY_STATE, NULL);
+    char database[128];
+    if (connected)
+        ia_db_describe(loop->db, database, sizeof database);
+    struct ia_reply *reply = ia_reply_new(IA_REPLY_STATE, connected ? database : NULL);
     atomic_store(&loop->control->connected, connected);
     if (!reply)
         return ia_nomem(err);
@@ -184,7 +189,9 @@ static enum ia_rc run_step(struct ia_main_loop *loop, size_t i, struct ia_err *e
 {
     if (!steps[i].due(loop) || ia_monotonic_ms() < loop->not_before_ms[i])
         return IA_OK;
-    enum ia_rc rc = steps[i].run(loop, err);
+    enum ia_rc rc = i == STEP_REQUESTS ? IA_OK : ia_inbox_finish(loop->inbox, err);
+    if (rc == IA_OK)
+        rc = steps[i].run(loop, err);
     if (rc == IA_OK || rc == IA_NOMEM || !ia_db_connected(loop->db))
         return rc;
     ia_error_log_report(loop->errors, IA_LOG_WARNING,
@@ -226,23 +233,18 @@ static enum ia_rc run_turn(struct ia_main_loop *loop, struct ia_err *err)
     return rc;
 }
 
-/* The shorter of two waits; -1 stands for no limit. */
-static int64_t sooner_wait(int64_t wait_ms, int64_t other_ms)
-{
-    return other_ms >= 0 && other_ms < wait_ms ? other_ms : wait_ms;
-}
-
 /* How long no step is due. */
 static int idle_ms(const struct ia_main_loop *loop)
 {
-    int64_t now = ia_monotonic_ms(), wait = sooner_wait(IDLE_MS, ia_config_sync_fetch_wait_ms(loop->config));
-    wait = sooner_wait(wait, ia_config_sync_wait_ms(loop->config));
-    wait = sooner_wait(wait, ia_device_sync_wait_ms(loop->devices));
-    wait = sooner_wait(wait, loop->next_resync_ms > now ? loop->next_resync_ms - now : 0);
-    wait = sooner_wait(wait, ia_inbox_wait_ms(loop->inbox));
+    int64_t now = ia_monotonic_ms(), wait = ia_sooner_ms(IDLE_MS, ia_config_sync_fetch_wait_ms(loop->config));
+    wait = ia_sooner_ms(wait, ia_config_sync_wait_ms(loop->config));
+    wait = ia_sooner_ms(wait, ia_device_sync_wait_ms(loop->devices));
+    wait = ia_sooner_ms(wait, loop->next_resync_ms > now ? loop->next_resync_ms - now : 0);
+    wait = ia_sooner_ms(wait, ia_inbox_wait_ms(loop->inbox));
+    wait = ia_sooner_ms(wait, ia_outbox_wait_ms(loop->outbox));
     for (size_t i = 0; i < STEPS; i++)
         if (steps[i].due(loop))
-            wait = sooner_wait(wait, loop->not_before_ms[i] > now ? loop->not_before_ms[i] - now : 0);
+            wait = ia_sooner_ms(wait, loop->not_before_ms[i] > now ? loop->not_before_ms[i] - now : 0);
     return (int)wait;
 }
 
@@ -260,15 +262,6 @@ static void schedule_rereads(struct ia_main_loop *loop)
     loop->next_reread_ms = now + (loop->resync_ms < REREAD_MS ? loop->resync_ms : REREAD_MS);
     memset(loop->not_before_ms, 0, sizeof loop->not_before_ms);
     loop->busy = false;
-}
-
-static void log_connection(const struct ia_main_loop *loop)
-{
-    char line[256];
-    enum ia_db_tls tls = ia_db_tls(loop->db);
-    bool safe = tls == IA_DB_LOCAL || tls == IA_DB_TLS_VERIFIED;
-    (void)snprintf(line, sizeof line, "connected to PostgreSQL at %s (%s)", ia_db_peer(loop->db), ia_db_tls_text(tls));
-    ia_sink_log(loop->sink, safe ? IA_LOG_NOTICE : IA_LOG_WARNING, line);
 }
 
 /* Connect, and send the configuration before anything is admitted by it.  Its step reads a part that is refused again. */
@@ -292,7 +285,7 @@ static enum ia_rc begin_connected(struct ia_main_loop *loop, struct ia_err *err)
     schedule_rereads(loop);
     loop->was_connected = true;
     ia_error_log_recovered(loop->errors, "the database is back");
-    log_connection(loop);
+    ia_connection_log(loop->db, loop->program, loop->sink);
     return IA_OK;
 }
 
@@ -301,7 +294,7 @@ static void write_remaining_rows(struct ia_main_loop *loop)
 {
     struct ia_err err = {0};
     ia_inbox_refuse(loop->inbox);
-    while (ia_outbox_due(loop->outbox) && !atomic_load(&loop->control->stop))
+    while (ia_outbox_wait_ms(loop->outbox) >= 0 && !atomic_load(&loop->control->stop))
         if (ia_outbox_write(loop->outbox, loop->db, &err) != IA_OK)
             return;
     ia_outbox_stopped(loop->outbox, loop->db);
@@ -315,7 +308,7 @@ static void run_connected(struct ia_main_loop *loop, struct ia_err *err)
         if (rc == IA_OK)
             rc = ia_db_wait(loop->db, ia_config_sync_fetch_fd(loop->config), idle_ms(loop), err);
     }
-    if (rc == IA_OK)
+    if (rc == IA_OK && ia_inbox_finish(loop->inbox, err) == IA_OK)
         write_remaining_rows(loop);
 }
 
@@ -342,7 +335,7 @@ static void pause_disconnected(struct ia_main_loop *loop)
         int64_t left = until - ia_monotonic_ms();
         if (left <= 0)
             return;
-        left = sooner_wait(left, ia_config_sync_fetch_wait_ms(loop->config));
+        left = ia_sooner_ms(left, ia_config_sync_fetch_wait_ms(loop->config));
         if (ia_db_wait(loop->db, ia_config_sync_fetch_fd(loop->config), (int)left, &ignored) != IA_OK)
             return;
     }
@@ -386,6 +379,7 @@ static enum ia_rc create_parts(struct ia_main_loop *loop, const struct ia_worker
         .stale_max_s = options->jwks_stale_max_s,
         .state_dir = options->state_dir};
     loop->errors = ia_error_log_new(loop->sink);
+    loop->program = options->program;
     loop->outbox = ia_outbox_new(options->node_name);
     if (!loop->errors || !loop->outbox)
         return ia_nomem(err);

@@ -13,6 +13,7 @@
 #define REFUSALS_MAX  6000
 #define OWNERS_MAX    100000
 #define CONNECTS_MAX  100000
+#define CONNECTS_MS   1000 /* connects are collected that long: nobody waits for the time of a connect */
 #define BATCH         500
 #define COLUMNS_BATCH 32
 #define PRUNE_EVERY_S 3600
@@ -45,6 +46,7 @@ struct ia_outbox {
     struct ia_fifo refusals; /* likewise */
     struct ia_fifo owners;   /* likewise */
     struct ia_fifo connects; /* struct connect */
+    int64_t connects_due_ms; /* when the oldest of them is written */
     size_t batch; /* events and connects written at once: 1 after a refusal, so that one bad row costs no other row */
     struct ia_request *counters; /* newest */
     int64_t next_prune_s;
@@ -182,6 +184,8 @@ void ia_outbox_connected(struct ia_outbox *outbox, struct ia_request *request)
         memcpy(c->device_id, request->connected.device_id, size);
         if (outbox->connects.n >= CONNECTS_MAX)
             drop_connects(outbox, 1);
+        if (outbox->connects.n == 0)
+            outbox->connects_due_ms = ia_monotonic_ms() + CONNECTS_MS;
         ia_fifo_append(&outbox->connects, &c->link);
     }
     ia_request_free(request);
@@ -193,9 +197,19 @@ void ia_outbox_counters(struct ia_outbox *outbox, struct ia_request *request)
     outbox->counters = request;
 }
 
+int64_t ia_outbox_wait_ms(const struct ia_outbox *outbox)
+{
+    if (outbox->columns.n || outbox->events.n || outbox->refusals.n || outbox->owners.n)
+        return 0;
+    if (outbox->connects.n == 0)
+        return -1;
+    int64_t left = outbox->connects.n < BATCH ? outbox->connects_due_ms - ia_monotonic_ms() : 0;
+    return left > 0 ? left : 0;
+}
+
 bool ia_outbox_due(const struct ia_outbox *outbox)
 {
-    return outbox->columns.n || outbox->events.n || outbox->refusals.n || outbox->owners.n || outbox->connects.n;
+    return ia_outbox_wait_ms(outbox) == 0;
 }
 
 /* ---- writing */

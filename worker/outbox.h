@@ -25,8 +25,9 @@ void ia_outbox_owner(struct ia_outbox *outbox, struct ia_request *request);
 void ia_outbox_connected(struct ia_outbox *outbox, struct ia_request *request);
 void ia_outbox_counters(struct ia_outbox *outbox, struct ia_request *request);
 
-/* Is there anything to write? */
+/* Is there anything to write now?  Milliseconds until there is, -1: no row is queued. */
 bool ia_outbox_due(const struct ia_outbox *outbox);
+int64_t ia_outbox_wait_ms(const struct ia_outbox *outbox);
 
 /* Write some of the rows: a bounded piece of work, so that requests get their turn in between.  Rows that could not be
  * written stay. */

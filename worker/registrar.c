@@ -6,16 +6,23 @@
 #include "worker/answers.h"
 #include "worker/batch_pace.h"
 #include "worker/locked_cas.h"
+#include "worker/provisioned.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define WAITING_MAX    1024 /* requests that wait to be sent */
 #define POSTPONED_MAX  1024 /* requests that wait for a lock */
-#define BATCHES_MAX    4    /* under way at a time: so the network's delay does not limit the rate */
+#define BATCHES_MAX    16   /* under way at a time: so the network's delay does not limit the rate */
 #define GIVE_UP_MS     2500 /* a request that waits for a lock that long is refused: its client may try again */
 #define STALE_MS       20 /* until a registration is tried again with the CA's new template, which is read meanwhile */
 #define LOG_REFUSAL_MS 10000
+#define STEP_MS        250 /* the longest wait of one step */
+
+/* Requests that arrive within SPACING_US of a batch wait for the next one, unless SPACING_ITEMS wait: a batch costs the
+ * database as much as ten of its items, and in a storm the next new device is a millisecond away. */
+#define SPACING_US    8000
+#define SPACING_ITEMS 64
 
 struct batch {
     struct ia_link link;
@@ -38,6 +45,7 @@ struct ia_registrar {
     struct ia_fifo under_way;                 /* struct batch */
     size_t n_under_way;                       /* items of all batches under way */
     bool open;                                /* the connection is in batch mode */
+    int64_t spaced_until_us;                  /* no batch of few items before that */
     int64_t received_us;                      /* the latest result */
     struct ia_batch_pace pace;
     struct ia_locked_cas locked;
@@ -164,17 +172,29 @@ bool ia_registrar_is_full(const struct ia_registrar *registrar)
     return registrar->waiting.n >= WAITING_MAX;
 }
 
+/* Milliseconds until the waiting requests may be sent, rounded up. */
+static int64_t spacing_left_ms(const struct ia_registrar *r)
+{
+    int64_t left = r->waiting.n < SPACING_ITEMS ? r->spaced_until_us - ia_monotonic_us() : 0;
+    return left > 0 ? (left + 999) / 1000 : 0;
+}
+
+static int64_t retry_left_ms(const struct ia_registrar *r)
+{
+    int64_t left = r->retry_ms - ia_monotonic_ms();
+    return left > 0 ? left : 0;
+}
+
 int64_t ia_registrar_wait_ms(const struct ia_registrar *registrar)
 {
-    if (registrar->postponed.n == 0)
-        return -1;
-    int64_t left = registrar->retry_ms - ia_monotonic_ms();
-    return left > 0 ? left : 0;
+    int64_t spacing = registrar->waiting.n ? spacing_left_ms(registrar) : -1;
+    int64_t retry = registrar->postponed.n ? retry_left_ms(registrar) : -1;
+    return ia_sooner_ms(spacing, retry);
 }
 
 bool ia_registrar_due(const struct ia_registrar *registrar)
 {
-    return registrar->waiting.n || registrar->halves.n || ia_registrar_wait_ms(registrar) == 0 ||
+    return registrar->halves.n || ia_registrar_wait_ms(registrar) == 0 ||
            (registrar->hooks && ia_hook_pool_has_done(registrar->hooks));
 }
 
@@ -193,18 +213,6 @@ static struct batch *new_batch(void)
     return batch;
 }
 
-/* Fill in the CA's present template where the one before was another.  False: the request has been refused. */
-static bool is_provisioned(struct ia_registrar *r, struct ia_request *request)
-{
-    struct ia_err err = {0};
-    if (!request->registration.stale)
-        return true;
-    if (r->provisioner && ia_provisioner_fill(r->provisioner, &request->registration, false, &err) == IA_OK)
-        return true;
-    ia_answer_unavailable(r->sink, request, r->provisioner ? err.msg : "the CA's provisioning was changed");
-    return false;
-}
-
 /* Registrations under CAs that are not locked, as many as may be under way. */
 static void fill_batch(struct ia_registrar *r, struct batch *batch)
 {
@@ -215,7 +223,7 @@ static void fill_batch(struct ia_registrar *r, struct batch *batch)
         int64_t until = ia_locked_cas_until(&r->locked, request->registration.ca_id, now);
         if (until)
             postpone_request(r, request, until);
-        else if (is_provisioned(r, request))
+        else if (ia_provisioned_renew(r->provisioner, request, r->sink))
             batch->items[batch->n++] = request;
     }
 }
@@ -225,7 +233,7 @@ static struct batch *next_batch(struct ia_registrar *r)
 {
     if (r->halves.n > 0)
         return take_batch(&r->halves);
-    if (r->waiting.n == 0 || r->n_under_way >= ia_batch_pace_limit(&r->pace))
+    if (r->waiting.n == 0 || spacing_left_ms(r) > 0 || r->n_under_way >= ia_batch_pace_limit(&r->pace))
         return NULL;
     struct batch *batch = new_batch();
     if (!batch)
@@ -266,6 +274,7 @@ static enum ia_rc send_batch(struct ia_registrar *r, struct batch *batch, struct
     batch->sent_us = ia_monotonic_us();
     batch->behind_another = r->under_way.n > 0;
     r->n_under_way += batch->n;
+    r->spaced_until_us = batch->sent_us + SPACING_US;
     ia_fifo_append(&r->under_way, &batch->link);
     return IA_OK;
 }
@@ -273,7 +282,7 @@ static enum ia_rc send_batch(struct ia_registrar *r, struct batch *batch, struct
 /* Requests whose pause is over are looked at again. */
 static void retry_postponed(struct ia_registrar *r)
 {
-    if (r->postponed.n == 0 || ia_registrar_wait_ms(r) > 0)
+    if (r->postponed.n == 0 || retry_left_ms(r) > 0)
         return;
     for (size_t n = r->postponed.n; n > 0; n--)
         ia_fifo_append(&r->waiting, ia_fifo_take(&r->postponed));
@@ -328,35 +337,6 @@ static void split_batch(struct ia_registrar *r, struct batch *batch, const char 
     ia_fifo_append(&r->halves, &second->link);
 }
 
-/* The CA has a hook: the registration is made on another connection, with the identity that the hook gets. */
-static void ask_hook(struct ia_registrar *r, struct ia_request *request)
-{
-    struct ia_err err = {0};
-    struct ia_register_request *registration = &request->registration;
-    free(registration->hook_outcome);
-    free(registration->hook_detail);
-    registration->hook_outcome = registration->hook_detail = NULL;
-    if (!r->provisioner || !r->hooks)
-        ia_answer_unavailable(r->sink, request, "registration hooks cannot be asked");
-    else if (ia_provisioner_fill(r->provisioner, registration, true, &err) != IA_OK)
-        ia_answer_unavailable(r->sink, request, err.msg);
-    else if (!ia_hook_pool_add(r->hooks, request))
-        ia_answer_unavailable(r->sink, request, "too many registrations wait for the CA's hook");
-}
-
-/* What the hook has allowed was registered on another connection: it is answered by this one's look-up. */
-static void answer_request(struct ia_registrar *r, struct ia_request *request, const struct ia_registered *outcome)
-{
-    const struct ia_register_request *registration = &request->registration;
-    struct ia_registered answer = *outcome;
-    bool by_hook = registration->hook_outcome && strcmp(registration->hook_outcome, "registered") == 0;
-    if (by_hook && strcmp(outcome->outcome, "known") == 0) {
-        answer.outcome = registration->hook_outcome;
-        answer.detail = registration->hook_detail;
-    }
-    ia_answer_registration(r->sink, request, &answer);
-}
-
 static void take_outcome(struct ia_registrar *r, struct ia_request *request, const struct ia_registered *outcome)
 {
     int64_t ca_id = request->registration.ca_id;
@@ -373,9 +353,9 @@ static void take_outcome(struct ia_registrar *r, struct ia_request *request, con
         return;
     }
     if (strcmp(outcome->outcome, "hook") == 0)
-        ask_hook(r, request);
+        ia_provisioned_ask_hook(r->provisioner, r->hooks, request, r->sink);
     else
-        answer_request(r, request, outcome);
+        ia_provisioned_answer(r->sink, request, outcome);
 }
 
 /* Registrations that were made, or not, by way of a hook. */
@@ -436,18 +416,25 @@ static enum ia_rc fail_lost(struct ia_registrar *r, enum ia_rc rc, const struct 
 
 /* ---- steps */
 
+/* As long as nothing is to be sent. */
+static int64_t step_wait_ms(const struct ia_registrar *r)
+{
+    int64_t wait = ia_registrar_wait_ms(r);
+    return wait > 0 && wait < STEP_MS ? wait : STEP_MS;
+}
+
 enum ia_rc ia_registrar_step(struct ia_registrar *registrar, struct ia_err *err)
 {
     take_hook_outcomes(registrar);
     enum ia_rc rc = send_waiting(registrar, err);
-    bool wait = true;
+    int64_t wait = step_wait_ms(registrar);
     while (rc == IA_OK && registrar->under_way.n > 0) {
         bool ready = false;
         rc = ia_db_batch_wait(registrar->db, wait, &ready, err);
         if (rc != IA_OK || !ready)
             break;
         rc = receive_batch(registrar, err);
-        wait = false;
+        wait = 0;
     }
     return rc == IA_OK ? IA_OK : fail_lost(registrar, rc, err);
 }

@@ -43,7 +43,7 @@ IA_MUST_USE enum ia_rc ia_registrar_step(struct ia_registrar *registrar, struct 
 /* Are batches under way?  Until they are finished, no other statement may use the connection. */
 bool ia_registrar_is_busy(const struct ia_registrar *registrar);
 
-/* Receive the results of what is under way, without sending more. */
+/* Receive the results of what is under way, without sending more.  The connection is then free for other statements. */
 IA_MUST_USE enum ia_rc ia_registrar_finish(struct ia_registrar *registrar, struct ia_err *err);
 
 /* Answer everything that waits as IA_R_REGISTRY_UNAVAILABLE, with `detail`. */

@@ -11,7 +11,8 @@ struct ia_worker;
 struct ia_worker_options {
     char *db_conninfo; /* secret */
     char *node_name;
-    const char *versions; /* of plugin, Mosquitto and OpenSSL: JSON for iot_auth.node.versions; NULL: none */
+    const char *versions; /* of plugin, Mosquitto, OpenSSL and libpq: JSON for iot_auth.node.versions; NULL: none */
+    const char *program;  /* the same for the log, "plugin 0.1.0, Mosquitto 2.0.11, …"; NULL: not logged */
     char *jwks_ca_file;   /* NULL: the system's CAs */
     bool insecure_http_jwks;
     bool insecure_db_conninfo; /* a database that is not local may be reached without verified TLS */

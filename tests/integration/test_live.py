@@ -3,6 +3,7 @@
 
 import base64
 import json
+import re
 import time
 
 import pytest
@@ -473,3 +474,15 @@ def test_counters_are_published_in_sys(site):
     seen = dict(observer.receive() for _ in range(5))
     assert all(topic.startswith("$SYS/broker/iot-auth/") for topic in seen)
     wait_until(lambda: site.registry.value("SELECT counters <> '{}' FROM iot_auth.node"), 8, "counters in the node row")
+
+
+def test_what_runs_is_in_the_log_in_sys_and_in_the_node_row(site):
+    eyes = site.observer(site.fleet())
+    broker = site.broker()
+    libraries = r"plugin [0-9.]+, Mosquitto \S+, OpenSSL 3\S+, libpq \d+\.\d+, PostgreSQL \d+\.\d+ \(local\), schema \d+"
+    broker.wait_for_log(r"connected to PostgreSQL at \S+ \(local\); " + libraries)
+    observer = site.connect(broker, eyes)
+    assert observer.subscribe("$SYS/broker/iot-auth/version") == 1
+    assert re.fullmatch(libraries, observer.receive()[1])
+    versions = wait_until(lambda: site.registry.value("SELECT versions FROM iot_auth.node"), 8, "versions in the node row")
+    assert {"plugin", "mosquitto", "openssl", "libpq", "schema"} <= versions.keys()

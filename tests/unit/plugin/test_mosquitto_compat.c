@@ -17,6 +17,18 @@ struct mosquitto *mosquitto_client(const char *client_id)
 {
     return strcmp(client_id, known.id) == 0 ? &known : NULL;
 }
+__attribute__((visibility("default"))) int mosquitto_plugin_set_info(mosquitto_plugin_id_t *id, const char *name,
+                                                                     const char *version);
+
+static const char *introduced_as, *introduced_version;
+
+int mosquitto_plugin_set_info(mosquitto_plugin_id_t *id, const char *name, const char *version)
+{
+    ck_assert_ptr_nonnull(id);
+    introduced_as = name;
+    introduced_version = version;
+    return MOSQ_ERR_SUCCESS;
+}
 #else
 #define IS_21 false
 #endif
@@ -42,6 +54,19 @@ START_TEST(version_is_known_by_its_function)
     ck_assert_ptr_eq(ia_mosq_client("known"), &known);
 #endif
     ck_assert_ptr_null(ia_mosq_client("unknown"));
+}
+END_TEST
+
+static char an_id;
+
+/* On 2.0 the function is not there, and nothing happens. */
+START_TEST(plugin_is_introduced_where_there_is_a_place_for_it)
+{
+    ia_mosq_introduce((mosquitto_plugin_id_t *)&an_id, "1.2.3");
+#ifdef AS_ON_21
+    ck_assert_str_eq(introduced_as, "iot-auth");
+    ck_assert_str_eq(introduced_version, "1.2.3");
+#endif
 }
 END_TEST
 
@@ -119,6 +144,7 @@ END_TEST
 
 static void cases(TCase *c)
 {
+    tcase_add_test(c, plugin_is_introduced_where_there_is_a_place_for_it);
     tcase_add_test(c, version_is_known_by_its_function);
     tcase_add_loop_test(c, refusals_are_answered_as_the_version_can, 0, (int)(sizeof answers / sizeof answers[0]));
     tcase_add_test(c, no_reason_is_answered_with_anything_that_lets_in);

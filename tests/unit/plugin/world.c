@@ -132,7 +132,7 @@ void world_snapshot(void)
 
 static struct ia_reply *state_reply(bool up)
 {
-    struct ia_reply *reply = ia_reply_new(IA_REPLY_STATE, NULL);
+    struct ia_reply *reply = ia_reply_new(IA_REPLY_STATE, up ? "libpq 15.0, schema 1" : NULL);
     reply->connected = up;
     return reply;
 }

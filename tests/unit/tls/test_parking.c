@@ -7,9 +7,11 @@
 #include "tests/unit/tls/tls_pair.h"
 
 #include <openssl/err.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #define NEVER INT64_MAX
@@ -133,6 +135,60 @@ START_TEST(connection_goes_on_when_its_time_is_over)
     ck_assert_str_eq(tls_server_reads(&late), "late");
     tls_pair_close(&late);
     tls_pair_close(&early);
+    clear_contexts();
+}
+END_TEST
+
+static unsigned n_signals;
+
+static void note_signal(int signal)
+{
+    (void)signal;
+    n_signals++;
+}
+
+/* The waker interrupts the broker thread at any moment, also within poll(). */
+START_TEST(signals_release_no_connection)
+{
+    make_contexts(TLS1_3_VERSION);
+    open_parking(10);
+    const struct sigaction action = {.sa_handler = note_signal, .sa_flags = SA_RESTART};
+    const struct itimerval often = {.it_interval = {.tv_usec = 50}, .it_value = {.tv_usec = 50}}, never = {0};
+    struct tls_pair p = connected(0);
+    ck_assert(ia_parking_hold(p.server, key_a, NEVER));
+    ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &often, NULL), 0);
+    while (n_signals < 5000 && ia_parking_count() == 1)
+        ck_assert_str_eq(tls_server_reads(&p), "");
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
+    ck_assert_uint_eq(ia_parking_count(), 1);
+    tls_pair_close(&p);
+    clear_contexts();
+}
+END_TEST
+
+/* Two durations take turns, a third one comes between. */
+START_TEST(connections_are_due_in_order_whatever_their_durations)
+{
+    make_contexts(TLS1_3_VERSION);
+    open_parking(10);
+    static const int64_t until[] = {5000, 4000, 5001, 4001, 3000, 5002, 4002, 4500};
+    enum { N = sizeof until / sizeof until[0] };
+    struct tls_pair pairs[N];
+    for (size_t i = 0; i < N; i++) {
+        pairs[i] = connected(0);
+        const uint8_t key[IA_PARKING_KEY_LEN] = {(uint8_t)i};
+        ck_assert(ia_parking_hold(pairs[i].server, key, until[i]));
+    }
+    static const int64_t order[] = {3000, 4000, 4001, 4002, 4500, 5000, 5001, 5002};
+    for (size_t i = 0; i < N; i++) {
+        ia_parking_expire(order[i] - 1);
+        ck_assert_uint_eq(ia_parking_count(), N - i);
+        ia_parking_expire(order[i]);
+        ck_assert_uint_eq(ia_parking_count(), N - i - 1);
+    }
+    for (size_t i = 0; i < N; i++)
+        tls_pair_close(&pairs[i]);
     clear_contexts();
 }
 END_TEST
@@ -310,6 +366,8 @@ static void cases(TCase *c)
     tcase_add_loop_test(c, parked_connection_is_silent_until_its_answer, 0, N_VERSIONS);
     tcase_add_loop_test(c, connect_that_came_before_parking_waits_as_well, 0, N_VERSIONS);
     tcase_add_test(c, connection_goes_on_when_its_time_is_over);
+    tcase_add_test(c, signals_release_no_connection);
+    tcase_add_test(c, connections_are_due_in_order_whatever_their_durations);
     tcase_add_test(c, two_connections_of_one_certificate_are_released_together);
     tcase_add_test(c, connection_is_parked_once_in_its_life);
     tcase_add_test(c, no_more_connections_are_parked_than_the_limit);
