@@ -13,7 +13,7 @@
 #define REFUSALS_MAX  6000
 #define OWNERS_MAX    100000
 #define CONNECTS_MAX  100000
-#define CONNECTS_MS   1000 /* connects are collected that long: nobody waits for the time of a connect */
+#define CONNECTS_MS   3000 /* connects are collected that long: nobody waits for the time of a connect */
 #define BATCH         500
 #define COLUMNS_BATCH 32
 #define PRUNE_EVERY_S 3600

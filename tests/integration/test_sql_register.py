@@ -98,6 +98,47 @@ def test_registered_status_pending_is_what_the_device_becomes(admin, broker):
     assert register(broker, certificate(1), "d1", ca)["device_status"] == "ACTIVE"
 
 
+# Batches
+
+
+def register_many(broker, items):
+    """broker_register_many of (fingerprint, device_id, ca_id).  Returns {item, from 0: (outcome, device_id)}."""
+    fingerprints, ids, cas = (list(column) for column in zip(*items))
+    n = len(items)
+    rows = broker.all("SELECT item - 1, outcome, device_id FROM iot_auth.broker_register_many(%s, %s, %s, %s, %s, %s::timestamptz[],"
+                      " %s::timestamptz[], 'n1', %s)", fingerprints, ids, cas, ["0a"] * n, ["CN=x"] * n, ["2020-01-01 UTC"] * n,
+                      ["2040-01-01 UTC"] * n, ["192.0.2.1"] * n)
+    assert len(rows) == n
+    return {item: (outcome, device_id) for item, outcome, device_id in rows}
+
+
+def test_certificates_of_one_device_in_one_batch_are_one_device_with_an_event_each(admin, broker, ca):
+    got = register_many(broker, [(certificate(n), "d%d" % (n % 2), ca) for n in range(6)] + [(certificate(0), "d0", ca)])
+    assert sorted(got.values()) == sorted([("registered", "d0")] * 3 + [("registered", "d1")] * 3 + [("known", "d0")])
+    assert admin.one("SELECT array_agg(device_id ORDER BY device_id) FROM iot_auth.device") == ["d0", "d1"]
+    assert admin.one("SELECT count(*) FROM iot_auth.device_certificate") == 6
+    assert admin.one("SELECT count(*) FROM iot_auth.event WHERE kind = 'device/registered'") == 6
+
+
+@pytest.mark.parametrize("quota", ["max_devices", "max_registrations_per_minute"])
+def test_a_batch_beyond_the_quota_admits_what_fits(admin, broker, quota):
+    ca = admin.call("register_ca", ca_pem(), "acme", auto_registration=True, **{quota: 5})
+    assert sorted(o for o, _ in register_many(broker, [(certificate(n), "a%d" % n, ca) for n in range(3)]).values()) == ["registered"] * 3
+    got = [o for o, _ in register_many(broker, [(certificate(n), "a%d" % n, ca) for n in range(2, 8)]).values()]
+    assert sorted(got) == sorted(["known"] + ["registered"] * 2 + ["quota_exceeded"] * 3)
+    assert [o for o, _ in register_many(broker, [(certificate(9), "a9", ca)]).values()] == ["quota_exceeded"]
+    assert admin.one("SELECT count(*) FROM iot_auth.device") == 5
+
+
+def test_a_batch_of_new_known_and_refused_items_decides_each(admin, broker, ca):
+    other = admin.call("register_ca", ca_pem(), "other", auto_registration=True)
+    register(broker, certificate(1), "d1", ca)
+    got = register_many(broker, [(certificate(1), "d1", ca), (certificate(2), "d2", ca), (certificate(3), "a/b", ca),
+                                 (certificate(4), "admin", ca), (certificate(5), None, ca), (certificate(6), "d1", other)])
+    assert [got[item][0] for item in range(6)] == ["known", "registered", "identity_invalid", "identity_invalid", "identity_invalid",
+                                                   "device_conflict"]
+
+
 # Refusal
 
 

@@ -44,6 +44,10 @@ def must(*words, **options):
     return done.stdout
 
 
+# The end of "mosquitto version … running".  2.1 begins with "running mosquitto as user: …", before it has a listener.
+RUNNING = " running\n"
+
+
 def wait_for_log(log, *texts, timeout=20):
     """Waits until all of the texts stand in what log() returns."""
     try:

@@ -40,7 +40,7 @@ def test_a_broker_with_the_plugin_admits_a_device(arm64):
         run.file("tmp/device-ca.pem", site.authority.pem)
         registry.script("register_ca", name="acme", pem_file="/tmp/device-ca.pem", auto_registration="true")
         with site.broker(before=[QEMU]) as log:
-            roots.wait_for_log(log, "running", timeout=60)
+            roots.wait_for_log(log, roots.RUNNING, timeout=60)
             words = site.device("meter-1")
             for name in ("tmp/meter-1.pem", "tmp/meter-1.key", "etc/mosquitto/certs/server-ca.pem"):
                 run.file(name, (root.path / name).read_text(encoding="ascii"))

@@ -91,7 +91,7 @@ def test_the_example_configuration_admits_a_device_of_a_registered_ca(site, user
     if not site.registry.query("SELECT 1 FROM iot_auth.ca"):
         site.registry.script("register_ca", name="acme", pem_file="/tmp/device-ca.pem", auto_registration="true")
     with site.broker(user) as log:
-        roots.wait_for_log(log, "running", "iot-auth: ready: 1 CAs registered")
+        roots.wait_for_log(log, roots.RUNNING, "iot-auth: ready: 1 CAs registered")
         assert log().count("Opening ipv4 listen socket") == 2
         assert site.users_of_the_broker() == {"mosquitto"}
         assert site.publish("meter-" + user) == 0
@@ -133,6 +133,6 @@ def test_without_a_database_the_broker_starts_and_says_so(site):
     site.configure(site.text.replace("\nplugin_opt_db", "\nplugin_opt_startup_wait_ms 200\nplugin_opt_db"))
     with site.broker() as log:
         roots.wait_for_log(log, "everything is refused until the database answers")
-        roots.wait_for_log(log, "running")
+        roots.wait_for_log(log, roots.RUNNING)
         assert "onnection refused" in log()
     site.configure(text)

@@ -44,4 +44,4 @@ def test_a_broker_loads_the_plugin_from_there(built):
         site = roots.Site(built, registry, PREFIX + "/lib/mosquitto/mosquitto_iot_auth.so",
                           PREFIX[1:] + "/share/doc/mosquitto-iot-auth/examples/mosquitto.conf")
         log = stack.enter_context(site.broker())
-        roots.wait_for_log(log, "running", "iot-auth: ready: 0 CAs")
+        roots.wait_for_log(log, roots.RUNNING, "iot-auth: ready: 0 CAs")

@@ -40,5 +40,5 @@ def test_setup_leads_to_a_broker_that_knows_the_registry_and_an_administrator(ma
     assert again.returncode == 0 and "made:" not in again.stdout and "nothing to do" in again.stdout, again.stdout
     with machine.process("broker.log", "/usr/sbin/mosquitto", "-c", "/etc/mosquitto/mosquitto.conf"):
         log = machine.path / "var/log/mosquitto/mosquitto.log"
-        roots.wait_for_log(lambda: log.read_text() if log.exists() else "", "iot-auth: ready: 0 CAs", "running")
+        roots.wait_for_log(lambda: log.read_text() if log.exists() else "", "iot-auth: ready: 0 CAs", roots.RUNNING)
         assert machine.must("iot-auth", "nodes", "--json").count("node_name") == 1  # root, by the service iot-auth

@@ -34,13 +34,13 @@ def test_a_running_broker_serves_through_the_upgrade_and_uses_the_new_plugin_aft
             site = roots.Site(root, registry)
             registry.script("register_ca", name="acme", pem_file="/tmp/device-ca.pem", auto_registration="true")
             with site.broker() as log:
-                roots.wait_for_log(log, "running")
+                roots.wait_for_log(log, roots.RUNNING)
                 said = root.install(package)
                 assert "a running broker still uses version 0.0.9-1. To load the new one: systemctl restart mosquitto" in said
                 assert site.publish("meter-1") == 0
             registry.migrate()  # as docs/install.md says, harmless
             with site.broker() as log:
-                roots.wait_for_log(log, "running")
+                roots.wait_for_log(log, roots.RUNNING)
                 assert site.publish("meter-1") == 0
         assert not (root.path / roots.DOC / "old-page.md").exists()
         check_removal(root, package)

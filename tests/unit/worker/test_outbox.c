@@ -416,6 +416,21 @@ START_TEST(oldest_connects_go_first)
 }
 END_TEST
 
+START_TEST(connects_are_collected_before_they_are_written)
+{
+    ck_assert_int_eq(ia_outbox_wait_ms(outbox), -1);
+    for (int i = 0; i < 499; i++)
+        ia_outbox_connected(outbox, request(IA_REQUEST_CONNECTED, "sensor-1"));
+    int64_t wait_ms = ia_outbox_wait_ms(outbox);
+    ck_assert_msg(wait_ms > 0 && wait_ms <= 3000, "%lld", (long long)wait_ms);
+    ck_assert(!ia_outbox_due(outbox));
+    ia_outbox_connected(outbox, request(IA_REQUEST_CONNECTED, "sensor-2")); /* a whole batch */
+    ck_assert(ia_outbox_due(outbox));
+    write_all(10);
+    ck_assert_int_eq(ia_outbox_wait_ms(outbox), -1);
+}
+END_TEST
+
 START_TEST(heartbeat_has_the_newest_counters_and_prunes_now_and_then)
 {
     ck_assert(ia_outbox_heartbeat(outbox, NULL, NULL, &err) == IA_OK);
@@ -455,6 +470,7 @@ static void cases(TCase *c)
     tcase_add_test(c, one_call_writes_a_bounded_batch);
     tcase_add_test(c, oldest_events_go_first);
     tcase_add_test(c, oldest_connects_go_first);
+    tcase_add_test(c, connects_are_collected_before_they_are_written);
     tcase_add_test(c, heartbeat_has_the_newest_counters_and_prunes_now_and_then);
     tcase_add_test(c, certificates_that_never_parse_do_not_hold_up_the_others);
 }
