@@ -13,7 +13,7 @@ SET LOCAL standard_conforming_strings = on;
 -- skipped and takes no lock that any reader or writer of the registry could notice.
 DO $guard$
 DECLARE
-    this int := 20;
+    this int := 22;
     me oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user);
     other_owner oid;
     applied int := 0;
@@ -1356,7 +1356,7 @@ COMMENT ON FUNCTION iot_auth.set_ca IS 'changes the settings of a CA that are gi
 COMMENT ON FUNCTION iot_auth.expect_device IS 'adds an entry to the list of expected devices, or replaces the unused entry of the same CA and device';
 COMMENT ON FUNCTION iot_auth.set_registration_hook IS 'sets the function (jsonb) RETURNS jsonb that is asked at each registration under a CA; NULL: none';
 
-INSERT INTO iot_auth.schema_version (version) VALUES (20);
+INSERT INTO iot_auth.schema_version (version) VALUES (22);
 $migration$;
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'migration % was not applied: a table of schema iot_auth is locked by another session', this
