@@ -52,11 +52,13 @@ static enum ia_reason check_global_address(struct ia_admission *a)
 
 static enum ia_reason check_credential(struct ia_admission *a)
 {
-    if (a->chain)
+    if (a->psk && (a->psk->why || !a->psk->device_id))
+        return ia_admission_refuse(a, IA_R_PSK_UNKNOWN, a->psk->why ? a->psk->why : "the key has no device");
+    if (a->chain || a->psk)
         return IA_R_NONE;
     if (a->unusable_token)
         return ia_admission_refuse(a, IA_R_TOKEN_MALFORMED, a->unusable_token);
-    return ia_admission_refuse(a, IA_R_NO_CREDENTIAL, "neither a certificate nor a token");
+    return ia_admission_refuse(a, IA_R_NO_CREDENTIAL, "neither a certificate nor a token nor a pre-shared key");
 }
 
 /* ---- the certificate */
@@ -76,13 +78,35 @@ static enum ia_reason check_chain(struct ia_admission *a)
     return IA_R_NONE;
 }
 
-/* The registered CAs on and above the chain, of which iot-auth-check knows the lowest only; none: no certificate. */
+/* Is this a device with a pre-shared key, and nothing else to show? */
+static bool is_psk_device(const struct ia_admission *a)
+{
+    bool known = a->device && !ia_device_has_certificate(a->device);
+    return !a->chain && !a->token && !a->presented && (a->psk || known);
+}
+
+/* The CA that a device belongs to, and those above it where these are known. */
+static size_t cas_of_device(const struct ia_admission *a, const int64_t **cas)
+{
+    if (!a->device || !a->device->device_ca_id)
+        return 0;
+    size_t n = a->snapshot->cas ? ia_ca_set_above(a->snapshot->cas, a->device->device_ca_id, cas) : 0;
+    if (n > 0)
+        return n;
+    *cas = &a->device->device_ca_id;
+    return 1;
+}
+
+/* The registered CAs on and above the chain, of which iot-auth-check knows the lowest only; of a pre-shared key, the CA of
+ * its device and those above it.  None: no certificate. */
 static size_t admission_cas(const struct ia_admission *a, const int64_t **cas)
 {
     if (a->chain) {
         *cas = a->chain->cas;
         return a->chain->n_cas;
     }
+    if (is_psk_device(a))
+        return cas_of_device(a, cas);
     *cas = &a->ca_id;
     return a->ca_id ? 1 : 0;
 }
@@ -92,16 +116,20 @@ static enum ia_reason check_ca(struct ia_admission *a)
 {
     const int64_t *cas = NULL;
     size_t n = admission_cas(a, &cas);
-    if (n == 0 && !a->chain && a->context != IA_ADMIT_COMMAND)
+    if (n == 0 && !a->chain && (a->context != IA_ADMIT_COMMAND || is_psk_device(a)))
         return IA_R_NONE;
-    a->ca = ia_ca_settings_find(a->snapshot->ca_settings, a->chain ? a->chain->ca_id : a->ca_id);
+    a->ca = ia_ca_settings_find(a->snapshot->ca_settings, a->chain ? a->chain->ca_id : cas[0]);
     if (!a->ca)
         return ia_admission_refuse(a, IA_R_CA_INACTIVE, "the CA cannot be used: see iot_auth.ca.problem");
     if (!a->ca->active)
         return IA_R_CA_INACTIVE;
-    for (size_t i = 0; i < n; i++)
-        if (!ia_ca_settings_find(a->snapshot->ca_settings, cas[i]))
+    for (size_t i = 0; i < n; i++) {
+        const struct ia_ca_settings *above = ia_ca_settings_find(a->snapshot->ca_settings, cas[i]);
+        if (!above)
             return ia_admission_refuse(a, IA_R_CA_INACTIVE, "a CA above it cannot be used: see iot_auth.ca.problem");
+        if (!above->active && !a->chain) /* of a chain, it was found while that was verified */
+            return ia_admission_refuse(a, IA_R_CA_INACTIVE, "a CA above the device's is not ACTIVE");
+    }
     return IA_R_NONE;
 }
 
@@ -109,6 +137,8 @@ static enum ia_reason check_identity(struct ia_admission *a)
 {
     struct ia_identity identity;
     struct ia_err err = {0};
+    if (a->psk && !a->chain)
+        a->device_id = a->psk->device_id;
     if (!a->chain)
         return IA_R_NONE;
     const uint8_t *hash = a->chain->n_links > 0 ? a->chain->links[0].fingerprint : NULL;
@@ -153,6 +183,9 @@ static enum ia_reason verify_presented_token(struct ia_admission *a)
 static enum ia_reason check_token(struct ia_admission *a)
 {
     struct ia_token_refusal refusal;
+    if (a->presented && a->psk)
+        return ia_admission_refuse(a, IA_R_TOKEN_UNBOUND,
+                                   "a token beside a pre-shared key, to which none can be bound");
     if (a->presented)
         return verify_presented_token(a);
     if (!a->token)
@@ -184,7 +217,7 @@ static enum ia_reason refuse_client_id(struct ia_admission *a, const char *detai
 
 static enum ia_reason check_client_id(struct ia_admission *a)
 {
-    if (a->context == IA_ADMIT_LIVE && !a->chain && !a->token)
+    if (a->context == IA_ADMIT_LIVE && !a->chain && !a->token && !a->device)
         return IA_R_NONE; /* a deferred client */
     if (!a->client_id)
         return a->context == IA_ADMIT_COMMAND ? IA_R_NONE : refuse_client_id(a, "no client id");
@@ -192,6 +225,10 @@ static enum ia_reason check_client_id(struct ia_admission *a)
     if (a->token)
         return ia_token_allows_client_id(a->snapshot->issuers, a->token, a->client_id, &why) ? IA_R_NONE
                                                                                              : refuse_client_id(a, why);
+    if (!a->ca && is_psk_device(a))
+        return ia_client_id_is_device(a->device_id, a->client_id)
+                   ? IA_R_NONE
+                   : refuse_client_id(a, "the client id of a device without a CA must be its device id");
     return ia_client_id_check(a->ca, a->device_id, a->client_id)
                ? IA_R_NONE
                : refuse_client_id(a, "no client id template of the CA fits");
@@ -245,14 +282,26 @@ static enum ia_reason check_ca_address(struct ia_admission *a)
 
 static enum ia_reason check_record(struct ia_admission *a)
 {
-    if (!a->chain)
+    if (!a->chain && (!a->psk || a->device))
         return IA_R_NONE;
     return a->hooks->find_device(a->hooks->ctx, a);
+}
+
+static enum ia_reason check_psk_device(struct ia_admission *a)
+{
+    const char *detail = NULL;
+    if (!a->device)
+        return IA_R_DEVICE_UNKNOWN;
+    const char *device_id = a->device_id ? a->device_id : ia_device_id(a->device);
+    enum ia_reason reason = ia_device_check_psk(a->device, device_id, a->now, &detail);
+    return detail ? ia_admission_refuse(a, reason, detail) : reason;
 }
 
 static enum ia_reason check_device(struct ia_admission *a)
 {
     const int64_t *cas = NULL;
+    if (is_psk_device(a))
+        return check_psk_device(a);
     size_t n = admission_cas(a, &cas);
     if (n == 0)
         return IA_R_NONE;

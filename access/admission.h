@@ -32,6 +32,14 @@ enum ia_admission_context {
 
 struct ia_admission;
 
+/* A pre-shared key that the client has proved in its handshake (RFC 4279, RFC 8446 section 4.2.11). */
+struct ia_shared_key {
+    const char *identity;
+    const uint8_t *digest; /* of the identity: the key of the device's record (psk/identity.h) */
+    const char *device_id; /* that the key's row names; NULL: there is no row any more */
+    const char *why;       /* the key cannot be used any more; NULL: it can */
+};
+
 struct ia_admission_hooks {
     void *ctx;
 
@@ -41,8 +49,8 @@ struct ia_admission_hooks {
     /* Is this the name of a device or an app? */
     bool (*is_protected_name)(void *ctx, const char *name);
 
-    /* Find the record of the certificate in memory, or ask the registry, which registers the device where its CA allows
-     * that.  IA_R_NONE with a->device set, or the reason with a->detail.  Never waits. */
+    /* Find the record of the certificate or the pre-shared key in memory, or ask the registry, which registers the device
+     * of a certificate where its CA allows that.  IA_R_NONE with a->device set, or the reason with a->detail.  Never waits. */
     enum ia_reason (*find_device)(void *ctx, struct ia_admission *a);
 };
 
@@ -64,13 +72,17 @@ struct ia_admission {
     uint64_t chain_generation; /* of the CAs that `chain` was verified under; 0: check it again */
     int64_t ca_id;             /* iot-auth-check, which has no chain: the CA of the certificate */
 
+    const struct ia_shared_key *psk; /* CONNECT, handshake; NULL: none */
+
     struct ia_presented *presented; /* CONNECT, AUTH: the token that is to be verified; NULL: none */
     struct ia_token_cache *tokens;  /* with `presented` */
     const char *unusable_token; /* CONNECT: why a password that resembles a token cannot be used as one, else NULL */
     const char *required_principal; /* AUTH: the app that the session belongs to */
 
-    struct ia_device *device; /* the record: a fact of a live session, a will and the command; else found by the hook */
-    struct ia_token *token;   /* likewise; verified here, the caller owns one reference */
+    struct ia_device
+        *device;            /* the record: a fact of a live session, a will and the command, and with `psk` where it is
+                               * in memory; else found by the hook */
+    struct ia_token *token; /* likewise; verified here, the caller owns one reference */
     const struct ia_admission_hooks *hooks; /* CONNECT and handshake */
 
     /* The results of the steps that were run. */

@@ -7,7 +7,6 @@
 #include "cli/nearest.h"
 #include "common/str.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -352,13 +351,6 @@ static enum ia_rc check_alternatives(const struct reader *r, unsigned flag, size
     return ia_fail(err, IA_USAGE, "give %s one of %s", least ? "exactly" : "at most", names);
 }
 
-/* The words of the verb as the user typed them: without "check" where the program is iot-auth-check. */
-static const char *typed_words(const struct ia_call *call)
-{
-    bool is_check = strcmp(call->program, "iot-auth-check") == 0 && strncmp(call->verb->words, "check ", 6) == 0;
-    return call->verb->words + (is_check ? 6 : 0);
-}
-
 /* What must be there and is not. */
 static enum ia_rc check_required(const struct reader *r, struct ia_err *err)
 {
@@ -367,7 +359,8 @@ static enum ia_rc check_required(const struct reader *r, struct ia_err *err)
     for (size_t i = 0; i < verb->n_params; i++)
         if (verb->params[i].flags & IA_P_REQUIRED && !r->call->values[i].given)
             return ia_fail(err, IA_USAGE, "%s is missing; see %s %s --help",
-                           param_title(&verb->params[i], title, sizeof title), r->call->program, typed_words(r->call));
+                           param_title(&verb->params[i], title, sizeof title), r->call->program,
+                           ia_call_words(r->call));
     enum ia_rc rc = check_alternatives(r, IA_P_ONE_OF, 1, err);
     return rc == IA_OK ? check_alternatives(r, IA_P_EXCLUSIVE, 0, err) : rc;
 }
@@ -420,15 +413,4 @@ const char *ia_call_get(const struct ia_call *call, const char *name)
 bool ia_call_has(const struct ia_call *call, const char *name)
 {
     return ia_call_list(call, name)->given;
-}
-
-int ia_call_fail(const struct ia_call *call, int status, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    fprintf(stderr, "%s%s%s: ", call->program, call->verb ? " " : "", call->verb ? typed_words(call) : "");
-    (void)vfprintf(stderr, fmt, ap);
-    fputc('\n', stderr);
-    va_end(ap);
-    return status;
 }

@@ -36,5 +36,8 @@ const char *ia_call_get(const struct ia_call *call, const char *name);
 const struct ia_values *ia_call_list(const struct ia_call *call, const char *name);
 bool ia_call_has(const struct ia_call *call, const char *name);
 
+/* The words of the verb as the user typed them: without "check" where the program is iot-auth-check. */
+const char *ia_call_words(const struct ia_call *call);
+
 /* Print "PROGRAM VERB: MESSAGE" to stderr and return `status`. */
 int ia_call_fail(const struct ia_call *call, int status, const char *fmt, ...) IA_PRINTF(3, 4);

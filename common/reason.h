@@ -37,6 +37,7 @@
     X(TOKEN_CLAIMS, "token_claims")                                                                                    \
     X(TOKEN_UNBOUND, "token_unbound")                                                                                  \
     X(TOKEN_REVOKED, "token_revoked")                                                                                  \
+    X(PSK_UNKNOWN, "psk_unknown")                                                                                      \
     X(ISSUER_INACTIVE, "issuer_inactive")                                                                              \
     X(TOPIC_DENIED, "topic_denied")                                                                                    \
     X(RIGHTS_CHANGED, "rights_changed")                                                                                \

@@ -149,6 +149,20 @@ static size_t text_size(const struct ia_device *device)
     return (size_t)(p - device->text);
 }
 
+struct ia_device *ia_device_with_status(const struct ia_device *device, enum ia_device_status status,
+                                        enum ia_cert_status certificate_status)
+{
+    size_t size = sizeof *device + text_size(device);
+    struct ia_device *copy = malloc(size);
+    if (!copy)
+        return NULL;
+    memcpy(copy, device, size);
+    copy->refs = 1;
+    copy->status = status;
+    copy->certificate_status = certificate_status;
+    return copy;
+}
+
 bool ia_device_equal(const struct ia_device *a, const struct ia_device *b)
 {
     size_t size = text_size(a);

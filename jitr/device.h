@@ -39,6 +39,11 @@ struct ia_device {
 /* A record with one reference from a row; NULL when out of memory.  The record of a row with a fault, or with more
  * roles and attributes than are kept, holds only the fault: one row cannot hold up the others. */
 struct ia_device *ia_device_new(const struct ia_device_row *whole);
+
+/* A copy with one reference and other statuses; NULL when out of memory. */
+struct ia_device *ia_device_with_status(const struct ia_device *device, enum ia_device_status status,
+                                        enum ia_cert_status certificate_status);
+
 struct ia_device *ia_device_ref(struct ia_device *device);
 void ia_device_free(struct ia_device *device);
 
@@ -49,6 +54,13 @@ static inline const char *ia_device_id(const struct ia_device *device)
 
 /* Why the device's row cannot be used; NULL: it can. */
 const char *ia_device_fault(const struct ia_device *device);
+
+/* Is it the record of a certificate?  Else of a pre-shared key, whose status and expiry stand in place of the
+ * certificate's. */
+static inline bool ia_device_has_certificate(const struct ia_device *device)
+{
+    return device->certificate_ca_id != 0;
+}
 
 /* Are the device and this certificate of it ACTIVE, and can the row be used? */
 bool ia_device_is_active(const struct ia_device *device);

@@ -104,3 +104,30 @@ enum ia_reason ia_device_check(const struct ia_device *device, const struct ia_c
         reason = IA_R_CERTIFICATE_EXPIRED;
     return reason;
 }
+
+static const char *fault_of_key(const struct ia_device *device, int64_t now)
+{
+    if (device->certificate_status != IA_CERT_ACTIVE)
+        return device->certificate_status == IA_CERT_REVOKED ? "the key is REVOKED" : "the key is INACTIVE";
+    return device->not_after && ia_x509_expired(device->not_after, now) ? "the key has expired" : NULL;
+}
+
+enum ia_reason ia_device_check_psk(const struct ia_device *device, const char *device_id, int64_t now,
+                                   const char **detail)
+{
+    *detail = device->faulty ? ia_device_fault(device) : NULL;
+    if (device->faulty)
+        return IA_R_INTERNAL;
+    if (strcmp(ia_device_id(device), device_id) != 0)
+        return IA_R_DEVICE_CONFLICT;
+    enum ia_reason reason = reason_of_device(device->status);
+    if (reason != IA_R_NONE)
+        return reason;
+    *detail = fault_of_key(device, now);
+    return *detail ? IA_R_PSK_UNKNOWN : IA_R_NONE;
+}
+
+bool ia_client_id_is_device(const char *device_id, const char *client_id)
+{
+    return strcmp(device_id, client_id) == 0;
+}

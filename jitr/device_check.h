@@ -26,3 +26,11 @@ bool ia_client_id_check(const struct ia_ca_settings *settings, const char *devic
  * registered too. */
 enum ia_reason ia_device_check(const struct ia_device *device, const struct ia_ca_settings_set *ca_settings,
                                const int64_t *cas, size_t n, const char *device_id, int64_t now);
+
+/* The same for a device that has proved a pre-shared key of `device_id`, whose record this must be.  *detail is a static
+ * text, NULL where the reason needs none. */
+enum ia_reason ia_device_check_psk(const struct ia_device *device, const char *device_id, int64_t now,
+                                   const char **detail);
+
+/* Does a device without a CA use that client id?  It must be the device id itself. */
+bool ia_client_id_is_device(const char *device_id, const char *client_id);

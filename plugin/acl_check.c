@@ -119,8 +119,8 @@ static void report_denial(struct ia_core *core, struct ia_client *client, const 
                                    .address = client->address,
                                    .principal = ia_client_username(client),
                                    .app = client->kind == IA_CLIENT_APP};
-    if (client->ca_id)
-        entry.ca = ia_ca_settings_find(core->snapshot->ca_settings, client->ca_id);
+    if (ia_client_ca_id(client))
+        entry.ca = ia_ca_settings_find(core->snapshot->ca_settings, ia_client_ca_id(client));
     write_denial(client, access, rule_id, entry.detail, sizeof entry.detail);
     ia_report_denied(core, &entry);
 }

@@ -8,8 +8,11 @@
 #include "plugin/log.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/owned_ids.h"
+#include "plugin/psk_keys.h"
+#include "plugin/resync.h"
 #include "tls/gate.h"
 #include "tls/proxy.h"
+#include "tls/psk.h"
 
 #include "common/principal.h"
 
@@ -87,6 +90,37 @@ bool ia_login_take_leaf(struct ia_login *login)
     const struct ia_admission *a = &login->admission;
     X509 *leaf = a->leaf ? NULL : mosquitto_client_certificate(login->client);
     return leaf ? take_leaf(login, leaf) : a->leaf != NULL;
+}
+
+/* ---- the pre-shared key */
+
+static bool use_psk(struct ia_login *login, const char *identity)
+{
+    struct ia_core *core = login->core;
+    struct ia_admission *a = &login->admission;
+    if (!ia_psk_identity_digest(identity, login->psk_digest))
+        return false;
+    login->psk = (struct ia_shared_key){.identity = identity, .digest = login->psk_digest};
+    login->psk.device_id = ia_psk_keys_device(core, identity, &login->psk.why);
+    struct ia_device *device = ia_resync_find_device(core, login->psk_digest);
+    a->psk = &login->psk;
+    a->device = device ? ia_device_ref(device) : NULL;
+    return true;
+}
+
+/* Behind a balancer the address hangs on the connection. */
+bool ia_login_take_psk(struct ia_login *login)
+{
+    SSL *ssl = NULL;
+    struct ia_admission *a = &login->admission;
+    const char *identity = a->psk ? NULL : ia_tls_psk_take(login->client, &ssl);
+    if (!identity)
+        return a->psk != NULL;
+    ia_gate_peer_address(ssl, login->psk_address);
+    if (!a->address && login->psk_address[0])
+        set_login_address(login, login->psk_address);
+    login->address_unknown = !a->address;
+    return use_psk(login, identity);
 }
 
 /* ---- client ids */
@@ -181,9 +215,23 @@ static bool is_protected_login_name(void *ctx, const char *name)
 
 /* ---- the record */
 
+static enum ia_reason find_key_device(struct ia_login *login, struct ia_admission *a)
+{
+    struct ia_device *device = NULL;
+    const char *detail = NULL;
+    enum ia_reason reason = ia_device_requests_find_by_key(login->core, a->psk->digest, a->psk->device_id, &device,
+                                                           &login->awaits_registry, &detail);
+    if (reason != IA_R_NONE)
+        return ia_admission_refuse(a, reason, detail);
+    a->device = ia_device_ref(device);
+    return IA_R_NONE;
+}
+
 static enum ia_reason find_login_device(void *ctx, struct ia_admission *a)
 {
     struct ia_login *login = ctx;
+    if (a->psk)
+        return find_key_device(login, a);
     const struct ia_unregistered_device who = {.info = a->info,
                                                .device_id = a->device_id,
                                                .ca_id = a->chain->ca_id,
@@ -213,10 +261,13 @@ static void fill_audit(struct ia_login *login)
     entry->principal = entry->app ? NULL : a->device_id;
     if (entry->app && a->token)
         entry->principal = a->token->principal;
-    entry->proven = a->leaf != NULL; /* BASIC_AUTH comes after the handshake */
+    entry->proven = a->leaf || a->psk; /* BASIC_AUTH comes after the handshake */
+    entry->psk_identity = a->psk ? a->psk->identity : NULL;
     entry->ca = a->ca;
     entry->ca_id = a->chain ? a->chain->ca_id : 0;
     entry->fingerprint = a->chain && a->chain->n_links > 0 ? a->chain->links[0].fingerprint : NULL;
+    if (a->psk)
+        entry->fingerprint = a->psk->digest;
     entry->claimed = &a->claimed;
     entry->leaf = a->leaf;
     memcpy(entry->detail, a->detail, sizeof entry->detail);
@@ -244,7 +295,8 @@ static void take_leaf_if_ready(struct ia_login *login)
 enum ia_reason ia_login_decide(struct ia_login *login)
 {
     int64_t begun_us = ia_monotonic_us();
-    take_leaf_if_ready(login);
+    if (!ia_login_take_psk(login))
+        take_leaf_if_ready(login);
     enum ia_reason reason = decide_login(login, login->admission.presented ? IA_ADMIT_APP : IA_ADMIT_DEVICE);
     ia_histogram_note(&login->core->counters.connect, ia_monotonic_us() - begun_us);
     return reason;
@@ -312,6 +364,14 @@ void ia_login_init_handshake(struct ia_login *login, struct ia_core *core, X509 
     set_login_address(login, address);
     if (X509_up_ref(leaf) == 1)
         (void)take_leaf(login, leaf);
+}
+
+void ia_login_init_psk_handshake(struct ia_login *login, struct ia_core *core, const char *identity,
+                                 const char *address)
+{
+    init_login(login, core);
+    set_login_address(login, address);
+    (void)use_psk(login, identity);
 }
 
 void ia_login_clear(struct ia_login *login)

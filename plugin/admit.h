@@ -19,6 +19,9 @@ struct ia_login {
     bool awaits_registry;     /* decided: the registry has been asked for the device, and has not answered yet */
     struct ia_chain chain;    /* of the leaf, once verified */
     struct ia_cert_info info; /* of the leaf */
+    struct ia_shared_key psk; /* that was proved */
+    uint8_t psk_digest[IA_PSK_DIGEST_LEN];
+    char psk_address[INET6_ADDRSTRLEN]; /* of its connection */
 };
 
 /* Begin for that client of Mosquitto's, which must live until ia_login_clear. */
@@ -27,6 +30,10 @@ void ia_login_init(struct ia_login *login, struct ia_core *core, struct mosquitt
 /* Begin for a client that has completed its TLS handshake with this leaf, which the gate has verified, from that address,
  * which must live until ia_login_clear. */
 void ia_login_init_handshake(struct ia_login *login, struct ia_core *core, X509 *leaf, const char *address);
+
+/* The same for a client that has proved the pre-shared key of `identity`. */
+void ia_login_init_psk_handshake(struct ia_login *login, struct ia_core *core, const char *identity,
+                                 const char *address);
 
 void ia_login_clear(struct ia_login *login);
 
@@ -39,6 +46,9 @@ bool ia_login_is_principal(struct ia_core *core, const char *name);
 
 /* Take over the client's certificate, if it is a credential here.  True: it is. */
 bool ia_login_take_leaf(struct ia_login *login);
+
+/* Take over the pre-shared key that the client has proved on this very connection, once.  True: there is one. */
+bool ia_login_take_psk(struct ia_login *login);
 
 /* Refuse with that detail, for reasons outside the table: returns `reason`. */
 enum ia_reason ia_login_refuse(struct ia_login *login, enum ia_reason reason, const char *detail);

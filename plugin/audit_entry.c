@@ -93,9 +93,13 @@ static const char *shown_value(const struct ia_audit_entry *a, size_t i)
     return a->shown ? (const char *)a->shown + shown_members[i].offset : "";
 }
 
-/* The name of claim i, of tokens first, and its value; false: there are no more. */
+/* The name of claim i, of pre-shared keys and tokens first, and its value; false: there are no more. */
 static bool next_claim(const struct ia_audit_entry *a, size_t i, const char **name, const char **value)
 {
+    *name = "psk_identity";
+    *value = a->psk_identity ? a->psk_identity : "";
+    if (i-- == 0)
+        return true;
     const size_t n_claimed = sizeof claimed_members / sizeof claimed_members[0];
     if (i >= n_claimed + N_SHOWN)
         return false;

@@ -22,6 +22,7 @@ struct ia_audit_entry {
     const struct ia_ca_settings *ca; /* the registered CA that the chain ended in */
     bool proven; /* the client has shown that it has the certificate's key: the report concerns its device */
     const uint8_t *fingerprint; /* of the leaf */
+    const char *psk_identity;   /* of a pre-shared key: its leaf is none, and its fingerprint the digest of this */
     bool app;
     const struct ia_token_claimed *claimed;   /* by a refused token: not verified; NULL or empty: nothing */
     const struct ia_shown_certificate *shown; /* of whose certificate, likewise; NULL: see `leaf` */

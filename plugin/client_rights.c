@@ -9,7 +9,7 @@ void ia_client_rights_resolve(const struct ia_core *core, struct ia_client *clie
     if (check->rights.generation == core->snapshot->generation)
         return;
     const struct ia_rights_holder who = {
-        .ca = client->ca_id ? ia_ca_settings_find(core->snapshot->ca_settings, client->ca_id) : NULL,
+        .ca = ia_ca_settings_find(core->snapshot->ca_settings, ia_client_ca_id(client)),
         .device = client->device,
         .token = client->token,
         .client_id = client->client_id,

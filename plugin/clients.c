@@ -233,7 +233,6 @@ bool ia_client_set_facts(struct ia_clients *clients, struct ia_client *client, c
     ia_client_set_address(client, &facts->ip, facts->address, facts->keep);
     client->token = facts->token;
     client->chain = facts->chain;
-    client->ca_id = facts->chain ? facts->chain->ca_id : 0;
     client->by_ext_auth = facts->by_ext_auth;
     return attach_device(clients, client, facts->device);
 }

@@ -76,7 +76,6 @@ struct ia_client {
     uint8_t leaf[IA_FINGERPRINT_LEN]; /* … and this is its SHA-256 */
     struct ia_device *device;         /* of a device, and of an app with a certificate; owned reference */
     struct ia_chain *chain;           /* owned; with `device`; only its n_links links are there */
-    int64_t ca_id;                    /* that the chain ended in; 0 without one */
     struct ia_token *token;           /* of an app; owned reference */
     uint8_t token_hash[32];           /* SHA-256 of the token it came with: recognises a re-authentication */
     bool by_ext_auth;                 /* the token came by extended authentication, not as the password */
@@ -157,6 +156,14 @@ bool ia_client_is_of(const struct ia_client *client, const struct mosquitto *con
 
 /* Is this the certificate that the client came with?  False for NULL. */
 bool ia_client_has_certificate(const struct ia_client *client, X509 *leaf);
+
+/* The registered CA that its chain ended in, or that its device belongs to; 0: none. */
+static inline int64_t ia_client_ca_id(const struct ia_client *client)
+{
+    if (client->chain)
+        return client->chain->ca_id;
+    return client->device && !client->token ? client->device->device_ca_id : 0;
+}
 
 /* "" for clients that are neither device nor app. */
 const char *ia_client_username(const struct ia_client *client);

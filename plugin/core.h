@@ -32,6 +32,7 @@ struct ia_core {
     struct ia_registrations *registrations;     /* jitr/registration.h: device_requests.c asks, replies.c answers */
     struct ia_device_requests *device_requests; /* device_requests.c */
     struct ia_new_devices *new_devices;         /* new_devices.c */
+    struct ia_psk_keys *psk_keys;               /* psk_keys.c */
     struct ia_key_requests *key_requests;       /* key_requests.c */
     struct ia_owned_ids *owned_ids;             /* owned_ids.c */
     struct ia_event_limits *event_limits;       /* event_limits.c */

@@ -91,6 +91,33 @@ enum ia_reason ia_device_requests_find(struct ia_core *core, const struct ia_unr
     return registry_unavailable(detail, detail_size, "the registry has been asked and has not answered yet");
 }
 
+/* Ask for all records of the device. */
+static bool ask_for_device(struct ia_core *core, const char *device_id)
+{
+    struct ia_request *request = ia_request_new(IA_REQUEST_DEVICE, NULL);
+    if (request)
+        (void)snprintf(request->device_id, sizeof request->device_id, "%s", device_id);
+    return ia_worker_ask(core->worker, request);
+}
+
+enum ia_reason ia_device_requests_find_by_key(struct ia_core *core, const uint8_t digest[IA_PSK_DIGEST_LEN],
+                                              const char *device_id, struct ia_device **device, bool *asked,
+                                              const char **detail)
+{
+    *asked = false;
+    *device = ia_resync_find_device(core, digest);
+    if (*device)
+        return IA_R_NONE;
+    core->counters.cache_misses++;
+    *detail = "the database is not connected";
+    if (!ia_database_is_up(core))
+        return IA_R_REGISTRY_UNAVAILABLE;
+    *asked = ask_for_device(core, device_id);
+    *detail = *asked ? "the registry has been asked and has not answered yet"
+                     : "too many requests are waiting for the database";
+    return IA_R_REGISTRY_UNAVAILABLE;
+}
+
 bool ia_device_requests_is_pending(const struct ia_core *core, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
 {
     return ia_database_is_up(core) &&

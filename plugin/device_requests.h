@@ -27,6 +27,12 @@ struct ia_unregistered_device {
 enum ia_reason ia_device_requests_find(struct ia_core *core, const struct ia_unregistered_device *who,
                                        struct ia_device **device, char *detail, size_t detail_size);
 
+/* The same for a pre-shared key, by the digest of its identity: the registry is asked for the records of that device, and
+ * *asked says so.  A key registers nothing. */
+enum ia_reason ia_device_requests_find_by_key(struct ia_core *core, const uint8_t digest[IA_PSK_DIGEST_LEN],
+                                              const char *device_id, struct ia_device **device, bool *asked,
+                                              const char **detail);
+
 /* Has the registry been asked for that certificate, and will it answer? */
 bool ia_device_requests_is_pending(const struct ia_core *core, const uint8_t fingerprint[IA_FINGERPRINT_LEN]);
 

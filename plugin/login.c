@@ -13,6 +13,7 @@
 #include "plugin/shared_subscriptions.h"
 
 #include "oauth/bearer.h"
+#include "tls/psk.h"
 #include "tls/resumption.h"
 
 #include <openssl/sha.h>
@@ -40,12 +41,15 @@ static void disconnect_own_doing(struct ia_core *core, struct ia_client *client,
     client->own_doing = true;
 }
 
-static void report_connected(struct ia_core *core, const struct ia_client *s)
+static void report_connected(struct ia_core *core, const struct ia_client *s, const struct ia_shared_key *psk)
 {
     struct ia_request *request = ia_request_new(IA_REQUEST_CONNECTED, NULL);
     if (request) {
         (void)snprintf(request->connected.device_id, sizeof request->connected.device_id, "%s", ia_client_username(s));
         request->connected.at_us = ia_wall_us();
+        if (psk)
+            (void)snprintf(request->connected.psk_identity, sizeof request->connected.psk_identity, "%s",
+                           psk->identity);
     }
     (void)ia_worker_ask(core->worker, request);
     struct ia_device *kept = ia_device_cache_find(core->devices, s->device->fingerprint);
@@ -141,7 +145,7 @@ static enum ia_reason open_session(struct ia_login *login)
     ia_revalidate_note_expiry(login->core, client);
     login->audit.principal = ia_client_username(client);
     if (client->kind == IA_CLIENT_DEVICE)
-        report_connected(login->core, client);
+        report_connected(login->core, client, login->admission.psk);
     return IA_R_NONE;
 }
 
@@ -178,8 +182,18 @@ static enum ia_reason finish_login(struct ia_login *login)
 
 /* ---- SIGHUP: authentication once more */
 
+static bool same_psk(const struct ia_client *s, const struct mosquitto *client)
+{
+    uint8_t digest[IA_PSK_DIGEST_LEN];
+    const char *identity = ia_tls_psk_taken(client);
+    return identity && s->device && ia_psk_identity_digest(identity, digest) &&
+           memcmp(digest, s->device->fingerprint, sizeof digest) == 0;
+}
+
 static bool same_certificate(const struct ia_client *s, struct mosquitto *client)
 {
+    if (!s->chain)
+        return same_psk(s, client);
     X509 *leaf = mosquitto_client_certificate(client);
     bool same = ia_client_has_certificate(s, leaf);
     X509_free(leaf);
@@ -255,7 +269,7 @@ static bool is_deferred_login(struct ia_login *login)
 {
     const struct ia_admission *a = &login->admission;
     return login->core->options.defer_others && !a->presented && a->snapshot && a->client_id &&
-           !ia_login_take_leaf(login);
+           !ia_login_take_psk(login) && !ia_login_take_leaf(login);
 }
 
 /* A session that has ended under the very pointer of a new client is over, before anything is decided: its client id may

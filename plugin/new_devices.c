@@ -52,10 +52,11 @@ void ia_new_devices_note_protocol(struct ia_core *core, const struct mosquitto *
     devices->tcp_ports[devices->n_tcp_ports++] = port;
 }
 
+/* `leaf` NULL: a client with a pre-shared key, which libwebsockets does not know. */
 static int64_t parking_ms(const struct ia_core *core, X509 *leaf)
 {
     int64_t ms = core->options.auth_wait_ms;
-    return ms <= WEBSOCKET_MS || is_tcp_port(core->new_devices, ia_gate_port(leaf)) ? ms : WEBSOCKET_MS;
+    return !leaf || ms <= WEBSOCKET_MS || is_tcp_port(core->new_devices, ia_gate_port(leaf)) ? ms : WEBSOCKET_MS;
 }
 
 /* ---- parking */
@@ -81,6 +82,19 @@ void ia_new_devices_arrive(struct ia_core *core, SSL *ssl, X509 *leaf, const uin
     (void)ia_login_decide_handshake(&login); /* a refusal is BASIC_AUTH's, which reports it */
     if (login.awaits_registry)
         park_connection(core, ssl, leaf, fingerprint);
+    ia_login_clear(&login);
+}
+
+void ia_new_devices_arrive_with_psk(struct ia_core *core, SSL *ssl, const char *identity)
+{
+    struct ia_login login;
+    char address[INET6_ADDRSTRLEN];
+    ia_gate_peer_address(ssl, address);
+    ia_login_init_psk_handshake(&login, core, identity, address);
+    if (!login.admission.device)
+        (void)ia_login_decide_handshake(&login); /* likewise */
+    if (login.awaits_registry)
+        park_connection(core, ssl, NULL, login.psk_digest);
     ia_login_clear(&login);
 }
 

@@ -20,7 +20,10 @@ void ia_new_devices_free(struct ia_new_devices *devices);
 /* A handshake is complete with this leaf, which the gate has verified. */
 void ia_new_devices_arrive(struct ia_core *core, SSL *ssl, X509 *leaf, const uint8_t fingerprint[IA_FINGERPRINT_LEN]);
 
-/* The registry's answer for that certificate has been applied. */
+/* A handshake is complete with the pre-shared key of that identity. */
+void ia_new_devices_arrive_with_psk(struct ia_core *core, SSL *ssl, const char *identity);
+
+/* The registry's answer for that certificate or key has been applied. */
 void ia_new_devices_answered(const uint8_t fingerprint[IA_FINGERPRINT_LEN]);
 
 /* The database cannot be reached: no answer will come. */

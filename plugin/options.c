@@ -150,6 +150,8 @@ static const struct option table[] = {
     {"insecure_http_jwks", parse_switch, FIELD(worker.insecure_http_jwks), "off", 0, 0},
     {"insecure_db_conninfo", parse_switch, FIELD(worker.insecure_db_conninfo), "off", 0, 0},
     {"jwks_stale_max_s", parse_number, FIELD(worker.jwks_stale_max_s), "604800", 0, 315360000},
+    {"psk_key_file", parse_text, FIELD(worker.psk_key_file), NULL, 0, 0},
+    {"insecure_plain_psk", parse_switch, FIELD(insecure_plain_psk), "off", 0, 0},
     {"state_dir", parse_text, FIELD(worker.state_dir), NULL, 0, 0},
     {"event_prefix", parse_topic, FIELD(event_prefix), "$iot-auth/events", 0, 0},
     {"log_format", parse_format, FIELD(log_json), "text", 0, 0},
@@ -181,6 +183,8 @@ static enum ia_rc set_given(const struct mosquitto_opt *given, int n, struct ia_
     }
     if (!out->worker.db_conninfo)
         return ia_fail(err, IA_USAGE, "option db_conninfo is required (plugin_opt_db_conninfo host=… dbname=…)");
+    if (out->worker.psk_key_file && out->gate.mode == IA_GATE_OFF)
+        return ia_fail(err, IA_USAGE, "option psk_key_file: keys are taken by the TLS gate only, and tls_gate is off");
     if (out->gate.proxy_from && out->gate.mode == IA_GATE_OFF)
         return ia_fail(err, IA_USAGE, "option proxy_from: headers are read by the TLS gate only, and tls_gate is off");
     return IA_OK;
@@ -228,6 +232,7 @@ void ia_options_clear(struct ia_options *options)
     free(options->worker.db_conninfo);
     free(options->worker.node_name);
     free(options->worker.jwks_ca_file);
+    free(options->worker.psk_key_file);
     free(options->worker.state_dir);
     free(options->event_prefix);
     free(options->gate.proxy_from);

@@ -21,6 +21,7 @@ struct ia_options {
     int64_t stale_max_s; /* 0: no limit */
     struct ia_gate_options gate;
     bool defer_others;
+    bool insecure_plain_psk; /* pre-shared keys also without forward secrecy, in TLS 1.2 */
     bool http_api_loopback;
     char *event_prefix;
     bool log_json;

@@ -15,6 +15,8 @@
 #include "plugin/mosquitto_compat.h"
 #include "plugin/new_devices.h"
 #include "plugin/owned_ids.h"
+#include "plugin/psk_handshake.h"
+#include "plugin/psk_keys.h"
 #include "plugin/replies.h"
 #include "plugin/report.h"
 #include "plugin/resync.h"
@@ -93,6 +95,8 @@ static int on_tick(int event, void *event_data, void *userdata)
     ia_clients_tidy(core->clients);
     bool more = ia_revalidate_slice(core, REVALIDATE_US);
     bool sweeping = ia_resync_sweep(core);
+    if (ia_psk_keys_sweep(core))
+        sweeping = true;
     if (ia_resumption_sweep())
         more = true;
     if (ia_broker_publish_due(core)) {
@@ -135,6 +139,7 @@ static int on_reload(int event, void *event_data, void *userdata)
     struct ia_core *core = userdata;
     ia_broker_reload(core);
     ia_tls_listener_reload();
+    ia_psk_keys_reload(core);
     return ia_mosq_is_21() ? MOSQ_ERR_SUCCESS : MOSQ_ERR_PLUGIN_DEFER;
 }
 
@@ -150,6 +155,7 @@ static const struct {
     {MOSQ_EVT_TICK, on_tick, false},
     {MOSQ_EVT_DISCONNECT, on_disconnect, false},
     {MOSQ_EVT_RELOAD, on_reload, false},
+    {MOSQ_EVT_PSK_KEY, ia_on_psk_key, false},
     {IA_EVT_CLIENT_OFFLINE, on_disconnect, true},
 };
 #define N_CALLBACKS (sizeof callbacks / sizeof callbacks[0])
@@ -204,7 +210,7 @@ static void log_defer(const struct ia_core *core)
 static void wait_for_registry(struct ia_core *core)
 {
     int64_t until = ia_monotonic_us() + core->options.startup_wait_ms * 1000;
-    while (!ia_resync_is_complete(core)) {
+    while (!ia_resync_is_complete(core) || !ia_psk_keys_are_complete(core)) {
         int64_t left = until - ia_monotonic_us();
         if (left <= 0 || !ia_replies_wait_at_start(core, left))
             break;
@@ -212,7 +218,8 @@ static void wait_for_registry(struct ia_core *core)
     if (!core->snapshot)
         ia_log(MOSQ_LOG_WARNING, "no snapshot after startup_wait_ms: everything is refused until the database answers");
     else
-        ia_log(MOSQ_LOG_NOTICE, "%zu device certificates in memory", ia_device_cache_count(core->devices));
+        ia_log(MOSQ_LOG_NOTICE, "%zu device certificates and %zu pre-shared keys in memory",
+               ia_device_cache_count(core->devices), ia_psk_keys_count(core));
 }
 
 static enum ia_rc make_parts(struct ia_core *core, struct ia_err *err)
@@ -226,14 +233,15 @@ static enum ia_rc make_parts(struct ia_core *core, struct ia_err *err)
     core->registrations = ia_registrations_new();
     core->device_requests = ia_device_requests_new();
     core->new_devices = ia_new_devices_new();
+    core->psk_keys = ia_psk_keys_new();
     core->key_requests = ia_key_requests_new();
     core->owned_ids = ia_owned_ids_new();
     core->event_limits = ia_event_limits_new();
     core->last_refusals = ia_last_refusals_new();
     core->acl = ia_acl_state_new();
     if (!core->devices || !core->clients || !core->broker || !core->database || !core->resync || !core->scan ||
-        !core->registrations || !core->device_requests || !core->new_devices || !core->key_requests ||
-        !core->owned_ids || !core->event_limits || !core->last_refusals || !core->acl)
+        !core->registrations || !core->device_requests || !core->new_devices || !core->psk_keys ||
+        !core->key_requests || !core->owned_ids || !core->event_limits || !core->last_refusals || !core->acl)
         return ia_nomem(err);
     return ia_token_cache_new(TOKENS_CACHED, &core->tokens, err);
 }
@@ -249,6 +257,7 @@ static void free_parts(struct ia_core *core)
     ia_last_refusals_free(core->last_refusals);
     ia_event_limits_free(core->event_limits);
     ia_key_requests_free(core->key_requests);
+    ia_psk_keys_free(core->psk_keys);
     ia_new_devices_free(core->new_devices);
     ia_device_requests_free(core->device_requests);
     ia_registrations_free(core->registrations);
@@ -307,6 +316,8 @@ static enum ia_rc start_core(struct ia_core *core, const struct mosquitto_opt *o
         ia_log_begin(core->options.log_json, core->options.worker.node_name);
     describe_versions(core);
     if (rc == IA_OK)
+        rc = ia_psk_handshake_open(core, err);
+    if (rc == IA_OK)
         rc = ia_worker_start(&core->options.worker, &core->worker, err);
     if (rc == IA_OK)
         rc = open_parking(core, err);
@@ -321,6 +332,7 @@ static void core_free(struct ia_core *core)
 {
     ia_parking_close();
     ia_gate_close();
+    ia_psk_handshake_close();
     ia_waker_close();
     bool stopped = ia_worker_stop(core->worker);
     free_parts(core);

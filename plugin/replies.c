@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: ISC
 #include "plugin/replies.h"
 
+#include "plugin/device_states.h"
+
 #include "jitr/registration.h"
 #include "plugin/database_state.h"
 #include "plugin/log.h"
 #include "plugin/mosquitto_compat.h"
 #include "plugin/new_devices.h"
 #include "plugin/owned_ids.h"
+#include "plugin/psk_keys.h"
 #include "plugin/report.h"
 #include "plugin/resync.h"
 #include "plugin/revalidate.h"
@@ -56,18 +59,19 @@ struct deleted_records {
     size_t n;
 };
 
-static bool reply_has_certificate(const struct ia_reply *reply, const uint8_t *fingerprint)
+/* The record of that certificate or pre-shared key, for the same device: a key's row may name another one now. */
+static bool reply_has_record(const struct ia_reply *reply, const struct ia_device *device)
 {
     for (size_t i = 0; i < reply->records.n; i++)
-        if (memcmp(reply->records.items[i]->fingerprint, fingerprint, IA_FINGERPRINT_LEN) == 0)
-            return true;
+        if (memcmp(reply->records.items[i]->fingerprint, device->fingerprint, IA_FINGERPRINT_LEN) == 0)
+            return strcmp(ia_device_id(reply->records.items[i]), ia_device_id(device)) == 0;
     return false;
 }
 
 static bool collect_deleted(void *ctx, struct ia_device *device)
 {
     struct deleted_records *deleted = ctx;
-    if (!reply_has_certificate(deleted->reply, device->fingerprint))
+    if (!reply_has_record(deleted->reply, device))
         memcpy(deleted->found[deleted->n++], device->fingerprint, IA_FINGERPRINT_LEN);
     return deleted->n < sizeof deleted->found / sizeof deleted->found[0];
 }
@@ -103,7 +107,7 @@ static bool reply_has_device(const struct ia_reply *reply, const char *id)
 static void disconnect_if_deleted(void *ctx, struct ia_client *client)
 {
     const struct changed_devices *changed = ctx;
-    if (!client->device || reply_has_certificate(changed->reply, client->device->fingerprint))
+    if (!client->device || reply_has_record(changed->reply, client->device))
         return;
     ia_client_set_deleted(client, !reply_has_device(changed->reply, ia_device_id(client->device)));
     ia_disconnect_mark(changed->core, client, IA_R_DEVICE_UNKNOWN);
@@ -118,8 +122,12 @@ static void apply_devices(struct ia_core *core, struct ia_reply *reply)
     }
     size_t n = reply->records.n;
     reply->records.n = 0;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        uint8_t fingerprint[IA_FINGERPRINT_LEN]; /* the record may be freed */
+        memcpy(fingerprint, reply->records.items[i]->fingerprint, sizeof fingerprint);
         ia_resync_keep(core, reply->records.items[i]);
+        ia_new_devices_answered(fingerprint); /* of a pre-shared key, whose device was asked for by its id */
+    }
 }
 
 static void apply_page(struct ia_core *core, struct ia_reply *reply)
@@ -187,6 +195,9 @@ static void apply_reply(struct ia_core *core, struct ia_reply *reply)
     case IA_REPLY_DEVICES:
         apply_devices(core, reply);
         break;
+    case IA_REPLY_STATES:
+        ia_device_states_apply(core, &reply->records);
+        break;
     case IA_REPLY_PAGE:
         apply_page(core, reply);
         break;
@@ -208,6 +219,19 @@ static void apply_reply(struct ia_core *core, struct ia_reply *reply)
         break;
     case IA_REPLY_OWNERS:
         ia_owned_ids_restore(core, reply->owners.keys, reply->owners.n);
+        break;
+    case IA_REPLY_KEYRING:
+        ia_psk_keys_adopt(core, reply->keyring);
+        reply->keyring = NULL;
+        break;
+    case IA_REPLY_PSKS:
+        ia_psk_keys_apply(core, &reply->psks);
+        break;
+    case IA_REPLY_PSK_BEGIN:
+        ia_psk_keys_begin(core);
+        break;
+    case IA_REPLY_PSK_END:
+        ia_psk_keys_end(core);
         break;
     case IA_REPLY_LOG:
         ia_log(mosquitto_log_level(reply->level), "%s", reply->text);

@@ -164,8 +164,8 @@ void ia_report_ended(struct ia_core *core, const struct ia_client *session, cons
                                .app = session->kind == IA_CLIENT_APP};
     if (session->device && !a.app)
         a.fingerprint = session->device->fingerprint;
-    if (session->ca_id && core->snapshot)
-        a.ca = ia_ca_settings_find(core->snapshot->ca_settings, session->ca_id);
+    if (core->snapshot)
+        a.ca = ia_ca_settings_find(core->snapshot->ca_settings, ia_client_ca_id(session));
     core->counters.ended[reason]++;
     ia_decision_log(core, &a, "ended", reason);
     struct report_event event;

@@ -52,9 +52,16 @@ static struct ia_admission session_facts(const struct ia_core *core, const struc
                                  .token = client->token};
 }
 
+static bool is_psk_session(const struct ia_client *client)
+{
+    return client->device && !client->chain && !client->token;
+}
+
 int64_t ia_revalidate_expiry(const struct ia_client *client, int64_t token_expires_at)
 {
     int64_t expires_at = client->token ? token_expires_at : INT64_MAX;
+    if (is_psk_session(client) && client->device->not_after)
+        return client->device->not_after == INT64_MAX ? INT64_MAX : client->device->not_after + 1;
     if (!client->chain || client->chain->not_after == INT64_MAX)
         return expires_at;
     /* RFC 5280 4.1.2.5: notAfter itself still belongs to the validity period. */
@@ -83,10 +90,12 @@ void ia_revalidate(struct ia_core *core, struct ia_client *client)
     enum ia_reason reason = ia_admission_decide(&a);
     if (reason == IA_R_NONE && !ia_client_rights_cover_shared(core, client))
         reason = IA_R_RIGHTS_CHANGED;
-    if (reason == IA_R_NONE)
-        ia_client_set_expiry(client, ia_revalidate_expiry(client, a.token_expires_at));
-    else
+    if (reason != IA_R_NONE) {
         ia_disconnect_mark(core, client, reason);
+        return;
+    }
+    ia_client_set_expiry(client, ia_revalidate_expiry(client, a.token_expires_at));
+    ia_revalidate_note_expiry(core, client); /* a pre-shared key's may be another now */
 }
 
 void ia_revalidate_shared(struct ia_core *core, struct ia_client *client)
@@ -206,6 +215,8 @@ static enum ia_reason expiry_reason(const struct ia_client *client, int64_t now)
 {
     if (now < client->expires_at)
         return IA_R_NONE;
+    if (is_psk_session(client))
+        return IA_R_PSK_UNKNOWN;
     return client->chain && ia_x509_expired(client->chain->not_after, now) ? IA_R_CERTIFICATE_EXPIRED
                                                                            : IA_R_TOKEN_EXPIRED;
 }

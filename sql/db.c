@@ -17,7 +17,16 @@
 #define NO_FAULT                     "NULL::text AS fault" /* of a view that returns whole rows only */
 #define DEVICES_WHERE(condition)     "SELECT " DEVICE_COLUMNS ", " NO_FAULT " FROM iot_auth.broker_device WHERE " condition
 #define DEVICE_KEYS_WHERE(condition) "SELECT fingerprint, device_id FROM iot_auth.broker_device WHERE " condition
-#define IN_PAGE                      "fingerprint > $1 ORDER BY fingerprint LIMIT $2"
+
+/* A page of broker_device.  Its fingerprints come from its parts, each of which is read by an index: the order of the
+ * union would be made by sorting all rows for each page. */
+#define PART_OF_PAGE(view)                                                                                             \
+    "(SELECT fingerprint FROM iot_auth." view " WHERE fingerprint > $1 ORDER BY fingerprint LIMIT $2)"
+#define IN_PAGE                                                                                                                  \
+    "fingerprint = ANY (ARRAY(SELECT k.fingerprint FROM (" PART_OF_PAGE("broker_certificate_device") " UNION ALL " PART_OF_PAGE( \
+        "broker_psk_device") ") k ORDER BY k.fingerprint LIMIT $2)) ORDER BY fingerprint"
+
+#define PSK_COLUMNS "SELECT identity, device_id, key_id, sealed, status, expires_at FROM iot_auth.broker_psk "
 
 /* A part of the configuration: all rows, the keys of all rows (whose columns the rows begin with), the rows of an array
  * of keys. */
@@ -51,6 +60,12 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
     PART(IA_S_RESERVED, IA_S_RESERVED_KEYS, IA_S_RESERVED_BY_KEY, "broker_reserved_name", "name", "name",
          "name, " NO_FAULT, IA_PG_TEXT_ARRAY),
     [IA_S_DEVICES_BY_ID] = {"devices_by_id", DEVICES_WHERE("device_id = ANY ($1)"), 1, {IA_PG_TEXT_ARRAY}},
+    [IA_S_DEVICE_STATES] = {"device_states",
+                            "SELECT fingerprint, device_id, device_status, certificate_status, 0::bigint, 0::bigint, "
+                            "NULL::text, NULL::timestamptz, NULL::text[], NULL::text[], " NO_FAULT
+                            " FROM iot_auth.broker_device_state WHERE device_id = ANY ($1)",
+                            1,
+                            {IA_PG_TEXT_ARRAY}},
     [IA_S_DEVICES_BY_FINGERPRINT] = {"devices_by_fingerprint",
                                      DEVICES_WHERE("fingerprint = ANY ($1)"),
                                      1,
@@ -116,9 +131,9 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
     [IA_S_STOPPED] = {"broker_stopped", "SELECT iot_auth.broker_stopped($1)", 1, {IA_PG_TEXT}},
     [IA_S_NOTIFY] = {"notify", "SELECT pg_catalog.pg_notify('iot_auth', $1)", 1, {IA_PG_TEXT}},
     [IA_S_CONNECTED] = {"broker_connected",
-                        "SELECT iot_auth.broker_connected($1, $2)",
-                        2,
-                        {IA_PG_TEXT_ARRAY, IA_PG_TIMESTAMPTZ_ARRAY}},
+                        "SELECT iot_auth.broker_connected($1, $2), iot_auth.broker_psk_used($3, $2)",
+                        3,
+                        {IA_PG_TEXT_ARRAY, IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_TEXT_ARRAY}},
     [IA_S_PRUNE] = {"broker_prune", "SELECT iot_auth.broker_prune($1::float8 * '1 second'::interval)", 1, {IA_PG_INT8}},
     [IA_S_UNPARSED] = {"broker_unparsed",
                        "SELECT fingerprint, pem FROM iot_auth.broker_unparsed WHERE fingerprint > $1 "
@@ -145,6 +160,11 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                            "SELECT iot_auth.broker_write_owners($1, $2, $3, $4, $5)",
                            5,
                            {IA_PG_TEXT, IA_PG_INT8_ARRAY, IA_PG_INT8_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY}},
+    [IA_S_PSK_PAGE] = {"psk_page",
+                       PSK_COLUMNS "WHERE identity > $1 ORDER BY identity LIMIT $2",
+                       2,
+                       {IA_PG_TEXT, IA_PG_INT8}},
+    [IA_S_PSKS_BY_IDENTITY] = {"psks_by_identity", PSK_COLUMNS "WHERE identity = ANY ($1)", 1, {IA_PG_TEXT_ARRAY}},
 };
 
 /* The registry as a stream, in parts by fingerprint: SHA-256, so that they are of one size.  COPY cannot be prepared

@@ -66,6 +66,13 @@ static bool decode_sha256(struct cell *c)
     return true;
 }
 
+static bool decode_octets(struct cell *c)
+{
+    const struct ia_octets octets = {.at = c->value.bytes, .len = c->value.len};
+    memcpy(c->field, &octets, sizeof octets);
+    return true;
+}
+
 static bool decode_time_s(struct cell *c)
 {
     int64_t value;
@@ -103,6 +110,7 @@ static const struct {
     [IA_COL_TEXT] = {decode_text, {IA_PG_TEXT}},
     [IA_COL_TEXTS] = {decode_texts, {IA_PG_TEXT_ARRAY}},
     [IA_COL_SHA256] = {decode_sha256, {IA_PG_BYTEA}},
+    [IA_COL_OCTETS] = {decode_octets, {IA_PG_BYTEA}},
     [IA_COL_TIME_S] = {decode_time_s, {IA_PG_TIMESTAMPTZ}},
     [IA_COL_ACTIVE] = {decode_active, {IA_PG_TEXT}},
     [IA_COL_WORD] = {decode_word, {IA_PG_TEXT}},

@@ -159,6 +159,15 @@ enum ia_rc ia_db_devices_by_id(struct ia_db *db, const char *const *ids, size_t 
     return read_devices(db, which, &p, INT64_MAX, out, err);
 }
 
+enum ia_rc ia_db_device_states(struct ia_db *db, const char *const *ids, size_t n, struct ia_device_rows **out,
+                               struct ia_err *err)
+{
+    static const enum ia_statement which[2] = {IA_S_DEVICE_STATES, IA_S_DEVICE_STATES};
+    struct ia_params p = {0};
+    ia_params_value(&p, ia_pg_text_array(&p.arena, ids, n));
+    return read_devices(db, which, &p, 0, out, err);
+}
+
 /* To the last row of a page, or to the last key that a search came to: its row may have been deleted since. */
 static void move_cursor(struct ia_device_cursor *cursor, const struct loaded_devices *l)
 {

@@ -23,6 +23,11 @@ IA_MUST_USE enum ia_rc ia_db_device_by_fingerprint(struct ia_db *db, const uint8
 IA_MUST_USE enum ia_rc ia_db_devices_by_id(struct ia_db *db, const char *const *ids, size_t n,
                                            struct ia_device_rows **out, struct ia_err *err);
 
+/* Their statuses alone, the rest empty: also while another table that whole records are joined from is locked.  A device
+ * without certificate has one row, whose fingerprint is zero. */
+IA_MUST_USE enum ia_rc ia_db_device_states(struct ia_db *db, const char *const *ids, size_t n,
+                                           struct ia_device_rows **out, struct ia_err *err);
+
 #define IA_DEVICE_PAGE 2000 /* records at most of one page */
 
 /* Where reading all records page by page has come to; zeroed at the beginning. */

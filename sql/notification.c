@@ -16,6 +16,7 @@ static const struct {
     {"reserved", IA_NOTIFICATION_RESERVED},
     {"client_id", IA_NOTIFICATION_CLIENT_ID},
     {"token", IA_NOTIFICATION_TOKEN},
+    {"psk", IA_NOTIFICATION_PSK},
     {"nonce", IA_NOTIFICATION_NONCE},
 };
 

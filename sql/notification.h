@@ -21,6 +21,7 @@ enum ia_notification_topic {
     IA_NOTIFICATION_RESERVED,  /* names that no device or app may take */
     IA_NOTIFICATION_CLIENT_ID, /* an administrator has released a client id */
     IA_NOTIFICATION_TOKEN,     /* a row of token_revocation */
+    IA_NOTIFICATION_PSK,       /* the keys are PSK identities */
     IA_NOTIFICATION_NONCE,     /* the key is a nonce of ia_db_send_nonce, of this broker or another */
 };
 

@@ -14,6 +14,7 @@
 
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/octets.h"
 #include "sql/arena.h"
 #include "sql/codec.h"
 #include "sql/conninfo.h"
@@ -75,6 +76,7 @@ enum ia_statement {
     IA_S_REVOCATIONS_BY_KEY,
     IA_S_RESERVED_BY_KEY,
     IA_S_DEVICES_BY_ID,
+    IA_S_DEVICE_STATES,
     IA_S_DEVICES_BY_FINGERPRINT,
     IA_S_DEVICE_PAGE,
     IA_S_DEVICE_PAGE_KEYS,
@@ -101,6 +103,8 @@ enum ia_statement {
     IA_S_CLIENT_ID_RELEASES,
     IA_S_CLIENT_ID_OWNERS,
     IA_S_WRITE_OWNERS,
+    IA_S_PSK_PAGE,
+    IA_S_PSKS_BY_IDENTITY,
     IA_STATEMENTS
 };
 
@@ -205,6 +209,7 @@ enum ia_column_kind {
     IA_COL_TEXT,   /* const char * into the result; NULL: NULL */
     IA_COL_TEXTS,  /* struct ia_texts in the arena; NULL: empty */
     IA_COL_SHA256, /* uint8_t[32] */
+    IA_COL_OCTETS, /* struct ia_octets into the result; NULL: none */
     IA_COL_TIME_S, /* int64_t seconds since 1970; NULL: 0 */
     IA_COL_ACTIVE, /* bool: is the word ACTIVE? */
     IA_COL_WORD,   /* an enumeration: the value of a word in `words`, 0 for any other text */
@@ -239,6 +244,7 @@ enum { NOT_NULL = false, NULLABLE = true };
                      bool *: IA_COL_BOOL,                                                                              \
                      const char **: IA_COL_TEXT,                                                                       \
                      struct ia_texts *: IA_COL_TEXTS,                                                                  \
+                     struct ia_octets *: IA_COL_OCTETS,                                                                \
                      uint8_t(*)[IA_FINGERPRINT_LEN]: IA_COL_SHA256),                                                   \
                  nullable, NULL)
 #define IA_COLUMN_TIME(row, member, nullable)                                                                          \

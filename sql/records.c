@@ -183,12 +183,13 @@ enum ia_rc ia_db_node_stopped(struct ia_db *db, const char *node, struct ia_err 
     return ia_db_exec(db, IA_S_STOPPED, &p, err);
 }
 
-enum ia_rc ia_db_connected_devices(struct ia_db *db, const char *const *ids, const int64_t *at_us, size_t n,
-                                   struct ia_err *err)
+enum ia_rc ia_db_connected_devices(struct ia_db *db, const struct ia_connect_row *rows, size_t n, struct ia_err *err)
 {
+    const struct row_set set = {.rows = rows, .n = n, .size = sizeof *rows};
     struct ia_params p = {0};
-    ia_params_value(&p, ia_pg_text_array(&p.arena, ids, n));
-    ia_params_value(&p, ia_pg_time_us_array(&p.arena, at_us, n, false));
+    add_text_column(&p, &set, offsetof(struct ia_connect_row, device_id));
+    add_time_column(&p, &set, offsetof(struct ia_connect_row, at_us));
+    add_text_column(&p, &set, offsetof(struct ia_connect_row, psk_identity));
     return ia_db_exec(db, IA_S_CONNECTED, &p, err);
 }
 

@@ -63,8 +63,15 @@ IA_MUST_USE enum ia_rc ia_db_heartbeat(struct ia_db *db, const char *node, const
  * that fails. */
 enum ia_rc ia_db_node_stopped(struct ia_db *db, const char *node, struct ia_err *err);
 
-/* Set device.last_connected_at of ids[i] to at_us[i]. */
-IA_MUST_USE enum ia_rc ia_db_connected_devices(struct ia_db *db, const char *const *ids, const int64_t *at_us, size_t n,
+/* A connect of a device, with the pre-shared key of an identity or (NULL) without one. */
+struct ia_connect_row {
+    const char *device_id;
+    const char *psk_identity;
+    int64_t at_us;
+};
+
+/* Set device.last_connected_at, and last_used_at of the keys. */
+IA_MUST_USE enum ia_rc ia_db_connected_devices(struct ia_db *db, const struct ia_connect_row *rows, size_t n,
                                                struct ia_err *err);
 
 /* Remove events (and nodes not seen) older than `age_s` seconds, at least a day; some thousands a call: call it

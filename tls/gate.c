@@ -6,6 +6,7 @@
 #include "tls/leaf.h"
 #include "tls/listener.h"
 #include "tls/proxy.h"
+#include "tls/psk.h"
 #include "x509/chain_cache.h"
 
 #include <arpa/inet.h>
@@ -122,6 +123,20 @@ static void on_info(const SSL *ssl, int where, int value)
         report_missing_certificate(ssl, value & 0xFF);
 }
 
+/* By what the listener requires: a pre-shared key, a certificate, or nothing (apps present a token later). */
+static bool prepare_connection(SSL *ssl, int fd)
+{
+    if (ia_tls_psk_concerns(ssl))
+        return ia_tls_psk_prepare(ssl);
+    if (!(SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER))
+        return true;
+    SSL_set_info_callback(ssl, on_info);
+    if (!ia_tls_listener_prepare(ssl, (int)gate.options->max_chain_bytes))
+        return false;
+    ia_resumption_offer(ssl, local_port(fd));
+    return true;
+}
+
 static int on_client_hello(SSL *ssl, int *alert, void *arg)
 {
     (void)arg;
@@ -138,13 +153,8 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
         *alert = SSL_AD_INTERNAL_ERROR;
         return SSL_CLIENT_HELLO_ERROR;
     }
-    if (!(SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER))
-        return SSL_CLIENT_HELLO_SUCCESS; /* apps present a token later */
-    SSL_set_info_callback(ssl, on_info);
     ERR_set_mark();
-    bool prepared = ia_tls_listener_prepare(ssl, (int)gate.options->max_chain_bytes);
-    if (prepared)
-        ia_resumption_offer(ssl, local_port(fd));
+    bool prepared = prepare_connection(ssl, fd);
     ERR_pop_to_mark();
     if (!prepared) {
         *alert = SSL_AD_INTERNAL_ERROR;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: ISC
 #include "tls/listener.h"
 
+#include "tls/groups.h"
+
 /* Static, because the contexts outlive the plugin. */
 static struct {
     uintptr_t load_round; /* counts loads of the servers' certificates, from 1 */

@@ -65,11 +65,18 @@ static void clear_reply(struct ia_reply *reply)
         ia_device_free(reply->answer.device);
         break;
     case IA_REPLY_DEVICES:
+    case IA_REPLY_STATES:
     case IA_REPLY_PAGE:
         clear_records(&reply->records);
         break;
     case IA_REPLY_OWNERS:
         free(reply->owners.keys);
+        break;
+    case IA_REPLY_PSKS:
+        free(reply->psks.rows);
+        break;
+    case IA_REPLY_KEYRING:
+        ia_keyring_free(reply->keyring);
         break;
     default:
         break; /* the other kinds own nothing */

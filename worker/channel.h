@@ -11,6 +11,8 @@
 #include "common/reason.h"
 #include "common/str.h"
 #include "jitr/device.h"
+#include "psk/keyring.h"
+#include "psk/table.h"
 #include "sql/records_types.h"
 #include "x509/cert.h"
 
@@ -25,6 +27,8 @@ enum ia_request_kind {
     IA_REQUEST_REGISTER,  /* read the record, and register the device where its CA allows that: `registration` */
     IA_REQUEST_DEVICE,    /* read all records of `device_id` */
     IA_REQUEST_CONNECTED, /* a device has connected: `connected` */
+    IA_REQUEST_PSK,       /* read the pre-shared key of `identity`, which is not known */
+    IA_REQUEST_KEY_FILE,  /* read psk_key_file again */
     IA_REQUEST_KEYS,      /* a token of `issuer` names a key that is not known: fetch the issuer's keys */
     IA_REQUEST_EVENT,     /* write an event: `event`, with its detail as JSON in `text` */
     IA_REQUEST_REFUSAL,   /* write the last refusal of a client: `refusal`, likewise */
@@ -49,6 +53,7 @@ struct ia_register_request {
 struct ia_connected_request {
     int64_t at_us;
     char device_id[IA_VALUE_MAX + 1];
+    char psk_identity[IA_PSK_IDENTITY_MAX + 1]; /* of the key that it used; "": none */
 };
 
 struct ia_event_request {
@@ -84,6 +89,7 @@ struct ia_request {
         char device_id[IA_VALUE_MAX + 1];
         struct ia_connected_request connected;
         char issuer[IA_VALUE_MAX + 1];
+        char identity[IA_PSK_IDENTITY_MAX + 1];
         struct ia_event_request event;
         struct ia_refusal_request refusal;
         struct ia_owner_request owner;
@@ -102,6 +108,7 @@ enum ia_reply_kind {
     IA_REPLY_SNAPSHOT, /* adopt `snapshot` */
     IA_REPLY_ANSWER,   /* to IA_REQUEST_REGISTER: `answer`; `text` is the detail of a refusal */
     IA_REPLY_DEVICES,  /* `records`: all records of the devices `records.ids`; any other record of these is deleted */
+    IA_REPLY_STATES,   /* `records`: statuses alone of the devices `records.ids` (ia_db_device_states) */
     IA_REPLY_PAGE,     /* `records`: part of a resync */
     IA_REPLY_RESYNC_BEGIN, /* pages of all records follow … */
     IA_REPLY_RESYNC_END,   /* … and are complete: a record that was in no page is deleted */
@@ -110,6 +117,10 @@ enum ia_reply_kind {
     IA_REPLY_LOG,          /* write `text` to the log at `level` */
     IA_REPLY_OWNERS,       /* `owners`: who owned which client id when the broker ended; before the first snapshot */
     IA_REPLY_RELEASED,     /* the client id `text` has no owner any more, unless its owner is connected */
+    IA_REPLY_KEYRING,      /* use `keyring` from now on */
+    IA_REPLY_PSKS,         /* `psks`: keep the rows, and forget those that are deleted */
+    IA_REPLY_PSK_BEGIN,    /* all pre-shared keys follow … */
+    IA_REPLY_PSK_END,      /* … and are complete: one that was in no reply since is deleted */
     IA_REPLY_EVENT,        /* publish `text` as an event of kind `event` */
 };
 
@@ -123,8 +134,15 @@ struct ia_device_answer {
 struct ia_device_records {
     struct ia_device **items; /* owned, with one reference each */
     size_t n;
-    char **ids; /* owned; of IA_REPLY_DEVICES alone */
+    char **ids; /* owned; of IA_REPLY_DEVICES and IA_REPLY_STATES alone */
     size_t n_ids;
+};
+
+struct ia_psk_batch {
+    struct ia_psk_row *rows; /* owned, with everything below and what it refers to */
+    size_t n;
+    const char **deleted; /* identities that the registry does not have */
+    size_t n_deleted;
 };
 
 struct ia_owner_page {
@@ -141,6 +159,8 @@ struct ia_reply {
         struct ia_device_answer answer;
         struct ia_device_records records;
         struct ia_owner_page owners;
+        struct ia_psk_batch psks;
+        struct ia_keyring *keyring; /* owned */
         bool connected;
         enum ia_log_level level;
         char event[IA_VALUE_MAX + 1];

@@ -174,11 +174,43 @@ static enum ia_rc send_changes(struct ia_device_sync *sync, const struct ia_devi
     return IA_OK;
 }
 
+/* A copy of the changed ids: without all of them a device that is not among the rows could not be distinguished from a deleted
+ * one. */
+static bool copy_ids(const struct ia_device_sync *sync, struct ia_reply *reply)
+{
+    reply->records.ids = calloc(sync->n_changed + 1, sizeof *reply->records.ids);
+    for (size_t i = 0; reply->records.ids && i < sync->n_changed; i++) {
+        reply->records.ids[i] = strdup(sync->changed[i]);
+        if (!reply->records.ids[i])
+            return false;
+        reply->records.n_ids++;
+    }
+    return reply->records.ids != NULL;
+}
+
+/* A table that records are joined from is locked: a revocation does not wait for it.  A failure is that of the records,
+ * which are tried again. */
+static void send_states(struct ia_device_sync *sync)
+{
+    struct ia_device_rows *rows = NULL;
+    struct ia_err err;
+    if (ia_db_device_states(sync->db, (const char *const *)sync->changed, sync->n_changed, &rows, &err) != IA_OK)
+        return;
+    struct ia_reply *reply = new_records(IA_REPLY_STATES, rows);
+    ia_device_rows_free(rows);
+    if (reply && copy_ids(sync, reply))
+        ia_sink_send(sync->sink, reply);
+    else
+        ia_reply_free(reply);
+}
+
 /* The ids stay until their records were sent: after a failure they are read again. */
 enum ia_rc ia_device_sync_read_changes(struct ia_device_sync *sync, struct ia_err *err)
 {
     struct ia_device_rows *rows = NULL;
     enum ia_rc rc = ia_db_devices_by_id(sync->db, (const char *const *)sync->changed, sync->n_changed, &rows, err);
+    if (rc == IA_UNAVAILABLE && ia_db_connected(sync->db))
+        send_states(sync);
     if (rc == IA_OK && !needs_policy(sync, rows)) {
         log_faults(sync, rows);
         rc = send_changes(sync, rows, err);

@@ -112,6 +112,14 @@ static bool accept_offline(struct ia_inbox *inbox, struct ia_request *request)
         ia_config_sync_request_keys(inbox->parts.config, request->issuer);
         ia_request_free(request);
         return true;
+    case IA_REQUEST_KEY_FILE:
+        ia_psk_sync_read_keys(inbox->parts.psks);
+        ia_request_free(request);
+        return true;
+    case IA_REQUEST_PSK:
+        ia_psk_sync_ask(inbox->parts.psks, request->identity);
+        ia_request_free(request);
+        return true;
     case IA_REQUEST_RETIRE:
         ia_request_free(request);
         return true;

@@ -6,6 +6,7 @@
 #include "worker/config_sync.h"
 #include "worker/device_sync.h"
 #include "worker/outbox.h"
+#include "worker/psk_sync.h"
 #include "worker/registrar.h"
 #include "worker/worker.h"
 
@@ -17,6 +18,7 @@ struct ia_inbox_parts {
     struct ia_outbox *outbox;
     struct ia_config_sync *config;
     struct ia_device_sync *devices;
+    struct ia_psk_sync *psks;
     struct ia_registrar *registrar;
 };
 

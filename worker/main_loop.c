@@ -12,24 +12,26 @@
 #include "worker/listen_check.h"
 #include "worker/notifications.h"
 #include "worker/outbox.h"
+#include "worker/psk_sync.h"
 #include "worker/registrar.h"
+#include "worker/rereads.h"
 #include "worker/status_events.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define HEARTBEAT_MS 4000   /* a node row is at most five seconds old: its counters were under way for up to one */
-#define REREAD_MS    600000 /* certificates expire without a notification: their problem is reported by then */
-#define STABLE_MS    10000  /* a connection that lasts this long ends the back-off */
-#define BUSY_MS      250    /* pause of a step whose statement was refused for now */
-#define REFUSED_MS   1000   /* … or for another reason */
+#define HEARTBEAT_MS 4000  /* a node row is at most five seconds old: its counters were under way for up to one */
+#define STABLE_MS    10000 /* a connection that lasts this long ends the back-off */
+#define BUSY_MS      250   /* pause of a step whose statement was refused for now */
+#define REFUSED_MS   1000  /* … or for another reason */
 #define IDLE_MS      1000
 #define RESYNC_S     3600
 
 enum {
     STEP_RELOAD,
     STEP_CHANGES,
+    STEP_PSKS,
     STEP_REQUESTS,
     STEP_EVENTS,
     STEP_RELEASES,
@@ -48,6 +50,7 @@ struct ia_main_loop {
     struct ia_outbox *outbox;
     struct ia_config_sync *config;
     struct ia_device_sync *devices;
+    struct ia_psk_sync *psks;
     struct ia_registrar *registrar;
     struct ia_status_events *events;
     struct ia_releases *releases;
@@ -57,8 +60,8 @@ struct ia_main_loop {
 
     unsigned attempts; /* to connect, since a connection was last stable */
     bool was_connected;
-    int64_t resync_ms; /* all devices are read again that often */
-    int64_t connected_ms, next_heartbeat_ms, next_reread_ms, next_resync_ms;
+    struct ia_rereads rereads;
+    int64_t connected_ms, next_heartbeat_ms;
     bool busy;                    /* a statement was refused for now, with the connection sound */
     int64_t not_before_ms[STEPS]; /* the pause of its step */
 };
@@ -102,6 +105,16 @@ static bool changes_due(const struct ia_main_loop *loop)
 static enum ia_rc run_changes(struct ia_main_loop *loop, struct ia_err *err)
 {
     return ia_device_sync_read_changes(loop->devices, err);
+}
+
+static bool psks_due(const struct ia_main_loop *loop)
+{
+    return ia_psk_sync_due(loop->psks);
+}
+
+static enum ia_rc run_psks(struct ia_main_loop *loop, struct ia_err *err)
+{
+    return ia_psk_sync_read(loop->psks, err);
 }
 
 static bool requests_due(const struct ia_main_loop *loop)
@@ -154,7 +167,7 @@ static enum ia_rc run_heartbeat(struct ia_main_loop *loop, struct ia_err *err)
     if (ia_monotonic_ms() - loop->connected_ms > STABLE_MS)
         loop->attempts = 0;
     loop->next_heartbeat_ms = ia_monotonic_ms() + HEARTBEAT_MS;
-    enum ia_rc rc = ia_listen_check_run(&loop->listening, loop->db, loop->sink, loop->resync_ms / 1000, err);
+    enum ia_rc rc = ia_listen_check_run(&loop->listening, loop->db, loop->sink, loop->rereads.resync_ms / 1000, err);
     if (rc == IA_OK)
         rc = ia_outbox_heartbeat(loop->outbox, loop->db, ia_config_sync_cas(loop->config), err);
     if (rc == IA_OK && !ia_listen_check_is_deaf(&loop->listening))
@@ -177,10 +190,11 @@ static const struct {
     bool (*due)(const struct ia_main_loop *loop);
     enum ia_rc (*run)(struct ia_main_loop *loop, struct ia_err *err);
 } steps[STEPS] = {
-    [STEP_RELOAD] = {reload_due, run_reload},          [STEP_CHANGES] = {changes_due, run_changes},
-    [STEP_REQUESTS] = {requests_due, run_requests},    [STEP_EVENTS] = {events_due, run_events},
-    [STEP_RELEASES] = {releases_due, run_releases},    [STEP_RESYNC] = {resync_due, run_resync},
-    [STEP_HEARTBEAT] = {heartbeat_due, run_heartbeat}, [STEP_WRITE] = {write_due, run_write},
+    [STEP_RELOAD] = {reload_due, run_reload}, [STEP_CHANGES] = {changes_due, run_changes},
+    [STEP_PSKS] = {psks_due, run_psks},       [STEP_REQUESTS] = {requests_due, run_requests},
+    [STEP_EVENTS] = {events_due, run_events}, [STEP_RELEASES] = {releases_due, run_releases},
+    [STEP_RESYNC] = {resync_due, run_resync}, [STEP_HEARTBEAT] = {heartbeat_due, run_heartbeat},
+    [STEP_WRITE] = {write_due, run_write},
 };
 
 /* Run one step, if it is due.  A statement that the server refuses, with the connection sound, is tried again a little
@@ -201,20 +215,6 @@ static enum ia_rc run_step(struct ia_main_loop *loop, size_t i, struct ia_err *e
     return IA_OK;
 }
 
-/* What is read again whatever notifications say: one may have been lost. */
-static void start_rereads(struct ia_main_loop *loop)
-{
-    int64_t now = ia_monotonic_ms();
-    if (now >= loop->next_reread_ms) {
-        ia_config_sync_invalidate(loop->config, IA_LOAD_ALL);
-        loop->next_reread_ms = now + (loop->resync_ms < REREAD_MS ? loop->resync_ms : REREAD_MS);
-    }
-    if (now >= loop->next_resync_ms) {
-        ia_device_sync_refresh(loop->devices);
-        loop->next_resync_ms = now + loop->resync_ms;
-    }
-}
-
 /* One turn of everything that is due. */
 static enum ia_rc run_turn(struct ia_main_loop *loop, struct ia_err *err)
 {
@@ -222,7 +222,7 @@ static enum ia_rc run_turn(struct ia_main_loop *loop, struct ia_err *err)
     enum ia_rc rc = IA_OK;
     loop->busy = false;
     ia_notifications_take(loop->db, &loop->targets);
-    start_rereads(loop);
+    ia_rereads_start(&loop->rereads, &loop->targets);
     for (size_t i = 0; rc == IA_OK && i < STEPS; i++) {
         rc = run_step(loop, i, err);
         loop->busy |= steps[i].due(loop) && ia_monotonic_ms() < loop->not_before_ms[i];
@@ -239,7 +239,8 @@ static int idle_ms(const struct ia_main_loop *loop)
     int64_t now = ia_monotonic_ms(), wait = ia_sooner_ms(IDLE_MS, ia_config_sync_fetch_wait_ms(loop->config));
     wait = ia_sooner_ms(wait, ia_config_sync_wait_ms(loop->config));
     wait = ia_sooner_ms(wait, ia_device_sync_wait_ms(loop->devices));
-    wait = ia_sooner_ms(wait, loop->next_resync_ms > now ? loop->next_resync_ms - now : 0);
+    wait = ia_sooner_ms(wait, ia_psk_sync_wait_ms(loop->psks));
+    wait = ia_sooner_ms(wait, ia_rereads_wait_ms(&loop->rereads));
     wait = ia_sooner_ms(wait, ia_inbox_wait_ms(loop->inbox));
     wait = ia_sooner_ms(wait, ia_outbox_wait_ms(loop->outbox));
     for (size_t i = 0; i < STEPS; i++)
@@ -250,16 +251,12 @@ static int idle_ms(const struct ia_main_loop *loop)
 
 /* ---- with a connection */
 
-/* Spread over the interval: all brokers reconnect at once when the database restarts, and would read everything at once
- * from then on. */
-static void schedule_rereads(struct ia_main_loop *loop)
+static void begin_schedule(struct ia_main_loop *loop)
 {
-    int64_t now = ia_monotonic_ms();
-    int64_t spread = (int64_t)((uint64_t)ia_monotonic_us() * 0x9E3779B97F4A7C15u % (uint64_t)loop->resync_ms);
-    loop->connected_ms = now;
+    ia_psk_sync_connected(loop->psks);
+    ia_rereads_schedule(&loop->rereads);
+    loop->connected_ms = ia_monotonic_ms();
     loop->next_heartbeat_ms = 0;
-    loop->next_resync_ms = now + loop->resync_ms / 2 + spread / 2;
-    loop->next_reread_ms = now + (loop->resync_ms < REREAD_MS ? loop->resync_ms : REREAD_MS);
     memset(loop->not_before_ms, 0, sizeof loop->not_before_ms);
     loop->busy = false;
 }
@@ -282,7 +279,7 @@ static enum ia_rc begin_connected(struct ia_main_loop *loop, struct ia_err *err)
     if (rc != IA_OK)
         return rc;
     ia_device_sync_connected(loop->devices);
-    schedule_rereads(loop);
+    begin_schedule(loop);
     loop->was_connected = true;
     ia_error_log_recovered(loop->errors, "the database is back");
     ia_connection_log(loop->db, loop->program, loop->sink);
@@ -387,6 +384,7 @@ static enum ia_rc create_parts(struct ia_main_loop *loop, const struct ia_worker
     if (rc != IA_OK)
         return rc;
     loop->devices = ia_device_sync_new(loop->db, loop->config, loop->sink);
+    loop->psks = ia_psk_sync_new(loop->db, options->psk_key_file, loop->sink);
     loop->registrar = ia_registrar_new(loop->db, options->node_name, loop->sink);
     loop->releases = ia_releases_new(loop->db, options->node_name, loop->sink);
     loop->events = ia_status_events_new(loop->db, loop->sink);
@@ -394,14 +392,17 @@ static enum ia_rc create_parts(struct ia_main_loop *loop, const struct ia_worker
                                          .outbox = loop->outbox,
                                          .config = loop->config,
                                          .devices = loop->devices,
+                                         .psks = loop->psks,
                                          .registrar = loop->registrar};
     loop->inbox = ia_inbox_new(&parts, options, loop->control->wake_fd);
     loop->targets = (struct ia_notification_targets){.config = loop->config,
                                                      .devices = loop->devices,
+                                                     .psks = loop->psks,
                                                      .events = loop->events,
                                                      .releases = loop->releases,
                                                      .listening = &loop->listening};
-    return loop->devices && loop->registrar && loop->releases && loop->events && loop->inbox ? IA_OK : ia_nomem(err);
+    bool complete = loop->devices && loop->psks && loop->registrar && loop->releases && loop->events && loop->inbox;
+    return complete ? IA_OK : ia_nomem(err);
 }
 
 enum ia_rc ia_main_loop_new(const struct ia_worker_options *options, struct ia_loop_control *control,
@@ -412,7 +413,7 @@ enum ia_rc ia_main_loop_new(const struct ia_worker_options *options, struct ia_l
         return ia_nomem(err);
     loop->control = control;
     loop->sink = sink;
-    loop->resync_ms = (options->resync_s > 0 ? options->resync_s : RESYNC_S) * 1000;
+    loop->rereads.resync_ms = (options->resync_s > 0 ? options->resync_s : RESYNC_S) * 1000;
     enum ia_rc rc = create_db(loop, options, err);
     rc = rc == IA_OK ? create_parts(loop, options, err) : rc;
     if (rc == IA_OK)
@@ -430,6 +431,7 @@ void ia_main_loop_free(struct ia_main_loop *loop)
     ia_status_events_free(loop->events);
     ia_releases_free(loop->releases);
     ia_registrar_free(loop->registrar);
+    ia_psk_sync_free(loop->psks);
     ia_device_sync_free(loop->devices);
     ia_config_sync_free(loop->config);
     ia_outbox_free(loop->outbox);

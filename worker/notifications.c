@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: ISC
 #include "worker/notifications.h"
 
-/* A notification of all CAs comes after a restored dump too, which notifies of no names and no revoked tokens. */
+/* A notification of all CAs comes after a restored dump too, which notifies of no names and no revoked tokens; one of all
+ * devices notifies of no pre-shared keys. */
 static unsigned changed_parts(const struct ia_notification *n)
 {
     static const unsigned parts[] = {
@@ -26,6 +27,11 @@ static void dispatch_notification(const struct ia_notification_targets *to, cons
         ia_releases_notified(to->releases);
     if (n->topic == IA_NOTIFICATION_NONCE && n->n_keys == 1)
         ia_listen_check_heard(to->listening, n->keys[0]);
+    bool psks = n->topic == IA_NOTIFICATION_PSK;
+    if (n->all && (psks || n->topic == IA_NOTIFICATION_DEVICE))
+        ia_psk_sync_refresh(to->psks);
+    for (size_t i = 0; psks && i < n->n_keys; i++)
+        ia_psk_sync_changed(to->psks, n->keys[i]);
     bool devices = n->topic == IA_NOTIFICATION_DEVICE;
     if (devices && n->all)
         ia_device_sync_restart(to->devices);

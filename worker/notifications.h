@@ -7,12 +7,14 @@
 #include "worker/config_sync.h"
 #include "worker/device_sync.h"
 #include "worker/listen_check.h"
+#include "worker/psk_sync.h"
 #include "worker/status_events.h"
 
 /* The parts, borrowed. */
 struct ia_notification_targets {
     struct ia_config_sync *config;
     struct ia_device_sync *devices;
+    struct ia_psk_sync *psks;
     struct ia_status_events *events;
     struct ia_releases *releases;
     struct ia_listen_check *listening;

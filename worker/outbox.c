@@ -36,7 +36,8 @@ struct column {
 struct connect {
     struct ia_link link;
     int64_t at_us;
-    char device_id[];
+    const char *psk_identity; /* in texts; NULL: none */
+    char texts[];             /* the device id first */
 };
 
 struct ia_outbox {
@@ -177,11 +178,14 @@ void ia_outbox_owner(struct ia_outbox *outbox, struct ia_request *request)
 
 void ia_outbox_connected(struct ia_outbox *outbox, struct ia_request *request)
 {
-    size_t size = strlen(request->connected.device_id) + 1;
-    struct connect *c = malloc(sizeof *c + size);
+    const char *identity = request->connected.psk_identity;
+    size_t size = strlen(request->connected.device_id) + 1, identity_size = strlen(identity) + 1;
+    struct connect *c = malloc(sizeof *c + size + identity_size);
     if (c) {
         c->at_us = request->connected.at_us;
-        memcpy(c->device_id, request->connected.device_id, size);
+        memcpy(c->texts, request->connected.device_id, size);
+        memcpy(c->texts + size, identity, identity_size);
+        c->psk_identity = identity[0] ? c->texts + size : NULL;
         if (outbox->connects.n >= CONNECTS_MAX)
             drop_connects(outbox, 1);
         if (outbox->connects.n == 0)
@@ -340,17 +344,15 @@ static enum ia_rc write_owners(struct ia_outbox *o, struct ia_db *db, struct ia_
 
 static enum ia_rc write_connects(struct ia_outbox *o, struct ia_db *db, struct ia_err *err)
 {
-    const char *ids[BATCH];
-    int64_t at[BATCH];
+    struct ia_connect_row rows[BATCH];
     size_t n = 0;
     for (struct ia_link *link = o->connects.head; link && n < o->batch; link = link->next) {
         const struct connect *c = ia_container_of(link, struct connect, link);
-        ids[n] = c->device_id;
-        at[n++] = c->at_us;
+        rows[n++] = (struct ia_connect_row){.device_id = c->texts, .psk_identity = c->psk_identity, .at_us = c->at_us};
     }
     if (n == 0)
         return IA_OK;
-    enum ia_rc rc = ia_db_connected_devices(db, ids, at, n, err);
+    enum ia_rc rc = ia_db_connected_devices(db, rows, n, err);
     drop_connects(o, finished_rows(o, n, db, &rc));
     return rc;
 }

@@ -18,6 +18,7 @@ struct ia_worker_options {
     bool insecure_db_conninfo; /* a database that is not local may be reached without verified TLS */
     int64_t resync_s;          /* everything is read again that often, whatever notifications say; 0: 3600 */
     int64_t jwks_stale_max_s;  /* 0: no limit */
+    char *psk_key_file;        /* the key-encryption keys of pre-shared keys; NULL: there are none */
     char *state_dir;           /* NULL: keys do not survive a restart */
     int64_t hook_timeout_ms;   /* how long a registration hook may take; 0: 100 */
 };

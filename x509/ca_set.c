@@ -157,3 +157,14 @@ void ia_ca_set_free(struct ia_ca_set *set)
     X509_STORE_free(set->store);
     free(set);
 }
+
+size_t ia_ca_set_above(const struct ia_ca_set *set, int64_t ca_id, const int64_t **ids)
+{
+    for (size_t i = 0; i < set->n; i++) {
+        if (set->cas[i].ca_id != ca_id)
+            continue;
+        *ids = set->cas[i].above;
+        return set->cas[i].n_above;
+    }
+    return 0;
+}

@@ -41,3 +41,7 @@ struct ia_ca_set_input {
 IA_MUST_USE enum ia_rc ia_ca_set_build(const struct ia_ca_set_input *in, struct ia_ca_set **out, struct ia_err *err);
 struct ia_ca_set *ia_ca_set_ref(struct ia_ca_set *set);
 void ia_ca_set_free(struct ia_ca_set *set);
+
+/* The CA of that id and every registered CA above it, nearest first: how many there are in *ids, which the set owns.  0: it
+ * is not in the set.  Takes time in proportion to the number of CAs. */
+size_t ia_ca_set_above(const struct ia_ca_set *set, int64_t ca_id, const int64_t **ids);

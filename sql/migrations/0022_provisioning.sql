@@ -892,11 +892,12 @@ BEGIN
     LOOP
         SELECT * INTO existing FROM iot_auth.device d WHERE d.device_id = p_device_id FOR NO KEY UPDATE;
         is_new := NOT FOUND;
-        moves := NOT is_new AND existing.ca_id <> ca.ca_id;
-        IF moves AND NOT iot_auth.ca_succeeds(ca.ca_id, existing.ca_id) THEN
+        moves := NOT is_new AND existing.ca_id IS DISTINCT FROM ca.ca_id;
+        IF moves AND iot_auth.ca_succeeds(ca.ca_id, existing.ca_id) IS NOT TRUE THEN
             outcome := 'device_conflict';
-            detail := format('device ''%s'' belongs to CA %s, which this CA does not replace', p_device_id,
-                             existing.ca_id);
+            detail := CASE WHEN existing.ca_id IS NULL THEN format('device ''%s'' belongs to no CA', p_device_id)
+                           ELSE format('device ''%s'' belongs to CA %s, which this CA does not replace', p_device_id,
+                                       existing.ca_id) END;
             RETURN;
         END IF;
         detail := iot_auth.registration_quota(ca, is_new OR moves);

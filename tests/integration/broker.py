@@ -40,7 +40,12 @@ LISTENER_LINES = {
     "websockets": "protocol websockets\ncafile {ca}\nrequire_certificate true\n",
     "app_websockets": "protocol websockets\n",
     "plain_websockets": "protocol websockets\n",
+    "psk": "psk_hint iot\n",
+    "second_psk": "psk_hint iot\n",
+    "psk_mixed": "cafile {ca}\npsk_hint iot\n",
+    "psk_identity": "psk_hint iot\nuse_identity_as_username true\n",
 }
+WITHOUT_CERTIFICATE = ("psk", "second_psk", "psk_identity")
 WITHOUT_TLS = ("plain", "plain_websockets")
 
 
@@ -180,7 +185,7 @@ class Broker:
     def _listener(self, listener, port):
         lines = LISTENER_LINES[listener]
         text = "listener %d %s\n" % (port, self._addresses.get(listener, "127.0.0.1"))
-        if listener not in WITHOUT_TLS:
+        if listener not in WITHOUT_TLS and listener not in WITHOUT_CERTIFICATE:
             chain, key = self._server.files(self.folder)
             text += "certfile %s\nkeyfile %s\n" % (chain, key)
         text += (lines or "").format(ca=self._trust, internal_ca=self._internal_ca)

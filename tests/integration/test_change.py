@@ -521,6 +521,22 @@ def test_rules_that_are_locked_hold_no_other_change_back(site, pair):
         assert "lost the database" not in broker.log(mark)
 
 
+@pytest.mark.parametrize("table", ["ca_role", "crl", "device_role", "role"])
+def test_a_revocation_does_not_wait_for_a_locked_table(site, pair, table):
+    """VACUUM FULL or TRUNCATE of a table that has no part in the status of a device."""
+    acme = site.fleet()
+    clients = pair.connect(acme.issue("sensor-1"))
+    with contextlib.closing(site.registry.database.superuser()) as connection:
+        connection.autocommit = False
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE iot_auth.%s IN ACCESS EXCLUSIVE MODE" % table)
+            with contextlib.closing(site.registry.database.admin()) as admin, admin.cursor() as administrator:
+                administrator.execute("SET statement_timeout = '5s'")
+                administrator.execute("SELECT iot_auth.set_device_status('sensor-1', 'REVOKED')")
+            closed(clients, 1.5)
+        connection.rollback()
+
+
 # How long it takes
 
 

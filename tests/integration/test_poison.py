@@ -24,6 +24,11 @@ ROWS = {
     "oauth_issuer": "name = 'bad'",
     "scope_role": "issuer_name = 'bad'",
     "ip_rule": "scope = 'DEVICE'",
+    "reserved_name": "name = 'bad-name'",
+    "token_revocation": "issuer_name = 'bad'",
+    "client_id_release": "client_id = 'bad'",
+    "client_id_owner": "client_id = 'bad'",
+    "event": "principal = 'bad'",
 }
 
 # What finds the row again after a broker has written its `problem`; elsewhere its place in the table does.
@@ -130,6 +135,15 @@ def make_rows(site, good):
     registry.register_issuer(name="bad", issuer="https://bad.example", audience=["a"], jwks_url="https://127.0.0.1:1/jwks")
     registry.map_scope(issuer_name="bad", scope="s", role="bad")
     registry.allow_ip(network="10.0.0.0/8", scope="DEVICE", scope_key="bad")
+    registry.query("INSERT INTO iot_auth.reserved_name (name) VALUES ('bad-name')")
+    registry.revoke_tokens(issuer_name="bad", claim="/sub", value="x")
+    registry.release_client_id(client_id="bad")
+    registry.set_device_status(device_id="bad", status="INACTIVE")  # writes an event
+    registry.set_device_status(device_id="bad", status="ACTIVE")
+    with contextlib.closing(registry.database.superuser()) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO iot_auth.node (node_name, login) VALUES ('nowhere', 'nobody')")
+        cursor.execute("INSERT INTO iot_auth.client_id_owner (node_name, client_id_key, principal_key, client_id, principal)"
+                       " VALUES ('nowhere', 1, 1, 'bad', 'bad')")
     return good.issue
 
 

@@ -393,6 +393,19 @@ def test_a_broker_writes_and_removes_the_owners_of_client_ids(broker, admin):
     assert "more than 1000" in broker.refused("SELECT iot_auth.broker_write_owners('n1', array_fill(1::bigint, ARRAY[1001]), NULL, NULL, NULL)")
 
 
+def test_the_client_ids_of_a_node_go_with_its_row(broker, root):
+    """After retention's time for nodes: Mosquitto's persistence of a broker that is no more cannot be restored there."""
+    for node in ("n1", "n2"):
+        owners(broker, (1, 10, "shared", "d1"), node=node)
+        broker.all("SELECT iot_auth.broker_heartbeat(%s, NULL, NULL, NULL, NULL)", node)
+    root.all("UPDATE iot_auth.node SET last_seen = now() - interval '89 days' WHERE node_name = 'n1'")
+    broker.all("SELECT iot_auth.broker_prune(NULL)")
+    assert root.one("SELECT count(*) FROM iot_auth.client_id_owner") == 2
+    root.all("UPDATE iot_auth.node SET last_seen = now() - interval '91 days' WHERE node_name = 'n1'")
+    broker.all("SELECT iot_auth.broker_prune(NULL)")
+    assert root.all("SELECT node_name FROM iot_auth.client_id_owner") == [("n2",)]
+
+
 def test_a_principal_owns_a_bounded_number_of_client_ids(broker, admin):
     owners(broker, (1000, 9, "another's", "d9"))
     for turn in range(2):

@@ -125,7 +125,7 @@ START_TEST(start_goes_on_when_all_devices_are_there)
     world_start();
     ck_assert_int_eq(worker_stub.waited_us, 0);
     ck_assert_ptr_nonnull(strstr(broker.log, "ready: 1 CAs registered"));
-    ck_assert_ptr_nonnull(strstr(broker.log, "0 device certificates in memory"));
+    ck_assert_ptr_nonnull(strstr(broker.log, "0 device certificates and 0 pre-shared keys in memory"));
     world_stop();
 }
 END_TEST

@@ -85,6 +85,88 @@ static void sweep(void)
     ck_assert(!ia_resync_is_sweeping(world.core));
 }
 
+/* The statuses of dev-1 alone; `cert` NULL: it has no certificate; n 0: it is deleted. */
+static void states_say(const char *cert, enum ia_device_status status, enum ia_cert_status certificate_status, size_t n)
+{
+    struct ia_reply *reply = ia_reply_new(IA_REPLY_STATES, NULL);
+    struct ia_device_row row = world_device(cert ? cert : "plain_leaf", "dev-1");
+    row.device_status = status;
+    row.certificate_status = certificate_status;
+    row.certificate_ca_id = row.device_ca_id = 0;
+    row.tenant = NULL;
+    row.roles = row.attrs = (struct ia_texts){0};
+    if (!cert)
+        memset(row.fingerprint, 0, sizeof row.fingerprint);
+    reply->records.ids = calloc(1, sizeof(char *));
+    reply->records.ids[reply->records.n_ids++] = strdup("dev-1");
+    reply->records.items = calloc(1, sizeof *reply->records.items);
+    if (n)
+        reply->records.items[reply->records.n++] = ia_device_new(&row);
+    worker_reply(reply);
+    world_tick();
+    world_tick();
+}
+
+static const struct {
+    const char *label, *cert;
+    enum ia_device_status status;
+    enum ia_cert_status certificate_status;
+    size_t n;
+    enum ia_reason ended; /* IA_R_NONE: the session goes on */
+} states[] = {
+    {"nothing has changed", "plain_leaf", IA_DEVICE_ACTIVE, IA_CERT_ACTIVE, 1, IA_R_NONE},
+    {"device", "plain_leaf", IA_DEVICE_REVOKED, IA_CERT_ACTIVE, 1, IA_R_DEVICE_REVOKED},
+    {"device that waits", "plain_leaf", IA_DEVICE_PENDING, IA_CERT_ACTIVE, 1, IA_R_DEVICE_PENDING},
+    {"certificate", "plain_leaf", IA_DEVICE_ACTIVE, IA_CERT_REVOKED, 1, IA_R_CERTIFICATE_REVOKED},
+    {"another certificate of the device", "self_leaf", IA_DEVICE_ACTIVE, IA_CERT_REVOKED, 1, IA_R_NONE},
+    {"without certificate", NULL, IA_DEVICE_INACTIVE, IA_CERT_ACTIVE, 1, IA_R_DEVICE_INACTIVE},
+    {"deleted", "plain_leaf", IA_DEVICE_ACTIVE, IA_CERT_ACTIVE, 0, IA_R_DEVICE_REVOKED},
+};
+
+START_TEST(statuses_without_their_record_close_what_is_not_active)
+{
+    struct mosquitto client, second = world_client("dev-1", "plain_leaf");
+    world_start_connected(&client, false);
+    states_say(states[_i].cert, states[_i].status, states[_i].certificate_status, states[_i].n);
+    bool closes = states[_i].ended != IA_R_NONE;
+    ck_assert_msg(broker.n_kicked == (closes ? 1 : 0), "%s", states[_i].label);
+    if (closes) {
+        ck_assert_msg(world.core->counters.ended[states[_i].ended] == 1, "%s", states[_i].label);
+        ck_assert_int_eq(world_connect(&second), MOSQ_ERR_AUTH);
+    }
+    world_stop();
+}
+END_TEST
+
+/* Rights are in the record alone, and PENDING may be the newer status. */
+START_TEST(statuses_without_their_record_open_nothing)
+{
+    struct mosquitto client;
+    world_start_connected(&client, false);
+    world_dev1_is(IA_DEVICE_INACTIVE);
+    world_tick();
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, 1);
+    states_say("plain_leaf", IA_DEVICE_ACTIVE, IA_CERT_ACTIVE, 1);
+    client = world_client("dev-1", "plain_leaf");
+    ck_assert_int_eq(world_connect(&client), MOSQ_ERR_AUTH);
+    world_dev1_is(IA_DEVICE_ACTIVE);
+    ck_assert_int_eq(world_connect(&client), MOSQ_ERR_SUCCESS);
+    world_stop();
+}
+END_TEST
+
+START_TEST(statuses_reach_a_session_whose_record_is_not_in_the_cache)
+{
+    struct mosquitto client;
+    world_start_connected(&client, false);
+    ia_device_cache_remove(world.core->devices, world_session(&client)->device->fingerprint);
+    states_say("plain_leaf", IA_DEVICE_REVOKED, IA_CERT_ACTIVE, 1);
+    ck_assert_uint_eq(world.core->counters.ended[IA_R_DEVICE_REVOKED], 1);
+    world_stop();
+}
+END_TEST
+
 START_TEST(resync_repairs_what_was_missed)
 {
     struct ia_device_row rows[] = {world_device("leaf_of_root", "dev-2"), world_device("ed_leaf", "dev-3")};
@@ -285,6 +367,10 @@ static void cases(TCase *c)
 {
     tcase_add_test(c, replies_are_applied_in_their_order);
     tcase_add_test(c, session_is_judged_also_when_its_record_cannot_be_kept);
+    tcase_add_loop_test(c, statuses_without_their_record_close_what_is_not_active, 0,
+                        (int)(sizeof states / sizeof states[0]));
+    tcase_add_test(c, statuses_without_their_record_open_nothing);
+    tcase_add_test(c, statuses_reach_a_session_whose_record_is_not_in_the_cache);
     tcase_add_test(c, resync_repairs_what_was_missed);
     tcase_add_test(c, deleted_device_is_unknown_before_the_sweep_has_come_by);
     tcase_add_test(c, deleted_device_stays_unknown_while_the_next_resync_is_under_way);

@@ -173,14 +173,21 @@ END_TEST
 
 START_TEST(last_connections_are_written)
 {
-    static const char *const ids[] = {"d-2", "no such", "d-1"};
-    static const int64_t times[] = {1577836800000000, 1, 1577836801000000};
-    ck_assert(ia_db_connected_devices(db, ids, times, 3, NULL) == IA_OK);
+    static const struct ia_connect_row rows[] = {
+        {"d-2", NULL, 1577836800000000}, {"no such", "no such", 1}, {"d-1", "meter-1", 1577836801000000}};
+    kit_run(&kit, "INSERT INTO iot_auth.device_psk (identity, device_id, key_id, sealed) "
+                  "VALUES ('meter-1', 'd-1', 1, decode(repeat('00', 60), 'hex')), "
+                  "('meter-2', 'd-2', 1, decode(repeat('00', 60), 'hex'))");
+    ck_assert(ia_db_connected_devices(db, rows, 3, NULL) == IA_OK);
     ck_assert_str_eq(kit_value(&kit,
                                "SELECT string_agg(device_id || extract(epoch from last_connected_at)::bigint, ' ' "
                                "ORDER BY device_id) FROM iot_auth.device"),
                      "d-11577836801 d-21577836800");
-    ck_assert(ia_db_connected_devices(db, NULL, NULL, 0, NULL) == IA_OK);
+    ck_assert_str_eq(kit_value(&kit,
+                               "SELECT string_agg(identity || coalesce(extract(epoch from last_used_at)::bigint, 0), "
+                               "' ' ORDER BY identity) FROM iot_auth.device_psk"),
+                     "meter-11577836801 meter-20");
+    ck_assert(ia_db_connected_devices(db, NULL, 0, NULL) == IA_OK);
 }
 END_TEST
 
@@ -268,8 +275,7 @@ START_TEST(every_call_without_a_connection_says_so)
     struct ia_tail_rows *tail = NULL;
     struct ia_unparsed_rows *unparsed = NULL;
     int64_t last;
-    static const char *const ids[] = {"d-1"};
-    static const int64_t at[] = {1};
+    static const struct ia_connect_row connect = {"d-1", NULL, 1};
     static const struct ia_event_row event = {.kind = "x"};
     ia_db_disconnect(db);
     ck_assert(ia_db_set_ca_parsed(db, 1, &info, NULL, NULL) == IA_UNAVAILABLE);
@@ -278,7 +284,7 @@ START_TEST(every_call_without_a_connection_says_so)
     ck_assert(ia_db_set_issuer_problem(db, "x", NULL, NULL) == IA_UNAVAILABLE);
     ck_assert(ia_db_write_events(db, "n", &event, 1, NULL) == IA_UNAVAILABLE);
     ck_assert(ia_db_heartbeat(db, "n", "{}", NULL) == IA_UNAVAILABLE);
-    ck_assert(ia_db_connected_devices(db, ids, at, 1, NULL) == IA_UNAVAILABLE);
+    ck_assert(ia_db_connected_devices(db, &connect, 1, NULL) == IA_UNAVAILABLE);
     ck_assert(ia_db_prune(db, 1, NULL) == IA_UNAVAILABLE);
     ck_assert(ia_db_unparsed(db, info.fingerprint, &unparsed, NULL) == IA_UNAVAILABLE);
     ck_assert(ia_db_event_tail(db, 0, &tail, NULL) == IA_UNAVAILABLE);

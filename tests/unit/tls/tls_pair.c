@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <openssl/err.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -59,6 +60,8 @@ struct tls_pair tls_pair_connect(SSL_CTX *server, SSL_CTX *client, int receive_b
     return p;
 }
 
+#define TURNS_MAX 100000 /* an end that waits for what the other does not send */
+
 static bool wants_more(const SSL *ssl, int rc)
 {
     int error = SSL_get_error(ssl, rc);
@@ -77,7 +80,7 @@ bool tls_pair_handshake(struct tls_pair *pair)
 {
     int server = 0, client = 0;
     bool server_goes_on = true, client_goes_on = true;
-    while (server_goes_on || client_goes_on) {
+    for (int turns = 0; (server_goes_on || client_goes_on) && turns < TURNS_MAX; turns++) {
         client_goes_on = client_goes_on && handshake_goes_on(pair->client, SSL_connect, &client);
         server_goes_on = server_goes_on && handshake_goes_on(pair->server, SSL_accept, &server);
         if (client == 1 && !server_goes_on)
@@ -103,6 +106,13 @@ const char *tls_server_reads(const struct tls_pair *pair)
     if (n <= 0)
         ck_assert_int_eq(SSL_get_error(pair->server, n), SSL_ERROR_WANT_READ);
     return text;
+}
+
+const char *tls_server_receives(const struct tls_pair *pair)
+{
+    struct pollfd readable = {.fd = pair->server_fd, .events = POLLIN};
+    ck_assert_int_eq(poll(&readable, 1, 5000), 1);
+    return tls_server_reads(pair);
 }
 
 void tls_pair_close(struct tls_pair *pair)

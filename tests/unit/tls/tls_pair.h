@@ -29,5 +29,8 @@ bool tls_pair_handshake(struct tls_pair *pair);
 void tls_client_sends(const struct tls_pair *pair, const char *text);
 const char *tls_server_reads(const struct tls_pair *pair);
 
+/* The same; waits until something has come. */
+const char *tls_server_receives(const struct tls_pair *pair);
+
 /* SSLs and sockets; without close_notify. */
 void tls_pair_close(struct tls_pair *pair);

@@ -138,16 +138,15 @@ enum ia_rc ia_db_write_refusals(struct ia_db *db, const char *node, const struct
     return IA_OK;
 }
 
-enum ia_rc ia_db_connected_devices(struct ia_db *db, const char *const *ids, const int64_t *at_us, size_t n,
-                                   struct ia_err *err)
+enum ia_rc ia_db_connected_devices(struct ia_db *db, const struct ia_connect_row *rows, size_t n, struct ia_err *err)
 {
     (void)db;
     base.calls++;
     if (base.answer != IA_OK)
         return ia_fail(err, base.answer, "as the test wants it");
     for (size_t i = 0; i < n; i++) {
-        ck_assert_int_gt(at_us[i], 0);
-        note("connected", ids[i]);
+        ck_assert_int_gt(rows[i].at_us, 0);
+        note("connected", rows[i].device_id);
     }
     return IA_OK;
 }

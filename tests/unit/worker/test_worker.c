@@ -484,6 +484,37 @@ START_TEST(other_parts_are_in_force_while_one_table_is_locked)
 }
 END_TEST
 
+static const char *const joined_tables[] = {"ca", "device_role"};
+
+/* The record is joined from these tables; the statuses are sent without them, and the record follows. */
+START_TEST(revocation_does_not_wait_for_a_table_that_the_record_is_joined_from)
+{
+    char sql[128];
+    int64_t ca_id = register_ca();
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    ask(IA_REQUEST_REGISTER, &info, ca_id, "dev-1");
+    await(IA_REPLY_ANSWER);
+    kit_run(&kit, "ALTER TABLE iot_auth.device DISABLE TRIGGER USER");
+    kit_run(&kit, "UPDATE iot_auth.device SET status = 'REVOKED'");
+    kit_run(&kit, "BEGIN");
+    snprintf(sql, sizeof sql, "LOCK TABLE iot_auth.%s IN ACCESS EXCLUSIVE MODE", joined_tables[_i]);
+    kit_run(&kit, sql);
+    kit_run_apart(&kit, "NOTIFY iot_auth, 'device\ndev-1'");
+    struct ia_reply *states = next(IA_REPLY_STATES);
+    ck_assert(states && states->records.n_ids == 1 && states->records.n == 1);
+    ck_assert_str_eq(states->records.ids[0], "dev-1");
+    ck_assert_int_eq(states->records.items[0]->status, IA_DEVICE_REVOKED);
+    ck_assert_mem_eq(states->records.items[0]->fingerprint, info.fingerprint, IA_FINGERPRINT_LEN);
+    ia_reply_free(states);
+    kit_run(&kit, "COMMIT");
+    struct ia_reply *record = next(IA_REPLY_DEVICES);
+    ck_assert(record && record->records.n == 1 && record->records.items[0]->certificate_ca_id == ca_id);
+    ia_reply_free(record);
+    stop_in_time();
+}
+END_TEST
+
 START_TEST(first_configuration_that_is_locked_is_reported_and_waited_for)
 {
     lock_rules();
@@ -627,6 +658,7 @@ static void add_cases(Suite *s)
     tcase_add_test(with, junk_notifications_cost_no_resync);
     tcase_add_test(with, resyncs_that_notifications_ask_for_are_rationed);
     tcase_add_test(with, everything_is_read_again_from_time_to_time);
+    tcase_add_loop_test(with, revocation_does_not_wait_for_a_table_that_the_record_is_joined_from, 0, 2);
     tcase_add_test(with, first_configuration_that_is_locked_is_reported_and_waited_for);
     tcase_add_loop_test(with, reply_that_finds_no_memory_is_made_good_by_a_new_connection, 0,
                         (int)(sizeof needed / sizeof needed[0]));

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: ISC
+#include "plugin/psk_handshake.h"
+
+#include "plugin/log.h"
+#include "plugin/new_devices.h"
+#include "plugin/psk_keys.h"
+#include "plugin/report.h"
+#include "tls/gate.h"
+#include "tls/psk.h"
+
+#include <stdio.h>
+
+static const char *find_psk_key(void *ctx, const char *identity, size_t len, uint8_t key[IA_PSK_KEY_MAX],
+                                size_t *key_len)
+{
+    return ia_psk_keys_find(ctx, identity, len, key, key_len);
+}
+
+static void report_proven_key(void *ctx, SSL *ssl, const char *identity)
+{
+    ia_new_devices_arrive_with_psk(ctx, ssl, identity);
+}
+
+static void report_refused_key(void *ctx, SSL *ssl, const char *identity, const char *why)
+{
+    char address[INET6_ADDRSTRLEN];
+    uint8_t digest[IA_PSK_DIGEST_LEN];
+    struct ia_audit_entry entry = {.psk_identity = identity};
+    ia_gate_peer_address(ssl, address);
+    entry.address = address[0] ? address : NULL;
+    if (identity && ia_psk_identity_digest(identity, digest))
+        entry.fingerprint = digest;
+    (void)snprintf(entry.detail, sizeof entry.detail, "%s", why);
+    ia_report_refused(ctx, &entry, IA_R_PSK_UNKNOWN);
+}
+
+/* Mosquitto then refuses the client itself, because its own callback has set no username. */
+static void report_unused_key(void *ctx, const char *identity)
+{
+    static bool logged;
+    (void)ctx;
+    if (!logged)
+        ia_log(
+            MOSQ_LOG_WARNING,
+            "the client with PSK identity '%s' has left before its CONNECT was asked about: if all are, the listener "
+            "has use_identity_as_username, with which nobody is admitted there: remove that option",
+            identity);
+    logged = true;
+}
+
+static void warn_of_listener(void *ctx, const char *text)
+{
+    (void)ctx;
+    ia_log(MOSQ_LOG_WARNING, "%s", text);
+}
+
+/* Reached only where the listener has a certificate too, or is none of the gate's.  A key that is proved there would prove
+ * nothing: Mosquitto 2.1.2 goes on with the server's certificate after a wrong key. */
+int ia_on_psk_key(int event, void *event_data, void *userdata)
+{
+    (void)event, (void)event_data;
+    static bool logged;
+    const struct ia_core *core = userdata;
+    if (!ia_psk_keys_are_in_use(core))
+        return MOSQ_ERR_PLUGIN_DEFER; /* Mosquitto's psk_file, where there is one */
+    if (!logged)
+        ia_log(MOSQ_LOG_WARNING,
+               "a listener with psk_hint has a certificate, too, or is not one of tls_gate: nobody is "
+               "admitted there by a pre-shared key; give keys a listener of their own, without certfile");
+    logged = true;
+    return MOSQ_ERR_AUTH;
+}
+
+enum ia_rc ia_psk_handshake_open(struct ia_core *core, struct ia_err *err)
+{
+    const struct ia_tls_psk_hooks hooks = {.ctx = core,
+                                           .find_key = find_psk_key,
+                                           .proven = report_proven_key,
+                                           .refused = report_refused_key,
+                                           .unused = report_unused_key,
+                                           .warn = warn_of_listener};
+    if (!core->options.worker.psk_key_file)
+        return IA_OK;
+    enum ia_rc rc = ia_psk_keys_open(core, err);
+    return rc == IA_OK ? ia_tls_psk_open(&hooks, core->options.insecure_plain_psk, err) : rc;
+}
+
+void ia_psk_handshake_close(void)
+{
+    ia_tls_psk_close();
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: ISC
+#include "plugin/psk_keys.h"
+
+#include "plugin/log.h"
+#include "x509/validity.h"
+
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ASKED_A_SECOND 64    /* unknown identities: anybody can invent them */
+#define SWEEP_SLOTS    20000 /* of the table, in one TICK */
+#define SEALED_LEN     (IA_PSK_NONCE_LEN + 32 + IA_PSK_TAG_LEN)
+
+struct ia_psk_keys {
+    struct ia_psk_table *table;
+    struct ia_keyring *keyring; /* NULL: no pre-shared keys */
+    uint8_t epoch;              /* mark of the present resync, or of the last */
+    bool sweeping, complete_once;
+    size_t asked; /* in the present second */
+    int64_t asked_s;
+};
+
+struct ia_psk_keys *ia_psk_keys_new(void)
+{
+    struct ia_psk_keys *keys = calloc(1, sizeof *keys);
+    if (keys && (keys->table = ia_psk_table_new()) != NULL)
+        return keys;
+    free(keys);
+    return NULL;
+}
+
+void ia_psk_keys_free(struct ia_psk_keys *keys)
+{
+    if (!keys)
+        return;
+    ia_psk_table_free(keys->table);
+    ia_keyring_free(keys->keyring);
+    free(keys);
+}
+
+/* ---- the handshake's questions */
+
+static void ask_for_identity(struct ia_core *core, const char *identity, size_t len)
+{
+    struct ia_psk_keys *keys = core->psk_keys;
+    int64_t now_s = ia_wall_s();
+    if (keys->asked_s != now_s) {
+        keys->asked_s = now_s;
+        keys->asked = 0;
+    }
+    if (!ia_psk_identity_valid(identity, len) || keys->asked++ >= ASKED_A_SECOND)
+        return;
+    struct ia_request *request = ia_request_new(IA_REQUEST_PSK, NULL);
+    if (request)
+        memcpy(request->identity, identity, len);
+    (void)ia_worker_ask(core->worker, request);
+}
+
+static const char *fault_of_row(const struct ia_psk_row *row, int64_t now)
+{
+    if (row->status != IA_PSK_ACTIVE)
+        return row->status == IA_PSK_REVOKED ? "the key is REVOKED" : "the key is INACTIVE";
+    return row->expires_at && ia_x509_expired(row->expires_at, now) ? "the key has expired" : NULL;
+}
+
+/* An unknown key takes as long as a known one. */
+static void open_nothing(const struct ia_keyring *keyring)
+{
+    static const uint8_t sealed[SEALED_LEN];
+    const struct ia_psk_label label = {
+        .key_id = ia_keyring_sealing_id(keyring), .identity = "nobody", .device_id = "nothing"};
+    uint8_t key[IA_PSK_KEY_MAX];
+    size_t len = 0;
+    enum ia_rc refused = ia_psk_open(keyring, &label, sealed, sizeof sealed, key, &len, NULL);
+    (void)refused;
+    OPENSSL_cleanse(key, sizeof key);
+}
+
+/* Also a key that counts for nothing is opened: the time that it takes must not say which it is. */
+static const char *open_row(const struct ia_keyring *keyring, const struct ia_psk_row *row, uint8_t *key, size_t *len)
+{
+    const struct ia_psk_label label = {.key_id = row->key_id, .identity = row->identity, .device_id = row->device_id};
+    const char *fault = fault_of_row(row, ia_wall_s());
+    if (!ia_keyring_find(keyring, row->key_id)) {
+        open_nothing(keyring);
+        return fault ? fault : "the key is sealed under a key that psk_key_file does not have";
+    }
+    enum ia_rc rc = ia_psk_open(keyring, &label, row->sealed.at, row->sealed.len, key, len, NULL);
+    if (fault)
+        return fault;
+    return rc == IA_OK ? NULL : "the key does not open: it was sealed for another identity or device, or is damaged";
+}
+
+const char *ia_psk_keys_find(struct ia_core *core, const char *identity, size_t len, uint8_t key[IA_PSK_KEY_MAX],
+                             size_t *key_len)
+{
+    const struct ia_psk_keys *keys = core->psk_keys;
+    struct ia_psk_row row;
+    if (ia_psk_table_find(keys->table, identity, len, &row))
+        return open_row(keys->keyring, &row, key, key_len);
+    open_nothing(keys->keyring);
+    ask_for_identity(core, identity, len);
+    return ia_psk_identity_valid(identity, len)
+               ? "the identity is not registered"
+               : "the identity is not 1 to 128 bytes of UTF-8 without control characters";
+}
+
+/* ---- CONNECT */
+
+const char *ia_psk_keys_device(const struct ia_core *core, const char *identity, const char **why)
+{
+    struct ia_psk_row row;
+    if (!ia_psk_table_find(core->psk_keys->table, identity, strlen(identity), &row)) {
+        *why = "the identity is no longer registered";
+        return NULL;
+    }
+    *why = fault_of_row(&row, ia_wall_s());
+    return row.device_id;
+}
+
+/* ---- replies */
+
+void ia_psk_keys_adopt(struct ia_core *core, struct ia_keyring *keyring)
+{
+    ia_keyring_free(core->psk_keys->keyring);
+    core->psk_keys->keyring = keyring;
+    ia_log(MOSQ_LOG_NOTICE, "psk_key_file has %zu keys; key %d seals", ia_keyring_count(keyring),
+           ia_keyring_sealing_id(keyring));
+}
+
+/* Rows that move while a sweep is under way could escape it. */
+static void finish_sweep(struct ia_psk_keys *keys)
+{
+    if (keys->sweeping)
+        (void)ia_psk_table_sweep(keys->table, keys->epoch, SIZE_MAX);
+    keys->sweeping = false;
+}
+
+void ia_psk_keys_apply(struct ia_core *core, const struct ia_psk_batch *batch)
+{
+    struct ia_psk_keys *keys = core->psk_keys;
+    finish_sweep(keys);
+    for (size_t i = 0; i < batch->n; i++)
+        (void)ia_psk_table_put(keys->table, &batch->rows[i], keys->epoch); /* without memory it is unknown */
+    for (size_t i = 0; i < batch->n_deleted; i++)
+        ia_psk_table_remove(keys->table, batch->deleted[i]);
+}
+
+void ia_psk_keys_begin(struct ia_core *core)
+{
+    finish_sweep(core->psk_keys);
+    core->psk_keys->epoch++;
+}
+
+void ia_psk_keys_end(struct ia_core *core)
+{
+    core->psk_keys->complete_once = true;
+    core->psk_keys->sweeping = true;
+    ia_psk_table_sweep_begin(core->psk_keys->table);
+}
+
+bool ia_psk_keys_sweep(struct ia_core *core)
+{
+    struct ia_psk_keys *keys = core->psk_keys;
+    if (keys->sweeping)
+        keys->sweeping = !ia_psk_table_sweep(keys->table, keys->epoch, SWEEP_SLOTS);
+    return keys->sweeping;
+}
+
+bool ia_psk_keys_are_complete(const struct ia_core *core)
+{
+    return !core->psk_keys->keyring || core->psk_keys->complete_once;
+}
+
+bool ia_psk_keys_are_in_use(const struct ia_core *core)
+{
+    return core->psk_keys->keyring != NULL;
+}
+
+size_t ia_psk_keys_count(const struct ia_core *core)
+{
+    return ia_psk_table_count(core->psk_keys->table);
+}
+
+/* ---- life */
+
+void ia_psk_keys_reload(struct ia_core *core)
+{
+    if (core->psk_keys->keyring)
+        (void)ia_worker_ask(core->worker, ia_request_new(IA_REQUEST_KEY_FILE, NULL));
+}
+
+enum ia_rc ia_psk_keys_open(struct ia_core *core, struct ia_err *err)
+{
+    struct ia_err why = {0};
+    enum ia_rc rc = ia_keyring_read(core->options.worker.psk_key_file, &core->psk_keys->keyring, &why);
+    return rc == IA_OK ? rc : ia_fail(err, rc, "option psk_key_file: %s", why.msg);
+}

@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: ISC
+#include "tls/psk.h"
+
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/obj_mac.h>
+#include <openssl/rand.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#define SECRET_LEN      32
+#define CIPHERS_MAX     2048 /* bytes of a list of cipher suites */
+#define FOREIGN_INDEXES 32   /* ex_data slots of an SSL that may be Mosquitto's */
+
+/* What hangs on an SSL. */
+struct connection {
+    SSL *ssl;                               /* owns this, by ex_data */
+    char identity[IA_PSK_IDENTITY_MAX + 1]; /* as claimed; "": none, or none of the registry */
+    const char *why;                        /* there is no usable key; NULL: there is */
+    bool claimed, finished, proven, taken;
+    const void *owner;              /* Mosquitto's client, once it is known; NULL: not yet */
+    UT_hash_handle hh;              /* with an owner: by that */
+    struct connection *prev, *next; /* proven without an owner: of that list */
+};
+
+/* Static, because OpenSSL's callbacks outlive the plugin. */
+static struct {
+    bool open, allow_plain;
+    struct ia_tls_psk_hooks hooks;
+    uint8_t secret[SECRET_LEN];
+    struct connection *by_owner;  /* proven; hash */
+    struct connection *ownerless; /* proven, before the first CONNECT has shown where Mosquitto keeps its client */
+    int owner_index;              /* ex_data slot of an SSL that Mosquitto's client is in; -1: not known yet */
+    int ssl_index, ctx_index;
+    bool indexed;
+} psk = {.owner_index = -1};
+
+static struct connection *connection_of(const SSL *ssl)
+{
+    return SSL_get_ex_data(ssl, psk.ssl_index);
+}
+
+/* ---- keys */
+
+/* The key of an identity that has none: as long as a usual one, and unknown to everybody. */
+static bool derive_unknown_key(const char *identity, size_t len, uint8_t key[IA_PSK_KEY_MAX], size_t *key_len)
+{
+    unsigned written = 0;
+    if (!HMAC(EVP_sha256(), psk.secret, SECRET_LEN, (const unsigned char *)identity, len, key, &written))
+        return false;
+    *key_len = written;
+    return true;
+}
+
+static void note_claim(struct connection *c, const char *identity, size_t len)
+{
+    c->claimed = true;
+    c->identity[0] = '\0';
+    if (!ia_psk_identity_valid(identity, len))
+        return;
+    memcpy(c->identity, identity, len);
+    c->identity[len] = '\0';
+}
+
+/* Find the key of what the client claims, and remember the claim.  False: the handshake must fail. */
+static bool find_key(SSL *ssl, const char *identity, size_t len, uint8_t key[IA_PSK_KEY_MAX], size_t *key_len)
+{
+    struct connection *c = connection_of(ssl);
+    if (!psk.open || !c || c->finished || !derive_unknown_key(identity, len, key, key_len))
+        return false;
+    note_claim(c, identity, len);
+    uint8_t known[IA_PSK_KEY_MAX];
+    size_t known_len = 0;
+    c->why = psk.hooks.find_key(psk.hooks.ctx, identity, len, known, &known_len);
+    if (!c->why) {
+        memcpy(key, known, known_len);
+        *key_len = known_len;
+    }
+    OPENSSL_cleanse(known, sizeof known);
+    return true;
+}
+
+/* TLS 1.2: the length of the key, 0 to fail. */
+static unsigned on_server_key(SSL *ssl, const char *identity, unsigned char *out, unsigned max)
+{
+    uint8_t key[IA_PSK_KEY_MAX];
+    size_t len = 0;
+    unsigned written = 0;
+    if (SSL_version(ssl) == TLS1_3_VERSION)
+        return 0; /* asked for an identity that on_find_session has answered for */
+    if (identity && find_key(ssl, identity, strlen(identity), key, &len) && len <= max) {
+        memcpy(out, key, len);
+        written = (unsigned)len;
+    }
+    OPENSSL_cleanse(key, sizeof key);
+    return written;
+}
+
+/* A session that stands for an external key of TLS 1.3.  Such keys are bound to SHA-256 (RFC 8446 section 4.2.11), so the
+ * cipher suite here only names the hash. */
+static SSL_SESSION *session_of_key(SSL *ssl, const uint8_t *key, size_t len)
+{
+    static const unsigned char suite[] = {0x13, 0x01}; /* TLS_AES_128_GCM_SHA256 */
+    const SSL_CIPHER *cipher = SSL_CIPHER_find(ssl, suite);
+    SSL_SESSION *session = cipher ? SSL_SESSION_new() : NULL;
+    if (session && SSL_SESSION_set1_master_key(session, key, len) == 1 &&
+        SSL_SESSION_set_cipher(session, cipher) == 1 && SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION) == 1)
+        return session;
+    SSL_SESSION_free(session);
+    return NULL;
+}
+
+/* Has a suite been chosen that such a key can be used with?  OpenSSL asks for every identity that the client lists until
+ * one of them fits the suite: with another suite it would ask for thousands. */
+static bool suite_fits_key(SSL *ssl)
+{
+    const SSL_CIPHER *suite = SSL_get_pending_cipher(ssl);
+    return suite && EVP_MD_get_type(SSL_CIPHER_get_handshake_digest(suite)) == NID_sha256;
+}
+
+static int on_find_session(SSL *ssl, const unsigned char *identity, size_t len, SSL_SESSION **out)
+{
+    struct connection *c = connection_of(ssl);
+    if (c && !c->finished && !suite_fits_key(ssl)) {
+        note_claim(c, (const char *)identity, len);
+        c->why = "the client offers no cipher suite with SHA-256";
+        *out = NULL;
+        return 1;
+    }
+    uint8_t key[IA_PSK_KEY_MAX];
+    size_t key_len = 0;
+    *out = find_key(ssl, (const char *)identity, len, key, &key_len) ? session_of_key(ssl, key, key_len) : NULL;
+    OPENSSL_cleanse(key, sizeof key);
+    return *out != NULL;
+}
+
+/* ---- the end of the handshake */
+
+static bool used_key(const SSL *ssl)
+{
+    if (SSL_version(ssl) == TLS1_3_VERSION)
+        return SSL_session_reused(ssl) == 1; /* there are no tickets */
+    const SSL_CIPHER *cipher = SSL_get_current_cipher(ssl);
+    int auth = cipher ? SSL_CIPHER_get_auth_nid(cipher) : NID_undef;
+    return SSL_version(ssl) == TLS1_2_VERSION && auth == NID_auth_psk && SSL_get_psk_identity(ssl);
+}
+
+/* OpenSSL keeps the external key of TLS 1.3 in the session, where a reader of the process's memory would find it. */
+static void forget_key(SSL *ssl)
+{
+    static const uint8_t nothing[SSL_MAX_MASTER_KEY_LENGTH];
+    SSL_SESSION *session = SSL_get_session(ssl);
+    if (SSL_version(ssl) == TLS1_3_VERSION && session)
+        (void)SSL_SESSION_set1_master_key(session, nothing, sizeof nothing);
+}
+
+/* Out of the lists: nobody finds it any more. */
+static void unlist_connection(struct connection *c)
+{
+    if (c->owner)
+        HASH_DEL(psk.by_owner, c); // NOLINT(clang-analyzer-core.NullDereference): uthash lists each with an owner
+    else if (c->proven)
+        DL_DELETE(psk.ownerless, c);
+    c->owner = NULL;
+    c->proven = false;
+}
+
+static void on_ssl_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
+{
+    (void)parent, (void)ad, (void)idx, (void)argl, (void)argp;
+    struct connection *c = ptr;
+    if (!c)
+        return;
+    if (c->proven && !c->taken && psk.open)
+        psk.hooks.unused(psk.hooks.ctx, c->identity);
+    unlist_connection(c);
+    free(c);
+}
+
+/* List the connection under the client that Mosquitto has hung on it.  Without memory, or before it is known where to
+ * look, it is searched for.  Of two with the same client the newer one counts. */
+static void list_connection(struct connection *c)
+{
+    const void *owner = psk.owner_index >= 0 ? SSL_get_ex_data(c->ssl, psk.owner_index) : NULL;
+    struct connection *before = NULL;
+    c->proven = true;
+    if (owner)
+        HASH_FIND_PTR(psk.by_owner, &owner, before);
+    if (before)
+        unlist_connection(before);
+    c->owner = owner;
+    if (owner)
+        HASH_ADD_PTR(psk.by_owner, owner, c);
+    if (owner && c->hh.tbl)
+        return;
+    c->owner = NULL;
+    DL_APPEND(psk.ownerless, c);
+}
+
+static void finish_handshake(SSL *ssl, struct connection *c)
+{
+    if (c->finished)
+        return; /* a KeyUpdate, in OpenSSL's eyes a handshake, too */
+    c->finished = true;
+    bool proven = c->claimed && !c->why && c->identity[0] && used_key(ssl);
+    forget_key(ssl);
+    if (!proven)
+        return; /* BASIC_AUTH finds no identity */
+    list_connection(c);
+    psk.hooks.proven(psk.hooks.ctx, ssl, c->identity);
+}
+
+static void on_info(const SSL *ssl, int where, int alert)
+{
+    struct connection *c = connection_of(ssl);
+    SSL *mine = (SSL *)(uintptr_t)ssl; /* OpenSSL hands its own object out as const */
+    if (!psk.open || !c)
+        return;
+    if (where & SSL_CB_HANDSHAKE_DONE)
+        finish_handshake(mine, c);
+    bool fails = (where & SSL_CB_WRITE_ALERT) == SSL_CB_WRITE_ALERT && alert >> 8 == SSL3_AL_FATAL;
+    if (!fails || !c->claimed || c->finished)
+        return;
+    c->claimed = false; /* once */
+    psk.hooks.refused(psk.hooks.ctx, mine, c->identity[0] ? c->identity : NULL,
+                      c->why ? c->why : "the client has another key");
+}
+
+/* ---- listeners */
+
+bool ia_tls_psk_concerns(const SSL *ssl)
+{
+    return psk.open && SSL_CTX_get0_certificate(SSL_get_SSL_CTX(ssl)) == NULL;
+}
+
+static bool suite_allowed(const SSL_CIPHER *cipher)
+{
+    int exchange = SSL_CIPHER_get_kx_nid(cipher);
+    if (SSL_CIPHER_get_cipher_nid(cipher) == NID_undef)
+        return false; /* no encryption */
+    return exchange == NID_kx_ecdhe_psk || (psk.allow_plain && exchange == NID_kx_psk);
+}
+
+static bool is_tls13(const SSL_CIPHER *cipher)
+{
+    return SSL_CIPHER_get_kx_nid(cipher) == NID_kx_any;
+}
+
+/* The names of the listener's suites for TLS 1.2 that are allowed, with ':' in between; false: they do not fit. */
+static bool list_suites(const SSL_CTX *ctx, char *out, size_t size)
+{
+    const STACK_OF(SSL_CIPHER) *suites = SSL_CTX_get_ciphers(ctx);
+    size_t used = 0;
+    out[0] = '\0';
+    for (int i = 0; i < sk_SSL_CIPHER_num(suites); i++) {
+        const SSL_CIPHER *cipher = sk_SSL_CIPHER_value(suites, i);
+        if (is_tls13(cipher) || !suite_allowed(cipher))
+            continue;
+        const char *name = SSL_CIPHER_get_name(cipher);
+        size_t len = strlen(name);
+        if (used + len + 2 > size)
+            return false;
+        if (used > 0)
+            out[used++] = ':';
+        memcpy(out + used, name, len + 1);
+        used += len;
+    }
+    return true;
+}
+
+/* TLS 1.3 keys need a suite with SHA-256. */
+static bool has_sha256_suite(const SSL_CTX *ctx)
+{
+    const STACK_OF(SSL_CIPHER) *suites = SSL_CTX_get_ciphers(ctx);
+    for (int i = 0; i < sk_SSL_CIPHER_num(suites); i++) {
+        const SSL_CIPHER *cipher = sk_SSL_CIPHER_value(suites, i);
+        if (is_tls13(cipher) && EVP_MD_get_type(SSL_CIPHER_get_handshake_digest(cipher)) == NID_sha256)
+            return true;
+    }
+    return false;
+}
+
+/* The suites of the listener's context, once; its later connections inherit them. */
+static bool restrict_context(SSL_CTX *ctx)
+{
+    char suites[CIPHERS_MAX];
+    if (SSL_CTX_get_ex_data(ctx, psk.ctx_index))
+        return true;
+    if (!list_suites(ctx, suites, sizeof suites))
+        return false;
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    if (suites[0] && SSL_CTX_set_cipher_list(ctx, suites) != 1)
+        return false;
+    if (!suites[0]) {
+        psk.hooks.warn(psk.hooks.ctx,
+                       "a listener with psk_hint allows no cipher suite with ECDHE-PSK: TLS 1.2 is refused "
+                       "there; set ciphers, for instance ECDHE-PSK-CHACHA20-POLY1305");
+        if (SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1)
+            return false;
+    }
+    if (!has_sha256_suite(ctx))
+        psk.hooks.warn(psk.hooks.ctx, "a listener with psk_hint allows no TLS 1.3 cipher suite with SHA-256, to which "
+                                      "pre-shared keys are bound: clients with TLS 1.3 are refused there; add "
+                                      "TLS_AES_128_GCM_SHA256 to ciphers_tls1.3");
+    return SSL_CTX_set_ex_data(ctx, psk.ctx_index, &psk) == 1;
+}
+
+/* The SSL was made before its context was restricted: give it the same. */
+static bool restrict_connection(SSL *ssl)
+{
+    char suites[CIPHERS_MAX];
+    SSL_CTX *ctx = SSL_get_SSL_CTX(ssl);
+    SSL_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
+    SSL_clear_options(ssl, SSL_OP_ALLOW_NO_DHE_KEX);
+    if (SSL_set_num_tickets(ssl, 0) != 1 || !list_suites(ctx, suites, sizeof suites))
+        return false;
+    if (suites[0])
+        return SSL_set_cipher_list(ssl, suites) == 1;
+    return SSL_set_min_proto_version(ssl, TLS1_3_VERSION) == 1;
+}
+
+static bool attach_connection(SSL *ssl)
+{
+    struct connection *c = connection_of(ssl);
+    if (c)
+        return true;
+    c = calloc(1, sizeof *c);
+    if (!c)
+        return false;
+    c->ssl = ssl;
+    if (SSL_set_ex_data(ssl, psk.ssl_index, c) == 1)
+        return true;
+    free(c);
+    return false;
+}
+
+bool ia_tls_psk_prepare(SSL *ssl)
+{
+    if (!psk.open || !restrict_context(SSL_get_SSL_CTX(ssl)) || !restrict_connection(ssl) || !attach_connection(ssl))
+        return false;
+    SSL_set_psk_server_callback(ssl, on_server_key);
+    SSL_set_psk_find_session_callback(ssl, on_find_session);
+    SSL_set_info_callback(ssl, on_info);
+    return true;
+}
+
+/* ---- CONNECT */
+
+/* The slot of the SSL that holds `owner`; -1: none does. */
+static int slot_of_owner(const SSL *ssl, const void *owner)
+{
+    for (int i = 0; i < FOREIGN_INDEXES; i++)
+        if (i != psk.ssl_index && SSL_get_ex_data(ssl, i) == owner)
+            return i;
+    return -1;
+}
+
+/* The proven connection of Mosquitto's client `owner`.  Mosquitto frees the SSL of a client before the client, so an SSL
+ * that holds this very pointer is that of this very client, whoever had the pointer before. */
+static struct connection *find_owned(const void *owner)
+{
+    struct connection *c = NULL, *next;
+    HASH_FIND_PTR(psk.by_owner, &owner, c);
+    if (c)
+        return SSL_get_ex_data(c->ssl, psk.owner_index) == owner ? c : NULL;
+    DL_FOREACH_SAFE(psk.ownerless, c, next) {
+        int slot = slot_of_owner(c->ssl, owner);
+        if (slot < 0)
+            continue;
+        psk.owner_index = slot;
+        return c;
+    }
+    return NULL;
+}
+
+const char *ia_tls_psk_take(const void *owner, SSL **ssl)
+{
+    struct connection *c = owner ? find_owned(owner) : NULL;
+    if (!psk.open || !c || c->taken)
+        return NULL;
+    c->taken = true;
+    *ssl = c->ssl;
+    return c->identity;
+}
+
+const char *ia_tls_psk_taken(const void *owner)
+{
+    const struct connection *c = owner ? find_owned(owner) : NULL;
+    return psk.open && c && c->taken ? c->identity : NULL;
+}
+
+/* The indexes are made once and stay: the library is never unmapped. */
+static bool make_indexes(void)
+{
+    if (psk.indexed)
+        return true;
+    psk.ssl_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, on_ssl_free);
+    psk.ctx_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    psk.indexed = psk.ssl_index >= 0 && psk.ctx_index >= 0;
+    return psk.indexed;
+}
+
+enum ia_rc ia_tls_psk_open(const struct ia_tls_psk_hooks *hooks, bool allow_plain, struct ia_err *err)
+{
+    if (!make_indexes())
+        return ia_fail(err, IA_CRYPTO, "OpenSSL gives no ex_data index");
+    if (RAND_bytes(psk.secret, SECRET_LEN) != 1)
+        return ia_fail(err, IA_CRYPTO, "OpenSSL gives no random octets");
+    psk.hooks = *hooks;
+    psk.allow_plain = allow_plain;
+    psk.open = true;
+    return IA_OK;
+}
+
+void ia_tls_psk_close(void)
+{
+    psk.open = false;
+    OPENSSL_cleanse(psk.secret, SECRET_LEN);
+}
