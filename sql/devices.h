@@ -65,7 +65,8 @@ struct ia_registration {
     const char *device_id;
     int64_t ca_id;
     const char *node;
-    const char *address; /* the client's, or NULL */
+    const char *address;   /* the client's, or NULL */
+    const char *provision; /* JSON (jitr/provisioning.h), or NULL */
 };
 
 struct ia_registered {

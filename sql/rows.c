@@ -66,6 +66,9 @@ static const struct ia_column ca_list[] = {
     IA_COLUMN(struct ia_ca_row, replaces, NULLABLE),
     IA_COLUMN(struct ia_ca_row, problem, NULLABLE),
     IA_COLUMN(struct ia_ca_row, roles, NULLABLE),
+    IA_COLUMN(struct ia_ca_row, provisioning_version, NULLABLE),
+    IA_COLUMN(struct ia_ca_row, provisioning_attributes, NULLABLE),
+    IA_COLUMN(struct ia_ca_row, provisioning_tenant, NULLABLE),
     IA_COLUMN(struct ia_ca_row, fault, NULLABLE),
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "worker/channel.h"
 
+#include <openssl/crypto.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,12 @@ void ia_request_free(struct ia_request *request)
 {
     if (request && request->kind == IA_REQUEST_RETIRE)
         ia_snapshot_free(request->snapshot);
+    if (request && request->kind == IA_REQUEST_REGISTER) {
+        free(request->registration.provision);
+        OPENSSL_free(request->registration.der);
+        free(request->registration.hook_outcome);
+        free(request->registration.hook_detail);
+    }
     free(request);
 }
 

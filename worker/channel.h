@@ -42,6 +42,12 @@ struct ia_register_request {
     int64_t ca_id; /* the registered CA in which the chain ends */
     char device_id[IA_VALUE_MAX + 1];
     char address[IA_ADDRESS_MAX]; /* "": unknown */
+    char *provision;              /* owned: the CA's template filled in (jitr/provisioning.h); NULL: it has none */
+    uint8_t *der;                 /* owned, by OpenSSL: the certificate, to fill in another template */
+    int der_len;                  /* 0: not at hand */
+    char *hook_outcome;           /* the worker's, owned: what became of it where the CA's hook was asked; or NULL */
+    char *hook_detail;            /* likewise */
+    bool stale;                   /* the worker's: `provision` is of a template that the CA no longer has */
 };
 
 struct ia_connected_request {
