@@ -112,6 +112,8 @@ BEGIN
         ('notify_psk', 'psk', 'identity', 'identity, device_id, key_id, sealed, status, expires_at')
     ) v(prefix, topic, key, columns) LOOP
         FOREACH event IN ARRAY ARRAY['insert', 'update', 'delete', 'truncate'] LOOP
+            -- Brokers read all keys again, too, when all devices may have changed.
+            CONTINUE WHEN t.topic = 'psk' AND event = 'truncate';
             EXECUTE format('CREATE TRIGGER %s_%s AFTER %s ON iot_auth.device_psk %s FOR EACH STATEMENT '
                            'EXECUTE FUNCTION iot_auth.notify_change(%L, %L, %L)',
                            t.prefix, event, upper(event),

@@ -88,7 +88,7 @@ def test_truncate_says_everything(admin, ear, table, topic):
 
 
 def test_truncate_cascade_says_everything_of_all(admin, ear):
-    admin.all("TRUNCATE iot_auth.device_certificate, iot_auth.device_role, iot_auth.device")
+    admin.all("TRUNCATE iot_auth.device_certificate, iot_auth.device_psk, iot_auth.device_role, iot_auth.device")
     assert topics(ear.drain()) == [("device", ("*",))]
 
 

@@ -236,7 +236,7 @@ def test_max_devices_follows_what_administrators_do(admin, broker, ca):
     assert register(broker, certificate(4), "d4", ca)["outcome"] == "quota_exceeded"
     admin.all("UPDATE iot_auth.ca SET max_devices = 4")
     assert register(broker, certificate(4), "d4", ca)["outcome"] == "registered"
-    admin.all("TRUNCATE iot_auth.device_certificate, iot_auth.device_role, iot_auth.device")
+    admin.all("TRUNCATE iot_auth.device_certificate, iot_auth.device_psk, iot_auth.device_role, iot_auth.device")
     assert [register(broker, certificate(n), f"d{n}", ca)["outcome"] for n in range(5)] == ["registered"] * 4 + ["quota_exceeded"]
 
 
