@@ -1417,7 +1417,7 @@ COMMENT ON VIEW iot_auth.broker_psk_device IS 'Devices as brokers read them: one
 COMMENT ON VIEW iot_auth.broker_psk IS 'Pre-shared keys as brokers read them.';
 COMMENT ON VIEW iot_auth.broker_device IS 'Devices as brokers read them: one row for each certificate and each pre-shared key.';
 COMMENT ON VIEW iot_auth.broker_device_state IS 'States of devices and certificates as brokers read them.';
-COMMENT ON COLUMN iot_auth.device_psk.identity IS 'PSK identity that the client sends (RFC 4279); it never changes.';
+COMMENT ON COLUMN iot_auth.device_psk.identity IS 'PSK identity that the client sends (RFC 4279).';
 COMMENT ON COLUMN iot_auth.device_psk.device_id IS 'The device, iot_auth.device.';
 COMMENT ON COLUMN iot_auth.device_psk.key_id IS 'Number of the key-encryption key that seals it.';
 COMMENT ON COLUMN iot_auth.device_psk.sealed IS 'The sealed key: nonce, ciphertext, tag.';
