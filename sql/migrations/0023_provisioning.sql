@@ -1409,29 +1409,6 @@ COMMENT ON FUNCTION iot_auth.set_registration_hook IS 'sets the function (jsonb)
 COMMENT ON FUNCTION iot_auth.settle_ca IS 'Internal: trigger: a change of what a CA gives its devices waits for the registrations that are running.';
 COMMENT ON FUNCTION iot_auth.would_register IS 'Internal: what a registration would answer; nothing is registered.';
 
--- Words for what 0020 and 0021 brought.
-
-COMMENT ON TABLE iot_auth.device_psk IS 'Pre-shared keys of devices, sealed with a key of the brokers.';
-COMMENT ON VIEW iot_auth.broker_certificate_device IS 'Devices as brokers read them: one row for each certificate, a part of broker_device.';
-COMMENT ON VIEW iot_auth.broker_psk_device IS 'Devices as brokers read them: one row for each pre-shared key, a part of broker_device.';
-COMMENT ON VIEW iot_auth.broker_psk IS 'Pre-shared keys as brokers read them.';
-COMMENT ON VIEW iot_auth.broker_device IS 'Devices as brokers read them: one row for each certificate and each pre-shared key.';
-COMMENT ON VIEW iot_auth.broker_device_state IS 'States of devices and certificates as brokers read them.';
-COMMENT ON COLUMN iot_auth.device_psk.identity IS 'PSK identity that the client sends (RFC 4279).';
-COMMENT ON COLUMN iot_auth.device_psk.device_id IS 'The device, iot_auth.device.';
-COMMENT ON COLUMN iot_auth.device_psk.key_id IS 'Number of the key-encryption key that seals it.';
-COMMENT ON COLUMN iot_auth.device_psk.sealed IS 'The sealed key: nonce, ciphertext, tag.';
-COMMENT ON COLUMN iot_auth.device_psk.status IS 'ACTIVE, INACTIVE or REVOKED; REVOKED is final.';
-COMMENT ON COLUMN iot_auth.device_psk.expires_at IS 'End of the key; NULL: never.';
-COMMENT ON COLUMN iot_auth.device_psk.created_at IS 'When the row was written.';
-COMMENT ON COLUMN iot_auth.device_psk.last_used_at IS 'When a device connected with the key last; written by brokers.';
-COMMENT ON COLUMN iot_auth.device_psk.problem IS 'Why the key cannot be used, written by iot-auth-psk check; NULL: no problem is known.';
-COMMENT ON COLUMN iot_auth.device_psk.fingerprint IS 'Key of the record in brokers: SHA-256 over the identity.';
-COMMENT ON FUNCTION iot_auth.broker_psk_used IS 'Internal: write when keys were used, for brokers.';
-COMMENT ON FUNCTION iot_auth.create_device IS 'creates a device that no certificate has registered: it needs a pre-shared key (`iot-auth-psk`)';
-COMMENT ON FUNCTION iot_auth.psk_fingerprint IS 'Internal: the key under which brokers keep the record of an identity.';
-COMMENT ON FUNCTION iot_auth.set_psk_status IS 'ACTIVE, INACTIVE, or REVOKED (final), of one pre-shared key';
-
 INSERT INTO iot_auth.schema_version (version) VALUES (23);
 $migration$;
 EXCEPTION WHEN lock_not_available THEN
