@@ -225,6 +225,8 @@ static enum ia_reason check_client_id(struct ia_admission *a)
     if (a->token)
         return ia_token_allows_client_id(a->snapshot->issuers, a->token, a->client_id, &why) ? IA_R_NONE
                                                                                              : refuse_client_id(a, why);
+    if (a->psk && !a->device)
+        return IA_R_NONE; /* the record says which CA's templates count: check_record asks again when it is there */
     if (!a->ca && is_psk_device(a))
         return ia_client_id_is_device(a->device_id, a->client_id)
                    ? IA_R_NONE
@@ -284,7 +286,9 @@ static enum ia_reason check_record(struct ia_admission *a)
 {
     if (!a->chain && (!a->psk || a->device))
         return IA_R_NONE;
-    return a->hooks->find_device(a->hooks->ctx, a);
+    enum ia_reason reason = a->hooks->find_device(a->hooks->ctx, a);
+    bool unchecked = a->psk && (a->context == IA_ADMIT_DEVICE || a->context == IA_ADMIT_COMMAND);
+    return reason == IA_R_NONE && unchecked ? check_client_id(a) : reason;
 }
 
 static enum ia_reason check_psk_device(struct ia_admission *a)

@@ -37,13 +37,26 @@ static bool is_there(const struct ia_call *call)
     return there;
 }
 
+/* By the list of databases: a connection fails for many reasons. */
+static bool is_absent(PGconn *server, const char *name)
+{
+    PGresult *result =
+        PQexecParams(server, "SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1", 1, NULL, &name, NULL, NULL, 0);
+    bool absent = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 0;
+    PQclear(result);
+    return absent;
+}
+
 int ia_database_create(const struct ia_call *call)
 {
+    int status = ia_registry_check_conninfo(call);
+    if (status != IA_EXIT_DONE)
+        return status;
     PGconn *missing = ia_registry_connect(call, NULL);
     PGconn *server = PQstatus(missing) == CONNECTION_OK ? NULL : ia_registry_connect(call, "postgres");
-    int status = IA_EXIT_DONE;
-    /* Where the server cannot be reached either, opening the registry says why. */
-    if (PQstatus(server) == CONNECTION_OK && !create_database(server, PQdb(missing)) && !is_there(call))
+    /* Where the server cannot be reached either, or has the database, opening the registry says why. */
+    if (PQstatus(server) == CONNECTION_OK && is_absent(server, PQdb(missing)) &&
+        !create_database(server, PQdb(missing)) && !is_there(call))
         status = ia_call_fail(call, IA_EXIT_REFUSED, "the database %s cannot be created: %s", PQdb(missing),
                               PQerrorMessage(server));
     PQfinish(missing);
@@ -59,11 +72,11 @@ static const struct {
     {"broker-password-file", "iot_auth_broker"},
     {"monitor-password-file", "iot_auth_monitor"},
 };
-#define N_PASSWORDS (sizeof passwords / sizeof passwords[0])
+_Static_assert(IA_COUNT(passwords) == IA_DATABASE_PASSWORDS, "one text for each");
 
 bool ia_database_has_passwords(const struct ia_call *call)
 {
-    for (size_t i = 0; i < N_PASSWORDS; i++)
+    for (size_t i = 0; i < IA_COUNT(passwords); i++)
         if (ia_call_has(call, passwords[i].option))
             return true;
     return false;
@@ -105,22 +118,29 @@ int ia_database_set_password(struct ia_registry *registry, const char *role, con
     return status;
 }
 
-static int set_password_of(struct ia_registry *registry, const struct ia_call *call, size_t i)
+int ia_database_read_passwords(const struct ia_call *call, struct ia_database_passwords *out)
 {
-    char *password = NULL;
-    const char *path = ia_call_get(call, passwords[i].option);
-    int status = path ? read_password_file(call, path, &password) : IA_EXIT_DONE;
-    if (!password)
-        return status;
-    status = ia_database_set_password(registry, passwords[i].role, password);
-    wipe_password(password);
+    int status = IA_EXIT_DONE;
+    for (size_t i = 0; status == IA_EXIT_DONE && i < IA_COUNT(passwords); i++) {
+        const char *path = ia_call_get(call, passwords[i].option);
+        status = path ? read_password_file(call, path, &out->text[i]) : IA_EXIT_DONE;
+    }
     return status;
 }
 
-int ia_database_set_passwords(struct ia_registry *registry, const struct ia_call *call)
+void ia_database_wipe_passwords(struct ia_database_passwords *read)
+{
+    for (size_t i = 0; i < IA_COUNT(passwords); i++)
+        if (read->text[i])
+            wipe_password(read->text[i]);
+    *read = (struct ia_database_passwords){0};
+}
+
+int ia_database_set_passwords(struct ia_registry *registry, const struct ia_database_passwords *read)
 {
     int status = IA_EXIT_DONE;
-    for (size_t i = 0; status == IA_EXIT_DONE && i < N_PASSWORDS; i++)
-        status = set_password_of(registry, call, i);
+    for (size_t i = 0; status == IA_EXIT_DONE && i < IA_COUNT(passwords); i++)
+        if (read->text[i])
+            status = ia_database_set_password(registry, passwords[i].role, read->text[i]);
     return status;
 }

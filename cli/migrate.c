@@ -91,7 +91,7 @@ static int apply_missing(struct ia_registry *registry, const struct ia_call *cal
     return status;
 }
 
-static int migrate_database(const struct ia_call *call)
+static int migrate_with(const struct ia_call *call, const struct ia_database_passwords *read)
 {
     int status = ia_call_has(call, "create-database") ? ia_database_create(call) : IA_EXIT_DONE;
     struct ia_registry *registry = status == IA_EXIT_DONE ? ia_registry_open(call, &status) : NULL;
@@ -99,8 +99,19 @@ static int migrate_database(const struct ia_call *call)
         return status;
     status = apply_missing(registry, call);
     if (status == IA_EXIT_DONE)
-        status = ia_database_set_passwords(registry, call);
+        status = ia_database_set_passwords(registry, read);
     ia_registry_close(registry);
+    return status;
+}
+
+/* The files come first, so that a wrong one leaves nothing half done. */
+static int migrate_database(const struct ia_call *call)
+{
+    struct ia_database_passwords read = {0};
+    int status = ia_database_read_passwords(call, &read);
+    if (status == IA_EXIT_DONE)
+        status = migrate_with(call, &read);
+    ia_database_wipe_passwords(&read);
     return status;
 }
 

@@ -69,13 +69,15 @@ static PGconn *connect_by(const char *conninfo, const char *database)
     return PQconnectdbParams(keywords, values, 1);
 }
 
-static bool is_conninfo_valid(const char *conninfo)
+int ia_registry_check_conninfo(const struct ia_call *call)
 {
     char *text = NULL; /* would repeat pieces of the string, which may be pieces of the password */
-    PQconninfoOption *options = PQconninfoParse(conninfo, &text);
+    PQconninfoOption *options = call->conninfo ? PQconninfoParse(call->conninfo, &text) : NULL;
     PQfreemem(text);
     PQconninfoFree(options);
-    return options != NULL;
+    return options || !call->conninfo
+               ? IA_EXIT_DONE
+               : ia_call_fail(call, IA_EXIT_USAGE, "--conninfo is not a connection string or URI of libpq");
 }
 
 /* libpq looks a service up before it connects, and fails at once where there is none. */
@@ -130,10 +132,9 @@ PGconn *ia_registry_connect(const struct ia_call *call, const char *database)
 struct ia_registry *ia_registry_open_database(const struct ia_call *call, const char *conninfo, const char *source,
                                               const char *database, int *status)
 {
-    if (call->conninfo && !is_conninfo_valid(call->conninfo)) {
-        *status = ia_call_fail(call, IA_EXIT_USAGE, "--conninfo is not a connection string or URI of libpq");
+    *status = ia_registry_check_conninfo(call);
+    if (*status != IA_EXIT_DONE)
         return NULL;
-    }
     PGconn *conn = connect_by(conninfo, database);
     struct ia_registry *registry = calloc(1, sizeof *registry);
     if (!conn || !registry || PQstatus(conn) != CONNECTION_OK) {

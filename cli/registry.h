@@ -25,6 +25,10 @@ void ia_registry_close(struct ia_registry *registry);
  * service.  *source says which, for messages. */
 const char *ia_registry_conninfo(const struct ia_call *call, const char **source);
 
+/* Is --conninfo, where it is given, a connection string?  libpq takes any other text as the name of a database.  Returns an
+ * ia_exit; the error has been printed. */
+int ia_registry_check_conninfo(const struct ia_call *call);
+
 /* A bare connection, to another database of the same server where one is given; nothing is printed, also where it fails.
  * The caller finishes it; NULL: no memory. */
 PGconn *ia_registry_connect(const struct ia_call *call, const char *database);

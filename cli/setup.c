@@ -80,12 +80,6 @@ static bool is_plain_name(const char *name)
            strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == len;
 }
 
-/* Mosquitto's configuration knows no quotes: a path with white space would end in the middle. */
-static bool is_plain_path(const char *path)
-{
-    return path[0] == '/' && !strpbrk(path, " \t\r\n'\\");
-}
-
 static int fill_setup(struct ia_setup *setup)
 {
     const struct ia_call *call = setup->call;
@@ -115,8 +109,8 @@ static int fill_setup(struct ia_setup *setup)
     choose_pair(setup);
     if (!setup->certificate || !setup->key)
         return IA_EXIT_USAGE;
-    if (!is_plain_path(setup->folder) || !is_plain_path(setup->plugin) || !is_plain_path(setup->certificate) ||
-        !is_plain_path(setup->key))
+    if (!ia_setup_is_plain_path(setup->folder) || !ia_setup_is_plain_path(setup->plugin) ||
+        !ia_setup_is_plain_path(setup->certificate) || !ia_setup_is_plain_path(setup->key))
         return ia_call_fail(call, IA_EXIT_USAGE,
                             "a path is not absolute, or has white space, quotes or backslashes: "
                             "Mosquitto's configuration cannot name it");

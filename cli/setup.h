@@ -29,10 +29,18 @@ enum ia_setup_state {
     IA_SETUP_PROBLEM, /* setup cannot go on: counted */
 };
 
+/* What becomes of the password of the broker's role. */
+enum ia_setup_password {
+    IA_SETUP_PASSWORD_KEPT,    /* the passfile admits the broker */
+    IA_SETUP_PASSWORD_OF_FILE, /* the role has none: it gets the passfile's */
+    IA_SETUP_PASSWORD_NEW,
+};
+
 struct ia_setup {
     const struct ia_call *call;
     bool dry_run;
     size_t problems, made;
+    enum ia_setup_password password;
     struct ia_user broker;
     const char *database, *plugin, *mosquitto;
     const char *device_port, *app_port;
@@ -61,8 +69,18 @@ void ia_setup_check(struct ia_setup *setup);
 bool ia_setup_certificate(struct ia_setup *setup);
 bool ia_setup_configuration(struct ia_setup *setup);
 bool ia_setup_service(struct ia_setup *setup);
-/* A new file with this owner and mode, or nothing: a file that exists is not touched. */
-bool ia_setup_write(struct ia_setup *setup, const char *path, const char *text, mode_t mode, uid_t uid, gid_t gid);
+/* A file beside `path`, for rename(); the caller frees *name.  false: the error has been printed, and there is no file. */
+bool ia_setup_write_beside(struct ia_setup *setup, const char *path, const char *text, mode_t mode, uid_t uid,
+                           gid_t gid, char **name);
+/* Mosquitto's configuration knows no quotes: can it name this path? */
+bool ia_setup_is_plain_path(const char *path);
 
 /* setup_database.c: database, migrations, roles, password.  Returns an ia_exit. */
 int ia_setup_database(struct ia_setup *setup);
+
+/* setup_password.c: decide what becomes of the broker's password, by any database of the server; nothing is changed.
+ * Then do it, in the registry's database.  Then log in as the broker does.  Each returns an ia_exit; the error has been
+ * printed. */
+int ia_setup_password_decide(struct ia_setup *setup, struct ia_registry *registry);
+int ia_setup_password(struct ia_setup *setup, struct ia_registry *registry);
+int ia_setup_password_check(struct ia_setup *setup);

@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <libgen.h>
 #include <netinet/in.h>
 #include <openssl/crypto.h>
 #include <spawn.h>
@@ -121,12 +122,24 @@ static void check_key_mode(struct ia_setup *setup)
                      setup->key, setup->broker.name);
 }
 
-/* The pair that the options name; one that is to be made needs no check. */
+/* Of the pair that setup makes by itself neither file is there, or one of them only. */
+static bool is_pair_missing(struct ia_setup *setup)
+{
+    bool has_cert = access(setup->certificate, F_OK) == 0, has_key = access(setup->key, F_OK) == 0;
+    if (has_cert != has_key)
+        ia_setup_say(setup, IA_SETUP_PROBLEM,
+                     "%s is there without %s: move it away, and setup makes both, or give --server-cert and "
+                     "--server-key",
+                     has_cert ? setup->certificate : setup->key, has_cert ? setup->key : setup->certificate);
+    return !has_cert || !has_key;
+}
+
+/* The pair that the options name, or that an earlier run has made; one that is to be made needs no check. */
 static void check_credential(struct ia_setup *setup)
 {
     char *cert_pem = NULL, *key_pem = NULL;
     struct ia_err err = {0};
-    if (setup->is_self_signed || setup->has_conf)
+    if (setup->has_conf || (setup->is_self_signed && is_pair_missing(setup)))
         return;
     enum ia_rc rc = ia_cli_read_text(setup->certificate, FILE_MAX_BYTES, &cert_pem, &err);
     if (rc == IA_OK)
@@ -134,7 +147,7 @@ static void check_credential(struct ia_setup *setup)
     if (rc == IA_OK)
         rc = ia_server_credential_check(cert_pem, key_pem, ia_wall_s(), &err);
     if (rc != IA_OK)
-        ia_setup_say(setup, IA_SETUP_PROBLEM, "%s", err.msg);
+        ia_setup_say(setup, IA_SETUP_PROBLEM, "%s with %s: %s", setup->certificate, setup->key, err.msg);
     else if (check_readable(setup, setup->certificate, "chmod 644 it") &&
              check_readable(setup, setup->key, "chown root:mosquitto and chmod 640 it"))
         check_key_mode(setup);
@@ -156,15 +169,37 @@ static bool is_word(const char *line, const char *word)
     return strncmp(line, word, len) == 0 && (line[len] == ' ' || line[len] == '\t');
 }
 
+static bool has_in_line(const char *line, const char *text)
+{
+    const char *found = strstr(line, text);
+    return found && found < line + strcspn(line, "\r\n");
+}
+
+/* Does the line include the folder into which setup writes?  Another spelling of the path is the same folder. */
+static bool includes_folder(const struct ia_setup *setup, const char *line)
+{
+    const char *path = line + strlen("include_dir");
+    path += strspn(path, " \t");
+    size_t len = strcspn(path, "\r\n");
+    while (len > 0 && (path[len - 1] == ' ' || path[len - 1] == '\t'))
+        len--;
+    ia_autofree char *named = strndup(path, len), *own = strdup(setup->conf);
+    ia_autofree char *full = named ? realpath(named, NULL) : NULL,
+                     *own_full = own ? realpath(dirname(own), NULL) : NULL;
+    return full && own_full && strcmp(full, own_full) == 0;
+}
+
+/* Mosquitto skips the blanks before an option. */
 static void read_line(struct ia_setup *setup, const char *path, const char *line, struct seen *seen)
 {
+    line += strspn(line, " \t");
     bool is_plugin = is_word(line, "plugin") || is_word(line, "global_plugin") || is_word(line, "auth_plugin");
-    if (is_word(line, "include_dir"))
+    if (is_word(line, "include_dir") && includes_folder(setup, line))
         seen->includes = true;
-    if (is_plugin && strstr(line, "mosquitto_iot_auth"))
+    if (is_plugin && has_in_line(line, "mosquitto_iot_auth"))
         ia_setup_say(setup, IA_SETUP_PROBLEM, "%s loads the plugin already; it can be loaded once: remove the line",
                      path);
-    if (is_word(line, "per_listener_settings") && strstr(line, "true"))
+    if (is_word(line, "per_listener_settings") && has_in_line(line, "true"))
         ia_setup_say(setup, IA_SETUP_PROBLEM,
                      "%s says per_listener_settings true, with which the plugin does not run: remove the line", path);
     if (is_word(line, "listener") || is_word(line, "port") || is_word(line, "password_file"))
@@ -215,7 +250,9 @@ static void check_configuration(struct ia_setup *setup)
         return;
     read_configuration(setup, main_file, &seen);
     if (setup->problems == 0 && !seen.includes)
-        ia_setup_say(setup, IA_SETUP_PROBLEM, "%s includes no folder: add the line include_dir %s", main_file, folder);
+        ia_setup_say(setup, IA_SETUP_PROBLEM,
+                     "%s does not include the folder of setup's configuration: add the line include_dir %s", main_file,
+                     folder);
     read_folder(setup, folder, &seen);
     if (seen.has_listener)
         ia_setup_say(setup, IA_SETUP_WARNING,
@@ -278,6 +315,16 @@ static void check_clock(struct ia_setup *setup)
                      "the clock is not synchronized; certificates and tokens are judged by it: run an NTP client");
 }
 
+/* The folder of the service file is made where it is missing, but not the folders above it. */
+static void check_service_folder(struct ia_setup *setup)
+{
+    ia_autofree char *path = strdup(setup->service_file);
+    char *folder = path ? dirname(path) : NULL;
+    if (folder && access(folder, F_OK) != 0 && access(dirname(folder), F_OK) != 0)
+        ia_setup_say(setup, IA_SETUP_PROBLEM, "%s cannot be written: make its folder, or choose another --service-file",
+                     setup->service_file);
+}
+
 void ia_setup_check(struct ia_setup *setup)
 {
     setup->has_conf = access(setup->conf, F_OK) == 0;
@@ -286,5 +333,6 @@ void ia_setup_check(struct ia_setup *setup)
     check_configuration(setup);
     check_ports(setup);
     check_credential(setup);
+    check_service_folder(setup);
     check_clock(setup);
 }

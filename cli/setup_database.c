@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: ISC
-/* The database of the registry: it, its schema, the administrator's role, and the password of the broker's role.
+/* The database of the registry: it, its schema, and the administrator's role.
  *
  * Without --conninfo and without a role in the environment, setup is the operating system's user postgres while it
  * connects: that is who Debian's PostgreSQL admits, by peer authentication on its Unix socket.  Then root becomes an
- * administrator of the registry in the same way.  The broker runs as another user and needs its password, by TCP.
- *
- * A password is never taken away from brokers that use it already: it is set only where the role has none, or where the
- * passfile of this machine says it, or with --new-password. */
-#include "cli/database.h"
+ * administrator of the registry in the same way.  The broker runs as another user and needs its password, by TCP
+ * (setup_password.c). */
 #include "cli/input.h"
 #include "cli/migrate.h"
 #include "cli/migrations.h"
@@ -17,19 +14,15 @@
 #include "sql/db_tls.h"
 
 #include <openssl/crypto.h>
-#include <openssl/rand.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define OLDEST_SERVER   150000
-#define PASSWORD_OCTETS 24
-#define PASSWORD_LEN    (2 * PASSWORD_OCTETS)
-#define CLOCK_APART_S   5
-#define PASSFILE_MAX    65536
+#define OLDEST_SERVER 150000
+#define CLOCK_APART_S 5
+#define CONF_MAX      (1 << 20)
 
 /* ---- connecting */
 
@@ -93,6 +86,73 @@ static bool note_place(struct ia_setup *setup, PGconn *conn)
         setup->db_sslmode = NULL;
     }
     return setup->db_socket && setup->db_host && setup->db_port && setup->db_user;
+}
+
+/* One of the items of a list as libpq takes it, "a,b". */
+static bool is_listed(const char *list, const char *item)
+{
+    size_t len = strlen(item);
+    for (const char *at = list; at; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (strncmp(at, item, len) == 0 && (at[len] == ',' || at[len] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+/* Does the configuration's option say this too?  What it does not say is libpq's choice on the broker's machine. */
+static bool is_same_place(const struct ia_setup *setup, const PQconninfoOption *options)
+{
+    ia_autofree char *host = option_copy(options, "host"), *port = option_copy(options, "port");
+    ia_autofree char *database = option_copy(options, "dbname");
+    bool is_local = ia_host_is_local(host, NULL) && ia_host_is_local(setup->db_host, NULL);
+    return (!host || is_local || is_listed(host, setup->db_host)) && (!port || is_listed(port, setup->db_port)) &&
+           (!database || strcmp(database, setup->database) == 0);
+}
+
+/* The configuration that is there is kept: it must be of this registry. */
+static void check_conninfo(struct ia_setup *setup, const char *conninfo)
+{
+    char *text = NULL; /* may repeat a password */
+    PQconninfoOption *options = PQconninfoParse(conninfo, &text);
+    PQfreemem(text);
+    if (options && !is_same_place(setup, options))
+        ia_setup_say(setup, IA_SETUP_PROBLEM,
+                     "%s: plugin_opt_db_conninfo names another database than %s, port %s, database %s: give setup that "
+                     "one (--conninfo, --database), or edit the file",
+                     setup->conf, setup->db_host, setup->db_port, setup->database);
+    PQconninfoFree(options);
+}
+
+static void check_kept_configuration(struct ia_setup *setup)
+{
+    static const char option[] = "plugin_opt_db_conninfo";
+    char *text = NULL, *rest = NULL;
+    struct ia_err err = {0};
+    if (!setup->has_conf)
+        return;
+    if (ia_cli_read_text(setup->conf, CONF_MAX, &text, &err) != IA_OK) {
+        ia_setup_say(setup, IA_SETUP_PROBLEM, "%s", err.msg);
+        return;
+    }
+    size_t len = strlen(text);
+    for (char *line = strtok_r(text, "\r\n", &rest); line; line = strtok_r(NULL, "\r\n", &rest)) {
+        line += strspn(line, " \t");
+        if (strncmp(line, option, strlen(option)) == 0 && strchr(" \t", line[strlen(option)]))
+            check_conninfo(setup, line + strlen(option) + strspn(line + strlen(option), " \t"));
+    }
+    OPENSSL_cleanse(text, len);
+    free(text);
+}
+
+/* The broker's configuration names it in a connection string, and the broker starts in another folder. */
+static void check_root_certificate(struct ia_setup *setup)
+{
+    const char *path = setup->db_sslrootcert;
+    if (path && strcmp(path, "system") != 0 && !ia_setup_is_plain_path(path))
+        ia_setup_say(
+            setup, IA_SETUP_PROBLEM,
+            "sslrootcert %s: a path that is absolute and has no white space, quotes or backslashes is required", path);
 }
 
 /* ---- the server */
@@ -181,153 +241,6 @@ static int make_administrator(struct ia_setup *setup, struct ia_registry *regist
     return IA_EXIT_DONE;
 }
 
-/* ---- the broker's password */
-
-/* Does the passfile admit the broker?  As the broker's user: libpq ignores a passfile that others can read. */
-static bool admits_broker(struct ia_setup *setup)
-{
-    const char *sslmode = ia_host_is_local(setup->db_host, NULL) ? NULL : "verify-full";
-    const char *const keywords[] = {"host",    "port",        "dbname",          "user", "passfile", "password",
-                                    "sslmode", "sslrootcert", "connect_timeout", NULL};
-    const char *const values[] = {setup->db_host,
-                                  setup->db_port,
-                                  setup->database,
-                                  "iot_auth_broker",
-                                  setup->passfile,
-                                  "",
-                                  sslmode,
-                                  setup->db_sslrootcert,
-                                  "10",
-                                  NULL};
-    if (!ia_user_become(&setup->broker))
-        return false;
-    PGconn *conn = PQconnectdbParams(keywords, values, 0);
-    bool admitted = conn && PQstatus(conn) == CONNECTION_OK;
-    PQfinish(conn);
-    ia_user_return();
-    return admitted;
-}
-
-/* The password of the passfile's line, which setup has written: the text after the last ':'.  NULL: there is none. */
-static char *read_password(const struct ia_setup *setup)
-{
-    ia_autofree char *text = NULL;
-    struct ia_err err = {0};
-    if (ia_cli_read_text(setup->passfile, PASSFILE_MAX, &text, &err) != IA_OK)
-        return NULL;
-    text[strcspn(text, "\r\n")] = '\0';
-    const char *colon = strrchr(text, ':');
-    char *password = colon && strlen(colon + 1) == PASSWORD_LEN ? strdup(colon + 1) : NULL;
-    OPENSSL_cleanse(text, strlen(text));
-    return password;
-}
-
-/* A field of a passfile: ':' and '\\' are escaped (libpq, "The Password File").  The caller owns it. */
-static char *passfile_field(const char *text)
-{
-    char *field = malloc(2 * strlen(text) + 1), *end = field;
-    for (; field && *text; text++) {
-        if (*text == ':' || *text == '\\')
-            *end++ = '\\';
-        *end++ = *text;
-    }
-    if (field)
-        *end = '\0';
-    return field;
-}
-
-static char *make_password(struct ia_setup *setup)
-{
-    uint8_t octets[PASSWORD_OCTETS];
-    char *password = malloc(PASSWORD_LEN + 1);
-    ia_autofree char *line = NULL, *host = passfile_field(setup->db_host);
-    if (!password || !host || RAND_priv_bytes(octets, sizeof octets) != 1) {
-        ia_setup_say(setup, IA_SETUP_PROBLEM, "no random numbers for a password");
-        free(password);
-        return NULL;
-    }
-    ia_hex(octets, sizeof octets, password);
-    OPENSSL_cleanse(octets, sizeof octets);
-    bool written =
-        asprintf(&line, "%s:%s:%s:iot_auth_broker:%s\n", host, setup->db_port, setup->database, password) > 0;
-    if (written && ia_call_has(setup->call, "new-password"))
-        (void)unlink(setup->passfile);
-    written = written && ia_setup_write(setup, setup->passfile, line, 0600, setup->broker.uid, setup->broker.gid);
-    if (line)
-        OPENSSL_cleanse(line, strlen(line));
-    if (written)
-        return password;
-    free(password);
-    return NULL;
-}
-
-static int renew_password(struct ia_setup *setup, struct ia_registry *registry, bool has_file)
-{
-    bool is_new = !has_file || ia_call_has(setup->call, "new-password");
-    if (setup->dry_run) {
-        ia_setup_say(setup, IA_SETUP_MADE, "password of role iot_auth_broker, in passfile %s (0600, user %s)",
-                     setup->passfile, setup->broker.name);
-        return IA_EXIT_DONE;
-    }
-    char *password = is_new ? make_password(setup) : read_password(setup);
-    if (!password && !is_new)
-        return ia_call_fail(setup->call, IA_EXIT_REFUSED,
-                            "passfile %s does not admit role iot_auth_broker, and setup has not written it: correct or "
-                            "remove it",
-                            setup->passfile);
-    if (!password)
-        return IA_EXIT_REFUSED;
-    int status = ia_database_set_password(registry, "iot_auth_broker", password);
-    OPENSSL_cleanse(password, strlen(password));
-    free(password);
-    if (status == IA_EXIT_DONE)
-        ia_setup_say(setup, IA_SETUP_MADE, "password of role iot_auth_broker, in passfile %s (0600, user %s)",
-                     setup->passfile, setup->broker.name);
-    return status;
-}
-
-/* Who may not read pg_authid knows only of a schema that is new. */
-static bool has_password(struct ia_registry *registry, bool is_new_schema)
-{
-    ia_autofree char *answer =
-        ia_registry_value(registry, "SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')", NULL, 0);
-    if (!answer || strcmp(answer, "t") != 0)
-        return !is_new_schema;
-    ia_autofree char *set = ia_registry_value(
-        registry, "SELECT 1 FROM pg_authid WHERE rolname = 'iot_auth_broker' AND rolpassword IS NOT NULL", NULL, 0);
-    return set != NULL;
-}
-
-/* libpq ignores a passfile that others can read, and says so only on the broker's standard error. */
-static bool is_passfile_fit(struct ia_setup *setup)
-{
-    struct stat info;
-    if (stat(setup->passfile, &info) != 0 || (info.st_uid == setup->broker.uid && !(info.st_mode & 077)))
-        return true;
-    (void)ia_call_fail(setup->call, 0, "passfile %s must be the broker's user's alone: chown %s and chmod 600",
-                       setup->passfile, setup->broker.name);
-    return false;
-}
-
-static int make_password_step(struct ia_setup *setup, struct ia_registry *registry, bool is_new_schema)
-{
-    bool has_file = access(setup->passfile, F_OK) == 0;
-    if (!is_passfile_fit(setup))
-        return IA_EXIT_REFUSED;
-    if (ia_call_has(setup->call, "new-password"))
-        return renew_password(setup, registry, has_file);
-    if (has_file && admits_broker(setup)) {
-        ia_setup_say(setup, IA_SETUP_KEPT, "passfile %s, which admits the broker to the database", setup->passfile);
-        return IA_EXIT_DONE;
-    }
-    if (has_password(registry, is_new_schema))
-        return ia_call_fail(setup->call, IA_EXIT_REFUSED,
-                            "role iot_auth_broker has a password already, which other brokers may use: copy their "
-                            "passfile to %s (0600, user %s), or give --new-password, which locks them out",
-                            setup->passfile, setup->broker.name);
-    return renew_password(setup, registry, has_file);
-}
-
 /* ---- all of it */
 
 static int fill_database(struct ia_setup *setup)
@@ -341,14 +254,22 @@ static int fill_database(struct ia_setup *setup)
     if (status == IA_EXIT_DONE && !(setup->dry_run && is_new))
         status = make_administrator(setup, registry);
     if (status == IA_EXIT_DONE)
-        status = make_password_step(setup, registry, is_new);
+        status = ia_setup_password(setup, registry);
     ia_registry_close(registry);
-    if (status == IA_EXIT_DONE && !setup->dry_run && !admits_broker(setup))
-        return ia_call_fail(setup->call, IA_EXIT_DISCONNECTED,
-                            "role iot_auth_broker cannot connect to %s, port %s, database %s with passfile %s: see "
-                            "listen_addresses in postgresql.conf, and pg_hba.conf",
-                            setup->db_host, setup->db_port, setup->database, setup->passfile);
-    return status;
+    return status == IA_EXIT_DONE && !setup->dry_run ? ia_setup_password_check(setup) : status;
+}
+
+/* What can refuse comes before what is made. */
+static int check_database(struct ia_setup *setup, struct ia_registry *registry)
+{
+    if (!note_place(setup, ia_registry_conn(registry)))
+        return ia_call_fail(setup->call, IA_EXIT_REFUSED, IA_NOMEM_TEXT);
+    check_server(setup, registry);
+    check_root_certificate(setup);
+    check_kept_configuration(setup);
+    if (setup->problems)
+        return ia_call_fail(setup->call, IA_EXIT_USAGE, "nothing was done");
+    return ia_setup_password_decide(setup, registry);
 }
 
 int ia_setup_database(struct ia_setup *setup)
@@ -358,17 +279,12 @@ int ia_setup_database(struct ia_setup *setup)
     struct ia_registry *registry = connect_database(setup, "postgres", &status);
     if (!registry)
         return status;
-    if (!note_place(setup, ia_registry_conn(registry)))
-        status = ia_call_fail(setup->call, IA_EXIT_REFUSED, IA_NOMEM_TEXT);
+    status = check_database(setup, registry);
     if (status == IA_EXIT_DONE)
-        check_server(setup, registry);
-    if (status == IA_EXIT_DONE && setup->problems == 0)
         status = make_database(setup, registry, &exists);
     ia_registry_close(registry);
-    if (status != IA_EXIT_DONE || setup->problems)
-        return status != IA_EXIT_DONE ? status : IA_EXIT_USAGE;
-    if (exists)
-        return fill_database(setup);
+    if (status != IA_EXIT_DONE || exists)
+        return status == IA_EXIT_DONE ? fill_database(setup) : status;
     ia_setup_say(setup, IA_SETUP_MADE, "schema iot_auth, version %zu", ia_n_migrations);
-    return renew_password(setup, NULL, false);
+    return ia_setup_password(setup, NULL); /* a dry run */
 }

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,30 +36,31 @@ static bool write_all(int fd, const char *text)
     return true;
 }
 
-/* A file beside `path` with the text, owner and mode; the caller frees *name. */
-static bool write_beside(const char *path, const char *text, mode_t mode, uid_t uid, gid_t gid, char **name)
+bool ia_setup_write_beside(struct ia_setup *setup, const char *path, const char *text, mode_t mode, uid_t uid,
+                           gid_t gid, char **name)
 {
     if (asprintf(name, "%s.%ld.new", path, (long)getpid()) < 0) {
         *name = NULL;
-        return false;
+        return refuse_file(setup, path);
     }
     int fd = open(*name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return false;
+        return refuse_file(setup, *name);
     bool written = fchown(fd, uid, gid) == 0 && fchmod(fd, mode) == 0 && write_all(fd, text) && fsync(fd) == 0;
     int error = errno;
     (void)close(fd);
     if (!written)
         (void)unlink(*name);
     errno = error;
-    return written;
+    return written || refuse_file(setup, *name);
 }
 
-bool ia_setup_write(struct ia_setup *setup, const char *path, const char *text, mode_t mode, uid_t uid, gid_t gid)
+/* A new file with this owner and mode, or nothing: a file that exists is not touched. */
+static bool write_new(struct ia_setup *setup, const char *path, const char *text, mode_t mode, uid_t uid, gid_t gid)
 {
     ia_autofree char *name = NULL;
-    if (!write_beside(path, text, mode, uid, gid, &name))
-        return refuse_file(setup, path);
+    if (!ia_setup_write_beside(setup, path, text, mode, uid, gid, &name))
+        return false;
     bool linked = link(name, path) == 0; /* unlike rename(), fails where `path` exists */
     int error = errno;
     (void)unlink(name);
@@ -70,8 +72,12 @@ bool ia_setup_write(struct ia_setup *setup, const char *path, const char *text, 
 
 static bool write_pair(struct ia_setup *setup, const char *cert_pem, const char *key_pem)
 {
-    return ia_setup_write(setup, setup->key, key_pem, 0640, geteuid(), setup->broker.gid) &&
-           ia_setup_write(setup, setup->certificate, cert_pem, 0644, geteuid(), getegid());
+    if (!write_new(setup, setup->key, key_pem, 0640, geteuid(), setup->broker.gid))
+        return false;
+    if (write_new(setup, setup->certificate, cert_pem, 0644, geteuid(), getegid()))
+        return true;
+    (void)unlink(setup->key);
+    return false;
 }
 
 static bool make_pair(struct ia_setup *setup, const char *name)
@@ -94,8 +100,8 @@ bool ia_setup_certificate(struct ia_setup *setup)
     char host[256] = "localhost";
     const char *name = ia_call_get(setup->call, "server-name");
     if (setup->has_conf || !setup->is_self_signed)
-        return true; /* what the configuration names */
-    if (access(setup->certificate, F_OK) == 0 && access(setup->key, F_OK) == 0) {
+        return true;                             /* what the configuration names */
+    if (access(setup->certificate, F_OK) == 0) { /* with its key: ia_setup_check has seen both */
         ia_setup_say(setup, IA_SETUP_KEPT, "server certificate %s", setup->certificate);
         return true;
     }
@@ -114,6 +120,12 @@ bool ia_setup_certificate(struct ia_setup *setup)
 }
 
 /* ---- the configuration of the broker */
+
+/* Mosquitto's configuration knows no quotes: a path with white space would end in the middle. */
+bool ia_setup_is_plain_path(const char *path)
+{
+    return path[0] == '/' && !strpbrk(path, " \t\r\n'\\");
+}
 
 static const char configuration[] =
     "# SPDX-License-Identifier: ISC\n"
@@ -166,7 +178,7 @@ bool ia_setup_configuration(struct ia_setup *setup)
                  root ? " sslrootcert=" : "", root ? root : "", setup->device_port, setup->certificate, setup->key,
                  setup->certificate, setup->app_port, setup->certificate, setup->key) < 0)
         return refuse_file(setup, setup->conf);
-    if (!setup->dry_run && !ia_setup_write(setup, setup->conf, text, 0644, geteuid(), getegid()))
+    if (!setup->dry_run && !write_new(setup, setup->conf, text, 0644, geteuid(), getegid()))
         return false;
     ia_setup_say(setup, IA_SETUP_MADE, "configuration %s: devices on port %s, apps on port %s", setup->conf,
                  setup->device_port, setup->app_port);
@@ -208,15 +220,26 @@ static bool append_section(struct ia_setup *setup, const char *old, const char *
     const char *between = len == 0 ? "" : old[len - 1] == '\n' ? "\n" : "\n\n";
     struct stat info = {.st_mode = 0644, .st_uid = geteuid(), .st_gid = getegid()};
     (void)stat(setup->service_file, &info);
-    if (asprintf(&text, "%s%s%s", old, between, section) < 0 ||
-        !write_beside(setup->service_file, text, info.st_mode & 0777, info.st_uid, info.st_gid, &name))
+    if (asprintf(&text, "%s%s%s", old, between, section) < 0)
         return refuse_file(setup, setup->service_file);
+    if (!ia_setup_write_beside(setup, setup->service_file, text, info.st_mode & 0777, info.st_uid, info.st_gid, &name))
+        return false;
     if (rename(name, setup->service_file) == 0)
         return true;
     int error = errno;
     (void)unlink(name);
     errno = error;
     return refuse_file(setup, setup->service_file);
+}
+
+/* Debian makes the folder with PostgreSQL's server, which a broker's machine may not have. */
+static bool make_service_folder(struct ia_setup *setup)
+{
+    ia_autofree char *path = strdup(setup->service_file);
+    const char *folder = path ? dirname(path) : NULL;
+    if (folder && (mkdir(folder, 0755) == 0 || errno == EEXIST))
+        return true;
+    return refuse_file(setup, folder ? folder : setup->service_file);
 }
 
 bool ia_setup_service(struct ia_setup *setup)
@@ -232,6 +255,8 @@ bool ia_setup_service(struct ia_setup *setup)
         ia_setup_say(setup, IA_SETUP_KEPT, "service iot-auth in %s", setup->service_file);
         return true;
     }
+    if (!setup->dry_run && !make_service_folder(setup))
+        return false;
     section = section_text(setup, setup->has_socket ? setup->db_socket : setup->db_host);
     if (!section || (!setup->dry_run && !append_section(setup, old ? old : "", section)))
         return false;

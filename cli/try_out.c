@@ -28,6 +28,8 @@ struct try_out {
     size_t pem_len;
     char kid[2 * 8 + 1];
     char *jwks, *issuer; /* the public half, and IA_TRY_OUT_ISSUER's text */
+    bool has_made_folder;
+    size_t n_made; /* of try_out_files: written by this run */
 };
 
 /* ---- the key pair */
@@ -84,13 +86,32 @@ static bool describe_key(struct try_out *t)
 
 /* ---- the files */
 
+static const char *const try_out_files[] = {IA_TRY_OUT_KEY, IA_TRY_OUT_ISSUER}; /* in the order of their writing */
+
+static void remove_file(const struct try_out *t, const char *name)
+{
+    ia_autofree char *path = NULL;
+    if (asprintf(&path, "%s/%s", t->folder, name) > 0)
+        (void)unlink(path);
+}
+
+/* Without the issuer's row the key is of no use, and would be in the way of the next run. */
+static void remove_made(struct try_out *t)
+{
+    while (t->n_made > 0)
+        remove_file(t, try_out_files[--t->n_made]);
+    if (t->has_made_folder)
+        (void)rmdir(t->folder);
+}
+
 /* A new file that nobody else can read; one that exists is not touched. */
-static bool write_file(const struct try_out *t, const char *name, const void *text, size_t len)
+static bool write_file(struct try_out *t, const char *name, const void *text, size_t len)
 {
     ia_autofree char *path = NULL;
     if (asprintf(&path, "%s/%s", t->folder, name) < 0)
         return false;
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    t->n_made += fd >= 0;
     bool written = fd >= 0 && write(fd, text, len) == (ssize_t)len;
     if (!written)
         (void)ia_call_fail(t->call, 0, "%s: %s", path, strerror(errno));
@@ -99,9 +120,10 @@ static bool write_file(const struct try_out *t, const char *name, const void *te
     return written;
 }
 
-static bool write_files(const struct try_out *t)
+static bool write_files(struct try_out *t)
 {
-    if (mkdir(t->folder, 0700) != 0 && errno != EEXIST) {
+    t->has_made_folder = mkdir(t->folder, 0700) == 0;
+    if (!t->has_made_folder && errno != EEXIST) {
         (void)ia_call_fail(t->call, 0, "%s: %s", t->folder, strerror(errno));
         return false;
     }
@@ -131,7 +153,7 @@ static bool run_statement(struct ia_registry *registry, const char *sql, const c
     return result != NULL;
 }
 
-static int register_try_out(const struct try_out *t, struct ia_registry *registry)
+static int register_try_out(struct try_out *t, struct ia_registry *registry)
 {
     char issuer[256];
     const char *const values[] = {t->name, issuer, t->audience, t->jwks, t->scope, t->role};
@@ -139,10 +161,11 @@ static int register_try_out(const struct try_out *t, struct ia_registry *registr
     if (!ia_registry_do(registry, "BEGIN") || !run_statement(registry, register_sql, values) ||
         !run_statement(registry, map_sql, values))
         return ia_registry_status(registry);
-    if (!write_files(t))
-        return IA_EXIT_USAGE; /* the transaction ends with the connection */
-    if (!ia_registry_do(registry, "COMMIT"))
-        return ia_registry_status(registry);
+    bool written = write_files(t);
+    if (!written || !ia_registry_do(registry, "COMMIT")) {
+        remove_made(t);
+        return written ? ia_registry_status(registry) : IA_EXIT_USAGE; /* the transaction ends with the connection */
+    }
     if (!t->call->quiet)
         fprintf(stderr,
                 "%s: whoever can read %s/%s is every app of this issuer: delete the issuer's row when you have tried "

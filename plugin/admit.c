@@ -117,9 +117,7 @@ bool ia_login_take_psk(struct ia_login *login)
     if (!identity)
         return a->psk != NULL;
     ia_gate_peer_address(ssl, login->psk_address);
-    if (!a->address && login->psk_address[0])
-        set_login_address(login, login->psk_address);
-    login->address_unknown = !a->address;
+    set_login_address(login, login->psk_address[0] ? login->psk_address : NULL);
     return use_psk(login, identity);
 }
 
@@ -256,7 +254,7 @@ static void fill_audit(struct ia_login *login)
     struct ia_audit_entry *entry = &login->audit;
     entry->client_id = a->client_id;
     entry->address = a->address;
-    bool token_meant = a->unusable_token && !a->chain;
+    bool token_meant = a->unusable_token && !a->chain && !a->psk;
     entry->app = token_meant || (a->context != IA_ADMIT_DEVICE && a->context != IA_ADMIT_DEFERRED);
     entry->principal = entry->app ? NULL : a->device_id;
     if (entry->app && a->token)

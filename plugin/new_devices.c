@@ -91,7 +91,7 @@ void ia_new_devices_arrive_with_psk(struct ia_core *core, SSL *ssl, const char *
     char address[INET6_ADDRSTRLEN];
     ia_gate_peer_address(ssl, address);
     ia_login_init_psk_handshake(&login, core, identity, address);
-    if (!login.admission.device)
+    if (!login.admission.device && login.psk.device_id && !login.psk.why)
         (void)ia_login_decide_handshake(&login); /* likewise */
     if (login.awaits_registry)
         park_connection(core, ssl, NULL, login.psk_digest);

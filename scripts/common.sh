@@ -75,11 +75,17 @@ configure_and_build() {
     cmake --build --preset "$preset" -- -j "$(nproc)" --quiet "$@" || die "building $preset failed"
 }
 
+# forget_failed PRESET: what an earlier run says has failed must not count, also where ctest cannot start.
+forget_failed() {
+    rm -f "build/$1/Testing/Temporary/LastTestsFailed.log"
+}
+
 # repeat_alone PRESET: whole-broker suites run beside each other.  At most three that failed so are run again, one at a
 # time; what fails then has failed.  What passed only alone is named, because depending on the machine's load is a fault too.
 repeat_alone() {
-    local suites suite
-    mapfile -t suites < <(cut -d : -f 2 "build/$1/Testing/Temporary/LastTestsFailed.log")
+    local suites suite log=build/$1/Testing/Temporary/LastTestsFailed.log
+    [ -f "$log" ] || return 1
+    mapfile -t suites < <(cut -d : -f 2 "$log")
     [ "${#suites[@]}" -gt 0 ] && [ "${#suites[@]}" -le 3 ] || return 1
     for suite in "${suites[@]}"; do
         [[ $suite == integration.* ]] || return 1

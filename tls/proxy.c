@@ -141,6 +141,8 @@ static const struct ia_read_stage_ops proxied_ops = {.answer = answer_proxied, .
 static void on_message(int write_p, int version, int content_type, const void *buf, size_t len, SSL *ssl, void *arg)
 {
     (void)version;
+    if (!write_p && content_type == SSL3_RT_HEADER)
+        proxy.reading = NULL; /* of TLS 1.3, whose inner type follows, or of TLS 1.2: not another's any more */
     if (write_p || len == 0 || content_type != SSL3_RT_INNER_CONTENT_TYPE)
         return;
     bool data = ((const uint8_t *)buf)[0] == SSL3_RT_APPLICATION_DATA && SSL_is_init_finished(ssl);

@@ -248,7 +248,7 @@ def test_long_token_is_refused(checker):
     (lambda: jwk(rsa.generate_private_key(public_exponent=3, key_size=2048)), "exponent is weak"),
     (lambda: {"kty": "oct", "kid": "k1", "k": "c2VjcmV0"}, "symmetric"),
     (lambda: {**jwk(RSA), "d": "c2VjcmV0"}, "private"),
-    (lambda: {**jwk(KEYS["ES256"]), "y": jwk(KEYS["ES256"])["x"]}, "no point"),
+    (lambda: {**jwk(KEYS["ES256"]), "y": jwk(KEYS["ES256"])["x"]}, "not a point"),
 ], ids=["RSA 1024", "e = 3", "symmetric", "private", "not on the curve"])
 def test_weak_key_is_reported_and_not_used(checker, key, words):
     checker.keys(key())

@@ -267,6 +267,17 @@ def test_key_is_private_and_never_overwritten(iot_auth, demo):
     assert iot_auth("issuer", "show", "demo2").status == 3  # nothing was registered
 
 
+def test_a_try_out_issuer_that_is_not_registered_leaves_no_key(iot_auth, demo):
+    folder = iot_auth.folder / "demo3"
+    folder.mkdir()
+    other = demo / "try-out-key.pem"
+    issuer = next(path for path in demo.iterdir() if path != other)
+    (folder / issuer.name).write_text("own")
+    done = iot_auth("issuer", "add", "demo3", "--try-out", folder)
+    assert done.status == 2 and "File exists" in done.err
+    assert [(path.name, path.read_text()) for path in folder.iterdir()] == [(issuer.name, "own")]
+
+
 @pytest.mark.parametrize("words, complaint", [
     (("--issuer", "other"), "the folder is that of issuer 'demo'"),
     (("--issuer", "demo", "--expires-in", "10x"), "is not a time such as"),

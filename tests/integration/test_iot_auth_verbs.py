@@ -390,6 +390,11 @@ def test_migrate_creates_the_database_in_utf_8_once(postgres, folder):
     conninfo = command("migrate", "--create-database", "--conninfo", "dbname=other user=iot_auth_broker", PGDATABASE=None)
     assert conninfo.status == 3 and "other cannot be created: ERROR:  permission denied" in conninfo.err
     assert command("migrate", "--create-database", PGPORT="1").status == 4
+    wrong = command("migrate", "--create-database", "--conninfo", "no_conninfo", PGDATABASE=None)
+    assert wrong.status == 2 and "is not a connection string" in wrong.err
+    wrong = command("migrate", "--create-database", "--broker-password-file", folder / "nowhere", PGDATABASE="no_conninfo")
+    assert wrong.status == 2
+    assert not postgres.run("SELECT 1 FROM pg_database WHERE datname = 'no_conninfo'")
     postgres.run('DROP DATABASE "a ""new"" one"')
 
 
