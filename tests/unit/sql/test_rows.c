@@ -279,10 +279,10 @@ static void poison(const char *part, const char *before, const char *column, con
 }
 
 #define AFTER_PEM                                                                                                      \
-    "status, auto_registration, device_id_template, client_id_templates, tenant, replaces, problem, roles, "
-"provisioning_version, provisioning_attributes, provisioning_tenant, fault"
+    "status, auto_registration, device_id_template, client_id_templates, tenant, replaces, problem, roles, "           \
+    "provisioning_version, provisioning_attributes, provisioning_tenant, fault"
 
-    START_TEST(ca_that_the_server_cannot_return_is_closed_and_no_other)
+START_TEST(ca_that_the_server_cannot_return_is_closed_and_no_other)
 {
     kit_run(&kit, "INSERT INTO iot_auth.ca (ca_id, name, pem, fingerprint) SELECT i, 'ca-' || i, 'x', "
                   "sha256(i::text::bytea) FROM generate_series(1, 300) i");
