@@ -185,7 +185,8 @@ static enum ia_reason check_token(struct ia_admission *a)
     struct ia_token_refusal refusal;
     if (a->presented && a->psk)
         return ia_admission_refuse(a, IA_R_TOKEN_UNBOUND,
-                                   "a token beside a pre-shared key, to which none can be bound");
+                                   "the client sends a token and uses a pre-shared key, but no token can be bound to "
+                                   "a pre-shared key");
     if (a->presented)
         return verify_presented_token(a);
     if (!a->token)

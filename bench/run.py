@@ -27,7 +27,7 @@ def versions():
 
 
 def run_row(row, server, folder, scale):
-    """(results, 0), or ([], 1): a row that fails costs the others nothing."""
+    """(results, 0), or ([], 1): the other rows run also when this one fails."""
     try:
         return rows.ROWS[row](server, folder, scale), 0
     except Exception:  # pylint: disable=broad-exception-caught

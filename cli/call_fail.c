@@ -17,7 +17,7 @@ int ia_call_fail(const struct ia_call *call, int status, const char *fmt, ...)
     va_list ap;
     va_start(ap, fmt);
     fprintf(stderr, "%s%s%s: ", call->program, call->verb ? " " : "", call->verb ? ia_call_words(call) : "");
-    (void)vfprintf(stderr, fmt, ap);
+    (void)vfprintf(stderr, fmt, ap); // NOLINT(clang-analyzer-valist.Uninitialized): va_start is above
     fputc('\n', stderr);
     va_end(ap);
     return status;

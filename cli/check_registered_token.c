@@ -123,7 +123,7 @@ int ia_check_registered_token(const struct ia_call *call)
     if (!q.issuer || ia_call_has(call, "alg") || ia_call_has(call, "audience") || ia_call_has(call, "signature-only"))
         return ia_call_fail(call, IA_EXIT_USAGE, "needs --issuer NAME; or --jwks with --alg, --issuer and --audience");
     if (ia_call_has(call, "at"))
-        return ia_call_fail(call, IA_EXIT_USAGE, "--at goes with --jwks: the registry is asked as it is now");
+        return ia_call_fail(call, IA_EXIT_USAGE, "--at requires --jwks: the registry is read as it is now");
     enum ia_rc rc = ia_input_token(&q.token, &q.len, &err);
     if (rc == IA_OK)
         rc = ia_decision_load(&q.decision, call, q.issuer, &err);

@@ -68,7 +68,7 @@ static enum ia_rc read_arguments(struct inputs *in, const struct ia_call *call, 
     if (rc == IA_OK && in->algorithms.n == 0)
         rc = ia_fail(err, IA_USAGE, "--jwks needs --alg");
     if (rc == IA_OK && (ia_call_has(call, "client-id") || ia_call_has(call, "from")))
-        rc = ia_fail(err, IA_USAGE, "--client-id and --from need the registry: they do not go with --jwks");
+        rc = ia_fail(err, IA_USAGE, "--client-id and --from need the registry and cannot be combined with --jwks");
     if (rc == IA_OK && !in->signature_only && (!in->issuer || !*in->issuer || in->audience.n == 0))
         rc = ia_fail(err, IA_USAGE, "needs --issuer and --audience, or --signature-only");
     return rc;

@@ -4,7 +4,6 @@
 #include "cli/input.h"
 #include "common/str.h"
 
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,12 +81,6 @@ bool ia_database_has_passwords(const struct ia_call *call)
     return false;
 }
 
-static void wipe_password(char *password)
-{
-    OPENSSL_cleanse(password, strlen(password));
-    free(password);
-}
-
 /* The file has one line: of several, which one the password is would be a guess. */
 static int read_password_file(const struct ia_call *call, const char *path, char **out)
 {
@@ -99,7 +92,7 @@ static int read_password_file(const struct ia_call *call, const char *path, char
         (*out)[line] = '\0';
         return IA_EXIT_DONE;
     }
-    wipe_password(*out);
+    ia_cli_wipe_text(*out);
     *out = NULL;
     return ia_call_fail(call, IA_EXIT_USAGE, "%s: one line with a password is required", path);
 }
@@ -131,8 +124,7 @@ int ia_database_read_passwords(const struct ia_call *call, struct ia_database_pa
 void ia_database_wipe_passwords(struct ia_database_passwords *read)
 {
     for (size_t i = 0; i < IA_COUNT(passwords); i++)
-        if (read->text[i])
-            wipe_password(read->text[i]);
+        ia_cli_wipe_text(read->text[i]);
     *read = (struct ia_database_passwords){0};
 }
 

@@ -4,6 +4,7 @@
 #include "common/str.h"
 
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -63,6 +64,13 @@ enum ia_rc ia_cli_read_text(const char *path, size_t max, char **out, struct ia_
     }
     *out = text;
     return IA_OK;
+}
+
+void ia_cli_wipe_text(char *text)
+{
+    if (text)
+        OPENSSL_cleanse(text, strlen(text));
+    free(text);
 }
 
 enum ia_rc ia_input_token(char **out, size_t *len, struct ia_err *err)

@@ -10,6 +10,9 @@
  * rest would be ignored.  The caller frees *out. */
 IA_MUST_USE enum ia_rc ia_cli_read_text(const char *path, size_t max, char **out, struct ia_err *err);
 
+/* Overwrite and free a secret text.  NULL is allowed. */
+void ia_cli_wipe_text(char *text);
+
 /* Read a token from standard input; line ends behind it (of echo) are not part of it.  The caller wipes and frees *out. */
 IA_MUST_USE enum ia_rc ia_input_token(char **out, size_t *len, struct ia_err *err);
 

@@ -21,7 +21,7 @@ static const char *const usage_text =
     "\n"
     "  --key-file FILE     lines of `ID HEX64`, the first one seals; default $IOT_AUTH_PSK_KEY_FILE\n"
     "  --identity ID       what the client sends; default: the device id\n"
-    "  --expires-at TIME   as PostgreSQL takes it, for instance 2031-01-01T00:00:00Z; default: never\n"
+    "  --expires-at TIME   in a format of PostgreSQL, for instance 2031-01-01T00:00:00Z; default: never\n"
     "\n"
     "The database is that of libpq's environment: PGHOST, PGDATABASE, PGUSER, ... or the service iot-auth.\n"
     "Exit status: 0 done, 1 a key or a row failed and was named, 2 usage.\n";
@@ -116,6 +116,7 @@ static int run_verb(const struct ia_call *call, const struct arguments *a)
                                                .device_id = a->device_id,
                                                .identity = a->identity ? a->identity : a->device_id,
                                                .expires_at = a->expires_at};
+        // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): without a verb the arguments are refused
         status = a->verb->run(&command);
     }
     ia_registry_close(registry);

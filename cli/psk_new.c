@@ -97,24 +97,11 @@ int ia_psk_generate(const struct ia_psk_command *command)
     return ok ? IA_PSK_DONE : IA_PSK_FAILED;
 }
 
-static int hex_value(char c)
-{
-    static const char digits[] = "0123456789abcdef";
-    const char *found = c ? strchr(digits, c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c) : NULL;
-    return found ? (int)(found - digits) : -1;
-}
-
 static bool read_hex(const char *text, size_t len, struct new_key *key)
 {
-    if (len % 2 != 0 || len < 2 * (size_t)IA_PSK_KEY_MIN || len > 2 * (size_t)IA_PSK_KEY_MAX)
-        return false;
-    for (key->len = 0; key->len < len / 2; key->len++) {
-        int high = hex_value(text[2 * key->len]), low = hex_value(text[2 * key->len + 1]);
-        if (high < 0 || low < 0)
-            return false;
-        key->octets[key->len] = (uint8_t)(high << 4 | low);
-    }
-    return true;
+    key->len = len / 2;
+    return len % 2 == 0 && key->len >= IA_PSK_KEY_MIN && key->len <= IA_PSK_KEY_MAX &&
+           ia_hex_read(text, key->len, key->octets);
 }
 
 /* One line of standard input, and nothing after it. */

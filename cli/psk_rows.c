@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BATCH 50 /* so that a notification can list the identities: of more, brokers read all keys again */
-
 /* What is done with every key. */
 struct pass {
     const struct ia_psk_command *command;
@@ -25,6 +23,7 @@ struct pass {
 
 enum column { COLUMN_IDENTITY, COLUMN_DEVICE, COLUMN_KEY_ID, COLUMN_SEALED, COLUMN_PROBLEM };
 
+/* 50 rows, so that a notification can list the identities: of more, brokers read all keys again. */
 static PGresult *read_batch(const struct pass *w)
 {
     char sealing[16];
@@ -36,15 +35,11 @@ static PGresult *read_batch(const struct pass *w)
                            values, 2);
 }
 
+/* 0: the text is not a sealed key; ia_psk_open refuses that length. */
 static size_t read_sealed(const char *hex, uint8_t out[IA_PSK_SEALED_MAX])
 {
-    size_t n = 0;
-    for (unsigned octet; n < IA_PSK_SEALED_MAX && hex[2 * n] && hex[2 * n + 1]; n++) {
-        char digits[3] = {hex[2 * n], hex[2 * n + 1], '\0'};
-        octet = (unsigned)strtoul(digits, NULL, 16);
-        out[n] = (uint8_t)octet;
-    }
-    return n;
+    size_t n = strlen(hex) / 2;
+    return n <= IA_PSK_SEALED_MAX && ia_hex_read(hex, n, out) ? n : 0;
 }
 
 /* The row's problem says what is wrong with its key, "" nothing; only a change is written. */
@@ -124,12 +119,12 @@ static int visit_batch(struct pass *w)
 static bool visit_all(struct pass *w)
 {
     struct ia_progress progress;
-    int n = BATCH;
+    int n = 0;
     ia_progress_begin(&progress, "keys", 0, w->command->call->quiet);
-    while (n > 0) {
+    do {
         n = visit_batch(w);
         ia_progress_show(&progress, w->done);
-    }
+    } while (n > 0);
     ia_progress_end(&progress);
     return n == 0;
 }

@@ -58,7 +58,8 @@ void ia_setup_print_json(const char *state, const char *text);
 /* setup_user.c: find a user by name; false: there is none. */
 bool ia_user_find(const char *name, struct ia_user *out);
 
-/* Take the rights of a user until ia_user_return: what that user may read, and who it is to a Unix socket.  NULL: stay. */
+/* Run as that user until ia_user_return: for access to files, and for peer authentication on a Unix socket.  NULL:
+ * change nothing. */
 IA_MUST_USE bool ia_user_become(const struct ia_user *user);
 void ia_user_return(void);
 
@@ -72,15 +73,15 @@ bool ia_setup_service(struct ia_setup *setup);
 /* A file beside `path`, for rename(); the caller frees *name.  false: the error has been printed, and there is no file. */
 bool ia_setup_write_beside(struct ia_setup *setup, const char *path, const char *text, mode_t mode, uid_t uid,
                            gid_t gid, char **name);
-/* Mosquitto's configuration knows no quotes: can it name this path? */
+/* Can Mosquitto's configuration, which has no quotes, hold this path? */
 bool ia_setup_is_plain_path(const char *path);
 
 /* setup_database.c: database, migrations, roles, password.  Returns an ia_exit. */
 int ia_setup_database(struct ia_setup *setup);
 
-/* setup_password.c: decide what becomes of the broker's password, by any database of the server; nothing is changed.
- * Then do it, in the registry's database.  Then log in as the broker does.  Each returns an ia_exit; the error has been
- * printed. */
+/* setup_password.c, in this order: decide what to do with the broker's password, over a connection to any database of
+ * the server, without a change; do it, in the registry's database; log in as the broker does.  Each returns an ia_exit;
+ * the error has been printed. */
 int ia_setup_password_decide(struct ia_setup *setup, struct ia_registry *registry);
 int ia_setup_password(struct ia_setup *setup, struct ia_registry *registry);
 int ia_setup_password_check(struct ia_setup *setup);

@@ -108,9 +108,8 @@ static bool check_readable(struct ia_setup *setup, const char *path, const char 
 {
     int error = open_error_as(setup, path);
     if (error)
-        ia_setup_say(setup, IA_SETUP_PROBLEM, "user %s, as which the broker runs, cannot read %s: %s%s%s",
-                     setup->broker.name, path, strerror(error), error == EACCES ? "; " : "",
-                     error == EACCES ? remedy : "");
+        ia_setup_say(setup, IA_SETUP_PROBLEM, "the broker's user %s cannot read %s: %s%s%s", setup->broker.name, path,
+                     strerror(error), error == EACCES ? "; " : "", error == EACCES ? remedy : "");
     return !error;
 }
 
@@ -128,7 +127,7 @@ static bool is_pair_missing(struct ia_setup *setup)
     bool has_cert = access(setup->certificate, F_OK) == 0, has_key = access(setup->key, F_OK) == 0;
     if (has_cert != has_key)
         ia_setup_say(setup, IA_SETUP_PROBLEM,
-                     "%s is there without %s: move it away, and setup makes both, or give --server-cert and "
+                     "%s exists without %s: move it away, so that setup makes both, or give --server-cert and "
                      "--server-key",
                      has_cert ? setup->certificate : setup->key, has_cert ? setup->key : setup->certificate);
     return !has_cert || !has_key;
@@ -197,11 +196,11 @@ static void read_line(struct ia_setup *setup, const char *path, const char *line
     if (is_word(line, "include_dir") && includes_folder(setup, line))
         seen->includes = true;
     if (is_plugin && has_in_line(line, "mosquitto_iot_auth"))
-        ia_setup_say(setup, IA_SETUP_PROBLEM, "%s loads the plugin already; it can be loaded once: remove the line",
+        ia_setup_say(setup, IA_SETUP_PROBLEM, "%s loads the plugin already, and may do so only once: remove this line",
                      path);
     if (is_word(line, "per_listener_settings") && has_in_line(line, "true"))
         ia_setup_say(setup, IA_SETUP_PROBLEM,
-                     "%s says per_listener_settings true, with which the plugin does not run: remove the line", path);
+                     "%s sets per_listener_settings true, but the plugin requires false: remove the line", path);
     if (is_word(line, "listener") || is_word(line, "port") || is_word(line, "password_file"))
         seen->has_listener = true;
 }
@@ -306,13 +305,13 @@ static void check_ports(struct ia_setup *setup)
         ia_setup_say(setup, IA_SETUP_PROBLEM, "--device-port and --app-port are the same");
 }
 
-/* Certificates and tokens are judged by this machine's clock. */
+/* Brokers check the expiry of certificates and tokens against this machine's clock. */
 static void check_clock(struct ia_setup *setup)
 {
     struct timex state = {.modes = 0};
     if (adjtimex(&state) >= 0 && state.status & STA_UNSYNC)
         ia_setup_say(setup, IA_SETUP_WARNING,
-                     "the clock is not synchronized; certificates and tokens are judged by it: run an NTP client");
+                     "the clock is not synchronized; the expiry checks depend on it: run an NTP client");
 }
 
 /* The folder of the service file is made where it is missing, but not the folders above it. */

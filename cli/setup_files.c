@@ -163,7 +163,7 @@ static bool keep_configuration(struct ia_setup *setup)
 {
     ia_setup_say(setup, IA_SETUP_KEPT, "configuration %s", setup->conf);
     if (has_configuration_options(setup->call))
-        ia_setup_say(setup, IA_SETUP_WARNING, "the options for the configuration were not used: edit %s, or remove it",
+        ia_setup_say(setup, IA_SETUP_WARNING, "options for a new configuration were ignored: edit %s, or remove it",
                      setup->conf);
     return true;
 }
@@ -260,7 +260,7 @@ bool ia_setup_service(struct ia_setup *setup)
     section = section_text(setup, setup->has_socket ? setup->db_socket : setup->db_host);
     if (!section || (!setup->dry_run && !append_section(setup, old ? old : "", section)))
         return false;
-    ia_setup_say(setup, IA_SETUP_MADE, "service iot-auth in %s: iot-auth finds the registry by it",
+    ia_setup_say(setup, IA_SETUP_MADE, "service iot-auth in %s: iot-auth uses it to find the registry",
                  setup->service_file);
     return true;
 }

@@ -33,7 +33,7 @@ struct login {
     char reason[256];              /* libpq's; no password is in it */
 };
 
-/* Nothing of libpq's environment is the broker's: a PGPASSWORD would be tried in the passfile's place.  The array is the
+/* libpq's environment variables are not the broker's: libpq would use PGPASSWORD, not the passfile.  The array is the
  * caller's to free, its texts are not.  NULL: no memory. */
 static char **environment_without_libpq(void)
 {
@@ -47,7 +47,7 @@ static char **environment_without_libpq(void)
     return rest;
 }
 
-/* Step by step, because only so the error comes with its SQLSTATE: words may be translated. */
+/* Connects in steps, because only then is the SQLSTATE of an error available: its text may be translated. */
 static void connect_broker(PGconn *conn)
 {
     int64_t deadline_ms = ia_monotonic_ms() + LOGIN_MS;
@@ -142,13 +142,6 @@ static char *line_start(const struct ia_setup *setup)
     return start;
 }
 
-static void wipe(char *text)
-{
-    if (text)
-        OPENSSL_cleanse(text, strlen(text));
-    free(text);
-}
-
 /* The password of the line that setup has written for this registry.  NULL: there is none.  The caller wipes it. */
 static char *read_password(const struct ia_setup *setup)
 {
@@ -163,7 +156,7 @@ static char *read_password(const struct ia_setup *setup)
         if (strncmp(line, start, strlen(start)) == 0 && strcspn(value, "\r\n") == PASSWORD_LEN)
             password = strndup(value, PASSWORD_LEN);
     }
-    wipe(text);
+    ia_cli_wipe_text(text);
     return password;
 }
 
@@ -176,7 +169,7 @@ static int check_single_line(struct ia_setup *setup)
         return ia_call_fail(setup->call, IA_EXIT_REFUSED, "%s", err.msg);
     size_t line = strcspn(text, "\r\n"), end = line + strspn(text + line, "\r\n");
     bool single = text[end] == '\0';
-    wipe(text);
+    ia_cli_wipe_text(text);
     return single ? IA_EXIT_DONE
                   : ia_call_fail(setup->call, IA_EXIT_REFUSED,
                                  "passfile %s has several lines, and --new-password would replace all of them: move it "
@@ -190,7 +183,9 @@ static bool is_passfile_fit(struct ia_setup *setup)
     struct stat info;
     if (stat(setup->passfile, &info) != 0 || (info.st_uid == setup->broker.uid && !(info.st_mode & 077)))
         return true;
-    (void)ia_call_fail(setup->call, 0, "passfile %s must be the broker's user's alone: chown %s and chmod 600",
+    (void)ia_call_fail(setup->call, 0,
+                       "passfile %s must belong to the broker's user and be accessible to no other user: chown %s and "
+                       "chmod 600",
                        setup->passfile, setup->broker.name);
     return false;
 }
@@ -217,9 +212,11 @@ static bool has_password(struct ia_registry *registry)
 static int refuse_taken(struct ia_setup *setup, bool has_file)
 {
     return ia_call_fail(setup->call, IA_EXIT_REFUSED,
-                        "role iot_auth_broker has a password already, which other brokers may use%s: copy their "
-                        "passfile to %s (0600, user %s), or give --new-password, which locks them out",
-                        has_file ? ", and the passfile's is not it" : "", setup->passfile, setup->broker.name);
+                        "role iot_auth_broker already has a password, which other brokers may use%s: copy their "
+                        "passfile to %s (0600, user %s), or give --new-password; those brokers then need the new "
+                        "passfile to log in",
+                        has_file ? ", and the passfile holds a different one" : "", setup->passfile,
+                        setup->broker.name);
 }
 
 static int decide_by_file(struct ia_setup *setup, bool is_taken)
@@ -231,7 +228,7 @@ static int decide_by_file(struct ia_setup *setup, bool is_taken)
     if (is_taken)
         return login.wrong_password ? refuse_taken(setup, true) : refuse_login(setup, &login);
     char *password = read_password(setup);
-    wipe(password);
+    ia_cli_wipe_text(password);
     return password ? IA_EXIT_DONE
                     : ia_call_fail(setup->call, IA_EXIT_REFUSED,
                                    "passfile %s does not admit role iot_auth_broker, and setup has not written it for "
@@ -282,7 +279,7 @@ static bool write_line(struct ia_setup *setup, const char *password, char **name
     }
     bool written =
         ia_setup_write_beside(setup, setup->passfile, line, 0600, setup->broker.uid, setup->broker.gid, name);
-    wipe(line);
+    ia_cli_wipe_text(line);
     return written;
 }
 
@@ -292,7 +289,12 @@ static int set_new_password(struct ia_setup *setup, struct ia_registry *registry
     if (!write_line(setup, password, &name))
         return IA_EXIT_REFUSED;
     int status = ia_database_set_password(registry, "iot_auth_broker", password);
-    if (status != IA_EXIT_DONE)
+    if (status != IA_EXIT_DONE && ia_registry_status(registry) == IA_EXIT_DISCONNECTED)
+        (void)ia_call_fail(setup->call, 0,
+                           "the server may have taken the new password, whose passfile is %s: rename it to %s if role "
+                           "iot_auth_broker can connect with it, else remove it",
+                           name, setup->passfile);
+    else if (status != IA_EXIT_DONE)
         (void)unlink(name); /* the old passfile stays */
     else if (rename(name, setup->passfile) != 0)
         status = ia_call_fail(setup->call, IA_EXIT_REFUSED, "the new passfile is %s: rename it to %s", name,
@@ -308,7 +310,7 @@ static int set_password(struct ia_setup *setup, struct ia_registry *registry)
         return IA_EXIT_REFUSED;
     int status = is_new ? set_new_password(setup, registry, password)
                         : ia_database_set_password(registry, "iot_auth_broker", password);
-    wipe(password);
+    ia_cli_wipe_text(password);
     return status;
 }
 

@@ -43,7 +43,7 @@ bool ia_user_become(const struct ia_user *user)
     return false;
 }
 
-/* What cannot be given back must not go on with half of its rights. */
+/* If the old user cannot be restored, the process must not continue with part of its rights. */
 void ia_user_return(void)
 {
     if (!before.changed)

@@ -21,7 +21,7 @@ static const struct ia_param migrate_params[] = {
     {.name = "broker-password-file",
      .value = "FILE",
      .help = "set the password of iot_auth_broker to the one line of FILE"},
-    {.name = "monitor-password-file", .value = "FILE", .help = "likewise of iot_auth_monitor"},
+    {.name = "monitor-password-file", .value = "FILE", .help = "the same for iot_auth_monitor"},
 };
 
 static const struct ia_param document_params[] = {{.name = "FORMAT",

@@ -33,8 +33,8 @@ static const struct ia_verb verbs[] = {
      IA_PARAMS(setup_params),
      .more =
          "Run it as root, on Debian with Mosquitto and PostgreSQL. Without --conninfo (and PGUSER) it uses PostgreSQL on "
-         "this machine as user postgres. It checks first: if anything is wrong, it says what, and nothing is done. What "
-         "is there is kept, so a second run changes nothing but to apply the migrations of a newer version. It "
-         "restarts no broker, and prints the next command."},
+         "this machine as user postgres. It checks first: if anything is wrong, it says what, and changes nothing. It "
+         "keeps what exists, so a second run only applies the migrations of a newer version. It restarts no broker, "
+         "and prints the next command."},
 };
 const struct ia_verb_group ia_verbs_setup = {verbs, IA_COUNT(verbs)};

@@ -120,3 +120,23 @@ void ia_hex(const uint8_t *bytes, size_t len, char *out)
     }
     out[2 * len] = '\0';
 }
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+bool ia_hex_read(const char *digits, size_t len, uint8_t *out)
+{
+    for (size_t i = 0; i < len; i++) {
+        int high = hex_digit(digits[2 * i]), low = high < 0 ? -1 : hex_digit(digits[2 * i + 1]);
+        if (low < 0)
+            return false;
+        out[i] = (uint8_t)(high << 4 | low);
+    }
+    return true;
+}

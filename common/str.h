@@ -45,3 +45,7 @@ bool ia_same_text(const char *a, const char *b);
 
 /* Lower-case hexadecimal of bytes[0..len) into out[2 * len + 1]. */
 void ia_hex(const uint8_t *bytes, size_t len, char *out);
+
+/* Read `len` bytes from the 2 * len hexadecimal digits at `digits`, in either case.  False: one is not a digit, and
+ * out[0..len) is undefined. */
+bool ia_hex_read(const char *digits, size_t len, uint8_t *out);

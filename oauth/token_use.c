@@ -100,11 +100,11 @@ static enum ia_reason revalidate_row(const struct ia_issuer_set *set, const stru
     for (size_t i = 0; i < n; i++)
         if (rows[i] != issuer && same_audience_claims(rows[i], issuer) && audience_accepted(rows[i], token))
             return ia_refusal_set(refusal->detail, IA_R_TOKEN_AUDIENCE,
-                                  "the token's audience has become one of issuer '%.50s' as well, with the same iss",
+                                  "the token's audience now also fits issuer '%.50s', which has the same iss",
                                   rows[i]->name);
     if (token->rivals != ia_token_rivals(set, issuer))
         return ia_refusal_set(refusal->detail, IA_R_RIGHTS_CHANGED,
-                              "another issuer with that iss has changed: the token is to be verified again");
+                              "another issuer with that iss has changed: the token must be verified again");
     return IA_R_NONE;
 }
 

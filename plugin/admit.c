@@ -94,7 +94,9 @@ bool ia_login_take_leaf(struct ia_login *login)
 
 /* ---- the pre-shared key */
 
-static bool use_psk(struct ia_login *login, const char *identity)
+/* `replaced`: the client proved a key that is no longer the key of the identity.  The key still counts as a credential,
+ * which is refused: a client without any credential could be left to other plugins. */
+static bool use_psk(struct ia_login *login, const char *identity, bool replaced)
 {
     struct ia_core *core = login->core;
     struct ia_admission *a = &login->admission;
@@ -102,23 +104,26 @@ static bool use_psk(struct ia_login *login, const char *identity)
         return false;
     login->psk = (struct ia_shared_key){.identity = identity, .digest = login->psk_digest};
     login->psk.device_id = ia_psk_keys_device(core, identity, &login->psk.why);
+    if (replaced && !login->psk.why)
+        login->psk.why = "the key has been replaced since the handshake";
     struct ia_device *device = ia_resync_find_device(core, login->psk_digest);
     a->psk = &login->psk;
     a->device = device ? ia_device_ref(device) : NULL;
     return true;
 }
 
-/* Behind a balancer the address hangs on the connection. */
+/* Behind a balancer only the TLS connection knows the client's address. */
 bool ia_login_take_psk(struct ia_login *login)
 {
     SSL *ssl = NULL;
+    bool replaced = true;
     struct ia_admission *a = &login->admission;
-    const char *identity = a->psk ? NULL : ia_tls_psk_take(login->client, &ssl);
+    const char *identity = a->psk ? NULL : ia_tls_psk_take(login->client, &ssl, &replaced);
     if (!identity)
         return a->psk != NULL;
     ia_gate_peer_address(ssl, login->psk_address);
     set_login_address(login, login->psk_address[0] ? login->psk_address : NULL);
-    return use_psk(login, identity);
+    return use_psk(login, identity, replaced);
 }
 
 /* ---- client ids */
@@ -369,7 +374,7 @@ void ia_login_init_psk_handshake(struct ia_login *login, struct ia_core *core, c
 {
     init_login(login, core);
     set_login_address(login, address);
-    (void)use_psk(login, identity);
+    (void)use_psk(login, identity, false); /* the hook comes from within the handshake */
 }
 
 void ia_login_clear(struct ia_login *login)

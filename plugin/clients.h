@@ -86,7 +86,7 @@ struct ia_client {
     int64_t expires_at;               /* first second at which it is over, since 1970; INT64_MAX: never */
     uint64_t validated_generation;    /* of the snapshot that it was last validated under */
     enum ia_reason disconnect_reason; /* IA_R_NONE, or why it is to be disconnected from the next TICK */
-    bool own_doing;                   /* the reason lies in what the client itself has sent; login.c alone changes it */
+    bool caused_by_client;            /* a packet of the client caused the disconnect; login.c alone changes it */
     bool cannot_disconnect;           /* the broker does not end it: nothing is allowed to it */
     struct ia_client_check check;
 

@@ -6,4 +6,5 @@
 #include "plugin/core.h"
 #include "worker/channel.h"
 
+/* Of the devices states->ids; the states by device id (strcmp), then fingerprint.  A device without state is deleted. */
 void ia_device_states_apply(struct ia_core *core, const struct ia_device_records *states);

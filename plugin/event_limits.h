@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
-/* How many events of refusals, and of sessions that a client has ended by its own doing, are written: anyone can mint certificates and tokens, and a refused device may retry as
- * fast as it can.  One principal at most 2 a second on this node, all unregistered ones together 10 a second; the rest
- * is counted.  Broker thread. */
+/* Limits the events of refusals, and of session ends that a client can cause itself: anyone can mint certificates and
+ * tokens, and a refused device may retry as fast as it can.  At most 2 events a second for one principal on this node,
+ * and 10 a second for all unregistered principals together; further events are only counted.  Broker thread. */
 #pragma once
 
 #include "plugin/core.h"

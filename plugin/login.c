@@ -23,22 +23,22 @@
 
 /* ---- sessions */
 
-/* What a client's own packet has brought about it can bring about again and again: the report of it is limited. */
-static void revalidate_own_doing(struct ia_core *core, struct ia_client *client,
-                                 void (*revalidate)(struct ia_core *core, struct ia_client *client))
+/* A client can repeat a packet that ends its session, so the reports of such ends are limited (caused_by_client). */
+static void revalidate_after_packet(struct ia_core *core, struct ia_client *client,
+                                    void (*revalidate)(struct ia_core *core, struct ia_client *client))
 {
     if (client->disconnect_reason != IA_R_NONE)
         return;
     revalidate(core, client);
-    client->own_doing = client->disconnect_reason != IA_R_NONE;
+    client->caused_by_client = client->disconnect_reason != IA_R_NONE;
 }
 
-static void disconnect_own_doing(struct ia_core *core, struct ia_client *client, enum ia_reason reason)
+static void disconnect_after_packet(struct ia_core *core, struct ia_client *client, enum ia_reason reason)
 {
     if (client->disconnect_reason != IA_R_NONE)
         return;
     ia_disconnect_mark(core, client, reason);
-    client->own_doing = true;
+    client->caused_by_client = true;
 }
 
 static void report_connected(struct ia_core *core, const struct ia_client *s, const struct ia_shared_key *psk)
@@ -140,7 +140,7 @@ static enum ia_reason open_session(struct ia_login *login)
     if (!mosquitto_client_clean_session(login->client))
         ia_shared_inherit(client);
     ia_client_accept(clients, client);
-    revalidate_own_doing(login->core, client, ia_revalidate_shared);
+    revalidate_after_packet(login->core, client, ia_revalidate_shared);
     ia_owned_ids_note(login->core, client);
     ia_revalidate_note_expiry(login->core, client);
     login->audit.principal = ia_client_username(client);
@@ -313,7 +313,7 @@ static int reauthenticate_app(struct ia_login *login, struct ia_client *client)
     if (reason != IA_R_NONE) {
         login->audit.principal = ia_client_username(client);
         ia_report_refused(login->core, &login->audit, reason);
-        disconnect_own_doing(login->core, client, reason);
+        disconnect_after_packet(login->core, client, reason);
         return MOSQ_ERR_SUCCESS;
     }
     uint8_t hash[32];
@@ -321,7 +321,7 @@ static int reauthenticate_app(struct ia_login *login, struct ia_client *client)
     ia_client_set_token(client, login->admission.token);
     ia_client_set_token_hash(client, hash);
     login->admission.token = NULL;
-    revalidate_own_doing(login->core, client, ia_revalidate); /* sets its new expiry */
+    revalidate_after_packet(login->core, client, ia_revalidate); /* sets its new expiry */
     ia_revalidate_note_expiry(login->core, client);
     return MOSQ_ERR_SUCCESS;
 }
@@ -392,7 +392,7 @@ int ia_on_ext_auth_continue(int event, void *event_data, void *userdata)
         return ia_http_api_refuse(core);
     struct ia_client *client = ia_client_find(core->clients, ev->client);
     if (client && client->live && client->kind != IA_CLIENT_DEFERRED) {
-        disconnect_own_doing(core, client, IA_R_TOKEN_MALFORMED);
+        disconnect_after_packet(core, client, IA_R_TOKEN_MALFORMED);
         return MOSQ_ERR_AUTH_CONTINUE;
     }
     return is_our_method(ev) ? MOSQ_ERR_AUTH : MOSQ_ERR_PLUGIN_DEFER;

@@ -69,10 +69,16 @@ static void park_connection(struct ia_core *core, SSL *ssl, X509 *leaf, const ui
         core->counters.parked_total += ia_parking_count() - before; /* it may be parked already */
 }
 
-void ia_new_devices_arrive(struct ia_core *core, SSL *ssl, X509 *leaf, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
+/* Connections that were parked before it was known that no TICK comes: nothing else would end that. */
+static void release_without_ticks(struct ia_core *core)
 {
     if (!ia_broker_has_ticks(core))
-        ia_new_devices_release_all(); /* parked before that was known; nothing else would end it */
+        ia_new_devices_release_all();
+}
+
+void ia_new_devices_arrive(struct ia_core *core, SSL *ssl, X509 *leaf, const uint8_t fingerprint[IA_FINGERPRINT_LEN])
+{
+    release_without_ticks(core);
     if (ia_resync_find_device(core, fingerprint))
         return;
     struct ia_login login;
@@ -89,6 +95,7 @@ void ia_new_devices_arrive_with_psk(struct ia_core *core, SSL *ssl, const char *
 {
     struct ia_login login;
     char address[INET6_ADDRSTRLEN];
+    release_without_ticks(core);
     ia_gate_peer_address(ssl, address);
     ia_login_init_psk_handshake(&login, core, identity, address);
     if (!login.admission.device && login.psk.device_id && !login.psk.why)

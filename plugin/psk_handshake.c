@@ -10,6 +10,8 @@
 
 #include <stdio.h>
 
+#define UNUSED_LOG_US (600 * 1000000LL) /* any client can leave early: the line must not be spent on it for good */
+
 static const char *find_psk_key(void *ctx, const char *identity, size_t len, uint8_t key[IA_PSK_KEY_MAX],
                                 size_t *key_len)
 {
@@ -37,15 +39,16 @@ static void report_refused_key(void *ctx, SSL *ssl, const char *identity, const 
 /* Mosquitto then refuses the client itself, because its own callback has set no username. */
 static void report_unused_key(void *ctx, const char *identity)
 {
-    static bool logged;
+    static int64_t next_us;
+    int64_t now_us = ia_monotonic_us();
     (void)ctx;
-    if (!logged)
-        ia_log(
-            MOSQ_LOG_WARNING,
-            "the client with PSK identity '%s' has left before its CONNECT was asked about: if all are, the listener "
-            "has use_identity_as_username, with which nobody is admitted there: remove that option",
-            identity);
-    logged = true;
+    if (now_us < next_us)
+        return;
+    next_us = now_us + UNUSED_LOG_US;
+    ia_log(MOSQ_LOG_WARNING,
+           "the client with PSK identity '%s' has left before its CONNECT was asked about: if all are, the listener "
+           "has use_identity_as_username, with which nobody is admitted there: remove that option",
+           identity);
 }
 
 static void warn_of_listener(void *ctx, const char *text)
@@ -65,8 +68,8 @@ int ia_on_psk_key(int event, void *event_data, void *userdata)
         return MOSQ_ERR_PLUGIN_DEFER; /* Mosquitto's psk_file, where there is one */
     if (!logged)
         ia_log(MOSQ_LOG_WARNING,
-               "a listener with psk_hint has a certificate, too, or is not one of tls_gate: nobody is "
-               "admitted there by a pre-shared key; give keys a listener of their own, without certfile");
+               "a listener with psk_hint also has a certificate, or its port is not in tls_gate: it admits no device "
+               "by pre-shared key; give pre-shared keys a separate listener without certfile");
     logged = true;
     return MOSQ_ERR_AUTH;
 }

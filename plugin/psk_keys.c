@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: ISC
 #include "plugin/psk_keys.h"
 
+#include "plugin/clients.h"
 #include "plugin/log.h"
+#include "plugin/revalidate.h"
+#include "tls/psk.h"
 #include "x509/validity.h"
 
 #include <openssl/crypto.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +23,8 @@ struct ia_psk_keys {
     bool sweeping, complete_once;
     size_t asked; /* in the present second */
     int64_t asked_s;
+    char questions[ASKED_A_SECOND][IA_PSK_IDENTITY_MAX + 1]; /* identities, for the worker in the next TICK */
+    size_t n_questions;
 };
 
 struct ia_psk_keys *ia_psk_keys_new(void)
@@ -41,6 +47,7 @@ void ia_psk_keys_free(struct ia_psk_keys *keys)
 
 /* ---- the handshake's questions */
 
+/* A place of its own, and not the queue: a handshake must take as long as that of a known identity. */
 static void ask_for_identity(struct ia_core *core, const char *identity, size_t len)
 {
     struct ia_psk_keys *keys = core->psk_keys;
@@ -49,12 +56,22 @@ static void ask_for_identity(struct ia_core *core, const char *identity, size_t 
         keys->asked_s = now_s;
         keys->asked = 0;
     }
-    if (!ia_psk_identity_valid(identity, len) || keys->asked++ >= ASKED_A_SECOND)
+    if (!ia_psk_identity_valid(identity, len) || keys->n_questions == ASKED_A_SECOND || keys->asked++ >= ASKED_A_SECOND)
         return;
-    struct ia_request *request = ia_request_new(IA_REQUEST_PSK, NULL);
-    if (request)
-        memcpy(request->identity, identity, len);
-    (void)ia_worker_ask(core->worker, request);
+    char *question = keys->questions[keys->n_questions++];
+    memcpy(question, identity, len);
+    question[len] = '\0';
+}
+
+static void send_questions(struct ia_core *core)
+{
+    struct ia_psk_keys *keys = core->psk_keys;
+    for (; keys->n_questions > 0; keys->n_questions--) {
+        struct ia_request *request = ia_request_new(IA_REQUEST_PSK, NULL);
+        if (request)
+            (void)snprintf(request->identity, sizeof request->identity, "%s", keys->questions[keys->n_questions - 1]);
+        (void)ia_worker_ask(core->worker, request);
+    }
 }
 
 static const char *fault_of_row(const struct ia_psk_row *row, int64_t now)
@@ -129,7 +146,7 @@ void ia_psk_keys_adopt(struct ia_core *core, struct ia_keyring *keyring)
            ia_keyring_sealing_id(keyring));
 }
 
-/* Rows that move while a sweep is under way could escape it. */
+/* The next epoch is another mark. */
 static void finish_sweep(struct ia_psk_keys *keys)
 {
     if (keys->sweeping)
@@ -137,12 +154,55 @@ static void finish_sweep(struct ia_psk_keys *keys)
     keys->sweeping = false;
 }
 
+/* Was there a row with the same sealed key for the same device? */
+static bool keeps_sealed_key(const struct ia_psk_table *table, const struct ia_psk_row *row)
+{
+    struct ia_psk_row old;
+    return ia_psk_table_find(table, row->identity, strlen(row->identity), &old) && old.key_id == row->key_id &&
+           strcmp(old.device_id, row->device_id) == 0 && old.sealed.len == row->sealed.len &&
+           memcmp(old.sealed.at, row->sealed.at, old.sealed.len) == 0;
+}
+
+struct changed_key {
+    struct ia_core *core;
+    const char *identity;
+};
+
+static void disconnect_if_replaced(void *ctx, struct ia_client *client)
+{
+    const struct changed_key *changed = ctx;
+    uint8_t digest[IA_PSK_DIGEST_LEN]; /* the key of the device's record; few rows have a client here */
+    if (!client->live || !client->device || client->chain || client->token ||
+        !ia_psk_identity_digest(changed->identity, digest) ||
+        memcmp(client->device->fingerprint, digest, sizeof digest) != 0)
+        return;
+    if (!ia_tls_psk_is_current(client->context))
+        ia_disconnect_mark(changed->core, client, IA_R_PSK_UNKNOWN);
+}
+
+/* End the live sessions of the identity that began with another key.  Without the key-encryption key of the row this
+ * broker cannot compare the keys, and ends none: `iot-auth-psk rotate` before SIGHUP must not end every session. */
+static void check_sessions(struct ia_core *core, const struct ia_psk_row *row)
+{
+    struct changed_key changed = {.core = core, .identity = row->identity};
+    if (ia_keyring_find(core->psk_keys->keyring, row->key_id))
+        ia_clients_of_device(core->clients, row->device_id, disconnect_if_replaced, &changed);
+}
+
+static void put_row(struct ia_core *core, const struct ia_psk_row *row)
+{
+    struct ia_psk_keys *keys = core->psk_keys;
+    bool same = keeps_sealed_key(keys->table, row);
+    (void)ia_psk_table_put(keys->table, row, keys->epoch); /* without memory it is unknown */
+    if (!same)
+        check_sessions(core, row);
+}
+
 void ia_psk_keys_apply(struct ia_core *core, const struct ia_psk_batch *batch)
 {
     struct ia_psk_keys *keys = core->psk_keys;
-    finish_sweep(keys);
     for (size_t i = 0; i < batch->n; i++)
-        (void)ia_psk_table_put(keys->table, &batch->rows[i], keys->epoch); /* without memory it is unknown */
+        put_row(core, &batch->rows[i]);
     for (size_t i = 0; i < batch->n_deleted; i++)
         ia_psk_table_remove(keys->table, batch->deleted[i]);
 }
@@ -163,6 +223,7 @@ void ia_psk_keys_end(struct ia_core *core)
 bool ia_psk_keys_sweep(struct ia_core *core)
 {
     struct ia_psk_keys *keys = core->psk_keys;
+    send_questions(core);
     if (keys->sweeping)
         keys->sweeping = !ia_psk_table_sweep(keys->table, keys->epoch, SWEEP_SLOTS);
     return keys->sweeping;

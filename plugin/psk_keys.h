@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
-/* The pre-shared keys of the registry in memory.  All rows are here,
- * sealed, outside of device_cache_size, because a handshake cannot wait for a look-up; a key is opened for its handshake
- * and overwritten.  A row that is not here yet fails as an unknown one does, and the registry is asked for it, so that the
- * next try works.  Broker thread. */
+/* The pre-shared keys of the registry in memory.  All rows are here, sealed, and do not count as part of
+ * device_cache_size, because a handshake cannot wait for a look-up.  A key is opened for its handshake and then
+ * overwritten.  A key whose row is not here yet fails like an unknown one, and the registry is asked for the row, so
+ * that the next attempt works.  Broker thread. */
 #pragma once
 
 #include "plugin/core.h"

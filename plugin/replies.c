@@ -109,8 +109,8 @@ static void disconnect_if_deleted(void *ctx, struct ia_client *client)
     const struct changed_devices *changed = ctx;
     if (!client->device || reply_has_record(changed->reply, client->device))
         return;
-    ia_client_set_deleted(client, !reply_has_device(changed->reply, ia_device_id(client->device)));
-    ia_disconnect_mark(changed->core, client, IA_R_DEVICE_UNKNOWN);
+    bool device_too = !reply_has_device(changed->reply, ia_device_id(client->device));
+    ia_revalidate_deleted(changed->core, client, device_too);
 }
 
 static void apply_devices(struct ia_core *core, struct ia_reply *reply)

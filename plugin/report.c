@@ -148,11 +148,11 @@ void ia_report_refused(struct ia_core *core, struct ia_audit_entry *entry, enum 
         entry->shown = NULL;
 }
 
-/* Can the client have its session ended so again and again, without anybody else's doing?  By a bad AUTH, or by a
- * credential that expires in a moment. */
+/* Can the client cause this end of its session again and again by itself: by a bad AUTH, or with a credential that is
+ * about to expire? */
 static bool is_repeatable_end(const struct ia_client *session, enum ia_reason reason)
 {
-    return session->own_doing || reason == IA_R_TOKEN_EXPIRED || reason == IA_R_CERTIFICATE_EXPIRED;
+    return session->caused_by_client || reason == IA_R_TOKEN_EXPIRED || reason == IA_R_CERTIFICATE_EXPIRED;
 }
 
 void ia_report_ended(struct ia_core *core, const struct ia_client *session, const char *client_id,

@@ -40,8 +40,7 @@ static void replace_record(void *ctx, struct ia_client *client)
         ia_client_set_device(client, device);
 }
 
-/* The clients get the record also when there is no memory to keep it in the cache. */
-void ia_resync_keep(struct ia_core *core, struct ia_device *device)
+void ia_resync_put(struct ia_core *core, struct ia_device *device)
 {
     const struct ia_device *old = ia_device_cache_find(core->devices, device->fingerprint);
     device->resync_epoch = core->resync->epoch;
@@ -51,8 +50,13 @@ void ia_resync_keep(struct ia_core *core, struct ia_device *device)
     }
     if (!ia_device_is_active(device))
         ia_resumption_drop(device->fingerprint);
-    ia_device_ref(device);
     (void)ia_device_cache_put(core->devices, device);
+}
+
+/* The clients get the record also when there is no memory to keep it in the cache. */
+void ia_resync_keep(struct ia_core *core, struct ia_device *device)
+{
+    ia_resync_put(core, ia_device_ref(device));
     ia_clients_of_device(core->clients, ia_device_id(device), replace_record, device);
     ia_clients_of_device(core->clients, ia_device_id(device), revalidate_client, core);
     ia_device_free(device);
@@ -115,8 +119,7 @@ static void disconnect_if_not_found(void *ctx, struct ia_client *client)
     struct ia_core *core = ctx;
     if (!client->device || client->device->resync_epoch == core->resync->epoch)
         return;
-    ia_client_set_deleted(client, true);
-    ia_disconnect_mark(core, client, IA_R_DEVICE_UNKNOWN);
+    ia_revalidate_deleted(core, client, true);
 }
 
 /* All clients are looked at, because one whose record has been evicted from the cache is found in no other way. */

@@ -28,6 +28,9 @@ bool ia_resync_is_complete(const struct ia_core *core);
  * over. */
 void ia_resync_keep(struct ia_core *core, struct ia_device *device);
 
+/* Keep it without giving it to clients.  Takes the reference over; without memory nothing is kept for its fingerprint. */
+void ia_resync_put(struct ia_core *core, struct ia_device *device);
+
 /* The record of that certificate in memory, or NULL.  A record that the last completed resync did not find has been
  * deleted, even if the sweep has not removed it yet. */
 struct ia_device *ia_resync_find_device(struct ia_core *core, const uint8_t fingerprint[IA_FINGERPRINT_LEN]);

@@ -68,11 +68,16 @@ int64_t ia_revalidate_expiry(const struct ia_client *client, int64_t token_expir
     return client->chain->not_after + 1 < expires_at ? client->chain->not_after + 1 : expires_at;
 }
 
-/* The session stays a member of its groups while the client is away. */
+/* The session stays a member of its groups while the client is away.  What waits for a device that is REVOKED is dropped,
+ * whatever its rights are. */
 static void revalidate_kept(const struct ia_core *core, struct ia_client *client)
 {
-    if (!client->check.shared)
+    if (!client->check.shared || client->keep == IA_KEEP_NO)
         return;
+    if (client->kind == IA_CLIENT_DEVICE && client->device->status == IA_DEVICE_REVOKED) {
+        ia_shared_delete_all(client);
+        return;
+    }
     ia_client_rights_resolve(core, client);
     ia_shared_delete_lost(core, client);
 }
@@ -96,6 +101,14 @@ void ia_revalidate(struct ia_core *core, struct ia_client *client)
     }
     ia_client_set_expiry(client, ia_revalidate_expiry(client, a.token_expires_at));
     ia_revalidate_note_expiry(core, client); /* a pre-shared key's may be another now */
+}
+
+void ia_revalidate_deleted(struct ia_core *core, struct ia_client *client, bool device_too)
+{
+    ia_client_set_deleted(client, device_too);
+    if (device_too && !client->live && client->keep != IA_KEEP_NO)
+        ia_shared_delete_all(client);
+    ia_disconnect_mark(core, client, IA_R_DEVICE_UNKNOWN);
 }
 
 void ia_revalidate_shared(struct ia_core *core, struct ia_client *client)

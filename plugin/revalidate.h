@@ -11,8 +11,12 @@ struct ia_session_scan *ia_session_scan_new(void); /* NULL when out of memory */
 void ia_session_scan_free(struct ia_session_scan *scan);
 
 /* May this live session go on, as things are now?  Marks it for disconnect where not.  Of an ended one the shared
- * subscriptions end that it may no longer read. */
+ * subscriptions end that it may no longer read.  Not from ACL_CHECK, where Mosquitto is going through its subscriptions. */
 void ia_revalidate(struct ia_core *core, struct ia_client *client);
+
+/* Its certificate, or with `device_too` its device, is no longer in the registry: a live session is marked for disconnect,
+ * an ended one of a deleted device loses all its shared subscriptions.  Not from ACL_CHECK. */
+void ia_revalidate_deleted(struct ia_core *core, struct ia_client *client, bool device_too);
 
 /* A session that was resumed just now: may it read what its shared subscriptions bring?  Marks it where not. */
 void ia_revalidate_shared(struct ia_core *core, struct ia_client *client);

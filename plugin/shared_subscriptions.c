@@ -13,7 +13,8 @@
 
 struct ia_shared_subscriptions {
     size_t n;
-    char *filters[IA_SHARED_MAX]; /* owned */
+    char *filters[IA_SHARED_MAX];  /* owned */
+    bool inherited[IA_SHARED_MAX]; /* of the session that was resumed, and not subscribed again since */
 };
 
 static bool is_shared(const char *filter)
@@ -58,6 +59,31 @@ static bool is_readable(const struct ia_core *core, const struct ia_client *clie
     return ia_rights_check(&client->check.rights, core->snapshot, &access, NULL) == IA_ALLOW;
 }
 
+/* A free place, or that of an inherited filter: the broker may no longer have that subscription, and the list must not
+ * refuse the client for ever.  IA_SHARED_MAX: there is none. */
+static size_t find_place(const struct ia_shared_subscriptions *shared)
+{
+    size_t i = shared->n < IA_SHARED_MAX ? shared->n : 0;
+    while (i < shared->n && !shared->inherited[i])
+        i++;
+    return i;
+}
+
+static bool put_filter(struct ia_shared_subscriptions *shared, const char *filter)
+{
+    size_t i = find_place(shared);
+    char *copy = i < IA_SHARED_MAX ? strdup(filter) : NULL;
+    if (!copy)
+        return false;
+    if (i < shared->n)
+        free(shared->filters[i]);
+    else
+        shared->n++;
+    shared->filters[i] = copy;
+    shared->inherited[i] = false;
+    return true;
+}
+
 static bool add_filter(struct ia_client *client, const char *filter)
 {
     struct ia_shared_subscriptions *shared = client->check.shared;
@@ -65,15 +91,13 @@ static bool add_filter(struct ia_client *client, const char *filter)
         shared = client->check.shared = calloc(1, sizeof *shared);
     if (!shared)
         return false;
-    for (size_t i = 0; i < shared->n; i++)
-        if (strcmp(shared->filters[i], filter) == 0)
-            return true;
-    if (shared->n == IA_SHARED_MAX)
-        return false;
-    char *copy = strdup(filter);
-    if (copy)
-        shared->filters[shared->n++] = copy;
-    return copy != NULL;
+    for (size_t i = 0; i < shared->n; i++) {
+        if (strcmp(shared->filters[i], filter) != 0)
+            continue;
+        shared->inherited[i] = false;
+        return true;
+    }
+    return put_filter(shared, filter);
 }
 
 bool ia_shared_admit(const struct ia_core *core, struct ia_client *client, const struct ia_access *access)
@@ -86,7 +110,9 @@ bool ia_shared_admit(const struct ia_core *core, struct ia_client *client, const
 static void remove_filter(struct ia_shared_subscriptions *shared, size_t i)
 {
     free(shared->filters[i]);
-    shared->filters[i] = shared->filters[--shared->n];
+    shared->n--;
+    shared->filters[i] = shared->filters[shared->n];
+    shared->inherited[i] = shared->inherited[shared->n];
 }
 
 void ia_shared_remove(struct ia_client *client, const char *filter)
@@ -107,6 +133,8 @@ void ia_shared_inherit(struct ia_client *client)
         return;
     client->check.shared = older->check.shared;
     older->check.shared = NULL;
+    for (size_t i = 0; client->check.shared && i < client->check.shared->n; i++)
+        client->check.shared->inherited[i] = true;
 }
 
 bool ia_shared_is_lost(const struct ia_core *core, const struct ia_client *client, const char *filter)
@@ -120,6 +148,14 @@ void ia_shared_delete_lost(const struct ia_core *core, struct ia_client *client)
     for (size_t i = shared ? shared->n : 0; i-- > 0;)
         if (!is_readable(core, client, shared->filters[i]) &&
             ia_mosq_unsubscribe(client->client_id, shared->filters[i]))
+            remove_filter(shared, i);
+}
+
+void ia_shared_delete_all(struct ia_client *client)
+{
+    struct ia_shared_subscriptions *shared = client->check.shared;
+    for (size_t i = shared ? shared->n : 0; i-- > 0;)
+        if (ia_mosq_unsubscribe(client->client_id, shared->filters[i]))
             remove_filter(shared, i);
 }
 

@@ -13,7 +13,8 @@ bool ia_shared_admit(const struct ia_core *core, struct ia_client *client, const
 
 void ia_shared_remove(struct ia_client *client, const char *filter);
 
-/* The client resumes its session: it has the shared subscriptions that the one before it under its client id had. */
+/* The client resumes its session: it has the shared subscriptions that the one before it under its client id had, as far as
+ * the broker has kept them.  Where the list is full, those that it does not subscribe to again are forgotten first. */
 void ia_shared_inherit(struct ia_client *client);
 
 /* Would the client remain a member of a shared subscription whose messages it may not receive?  False for a filter that is
@@ -23,6 +24,10 @@ bool ia_shared_is_lost(const struct ia_core *core, const struct ia_client *clien
 /* The client has disconnected, and its session may be kept: have the broker delete the shared subscriptions that it may no
  * longer read.  Only 2.1 can; elsewhere they are remembered until the client is back.  Its rights must be resolved. */
 void ia_shared_delete_lost(const struct ia_core *core, struct ia_client *client);
+
+/* The same for all shared subscriptions of a client whose device is REVOKED or deleted.  Neither function may be called
+ * from ACL_CHECK, where Mosquitto iterates over its subscriptions. */
+void ia_shared_delete_all(struct ia_client *client);
 
 /* The broker has disconnected the client on our behalf, and with it has deleted what ia_shared_is_lost (2.0.11 does not:
  * there the session keeps it).  Forget it, or the client would be disconnected each time it comes back. */

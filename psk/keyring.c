@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: ISC
 #include "psk/keyring.h"
 
+#include "common/str.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
@@ -21,28 +23,6 @@ struct ia_keyring {
     struct keyring_key *keys;           /* in the file's order; n of them */
     uint16_t at[IA_KEYRING_ID_MAX + 1]; /* by id: 1 + the index of its key, 0 where there is none */
 };
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-static bool read_hex_key(const char *text, size_t len, uint8_t out[IA_KEYRING_KEY_LEN])
-{
-    if (len != 2 * (size_t)IA_KEYRING_KEY_LEN)
-        return false;
-    for (size_t i = 0; i < IA_KEYRING_KEY_LEN; i++) {
-        int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
-        if (high < 0 || low < 0)
-            return false;
-        out[i] = (uint8_t)(high << 4 | low);
-    }
-    return true;
-}
 
 /* The id at the beginning of text[0..len), with the number of its digits in *digits.  -1: there is none. */
 static int read_id(const char *text, size_t len, size_t *digits)
@@ -75,7 +55,7 @@ static enum ia_rc add_line(struct ia_keyring *keyring, const char *line, size_t 
     while (at < len && is_blank(line[at]))
         at++;
     struct keyring_key *key = &keyring->keys[keyring->n];
-    if (at == digits || !read_hex_key(line + at, len - at, key->bytes))
+    if (at == digits || len - at != 2 * sizeof key->bytes || !ia_hex_read(line + at, sizeof key->bytes, key->bytes))
         return ia_fail(err, IA_USAGE, "line %u does not have 64 hexadecimal digits after the key id", number);
     if (keyring->at[id])
         return ia_fail(err, IA_USAGE, "line %u has the key id %d, which an earlier line has already", number, id);

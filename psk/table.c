@@ -111,6 +111,8 @@ static void close_gap(struct ia_psk_table *table, size_t i)
         size_t home = home_of_row(table, table->slots[j]);
         if (((j - home) & table->mask) < ((j - i) & table->mask))
             continue;
+        if (i < table->swept && j >= table->swept)
+            table->swept = i; /* the sweep has not seen the row that moves behind it */
         table->slots[i] = table->slots[j];
         i = j;
     }
@@ -178,8 +180,23 @@ static struct row *copy_row(const struct ia_psk_row *from, uint8_t seen)
     return row;
 }
 
+/* Of the same identity. */
+static bool is_unchanged(const struct row *old, const struct ia_psk_row *row)
+{
+    const char *device_id = old->octets + old->identity_len + 1;
+    return old->expires_at == row->expires_at && old->key_id == row->key_id &&
+           (enum ia_psk_status)old->status == row->status && strcmp(device_id, row->device_id) == 0 &&
+           old->sealed_len == row->sealed.len &&
+           (row->sealed.len == 0 || memcmp(device_id + old->device_len + 1, row->sealed.at, row->sealed.len) == 0);
+}
+
 bool ia_psk_table_put(struct ia_psk_table *table, const struct ia_psk_row *row, uint8_t seen)
 {
+    struct row *old = table->slots[find_slot(table, row->identity, strlen(row->identity))];
+    if (old && is_unchanged(old, row)) {
+        old->seen = seen; /* most rows of a resync */
+        return true;
+    }
     ia_psk_table_remove(table, row->identity);
     struct row *copy = row_fits(row) && grow_table(table) ? copy_row(row, seen) : NULL;
     if (!copy)

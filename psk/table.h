@@ -35,13 +35,13 @@ size_t ia_psk_table_count(const struct ia_psk_table *table);
 bool ia_psk_table_find(const struct ia_psk_table *table, const char *identity, size_t len, struct ia_psk_row *out);
 
 /* Put a copy of the row in place of the one of its identity, with a mark for the sweep.  False when out of memory, or
- * when the row violates a bound of identity, device id (IA_VALUE_MAX) or sealed key: nothing is kept for that identity then, also nothing
- * older. */
+ * when the row violates a bound of identity, device id (IA_VALUE_MAX) or sealed key: the table then holds no row of
+ * that identity, not even an older one. */
 bool ia_psk_table_put(struct ia_psk_table *table, const struct ia_psk_row *row, uint8_t seen);
 void ia_psk_table_remove(struct ia_psk_table *table, const char *identity);
 
 /* Remove the rows whose mark differs, at most `budget` slots a call.  True once the whole table has been visited since
- * sweep_begin.  Nothing is put in between. */
+ * sweep_begin.  Rows may be put and removed in between: one that moves is visited all the same. */
 void ia_psk_table_sweep_begin(struct ia_psk_table *table);
 bool ia_psk_table_sweep(struct ia_psk_table *table, uint8_t seen, size_t budget);
 

@@ -63,7 +63,8 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
     [IA_S_DEVICE_STATES] = {"device_states",
                             "SELECT fingerprint, device_id, device_status, certificate_status, 0::bigint, 0::bigint, "
                             "NULL::text, NULL::timestamptz, NULL::text[], NULL::text[], " NO_FAULT
-                            " FROM iot_auth.broker_device_state WHERE device_id = ANY ($1)",
+                            " FROM iot_auth.broker_device_state WHERE device_id = ANY ($1)"
+                            " ORDER BY device_id COLLATE \"C\", fingerprint",
                             1,
                             {IA_PG_TEXT_ARRAY}},
     [IA_S_DEVICES_BY_FINGERPRINT] = {"devices_by_fingerprint",

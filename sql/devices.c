@@ -114,13 +114,14 @@ static enum ia_rc narrow_devices(struct ia_db *db, enum ia_statement keys_statem
     return IA_OK;
 }
 
-/* Rows by a statement or, where that is refused because of a row, by the keys that another one finds. */
+/* Rows by a statement or, where that is refused because of a row, by the keys that another one finds; deadline_ms 0: not by
+ * keys, all rows or none. */
 static enum ia_rc read_devices(struct ia_db *db, const enum ia_statement which[2], struct ia_params *params,
                                int64_t deadline_ms, struct ia_device_rows **out, struct ia_err *err)
 {
     struct loaded_devices *l = calloc(1, sizeof *l);
     enum ia_rc rc = l ? load_devices(db, which[0], params, l, err) : ia_nomem(err);
-    if (rc == IA_FORMAT && ia_db_connected(db))
+    if (rc == IA_FORMAT && deadline_ms > 0 && ia_db_connected(db))
         rc = narrow_devices(db, which[1], params, deadline_ms, l, err);
     ia_params_clear(params);
     if (rc == IA_OK)

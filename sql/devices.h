@@ -23,8 +23,9 @@ IA_MUST_USE enum ia_rc ia_db_device_by_fingerprint(struct ia_db *db, const uint8
 IA_MUST_USE enum ia_rc ia_db_devices_by_id(struct ia_db *db, const char *const *ids, size_t n,
                                            struct ia_device_rows **out, struct ia_err *err);
 
-/* Their statuses alone, the rest empty: also while another table that whole records are joined from is locked.  A device
- * without certificate has one row, whose fingerprint is zero. */
+/* Only the statuses of the devices ids[0..n), ordered by device id (bytes) and fingerprint; other members are empty.
+ * Works also while another table, which whole records are joined from, is locked.  A device without a certificate has
+ * one row, whose fingerprint is zero.  All rows or an error: a device without a row is deleted. */
 IA_MUST_USE enum ia_rc ia_db_device_states(struct ia_db *db, const char *const *ids, size_t n,
                                            struct ia_device_rows **out, struct ia_err *err);
 

@@ -38,15 +38,18 @@ static enum ia_rc load_psks(struct ia_db *db, enum ia_statement which, struct ia
 {
     struct ia_decoded decoded = {0};
     struct loaded_psks *l = calloc(1, sizeof *l);
-    enum ia_rc rc = l ? ia_db_query(db, which, params, &l->result, err) : ia_nomem(err);
+    if (!l) {
+        ia_params_clear(params);
+        return ia_nomem(err);
+    }
+    enum ia_rc rc = ia_db_query(db, which, params, &l->result, err);
     ia_params_clear(params);
     if (rc == IA_OK)
         rc = ia_db_decode(l->result, 0, &psk_columns, &l->arena, &decoded, err);
     if (rc != IA_OK) {
-        ia_psk_rows_free(l ? &l->rows : NULL);
+        ia_psk_rows_free(&l->rows);
         return rc;
     }
-    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): IA_OK means that it was allocated
     l->rows = (struct ia_psk_rows){.rows = decoded.rows, .n = decoded.n};
     *out = &l->rows;
     return IA_OK;

@@ -260,7 +260,7 @@ documented_paths() {
     local file path
     for file in *.md docs/*.md docs/reference/*.md; do
         [ -f "$file" ] || continue
-        grep -noE '`(common|x509|acl|oauth|sql|jitr|access|worker|plugin|cli|tests|scripts|bench|docs|docker|debian|packaging|examples)/[A-Za-z0-9_./-]+`' "$file" |
+        grep -noE '`(common|x509|acl|oauth|psk|sql|jitr|access|config|tls|worker|plugin|cli|contrib|tests|scripts|bench|docs|docker|debian|packaging|examples)/[A-Za-z0-9_./-]+`' "$file" |
             tr -d '`' | while IFS=: read -r line path; do
                 [ -e "$path" ] || echo "$file:$line: there is no $path"
             done

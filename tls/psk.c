@@ -1,25 +1,28 @@
 // SPDX-License-Identifier: ISC
 #include "tls/psk.h"
 
+#include "tls/psk_suites.h"
+
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/obj_mac.h>
 #include <openssl/rand.h>
+#include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
 #include <utlist.h>
 
 #define SECRET_LEN      32
-#define CIPHERS_MAX     2048 /* bytes of a list of cipher suites */
-#define FOREIGN_INDEXES 32   /* ex_data slots of an SSL that may be Mosquitto's */
+#define FOREIGN_INDEXES 32 /* ex_data slots of an SSL that may be Mosquitto's */
 
 /* What hangs on an SSL. */
 struct connection {
     SSL *ssl;                               /* owns this, by ex_data */
     char identity[IA_PSK_IDENTITY_MAX + 1]; /* as claimed; "": none, or none of the registry */
     const char *why;                        /* there is no usable key; NULL: there is */
-    bool claimed, finished, proven, taken;
+    uint8_t proof[SHA256_DIGEST_LENGTH];    /* of the key of the handshake; says nothing about the key to others */
+    bool claimed, finished, proven, taken, refused;
     const void *owner;              /* Mosquitto's client, once it is known; NULL: not yet */
     UT_hash_handle hh;              /* with an owner: by that */
     struct connection *prev, *next; /* proven without an owner: of that list */
@@ -27,13 +30,15 @@ struct connection {
 
 /* Static, because OpenSSL's callbacks outlive the plugin. */
 static struct {
-    bool open, allow_plain;
+    bool open;
     struct ia_tls_psk_hooks hooks;
-    uint8_t secret[SECRET_LEN];
-    struct connection *by_owner;  /* proven; hash */
-    struct connection *ownerless; /* proven, before the first CONNECT has shown where Mosquitto keeps its client */
-    int owner_index;              /* ex_data slot of an SSL that Mosquitto's client is in; -1: not known yet */
-    int ssl_index, ctx_index;
+    uint8_t secret[SECRET_LEN];       /* derives the keys of identities that have none */
+    uint8_t proof_secret[SECRET_LEN]; /* for make_proof; random at each start */
+    struct connection *by_owner;      /* proven; hash */
+    struct connection *ownerless;     /* proven, before the first CONNECT has shown where Mosquitto keeps its client */
+    int owner_index;                  /* ex_data slot of an SSL that Mosquitto's client is in; -1: not known yet */
+    int ssl_index;
+    struct ia_psk_suites suites; /* of listeners with pre-shared keys */
     bool indexed;
 } psk = {.owner_index = -1};
 
@@ -52,6 +57,24 @@ static bool derive_unknown_key(const char *identity, size_t len, uint8_t key[IA_
         return false;
     *key_len = written;
     return true;
+}
+
+/* What a connection remembers of its key. */
+static bool make_proof(const uint8_t *key, size_t len, uint8_t proof[SHA256_DIGEST_LENGTH])
+{
+    return HMAC(EVP_sha256(), psk.proof_secret, SECRET_LEN, key, len, proof, NULL) != NULL;
+}
+
+/* A row that is replaced, withdrawn or moved to another device fails; one that is only sealed again does not. */
+static bool still_has_key(const struct connection *c)
+{
+    uint8_t key[IA_PSK_KEY_MAX], proof[SHA256_DIGEST_LENGTH];
+    size_t len = 0;
+    const char *why = psk.hooks.find_key(psk.hooks.ctx, c->identity, strlen(c->identity), key, &len);
+    bool same = !why && make_proof(key, len, proof) && CRYPTO_memcmp(proof, c->proof, sizeof proof) == 0;
+    OPENSSL_cleanse(key, sizeof key);
+    OPENSSL_cleanse(proof, sizeof proof);
+    return same;
 }
 
 static void note_claim(struct connection *c, const char *identity, size_t len)
@@ -79,7 +102,7 @@ static bool find_key(SSL *ssl, const char *identity, size_t len, uint8_t key[IA_
         *key_len = known_len;
     }
     OPENSSL_cleanse(known, sizeof known);
-    return true;
+    return make_proof(key, *key_len, c->proof); /* also of an unknown key: it must take as long */
 }
 
 /* TLS 1.2: the length of the key, 0 to fail. */
@@ -221,11 +244,11 @@ static void on_info(const SSL *ssl, int where, int alert)
     if (where & SSL_CB_HANDSHAKE_DONE)
         finish_handshake(mine, c);
     bool fails = (where & SSL_CB_WRITE_ALERT) == SSL_CB_WRITE_ALERT && alert >> 8 == SSL3_AL_FATAL;
-    if (!fails || !c->claimed || c->finished)
+    if (!fails || c->refused || c->finished)
         return;
-    c->claimed = false; /* once */
-    psk.hooks.refused(psk.hooks.ctx, mine, c->identity[0] ? c->identity : NULL,
-                      c->why ? c->why : "the client has another key");
+    c->refused = true;
+    const char *why = c->claimed ? "the client has another key" : "the client offers no pre-shared key";
+    psk.hooks.refused(psk.hooks.ctx, mine, c->identity[0] ? c->identity : NULL, c->why ? c->why : why);
 }
 
 /* ---- listeners */
@@ -233,92 +256,6 @@ static void on_info(const SSL *ssl, int where, int alert)
 bool ia_tls_psk_concerns(const SSL *ssl)
 {
     return psk.open && SSL_CTX_get0_certificate(SSL_get_SSL_CTX(ssl)) == NULL;
-}
-
-static bool suite_allowed(const SSL_CIPHER *cipher)
-{
-    int exchange = SSL_CIPHER_get_kx_nid(cipher);
-    if (SSL_CIPHER_get_cipher_nid(cipher) == NID_undef)
-        return false; /* no encryption */
-    return exchange == NID_kx_ecdhe_psk || (psk.allow_plain && exchange == NID_kx_psk);
-}
-
-static bool is_tls13(const SSL_CIPHER *cipher)
-{
-    return SSL_CIPHER_get_kx_nid(cipher) == NID_kx_any;
-}
-
-/* The names of the listener's suites for TLS 1.2 that are allowed, with ':' in between; false: they do not fit. */
-static bool list_suites(const SSL_CTX *ctx, char *out, size_t size)
-{
-    const STACK_OF(SSL_CIPHER) *suites = SSL_CTX_get_ciphers(ctx);
-    size_t used = 0;
-    out[0] = '\0';
-    for (int i = 0; i < sk_SSL_CIPHER_num(suites); i++) {
-        const SSL_CIPHER *cipher = sk_SSL_CIPHER_value(suites, i);
-        if (is_tls13(cipher) || !suite_allowed(cipher))
-            continue;
-        const char *name = SSL_CIPHER_get_name(cipher);
-        size_t len = strlen(name);
-        if (used + len + 2 > size)
-            return false;
-        if (used > 0)
-            out[used++] = ':';
-        memcpy(out + used, name, len + 1);
-        used += len;
-    }
-    return true;
-}
-
-/* TLS 1.3 keys need a suite with SHA-256. */
-static bool has_sha256_suite(const SSL_CTX *ctx)
-{
-    const STACK_OF(SSL_CIPHER) *suites = SSL_CTX_get_ciphers(ctx);
-    for (int i = 0; i < sk_SSL_CIPHER_num(suites); i++) {
-        const SSL_CIPHER *cipher = sk_SSL_CIPHER_value(suites, i);
-        if (is_tls13(cipher) && EVP_MD_get_type(SSL_CIPHER_get_handshake_digest(cipher)) == NID_sha256)
-            return true;
-    }
-    return false;
-}
-
-/* The suites of the listener's context, once; its later connections inherit them. */
-static bool restrict_context(SSL_CTX *ctx)
-{
-    char suites[CIPHERS_MAX];
-    if (SSL_CTX_get_ex_data(ctx, psk.ctx_index))
-        return true;
-    if (!list_suites(ctx, suites, sizeof suites))
-        return false;
-    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    if (suites[0] && SSL_CTX_set_cipher_list(ctx, suites) != 1)
-        return false;
-    if (!suites[0]) {
-        psk.hooks.warn(psk.hooks.ctx,
-                       "a listener with psk_hint allows no cipher suite with ECDHE-PSK: TLS 1.2 is refused "
-                       "there; set ciphers, for instance ECDHE-PSK-CHACHA20-POLY1305");
-        if (SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1)
-            return false;
-    }
-    if (!has_sha256_suite(ctx))
-        psk.hooks.warn(psk.hooks.ctx, "a listener with psk_hint allows no TLS 1.3 cipher suite with SHA-256, to which "
-                                      "pre-shared keys are bound: clients with TLS 1.3 are refused there; add "
-                                      "TLS_AES_128_GCM_SHA256 to ciphers_tls1.3");
-    return SSL_CTX_set_ex_data(ctx, psk.ctx_index, &psk) == 1;
-}
-
-/* The SSL was made before its context was restricted: give it the same. */
-static bool restrict_connection(SSL *ssl)
-{
-    char suites[CIPHERS_MAX];
-    SSL_CTX *ctx = SSL_get_SSL_CTX(ssl);
-    SSL_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
-    SSL_clear_options(ssl, SSL_OP_ALLOW_NO_DHE_KEX);
-    if (SSL_set_num_tickets(ssl, 0) != 1 || !list_suites(ctx, suites, sizeof suites))
-        return false;
-    if (suites[0])
-        return SSL_set_cipher_list(ssl, suites) == 1;
-    return SSL_set_min_proto_version(ssl, TLS1_3_VERSION) == 1;
 }
 
 static bool attach_connection(SSL *ssl)
@@ -338,7 +275,9 @@ static bool attach_connection(SSL *ssl)
 
 bool ia_tls_psk_prepare(SSL *ssl)
 {
-    if (!psk.open || !restrict_context(SSL_get_SSL_CTX(ssl)) || !restrict_connection(ssl) || !attach_connection(ssl))
+    if (!psk.open)
+        return false;
+    if (!ia_psk_suites_restrict(&psk.suites, ssl) || !attach_connection(ssl))
         return false;
     SSL_set_psk_server_callback(ssl, on_server_key);
     SSL_set_psk_find_session_callback(ssl, on_find_session);
@@ -375,13 +314,14 @@ static struct connection *find_owned(const void *owner)
     return NULL;
 }
 
-const char *ia_tls_psk_take(const void *owner, SSL **ssl)
+const char *ia_tls_psk_take(const void *owner, SSL **ssl, bool *replaced)
 {
     struct connection *c = owner ? find_owned(owner) : NULL;
     if (!psk.open || !c || c->taken)
         return NULL;
     c->taken = true;
     *ssl = c->ssl;
+    *replaced = !still_has_key(c);
     return c->identity;
 }
 
@@ -391,14 +331,20 @@ const char *ia_tls_psk_taken(const void *owner)
     return psk.open && c && c->taken ? c->identity : NULL;
 }
 
+bool ia_tls_psk_is_current(const void *owner)
+{
+    const struct connection *c = owner ? find_owned(owner) : NULL;
+    return psk.open && c && c->taken && still_has_key(c);
+}
+
 /* The indexes are made once and stay: the library is never unmapped. */
 static bool make_indexes(void)
 {
     if (psk.indexed)
         return true;
     psk.ssl_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, on_ssl_free);
-    psk.ctx_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
-    psk.indexed = psk.ssl_index >= 0 && psk.ctx_index >= 0;
+    psk.suites.ctx_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    psk.indexed = psk.ssl_index >= 0 && psk.suites.ctx_index >= 0;
     return psk.indexed;
 }
 
@@ -406,10 +352,12 @@ enum ia_rc ia_tls_psk_open(const struct ia_tls_psk_hooks *hooks, bool allow_plai
 {
     if (!make_indexes())
         return ia_fail(err, IA_CRYPTO, "OpenSSL gives no ex_data index");
-    if (RAND_bytes(psk.secret, SECRET_LEN) != 1)
+    if (RAND_bytes(psk.secret, SECRET_LEN) != 1 || RAND_bytes(psk.proof_secret, SECRET_LEN) != 1)
         return ia_fail(err, IA_CRYPTO, "OpenSSL gives no random octets");
     psk.hooks = *hooks;
-    psk.allow_plain = allow_plain;
+    psk.suites.allow_plain = allow_plain;
+    psk.suites.warn = hooks->warn;
+    psk.suites.warn_ctx = hooks->ctx;
     psk.open = true;
     return IA_OK;
 }
@@ -418,4 +366,5 @@ void ia_tls_psk_close(void)
 {
     psk.open = false;
     OPENSSL_cleanse(psk.secret, SECRET_LEN);
+    OPENSSL_cleanse(psk.proof_secret, SECRET_LEN);
 }

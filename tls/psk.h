@@ -59,8 +59,14 @@ bool ia_tls_psk_prepare(SSL *ssl);
 
 /* The identity whose key the client `owner` has proved, and its connection: once, because CONNECT comes once a
  * connection.  `owner` is what Mosquitto keeps in an ex_data slot of the SSL, its `struct mosquitto`.  NULL: none.  Both live
- * as long as the connection. */
-const char *ia_tls_psk_take(const void *owner, SSL **ssl);
+ * as long as the connection.  *replaced: find_key no longer returns the key that the handshake proved, or
+ * finds that it cannot be used any more.  The client is refused then, because it has proved nothing about the
+ * present row and its device. */
+const char *ia_tls_psk_take(const void *owner, SSL **ssl, bool *replaced);
 
 /* The identity that was taken for this client, while the same connection lasts; NULL: none. */
 const char *ia_tls_psk_taken(const void *owner);
+
+/* Is the present key of the identity that was taken for this client still the key that its handshake proved?  The
+ * opposite of `replaced`, at any later time.  False also without such a connection. */
+bool ia_tls_psk_is_current(const void *owner);

@@ -19,10 +19,18 @@ int64_t ia_locked_cas_note(struct ia_locked_cas *locked, int64_t ca_id, int64_t 
     return ca->until_ms;
 }
 
-int64_t ia_locked_cas_until(const struct ia_locked_cas *locked, int64_t ca_id, int64_t now_ms)
+int64_t ia_locked_cas_try(struct ia_locked_cas *locked, int64_t ca_id, uint64_t batch, int64_t now_ms)
 {
-    const struct ia_locked_ca *ca = &locked->cas[slot_of(ca_id)];
-    return ca->ca_id == ca_id && now_ms < ca->until_ms ? ca->until_ms : 0;
+    struct ia_locked_ca *ca = &locked->cas[slot_of(ca_id)];
+    if (ca->ca_id != ca_id || ca->pause_ms == 0 || ca->trial == batch)
+        return 0;
+    if (now_ms < ca->until_ms)
+        return ca->until_ms;
+    if (ca->trial && now_ms < ca->trial_until_ms)
+        return now_ms + IA_LOCKED_PAUSE_MIN;
+    ca->trial = batch;
+    ca->trial_until_ms = now_ms + IA_LOCKED_TRIAL_MS;
+    return 0;
 }
 
 void ia_locked_cas_clear(struct ia_locked_cas *locked, int64_t ca_id)

@@ -197,15 +197,9 @@ static const struct {
     [STEP_WRITE] = {write_due, run_write},
 };
 
-/* Run one step, if it is due.  A statement that the server refuses, with the connection sound, is tried again a little
- * later and holds up none of the other steps. */
-static enum ia_rc run_step(struct ia_main_loop *loop, size_t i, struct ia_err *err)
+/* A statement that the server refuses, with the connection sound, is tried again later and holds up no other step. */
+static enum ia_rc settle_step(struct ia_main_loop *loop, size_t i, enum ia_rc rc, const struct ia_err *err)
 {
-    if (!steps[i].due(loop) || ia_monotonic_ms() < loop->not_before_ms[i])
-        return IA_OK;
-    enum ia_rc rc = i == STEP_REQUESTS ? IA_OK : ia_inbox_finish(loop->inbox, err);
-    if (rc == IA_OK)
-        rc = steps[i].run(loop, err);
     if (rc == IA_OK || rc == IA_NOMEM || !ia_db_connected(loop->db))
         return rc;
     ia_error_log_report(loop->errors, IA_LOG_WARNING,
@@ -213,6 +207,16 @@ static enum ia_rc run_step(struct ia_main_loop *loop, size_t i, struct ia_err *e
     loop->not_before_ms[i] = ia_monotonic_ms() + (rc == IA_UNAVAILABLE ? BUSY_MS : REFUSED_MS);
     loop->busy = true;
     return IA_OK;
+}
+
+/* Run one step, if it is due.  What goes wrong with the registrations before it is charged to their own step. */
+static enum ia_rc run_step(struct ia_main_loop *loop, size_t i, struct ia_err *err)
+{
+    if (!steps[i].due(loop) || ia_monotonic_ms() < loop->not_before_ms[i])
+        return IA_OK;
+    enum ia_rc rc = i == STEP_REQUESTS ? IA_OK : ia_inbox_finish(loop->inbox, err);
+    rc = settle_step(loop, STEP_REQUESTS, rc, err);
+    return rc == IA_OK ? settle_step(loop, i, steps[i].run(loop, err), err) : rc;
 }
 
 /* One turn of everything that is due. */

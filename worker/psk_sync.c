@@ -9,11 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHANGED_MAX   1000 /* identities that are read one by one */
+#define CHANGED_MAX   1000 /* changed identities; after more, all rows are read */
 #define PAUSE_MIN_MS  500  /* between two resyncs */
 #define KEYS_PAUSE_MS 2000 /* between two readings of the key file that rows cause */
 
-enum key_state { KEY_UNKNOWN, KEY_KNOWN, KEY_MISSED /* by a row, and logged */ };
+enum key_state {
+    KEY_UNKNOWN,
+    KEY_KNOWN,
+    KEY_WANTED, /* by a row, and the file has not been read since */
+    KEY_MISSED  /* by a row, and logged */
+};
 
 struct ia_psk_sync {
     struct ia_db *db;
@@ -56,10 +61,26 @@ void ia_psk_sync_free(struct ia_psk_sync *sync)
 
 /* ---- the key file */
 
+static void log_missed(const struct ia_psk_sync *sync, int id)
+{
+    char line[160];
+    (void)snprintf(line, sizeof line,
+                   "psk_key_file has no key %d, under which a pre-shared key is sealed: its devices "
+                   "are refused",
+                   id);
+    ia_sink_log(sync->sink, IA_LOG_WARNING, line);
+}
+
+/* A key that rows have named and that the file does not have is logged once. */
 static void note_keys(struct ia_psk_sync *sync, const struct ia_keyring *keyring)
 {
-    for (int id = 0; id <= IA_KEYRING_ID_MAX; id++)
-        sync->keys[id] = ia_keyring_find(keyring, id) ? KEY_KNOWN : KEY_UNKNOWN;
+    for (int id = 0; id <= IA_KEYRING_ID_MAX; id++) {
+        uint8_t before = sync->keys[id];
+        bool named = before == KEY_WANTED || before == KEY_MISSED;
+        sync->keys[id] = ia_keyring_find(keyring, id) ? KEY_KNOWN : named ? KEY_MISSED : KEY_UNKNOWN;
+        if (before == KEY_WANTED && sync->keys[id] == KEY_MISSED)
+            log_missed(sync, id);
+    }
 }
 
 void ia_psk_sync_read_keys(struct ia_psk_sync *sync)
@@ -72,37 +93,30 @@ void ia_psk_sync_read_keys(struct ia_psk_sync *sync)
     sync->keys_wanted = false;
     sync->keys_read_ms = ia_monotonic_ms();
     if (ia_keyring_read(sync->key_file, &keyring, &err) != IA_OK) {
-        (void)snprintf(line, sizeof line, "psk_key_file: %s; the keys of before are used", err.msg);
+        (void)snprintf(line, sizeof line, "psk_key_file: %s; the keys that were read before stay in use", err.msg);
         ia_sink_log(sync->sink, IA_LOG_ERROR, line);
         return;
     }
-    note_keys(sync, keyring);
     struct ia_reply *reply = ia_reply_new(IA_REPLY_KEYRING, NULL);
     if (!reply) {
         ia_keyring_free(keyring);
+        sync->keys_wanted = true; /* the broker has not got them: again after the pause */
         return;
     }
+    note_keys(sync, keyring);
     reply->keyring = keyring;
     ia_sink_send(sync->sink, reply);
 }
 
-/* A row was sealed under this key.  One that the file does not have, although it has just been read, is logged once. */
+/* A row was sealed under this key. */
 static void need_key(struct ia_psk_sync *sync, int id)
 {
-    if (id < 0 || id > IA_KEYRING_ID_MAX || sync->keys[id] != KEY_UNKNOWN)
+    if (id < 0 || id > IA_KEYRING_ID_MAX || sync->keys[id] == KEY_KNOWN || sync->keys[id] == KEY_MISSED)
         return;
+    sync->keys[id] = KEY_WANTED;
     sync->keys_wanted = true;
     if (ia_monotonic_ms() - sync->keys_read_ms >= KEYS_PAUSE_MS)
         ia_psk_sync_read_keys(sync);
-    if (sync->keys[id] == KEY_KNOWN || sync->keys_wanted)
-        return;
-    char line[160];
-    sync->keys[id] = KEY_MISSED;
-    (void)snprintf(line, sizeof line,
-                   "psk_key_file has no key %d, under which a pre-shared key is sealed: its devices "
-                   "are refused",
-                   id);
-    ia_sink_log(sync->sink, IA_LOG_WARNING, line);
 }
 
 /* ---- what has changed */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: ISC
-/* Keeps the broker thread's pre-shared keys current, sealed as they are in the database: reads again the identities that
- * a notification or the broker thread names, and all of them in pages after a connect, and from time to time, because a
- * notification may have been lost.  Also reads the key file again, on SIGHUP and where a row names a key that is not known:
- * the broker thread reads no files.  Without a key file it does nothing.  Worker thread. */
+/* Keeps the broker thread's pre-shared keys current, sealed as they are in the database.  Reads the rows again that a
+ * notification or the broker thread names.  Reads all rows, in pages, after a connect and from time to time, because a
+ * notification may have been lost.  Reads the key file again on SIGHUP, and when a row names an unknown
+ * key-encryption key, because the broker thread reads no files.  Without a key file it does nothing.  Worker thread. */
 #pragma once
 
 #include "common/error.h"
@@ -15,7 +15,7 @@ struct ia_psk_sync;
 struct ia_psk_sync *ia_psk_sync_new(struct ia_db *db, const char *key_file, const struct ia_sink *sink);
 void ia_psk_sync_free(struct ia_psk_sync *sync);
 
-/* The row of this identity has changed: read it again.  Of too many, all are read again. */
+/* The row of this identity has changed: read it again.  After too many changes, all rows are read again. */
 void ia_psk_sync_changed(struct ia_psk_sync *sync, const char *identity);
 
 /* The broker thread asks for this identity, which it does not know.  Ignored while many are waiting: a client that

@@ -13,7 +13,8 @@
 
 #define WAITING_MAX    1024 /* requests that wait to be sent */
 #define POSTPONED_MAX  1024 /* requests that wait for a lock */
-#define BATCHES_MAX    16   /* under way at a time: so the network's delay does not limit the rate */
+#define BATCHES_MAX    16   /* under way at a time, however far the server is */
+#define BATCHES_MIN    3    /* however near: a batch waits 100 ms for a lock, and a revocation behind all of them */
 #define GIVE_UP_MS     2500 /* a request that waits for a lock that long is refused: its client may try again */
 #define STALE_MS       20 /* until a registration is tried again with the CA's new template, which is read meanwhile */
 #define LOG_REFUSAL_MS 10000
@@ -49,7 +50,8 @@ struct ia_registrar {
     int64_t received_us;                      /* the latest result */
     struct ia_batch_pace pace;
     struct ia_locked_cas locked;
-    int64_t next_log_ms; /* when the next refused request is logged */
+    uint64_t batch_number; /* of the latest */
+    int64_t next_log_ms;   /* when the next refused request is logged */
 };
 
 struct ia_registrar *ia_registrar_new(struct ia_db *db, const char *node_name, const struct ia_sink *sink)
@@ -218,9 +220,10 @@ static void fill_batch(struct ia_registrar *r, struct batch *batch)
 {
     size_t room = ia_batch_pace_limit(&r->pace) - r->n_under_way;
     int64_t now = ia_monotonic_ms();
+    r->batch_number++;
     while (batch->n < IA_DB_BATCH_MAX && batch->n < room && r->waiting.n > 0) {
         struct ia_request *request = take_request(&r->waiting);
-        int64_t until = ia_locked_cas_until(&r->locked, request->registration.ca_id, now);
+        int64_t until = ia_locked_cas_try(&r->locked, request->registration.ca_id, r->batch_number, now);
         if (until)
             postpone_request(r, request, until);
         else if (ia_provisioned_renew(r->provisioner, request, r->sink))
@@ -296,6 +299,14 @@ static enum ia_rc close_batches(struct ia_registrar *r, struct ia_err *err)
     return ia_db_batch_end(r->db, err);
 }
 
+/* Batches that may be under way: one for each SPACING_US of the round trip, so that the network's delay does not limit the
+ * rate, and few beyond that. */
+static size_t batches_limit(const struct ia_registrar *r)
+{
+    int64_t limit = BATCHES_MIN + r->pace.round_trip_us / SPACING_US;
+    return limit < BATCHES_MAX ? (size_t)limit : BATCHES_MAX;
+}
+
 static enum ia_rc send_waiting(struct ia_registrar *r, struct ia_err *err)
 {
     struct batch *batch = NULL;
@@ -303,7 +314,7 @@ static enum ia_rc send_waiting(struct ia_registrar *r, struct ia_err *err)
     if (rc != IA_OK || ia_db_batch_must_end(r->db))
         return rc;
     retry_postponed(r);
-    while (rc == IA_OK && r->under_way.n < BATCHES_MAX && (batch = next_batch(r)) != NULL)
+    while (rc == IA_OK && r->under_way.n < batches_limit(r) && (batch = next_batch(r)) != NULL)
         rc = send_batch(r, batch, err);
     return rc;
 }

@@ -72,7 +72,7 @@ ALTER TABLE iot_auth.device ALTER COLUMN ca_id DROP NOT NULL;
 CREATE FUNCTION iot_auth.psk_fingerprint(identity text) RETURNS bytea
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN sha256(convert_to('iot-auth psk identity', 'UTF8') || '\x00' || convert_to(identity, 'UTF8'));
+    RETURN sha256(convert_to('iot-auth psk identity', 'UTF8') || decode('00', 'hex') || convert_to(identity, 'UTF8'));
 END $$;
 
 CREATE TABLE iot_auth.device_psk (

@@ -190,7 +190,7 @@ def test_the_passfile_is_tried_without_the_administrators_environment(place):
     place.environment = {"PGPASSWORD": line.strip().rpartition(":")[2]}
     place.passfile.write_text(line.replace(":" + place.environment["PGPASSWORD"], ":" + "0" * 48))
     refused = place.setup()
-    assert refused.status == 3 and "the passfile's is not it" in refused.err
+    assert refused.status == 3 and "the passfile holds a different one" in refused.err
 
 
 def test_a_login_that_pg_hba_rejects_is_said_and_no_password_is_blamed(place):
@@ -242,7 +242,7 @@ def test_half_of_a_self_signed_pair_or_an_unfit_one_is_a_problem(place):
         shutil.copy(source, path)
         path.chmod(0o644)
         refused = place.setup()
-        assert refused.status == 2 and "%s is there without" % path in refused.err
+        assert refused.status == 2 and "%s exists without" % path in refused.err
         path.unlink()
     shutil.copy(chain, cert)
     shutil.copy(pki.server(pki.root("Servers")).files(pathlib.Path(tempfile.mkdtemp(dir=place.folder)))[1], key)

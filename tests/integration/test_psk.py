@@ -135,6 +135,15 @@ def test_every_fault_of_a_key_looks_the_same_and_the_event_says_which(broker, re
     assert len(alerts) == 1, alerts
 
 
+def test_a_client_without_any_key_leaves_an_event(site_of_module, broker, registry):
+    """A device with a certificate, and an app, that come to the listener of keys."""
+    for credential in (site_of_module.root.intermediate("no-keys").issue("sensor"), None):
+        since = registry.last_event()
+        with pytest.raises(OSError):
+            site_of_module.raw(broker, credential, listener="psk").connect("sensor")
+        refused(registry, since, "offers no pre-shared key")
+
+
 def test_why_refused_finds_the_identity_and_says_what_must_be_true(broker, registry, name):
     since = registry.last_event()
     assert attempt(broker.ports["psk"], name, WRONG) == HANDSHAKE
@@ -181,7 +190,7 @@ def test_a_listener_with_a_certificate_admits_nobody_by_a_key(broker, registry, 
         client = PskClient(broker.ports["psk_mixed"], name, key, version, ["-cipher", "ECDHE-PSK-CHACHA20-POLY1305"])
         assert client.connect(name) != 0
     if key_of_client == "right" and broker.version >= (2, 0, 20):
-        broker.wait_for_log("psk_hint has a certificate, too")
+        broker.wait_for_log("psk_hint also has a certificate")
 
 
 def test_use_identity_as_username_admits_nobody_and_the_log_names_it(broker, registry, keys, name):
@@ -221,7 +230,7 @@ def test_addresses_of_the_device_count(broker, registry, keys, name):
     wait_until(lambda: admits(broker, name, key), what="the removed rule")
 
 
-@pytest.mark.parametrize("change", ["inactive", "revoked", "expired", "deleted", "device", "moved"])
+@pytest.mark.parametrize("change", ["inactive", "revoked", "expired", "deleted", "device", "moved", "replaced"])
 def test_a_live_session_ends_within_a_second_of_the_change(broker, registry, keys, name, change):
     key = known(broker, registry, keys, name)
     other = name + "-other"
@@ -234,6 +243,7 @@ def test_a_live_session_ends_within_a_second_of_the_change(broker, registry, key
      "deleted": lambda: registry.query("DELETE FROM iot_auth.device_psk WHERE identity = %s", name),
      "device": lambda: registry.set_device_status(device_id=name, status="REVOKED"),
      "moved": lambda: registry.query("UPDATE iot_auth.device_psk SET device_id = %s WHERE identity = %s", other, name),
+     "replaced": lambda: registry.query("UPDATE iot_auth.device_psk SET sealed = decode(repeat('5a', 60), 'hex') WHERE identity = %s", name),
      }[change]()
     assert client.is_closed(1.0)
     client.close()
@@ -251,20 +261,56 @@ def test_a_session_ends_when_its_key_expires(broker, registry, keys, name):
     registry.wait_for_event(reason="psk_unknown", kind="session/ended", principal=name)
 
 
+def after_handshake(broker, identity, key, client_id, version=TLS13):
+    """A client that has proved its key and has sent the beginning of a CONNECT."""
+    mark = broker.mark()
+    client = PskClient(broker.ports["psk"], identity, key, version)
+    broker.wait_for_log("New connection", since=mark)
+    client.send(connect_packet(client_id)[:3])
+    return client
+
+
+def connack(client, client_id):
+    """Sends the rest of the CONNECT; the code of the answer."""
+    client.send(connect_packet(client_id)[3:])
+    answer = client.receive()
+    client.close()
+    assert answer[:2] == b"\x20\x02"
+    return answer[3]
+
+
 def test_a_key_that_is_revoked_between_handshake_and_connect_admits_nobody(broker, registry, keys, name):
     key = known(broker, registry, keys, name)
     mark = broker.mark()
-    client = PskClient(broker.ports["psk"], name, key)
-    broker.wait_for_log("New connection", since=mark)
-    client.send(connect_packet(name)[:3])
-    broker.wait_for_log("New connection", since=mark)
+    client = after_handshake(broker, name, key, name)
     registry.set_psk_status(identity=name, status="REVOKED")
     wait_until(lambda: attempt(broker.ports["psk"], name, key) == HANDSHAKE, what="the revocation")
-    client.send(connect_packet(name)[3:])
-    answer = client.receive()
-    assert answer[:2] == b"\x20\x02" and answer[3] in NOT_AUTHORIZED
-    client.close()
+    assert connack(client, name) in NOT_AUTHORIZED
     broker.wait_for_log('refused reason=psk_unknown device=%s .*REVOKED' % name, since=mark)
+
+
+@VERSIONS
+def test_a_key_that_is_replaced_between_handshake_and_connect_admits_nobody(broker, registry, keys, name, version):
+    old = known(broker, registry, keys, name)
+    mark = broker.mark()
+    client = after_handshake(broker, name, old, name, version)
+    registry.query("DELETE FROM iot_auth.device_psk WHERE identity = %s", name)
+    new = generate(registry, keys, name)
+    wait_until(lambda: admits(broker, name, new), what="the new key")
+    assert connack(client, name) in NOT_AUTHORIZED
+    broker.wait_for_log('refused reason=psk_unknown device=%s .*the key has been replaced since the handshake' % name, since=mark)
+
+
+def test_a_key_that_is_moved_between_handshake_and_connect_is_not_the_other_device(broker, registry, keys, name):
+    key = known(broker, registry, keys, name)
+    other = name + "-other"
+    registry.create_device(device_id=other)
+    mark = broker.mark()
+    client = after_handshake(broker, name, key, other)
+    registry.query("UPDATE iot_auth.device_psk SET device_id = %s WHERE identity = %s", other, name)
+    wait_until(lambda: attempt(broker.ports["psk"], name, key) == HANDSHAKE, what="the moved row")
+    assert connack(client, other) in NOT_AUTHORIZED
+    broker.wait_for_log('refused reason=psk_unknown device=%s .*the key has been replaced since the handshake' % other, since=mark)
 
 
 def test_two_keys_serve_one_device_and_either_is_withdrawn_alone(broker, registry, keys, name):

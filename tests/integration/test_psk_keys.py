@@ -8,7 +8,7 @@ import pytest
 
 import pg
 from broker import wait_until
-from psk_kit import HANDSHAKE, TLS12, TLS13, KeyFile, PskClient, attempt, command, device, generate
+from psk_kit import HANDSHAKE, TLS12, TLS13, KeyFile, PskClient, attempt, command, device
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,8 @@ def test_import_takes_one_line_of_hexadecimal_digits(registry, keys):
     assert registry.value("SELECT count(*) FROM iot_auth.device_psk WHERE identity = 'refused'") == 0
 
 
-@pytest.mark.parametrize("words", [(), ("generate",), ("generate", "a", "b"), ("rotate", "a"), ("check", "--identity", "x"), ("delete", "a"), ("--nonsense",)])
+@pytest.mark.parametrize("words", [
+    (), ("generate",), ("generate", "a", "b"), ("rotate", "a"), ("check", "--identity", "x"), ("delete", "a"), ("--nonsense",)])
 def test_wrong_usage_is_status_2(registry, keys, words):
     done = command(registry, keys, *words, check=False)
     assert done.returncode == 2 and "--help" in done.stderr and done.stdout == ""
@@ -63,7 +64,8 @@ def test_what_fails_is_status_1_and_named(registry, keys, tmp_path):
     assert done.returncode == 1 and "chmod 600" in done.stderr
 
 
-@pytest.mark.parametrize("mode, text, says", [(0o644, None, "chmod 600"), (0o600, "x", "line 1"), (0o600, "1 " + "ab" * 31, "64 hexadecimal"), (None, None, "No such file")])
+@pytest.mark.parametrize("mode, text, says", [
+    (0o644, None, "chmod 600"), (0o600, "x", "line 1"), (0o600, "1 " + "ab" * 31, "64 hexadecimal"), (None, None, "No such file")])
 def test_a_bad_key_file_stops_the_start(site_of_module, tmp_path, mode, text, says):
     keys = KeyFile(tmp_path)
     if text is not None:
@@ -103,7 +105,7 @@ def test_a_rotation_and_a_new_key_file_reach_a_running_broker(site, tmp_path):
     mark = broker.mark()
     keys.path.write_text("broken")
     broker.sighup()
-    broker.wait_for_log("psk_key_file.*line 1.*the keys of before are used", since=mark)
+    broker.wait_for_log("psk_key_file.*line 1.*the keys that were read before stay in use", since=mark)
     assert admits(broker, "meter", key)
     client.close()
     for secret in (key, *keys.lines.values()):

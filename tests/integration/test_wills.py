@@ -124,8 +124,8 @@ def test_a_delayed_will_of_a_device_deleted_meanwhile_is_not_published(world, st
     """A record that was not in memory any more was taken for evicted, and then the ended session's own copy counted."""
     site, fleet, broker, observer = world
     options = {"protocol": V5, "session_expiry": 60}
-    site.connect(broker, fleet.issue("sensor-1"), will=will(delay=1), **options).drop()
-    site.connect(broker, fleet.issue("sensor-2"), will=will("sensor-2", delay=2), **options).drop()
+    site.connect(broker, fleet.issue("sensor-1"), will=will(delay=3), **options).drop()
+    site.connect(broker, fleet.issue("sensor-2"), will=will("sensor-2", delay=4), **options).drop()
     site.registry.query(statement)
     assert observer.receive(10) == ("devices/sensor-2/will", "lost")
 

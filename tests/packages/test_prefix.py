@@ -32,7 +32,7 @@ def built():
 def test_everything_is_below_the_prefix(built):
     inside = {str(path.relative_to(built.path / PREFIX[1:])) for path in (built.path / PREFIX[1:]).rglob("*") if path.is_file()}
     expected = {"bin/iot-auth", "bin/iot-auth-check", "lib/mosquitto/mosquitto_iot_auth.so", "share/mosquitto-iot-auth/sql/admin/register_ca.sql",
-                "share/doc/mosquitto-iot-auth/examples/mosquitto.conf", "share/man/man1/iot-auth-check.1"}
+                "share/doc/mosquitto-iot-auth/examples/mosquitto.conf", "share/man/man1/iot-auth-check.1", "share/man/man1/iot-auth-psk.1"}
     assert expected <= inside
 
 

@@ -67,6 +67,17 @@ START_TEST(hex_is_lower_case_and_terminated)
 }
 END_TEST
 
+START_TEST(hex_is_read_in_either_case_and_nothing_else_is)
+{
+    static const char *const bad[] = {"0g", "g0", " 0", "0x", "-1", "0"};
+    uint8_t out[3];
+    ck_assert(ia_hex_read("00aBFf", 3, out));
+    ck_assert_mem_eq(out, "\x00\xAB\xFF", 3);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        ck_assert_msg(!ia_hex_read(bad[i], 1, out), "%s", bad[i]);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("str");
@@ -75,6 +86,7 @@ int main(void)
     tcase_add_test(c, value_of_128_bytes_is_the_longest);
     tcase_add_test(c, same_text_knows_null);
     tcase_add_test(c, hex_is_lower_case_and_terminated);
+    tcase_add_test(c, hex_is_read_in_either_case_and_nothing_else_is);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

@@ -286,6 +286,19 @@ START_TEST(broker_that_has_sent_no_tick_in_its_first_two_seconds_parks_nobody_la
 }
 END_TEST
 
+START_TEST(parked_connections_are_released_by_a_pre_shared_key_too_where_no_tick_comes)
+{
+    start();
+    world_forget_ticks();
+    shake_hands();
+    ck_assert_uint_eq(ia_parking_count(), 1);
+    clock_advance_ms(2000);
+    ia_new_devices_arrive_with_psk(world.core, NULL, "meter-1");
+    ck_assert_uint_eq(ia_parking_count(), 0);
+    world_stop();
+}
+END_TEST
+
 /* --- WebSocket listeners
  * -------------------------------------------------------------------------------------------- */
 
@@ -343,6 +356,7 @@ static void cases(TCase *c)
     tcase_add_test(c, refused_connection_is_not_parked_for_another_ones_question);
     tcase_add_test(c, chain_of_a_disabled_ca_is_not_asked_for);
     tcase_add_test(c, broker_that_has_sent_no_tick_in_its_first_two_seconds_parks_nobody_later);
+    tcase_add_test(c, parked_connections_are_released_by_a_pre_shared_key_too_where_no_tick_comes);
     tcase_add_test(c, listener_of_an_unknown_protocol_parks_for_four_seconds);
     tcase_add_test(c, listener_where_mqtt_was_spoken_parks_for_auth_wait_ms);
     tcase_add_test(c, websocket_listener_parks_for_four_seconds);

@@ -85,6 +85,19 @@ static void sweep(void)
     ck_assert(!ia_resync_is_sweeping(world.core));
 }
 
+struct ia_device *__real_ia_device_with_status(const struct ia_device *record, enum ia_device_status status,
+                                               enum ia_cert_status certificate_status);
+struct ia_device *__wrap_ia_device_with_status(const struct ia_device *record, enum ia_device_status status,
+                                               enum ia_cert_status certificate_status);
+
+static bool no_copies; /* there is no memory for them */
+
+struct ia_device *__wrap_ia_device_with_status(const struct ia_device *record, enum ia_device_status status,
+                                               enum ia_cert_status certificate_status)
+{
+    return no_copies ? NULL : __real_ia_device_with_status(record, status, certificate_status);
+}
+
 /* The statuses of dev-1 alone; `cert` NULL: it has no certificate; n 0: it is deleted. */
 static void states_say(const char *cert, enum ia_device_status status, enum ia_cert_status certificate_status, size_t n)
 {
@@ -120,7 +133,7 @@ static const struct {
     {"certificate", "plain_leaf", IA_DEVICE_ACTIVE, IA_CERT_REVOKED, 1, IA_R_CERTIFICATE_REVOKED},
     {"another certificate of the device", "self_leaf", IA_DEVICE_ACTIVE, IA_CERT_REVOKED, 1, IA_R_NONE},
     {"without certificate", NULL, IA_DEVICE_INACTIVE, IA_CERT_ACTIVE, 1, IA_R_DEVICE_INACTIVE},
-    {"deleted", "plain_leaf", IA_DEVICE_ACTIVE, IA_CERT_ACTIVE, 0, IA_R_DEVICE_REVOKED},
+    {"deleted", "plain_leaf", IA_DEVICE_ACTIVE, IA_CERT_ACTIVE, 0, IA_R_DEVICE_UNKNOWN},
 };
 
 START_TEST(statuses_without_their_record_close_what_is_not_active)
@@ -132,8 +145,87 @@ START_TEST(statuses_without_their_record_close_what_is_not_active)
     ck_assert_msg(broker.n_kicked == (closes ? 1 : 0), "%s", states[_i].label);
     if (closes) {
         ck_assert_msg(world.core->counters.ended[states[_i].ended] == 1, "%s", states[_i].label);
-        ck_assert_int_eq(world_connect(&second), MOSQ_ERR_AUTH);
+        ck_assert_int_eq(world_connect(&second), states[_i].n ? MOSQ_ERR_AUTH : MOSQ_ERR_UNKNOWN);
     }
+    ck_assert_uint_eq(ia_device_cache_count(world.core->devices), states[_i].n);
+    world_stop();
+}
+END_TEST
+
+#define MANY_DEVICES 3
+#define MANY_CERTS   200 /* of each */
+
+static struct ia_device_row many_row(unsigned device_no, unsigned cert)
+{
+    static const char *const ids[MANY_DEVICES] = {"dev-0", "dev-1", "dev-2"};
+    struct ia_device_row row = world_device("plain_leaf", ids[device_no]);
+    memset(row.fingerprint, 0, sizeof row.fingerprint);
+    row.fingerprint[0] = (uint8_t)cert;
+    row.fingerprint[1] = (uint8_t)device_no;
+    return row;
+}
+
+static void cache_many(void)
+{
+    for (unsigned i = 0; i < MANY_DEVICES; i++)
+        for (unsigned j = 0; j < MANY_CERTS; j++) {
+            struct ia_device_row row = many_row(i, j);
+            ia_resync_keep(world.core, ia_device_new(&row));
+        }
+}
+
+/* In the order of the statement: device id, fingerprint. */
+static void states_of_many(const enum ia_device_status *status, const bool *deleted)
+{
+    struct ia_reply *reply = ia_reply_new(IA_REPLY_STATES, NULL);
+    reply->records.ids = calloc(MANY_DEVICES, sizeof(char *));
+    reply->records.items = calloc((size_t)MANY_DEVICES * MANY_CERTS, sizeof(struct ia_device *));
+    for (unsigned i = 0; i < MANY_DEVICES; i++) {
+        struct ia_device_row row = many_row(i, 0);
+        reply->records.ids[reply->records.n_ids++] = strdup(row.device_id);
+        for (unsigned j = 0; j < MANY_CERTS && !deleted[i]; j++) {
+            row = many_row(i, j);
+            row.device_status = status[i];
+            row.certificate_status = j % 3 ? IA_CERT_ACTIVE : IA_CERT_REVOKED;
+            reply->records.items[reply->records.n++] = ia_device_new(&row);
+        }
+    }
+    worker_reply(reply);
+    world_tick();
+}
+
+START_TEST(statuses_of_many_certificates_reach_each_record_of_their_devices)
+{
+    const enum ia_device_status status[MANY_DEVICES] = {IA_DEVICE_ACTIVE, IA_DEVICE_ACTIVE, IA_DEVICE_REVOKED};
+    const bool deleted[MANY_DEVICES] = {false, true, false};
+    world_rows();
+    world_start();
+    cache_many();
+    states_of_many(status, deleted);
+    for (unsigned i = 0; i < MANY_DEVICES; i++)
+        for (unsigned j = 0; j < MANY_CERTS; j++) {
+            struct ia_device_row row = many_row(i, j);
+            const struct ia_device *record = ia_device_cache_find(world.core->devices, row.fingerprint);
+            ck_assert_msg((record == NULL) == deleted[i], "%u %u", i, j);
+            if (!record)
+                continue;
+            ck_assert_int_eq(record->status, status[i]);
+            ck_assert_int_eq(record->certificate_status, j % 3 ? IA_CERT_ACTIVE : IA_CERT_REVOKED);
+        }
+    world_stop();
+}
+END_TEST
+
+/* Else the device would stay admitted until the record comes. */
+START_TEST(record_that_cannot_be_closed_for_want_of_memory_is_removed)
+{
+    struct mosquitto client;
+    world_start_connected(&client, false);
+    no_copies = true;
+    states_say("plain_leaf", IA_DEVICE_REVOKED, IA_CERT_ACTIVE, 1);
+    no_copies = false;
+    ck_assert_uint_eq(ia_device_cache_count(world.core->devices), 0);
+    ck_assert_uint_eq(world.core->counters.ended[IA_R_INTERNAL], 1);
     world_stop();
 }
 END_TEST
@@ -369,6 +461,8 @@ static void cases(TCase *c)
     tcase_add_test(c, session_is_judged_also_when_its_record_cannot_be_kept);
     tcase_add_loop_test(c, statuses_without_their_record_close_what_is_not_active, 0,
                         (int)(sizeof states / sizeof states[0]));
+    tcase_add_test(c, statuses_of_many_certificates_reach_each_record_of_their_devices);
+    tcase_add_test(c, record_that_cannot_be_closed_for_want_of_memory_is_removed);
     tcase_add_test(c, statuses_without_their_record_open_nothing);
     tcase_add_test(c, statuses_reach_a_session_whose_record_is_not_in_the_cache);
     tcase_add_test(c, resync_repairs_what_was_missed);

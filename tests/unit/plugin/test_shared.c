@@ -151,6 +151,33 @@ START_TEST(resumed_session_has_its_shared_subscriptions)
 }
 END_TEST
 
+static int subscribe_numbered(struct mosquitto *client, int i)
+{
+    char filter[64];
+    (void)snprintf(filter, sizeof filter, "$share/g%d/jobs/#", i);
+    return world_acl(client, MOSQ_ACL_SUBSCRIBE, filter);
+}
+
+/* The broker may have dropped the old session: its subscriptions refuse no new ones. */
+START_TEST(full_list_of_a_resumed_session_takes_new_subscriptions_for_old_ones)
+{
+    world_rows();
+    add_rule(50, IA_SUBSCRIBE | IA_RECEIVE, "jobs/#");
+    world_start_connected(&device, true);
+    for (int i = 0; i < 32; i++)
+        ck_assert_int_eq(subscribe_numbered(&device, i), MOSQ_ERR_SUCCESS);
+    go_away();
+    come_back(true);
+    ck_assert_int_eq(subscribe_numbered(&again, 0), MOSQ_ERR_SUCCESS); /* again: no old one now */
+    for (int i = 100; i < 131; i++)
+        ck_assert_int_eq(subscribe_numbered(&again, i), MOSQ_ERR_SUCCESS);
+    ck_assert_int_eq(subscribe_numbered(&again, 131), MOSQ_ERR_ACL_DENIED);
+    ck_assert_int_eq(subscribe_numbered(&again, 0), MOSQ_ERR_SUCCESS);
+    ck_assert_int_eq(subscribe_numbered(&again, 31), MOSQ_ERR_ACL_DENIED);
+    world_stop();
+}
+END_TEST
+
 static int jobs_at_the_end, plan_at_the_end;
 
 /* As Mosquitto does where it keeps the session: each subscription is asked for, and deleted where it is denied. */
@@ -208,8 +235,62 @@ START_TEST(mosquitto_21_deletes_a_shared_subscription_of_a_session_that_is_away)
 }
 END_TEST
 
+static void revoke_dev1(void)
+{
+    world_dev1_is(IA_DEVICE_REVOKED);
+    world_tick();
+}
+
+static void delete_dev1(void)
+{
+    world_device_now("dev-1", NULL, 0);
+    world_tick();
+}
+
+static void delete_dev1_by_resync(void)
+{
+    worker_reply(ia_reply_new(IA_REPLY_RESYNC_BEGIN, NULL));
+    worker_reply(ia_reply_new(IA_REPLY_RESYNC_END, NULL));
+    world_tick();
+}
+
+static void (*const ends[])(void) = {revoke_dev1, delete_dev1, delete_dev1_by_resync};
+
+/* Its messages are dropped: a place in the group would cost the other members their share. */
+START_TEST(mosquitto_21_deletes_the_shared_subscriptions_of_a_revoked_or_deleted_device_that_is_away)
+{
+    broker.is_21 = true;
+    subscribe_and_leave(true);
+    broker.known[0] = &device;
+    go_away();
+    ends[_i]();
+    ck_assert_uint_eq(broker.n_unsubscribed, 1);
+    ck_assert_str_eq(broker.unsubscribed, "dev-1 " JOBS);
+    world_stop();
+}
+END_TEST
+
+START_TEST(session_that_another_has_replaced_deletes_none_of_the_newer_ones_subscriptions)
+{
+    broker.is_21 = true;
+    subscribe_and_leave(true);
+    broker.known[0] = &device;
+    go_away();
+    broker.known[0] = NULL;
+    come_back(false);
+    ck_assert_int_eq(world_acl(&again, MOSQ_ACL_SUBSCRIBE, JOBS), MOSQ_ERR_SUCCESS);
+    revoke_dev1();
+    ck_assert_uint_eq(broker.n_unsubscribed, 0);
+    world_stop();
+}
+END_TEST
+
 static void shared_cases(TCase *c)
 {
+    tcase_add_loop_test(c, mosquitto_21_deletes_the_shared_subscriptions_of_a_revoked_or_deleted_device_that_is_away, 0,
+                        (int)(sizeof ends / sizeof ends[0]));
+    tcase_add_test(c, session_that_another_has_replaced_deletes_none_of_the_newer_ones_subscriptions);
+    tcase_add_test(c, full_list_of_a_resumed_session_takes_new_subscriptions_for_old_ones);
     tcase_add_loop_test(c, resumed_session_has_its_shared_subscriptions, 0, 4);
     tcase_add_test(c, session_that_lost_its_shared_subscription_while_away_loses_it_when_it_is_back);
     tcase_add_loop_test(c, mosquitto_21_deletes_a_shared_subscription_of_a_session_that_is_away, 0, 2);

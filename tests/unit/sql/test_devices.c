@@ -107,6 +107,30 @@ START_TEST(devices_are_found_by_id)
 }
 END_TEST
 
+static int compare_rows(const struct ia_device_row *a, const struct ia_device_row *b)
+{
+    int order = strcmp(a->device_id, b->device_id);
+    return order ? order : memcmp(a->fingerprint, b->fingerprint, IA_FINGERPRINT_LEN);
+}
+
+/* The broker searches them by bisection. */
+START_TEST(statuses_come_by_the_bytes_of_the_device_id_and_the_fingerprint)
+{
+    static const char *const ids[] = {"b", "a", "B", "a-1", "A", "a1"};
+    struct ia_device_rows *rows = NULL;
+    kit_run(&kit, "INSERT INTO iot_auth.device (device_id, ca_id, status) "
+                  "SELECT unnest(ARRAY['a1', 'b', 'A', 'a-1', 'B', 'a']), 1, 'ACTIVE'");
+    kit_run(&kit, "INSERT INTO iot_auth.device_certificate (fingerprint, device_id, ca_id) "
+                  "SELECT sha256(convert_to(device_id || n, 'UTF8')), device_id, 1 "
+                  "FROM iot_auth.device, generate_series(1, 5) n");
+    ck_assert(ia_db_device_states(db, ids, 6, &rows, NULL) == IA_OK);
+    ck_assert_uint_eq(rows->n, 30);
+    for (size_t i = 1; i < rows->n; i++)
+        ck_assert_int_lt(compare_rows(&rows->rows[i - 1], &rows->rows[i]), 0);
+    ia_device_rows_free(rows);
+}
+END_TEST
+
 START_TEST(unknown_statuses_read_as_inactive)
 {
     struct ia_device_rows *rows = NULL;
@@ -463,6 +487,7 @@ int main(void)
     tcase_add_test(c, certificate_is_found_with_all_that_its_device_is);
     tcase_add_test(c, unknown_certificate_gives_no_row);
     tcase_add_test(c, devices_are_found_by_id);
+    tcase_add_test(c, statuses_come_by_the_bytes_of_the_device_id_and_the_fingerprint);
     tcase_add_test(c, unknown_statuses_read_as_inactive);
     tcase_add_test(c, parts_hold_every_row_once);
     tcase_add_test(c, empty_registry_has_empty_parts);

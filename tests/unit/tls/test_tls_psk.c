@@ -18,6 +18,8 @@ static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
 /* --- the registry: "meter-1" has a key, "meter-2" a withdrawn one */
 
 static const uint8_t right_key[KEY_LEN] = {1, 2, 3}, wrong_key[KEY_LEN] = {4, 5, 6};
+static const uint8_t *registered_key = right_key; /* of "meter-1"; NULL: none any more */
+static bool replaced;                             /* as ia_tls_psk_take says */
 static char proven[IA_PSK_IDENTITY_MAX + 1], refused[IA_PSK_IDENTITY_MAX + 1], why_refused[64];
 static unsigned n_asked, n_proven, n_refused, n_warned, n_unused;
 static char warning[256];
@@ -30,7 +32,9 @@ static const char *find_key(void *ctx, const char *identity, size_t len, uint8_t
         return "the key is INACTIVE";
     if (len != 7 || memcmp(identity, "meter-1", len) != 0)
         return "unknown";
-    memcpy(key, right_key, KEY_LEN);
+    if (!registered_key)
+        return "withdrawn";
+    memcpy(key, registered_key, KEY_LEN);
     *key_len = KEY_LEN;
     return NULL;
 }
@@ -198,14 +202,14 @@ START_TEST(the_identity_belongs_to_its_client_and_is_taken_once)
     char other;
     speak(versions[_i]);
     struct tls_pair p = connect_pair();
-    ck_assert_ptr_null(ia_tls_psk_take(&owner, &ssl));
+    ck_assert_ptr_null(ia_tls_psk_take(&owner, &ssl, &replaced));
     ck_assert(tls_pair_handshake(&p));
-    ck_assert_ptr_null(ia_tls_psk_take(&other, &ssl));
-    ck_assert_ptr_null(ia_tls_psk_take(NULL, &ssl));
+    ck_assert_ptr_null(ia_tls_psk_take(&other, &ssl, &replaced));
+    ck_assert_ptr_null(ia_tls_psk_take(NULL, &ssl, &replaced));
     ck_assert_ptr_null(ia_tls_psk_taken(&owner));
-    ck_assert_str_eq(ia_tls_psk_take(&owner, &ssl), "meter-1");
+    ck_assert_str_eq(ia_tls_psk_take(&owner, &ssl, &replaced), "meter-1");
     ck_assert_ptr_eq(ssl, p.server);
-    ck_assert_ptr_null(ia_tls_psk_take(&owner, &ssl));
+    ck_assert_ptr_null(ia_tls_psk_take(&owner, &ssl, &replaced));
     ck_assert_str_eq(ia_tls_psk_taken(&owner), "meter-1");
     ck_assert_ptr_null(ia_tls_psk_taken(&other));
     tls_pair_close(&p);
@@ -223,9 +227,9 @@ START_TEST(connections_with_several_clients_keep_their_identities_apart)
         struct tls_pair a = connect_pair(), b = connect_pair();
         ck_assert_int_eq(SSL_set_ex_data(b.server, owner_index, &second), 1);
         ck_assert(tls_pair_handshake(&a) && tls_pair_handshake(&b));
-        ck_assert_str_eq(ia_tls_psk_take(&second, &ssl), "meter-1");
+        ck_assert_str_eq(ia_tls_psk_take(&second, &ssl, &replaced), "meter-1");
         ck_assert_ptr_eq(ssl, b.server);
-        ck_assert_str_eq(ia_tls_psk_take(&owner, &ssl), "meter-1");
+        ck_assert_str_eq(ia_tls_psk_take(&owner, &ssl, &replaced), "meter-1");
         ck_assert_ptr_eq(ssl, a.server);
         tls_pair_close(&a);
         ck_assert_ptr_null(ia_tls_psk_taken(&owner));
@@ -243,11 +247,12 @@ START_TEST(an_identity_ends_with_its_connection)
         struct tls_pair p = connect_pair();
         ck_assert(tls_pair_handshake(&p));
         tls_pair_close(&p);
-        ck_assert_ptr_null(ia_tls_psk_take(&owner, &ssl)); /* a client without a key under the same pointer */
+        ck_assert_ptr_null(
+            ia_tls_psk_take(&owner, &ssl, &replaced)); /* a client without a key under the same pointer */
         ck_assert_uint_eq(n_unused, round);
         p = connect_pair();
         ck_assert(tls_pair_handshake(&p));
-        ck_assert_str_eq(ia_tls_psk_take(&owner, &ssl), "meter-1");
+        ck_assert_str_eq(ia_tls_psk_take(&owner, &ssl, &replaced), "meter-1");
         tls_pair_close(&p);
     }
 }
@@ -260,9 +265,46 @@ START_TEST(a_failed_handshake_leaves_nothing_to_take)
     client_key = wrong_key;
     struct tls_pair p = connect_pair();
     ck_assert(!tls_pair_handshake(&p));
-    ck_assert_ptr_null(ia_tls_psk_take(&owner, &ssl));
+    ck_assert_ptr_null(ia_tls_psk_take(&owner, &ssl, &replaced));
     tls_pair_close(&p);
-    ck_assert_ptr_null(ia_tls_psk_take(&owner, &ssl));
+    ck_assert_ptr_null(ia_tls_psk_take(&owner, &ssl, &replaced));
+}
+END_TEST
+
+static const struct {
+    const uint8_t *later; /* the key of the identity after the handshake */
+    bool is_current;
+} successors[] = {{right_key, true}, {wrong_key, false}, {NULL, false}};
+#define SUCCESSORS ((int)(sizeof successors / sizeof successors[0]))
+
+START_TEST(an_identity_whose_key_is_another_one_at_connect_is_said_to_be_replaced)
+{
+    SSL *ssl = NULL;
+    speak(versions[_i / SUCCESSORS]);
+    struct tls_pair p = connect_pair();
+    ck_assert(tls_pair_handshake(&p));
+    registered_key = successors[_i % SUCCESSORS].later;
+    ck_assert_str_eq(ia_tls_psk_take(&owner, &ssl, &replaced), "meter-1");
+    ck_assert_int_eq(replaced, !successors[_i % SUCCESSORS].is_current);
+    tls_pair_close(&p);
+}
+END_TEST
+
+START_TEST(a_connection_is_current_as_long_as_its_key_is)
+{
+    SSL *ssl = NULL;
+    speak(versions[_i / SUCCESSORS]);
+    struct tls_pair p = connect_pair();
+    ck_assert(tls_pair_handshake(&p));
+    ck_assert(!ia_tls_psk_is_current(&owner)); /* not taken yet */
+    ck_assert_str_eq(ia_tls_psk_take(&owner, &ssl, &replaced), "meter-1");
+    ck_assert(!replaced);
+    ck_assert(ia_tls_psk_is_current(&owner));
+    registered_key = successors[_i % SUCCESSORS].later;
+    ck_assert_int_eq(ia_tls_psk_is_current(&owner), successors[_i % SUCCESSORS].is_current);
+    registered_key = right_key;
+    tls_pair_close(&p);
+    ck_assert(!ia_tls_psk_is_current(&owner));
 }
 END_TEST
 
@@ -407,6 +449,9 @@ static void cases(TCase *c)
     tcase_add_loop_test(c, the_key_proves_the_identity, 0, VERSIONS);
     tcase_add_loop_test(c, the_identity_belongs_to_its_client_and_is_taken_once, 0, VERSIONS);
     tcase_add_loop_test(c, connections_with_several_clients_keep_their_identities_apart, 0, VERSIONS);
+    tcase_add_loop_test(c, an_identity_whose_key_is_another_one_at_connect_is_said_to_be_replaced, 0,
+                        VERSIONS * SUCCESSORS);
+    tcase_add_loop_test(c, a_connection_is_current_as_long_as_its_key_is, 0, VERSIONS * SUCCESSORS);
     tcase_add_loop_test(c, a_failed_handshake_leaves_nothing_to_take, 0, VERSIONS);
     tcase_add_loop_test(c, an_identity_ends_with_its_connection, 0, VERSIONS);
     tcase_add_loop_test(c, every_failure_looks_the_same_to_the_client, 0, VERSIONS * FAILURES);

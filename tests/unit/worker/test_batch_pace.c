@@ -46,21 +46,43 @@ START_TEST(locked_ca_pauses_longer_each_time_until_it_is_free)
 {
     struct ia_locked_cas locked = {0};
     int64_t now = 1000;
-    ck_assert_int_eq(ia_locked_cas_until(&locked, 7, now), 0);
+    ck_assert_int_eq(ia_locked_cas_try(&locked, 7, 1, now), 0);
     ck_assert_int_eq(ia_locked_cas_note(&locked, 7, now), 1050);
     ck_assert_int_eq(ia_locked_cas_note(&locked, 7, now), 1050); /* another item of the same batch */
-    ck_assert_int_eq(ia_locked_cas_until(&locked, 7, now), 1050);
-    ck_assert_int_eq(ia_locked_cas_until(&locked, 8, now), 0);
-    ck_assert_int_eq(ia_locked_cas_until(&locked, 7, 1050), 0);
+    ck_assert_int_eq(ia_locked_cas_try(&locked, 7, 1, now), 1050);
+    ck_assert_int_eq(ia_locked_cas_try(&locked, 8, 1, now), 0);
+    ck_assert_int_eq(ia_locked_cas_try(&locked, 7, 1, 1050), 0);
     ck_assert_int_eq(ia_locked_cas_note(&locked, 7, 1050), 1150);
     for (int i = 0; i < 10; i++)
         now = ia_locked_cas_note(&locked, 7, 1300 + 10000 * i);
     ck_assert_int_eq(now, 1300 + 90000 + IA_LOCKED_PAUSE_MAX);
     ia_locked_cas_clear(&locked, 7 + IA_LOCKED_CAS); /* another CA with the same place */
-    ck_assert_int_ne(ia_locked_cas_until(&locked, 7, now - 1), 0);
+    ck_assert_int_ne(ia_locked_cas_try(&locked, 7, 1, now - 1), 0);
     ia_locked_cas_clear(&locked, 7);
-    ck_assert_int_eq(ia_locked_cas_until(&locked, 7, now - 1), 0);
+    ck_assert_int_eq(ia_locked_cas_try(&locked, 7, 1, now - 1), 0);
     ck_assert_int_eq(ia_locked_cas_note(&locked, 7, now), now + IA_LOCKED_PAUSE_MIN);
+}
+END_TEST
+
+START_TEST(after_a_pause_one_batch_alone_tries_the_ca)
+{
+    struct ia_locked_cas locked = {0};
+    ck_assert_int_eq(ia_locked_cas_note(&locked, 7, 1000), 1050);
+    ck_assert_int_eq(ia_locked_cas_try(&locked, 7, 3, 1050), 0);
+    ck_assert_int_eq(ia_locked_cas_try(&locked, 7, 3, 1050), 0); /* another item of the same batch */
+    ck_assert_int_eq(ia_locked_cas_try(&locked, 7, 4, 1060), 1060 + IA_LOCKED_PAUSE_MIN);
+    ck_assert_int_eq(ia_locked_cas_try(&locked, 8, 4, 1060), 0); /* another CA */
+    if (_i == 0) {                                               /* it is free */
+        ia_locked_cas_clear(&locked, 7);
+        ck_assert_int_eq(ia_locked_cas_try(&locked, 7, 4, 1070), 0);
+        ck_assert_int_eq(ia_locked_cas_try(&locked, 7, 5, 1070), 0);
+    } else if (_i == 1) { /* it is not */
+        ck_assert_int_eq(ia_locked_cas_note(&locked, 7, 1150), 1250);
+        ck_assert_int_eq(ia_locked_cas_try(&locked, 7, 4, 1249), 1250);
+        ck_assert_int_eq(ia_locked_cas_try(&locked, 7, 5, 1250), 0);
+    } else { /* no result */
+        ck_assert_int_eq(ia_locked_cas_try(&locked, 7, 4, 1050 + IA_LOCKED_TRIAL_MS), 0);
+    }
 }
 END_TEST
 
@@ -70,6 +92,7 @@ static void cases(TCase *c)
     tcase_add_test(c, pace_counts_no_waiting_behind_another_batch);
     tcase_add_test(c, pace_has_bounds);
     tcase_add_test(c, locked_ca_pauses_longer_each_time_until_it_is_free);
+    tcase_add_loop_test(c, after_a_pause_one_batch_alone_tries_the_ca, 0, 3);
 }
 
 int main(void)

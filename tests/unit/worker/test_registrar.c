@@ -374,6 +374,43 @@ static void step_without_waiting(void)
     ck_assert(ia_registrar_step(side.registrar, &err) == IA_OK);
 }
 
+#define LOCKED 16
+
+/* A notified revocation is read after the batches that are under way, of which each waits 100 ms for its lock. */
+START_TEST(few_batches_that_wait_for_locks_are_under_way_at_a_time)
+{
+    int64_t locked[LOCKED], warm = register_ca("warm", "");
+    struct ia_err err = {0};
+    for (unsigned i = 0; i < LOCKED; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "locked-%u", i);
+        locked[i] = register_ca(name, "");
+    }
+    for (unsigned i = 0; i < 200; i++)
+        add_registration(&side, i, warm); /* the pace of a fast server */
+    serve(&side, 200);
+    for (unsigned i = 200; i < 210;
+         i++) { /* and its round trip: the shortest time of a batch, also on a busy machine */
+        add_registration(&side, i, warm);
+        serve(&side, i + 1);
+    }
+    step_without_waiting();
+    kit_run(&kit, "BEGIN");
+    kit_run(&kit, "SELECT FROM iot_auth.ca WHERE name LIKE 'locked-%' FOR UPDATE");
+    for (unsigned i = 0; i < LOCKED; i++) {
+        add_registration(&side, 1000 + i, locked[i]);
+        while (!ia_registrar_due(side.registrar))
+            (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        ck_assert_msg(ia_registrar_step(side.registrar, &err) == IA_OK, "%s", err.msg);
+    }
+    int64_t begun = ia_monotonic_ms();
+    ck_assert_msg(ia_registrar_finish(side.registrar, &err) == IA_OK, "%s", err.msg);
+    ck_assert_int_lt(ia_monotonic_ms() - begun, 1100); /* sixteen would take 1.6 s */
+    kit_run(&kit, "ROLLBACK");
+    serve(&side, 210 + LOCKED);
+}
+END_TEST
+
 START_TEST(step_does_not_wait_while_a_notification_is_pending)
 {
     int64_t ca_id = register_ca("acme", "");
@@ -444,6 +481,7 @@ static void cases(TCase *c)
     tcase_add_test(c, locked_ca_does_not_hold_up_the_devices_of_other_cas);
     tcase_add_test(c, lock_that_is_not_released_refuses_for_now);
     tcase_add_test(c, locked_device_does_not_hold_up_its_ca);
+    tcase_add_test(c, few_batches_that_wait_for_locks_are_under_way_at_a_time);
     tcase_add_test(c, step_does_not_wait_while_a_notification_is_pending);
     tcase_add_test(c, connection_that_is_lost_under_a_batch_refuses_for_now_and_a_retry_succeeds);
     tcase_add_test(c, connection_serves_other_statements_after_the_batches);

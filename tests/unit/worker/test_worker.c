@@ -7,6 +7,7 @@
 #include "tests/unit/sql/pg_kit.h"
 #include "tests/unit/suite.h"
 #include "tests/unit/x509/make_cert.h"
+#include "worker/inbox.h"
 
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -171,6 +172,17 @@ enum ia_rc __wrap_ia_db_wait(struct ia_db *db, int also_fd, int timeout_ms, stru
 {
     n_waits++;
     return __real_ia_db_wait(db, also_fd, timeout_ms, err);
+}
+
+enum ia_rc __real_ia_inbox_finish(struct ia_inbox *inbox, struct ia_err *err);
+enum ia_rc __wrap_ia_inbox_finish(struct ia_inbox *inbox, struct ia_err *err);
+
+static atomic_bool finish_fails; /* with the connection sound */
+
+enum ia_rc __wrap_ia_inbox_finish(struct ia_inbox *inbox, struct ia_err *err)
+{
+    enum ia_rc rc = __real_ia_inbox_finish(inbox, err);
+    return rc == IA_OK && finish_fails ? ia_fail(err, IA_UNAVAILABLE, "refused for now") : rc;
 }
 
 static struct kit kit;
@@ -515,6 +527,21 @@ START_TEST(revocation_does_not_wait_for_a_table_that_the_record_is_joined_from)
 }
 END_TEST
 
+START_TEST(registrations_that_cannot_be_finished_hold_up_no_other_step)
+{
+    int64_t ca_id = register_ca();
+    start_on_kit();
+    await(IA_REPLY_RESYNC_END);
+    ask(IA_REQUEST_REGISTER, &info, ca_id, "dev-1");
+    await(IA_REPLY_ANSWER);
+    finish_fails = true;
+    kit_run(&kit, "UPDATE iot_auth.device SET status = 'REVOKED'");
+    await(IA_REPLY_DEVICES);
+    finish_fails = false;
+    stop_in_time();
+}
+END_TEST
+
 START_TEST(first_configuration_that_is_locked_is_reported_and_waited_for)
 {
     lock_rules();
@@ -659,6 +686,7 @@ static void add_cases(Suite *s)
     tcase_add_test(with, resyncs_that_notifications_ask_for_are_rationed);
     tcase_add_test(with, everything_is_read_again_from_time_to_time);
     tcase_add_loop_test(with, revocation_does_not_wait_for_a_table_that_the_record_is_joined_from, 0, 2);
+    tcase_add_test(with, registrations_that_cannot_be_finished_hold_up_no_other_step);
     tcase_add_test(with, first_configuration_that_is_locked_is_reported_and_waited_for);
     tcase_add_loop_test(with, reply_that_finds_no_memory_is_made_good_by_a_new_connection, 0,
                         (int)(sizeof needed / sizeof needed[0]));
