@@ -25,7 +25,7 @@
     "SELECT w.outcome, w.detail, w.device_status, "                                                                    \
     "(SELECT coalesce(json_object_agg(e.key, e.value), '{}') FROM jsonb_each_text(w.attributes) e), "                  \
     "to_json(coalesce(w.roles, '{}')), w.tenant, w.expected, w.hook "                                                  \
-    "FROM iot_auth.would_register(decode($1, 'hex'), $2, $3::bigint, $4, $5) w"
+    "FROM iot_auth.would_register(decode($1, 'hex'), $2, $3::bigint, $4, $5, $6) w"
 
 struct shown {
     size_t n;
@@ -138,11 +138,11 @@ static enum ia_reason ask_registration(struct question *q, struct ia_admission *
     ia_identity_read(a->leaf, &identity);
     if (ia_provisioning_fill(a->ca, &identity, false, &provision, NULL) != IA_OK)
         return IA_R_INTERNAL;
-    const char *const values[] = {fingerprint, a->device_id, ca_id, a->info->serial, provision};
+    const char *const values[] = {fingerprint, a->device_id, ca_id, a->info->serial, a->ca->terms, provision};
     ia_hex(a->info->fingerprint, IA_FINGERPRINT_LEN, fingerprint);
     (void)snprintf(ca_id, sizeof ca_id, "%" PRId64, a->ca->ca_id);
     struct ia_registry *registry = ia_registry_open(q->decision.call, &status);
-    PGresult *result = registry ? ia_registry_run(registry, WOULD_REGISTER, values, 5) : NULL;
+    PGresult *result = registry ? ia_registry_run(registry, WOULD_REGISTER, values, 6) : NULL;
     if (result && strcmp(PQgetvalue(result, 0, 0), "registered") == 0)
         reason = new_record(q, a, result);
     else if (result)

@@ -24,6 +24,7 @@ static void settings_clear(struct ia_ca_settings *p)
 {
     free((void *)p->name);
     free((void *)p->tenant);
+    free((void *)p->terms);
     ia_template_free((struct ia_template *)p->device_id);
     for (size_t i = 0; i < p->n_client_ids; i++)
         ia_template_free((struct ia_template *)p->client_ids[i]);
@@ -77,6 +78,8 @@ static enum ia_rc settings_fill(struct ia_ca_settings *p, const struct ia_ca_row
     if (rc == IA_OK)
         rc = copy_text(row->tenant, &p->tenant, err);
     if (rc == IA_OK)
+        rc = copy_text(row->terms, &p->terms, err);
+    if (rc == IA_OK)
         rc = copy_roles(p, row, err);
     struct ia_template *device_id = NULL;
     if (rc == IA_OK)
@@ -85,7 +88,7 @@ static enum ia_rc settings_fill(struct ia_ca_settings *p, const struct ia_ca_row
     if (rc == IA_OK)
         rc = parse_client_ids(p, row, err);
     struct ia_provisioning *provisioning = NULL;
-    if (rc == IA_OK && row->provisioning_version)
+    if (rc == IA_OK && row->has_template)
         rc = ia_provisioning_parse(row, &provisioning, err);
     p->provisioning = provisioning;
     return rc;

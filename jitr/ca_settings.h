@@ -25,6 +25,7 @@ struct ia_ca_settings {
     size_t n_client_ids;
     const char *const *roles;
     size_t n_roles;
+    const char *terms;                          /* which templates device_id and provisioning are */
     const struct ia_provisioning *provisioning; /* what a registration gives its devices; NULL: nothing */
 };
 

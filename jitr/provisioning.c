@@ -17,7 +17,6 @@ struct attribute {
 };
 
 struct ia_provisioning {
-    char *version;
     struct ia_template *tenant; /* NULL: none */
     size_t n;
     struct attribute attributes[];
@@ -34,7 +33,6 @@ void ia_provisioning_free(struct ia_provisioning *provisioning)
         ia_template_free(provisioning->attributes[i].value);
     }
     ia_template_free(provisioning->tenant);
-    free(provisioning->version);
     free(provisioning);
 }
 
@@ -61,14 +59,13 @@ static enum ia_rc parse_attributes(struct ia_provisioning *p, const struct ia_te
 
 enum ia_rc ia_provisioning_parse(const struct ia_ca_row *row, struct ia_provisioning **out, struct ia_err *err)
 {
-    size_t n = row->provisioning_attributes.n / 2;
+    size_t n = row->template_attributes.n / 2;
     struct ia_provisioning *p = calloc(1, sizeof *p + n * sizeof p->attributes[0]);
     if (!p)
         return ia_nomem(err);
-    p->version = strdup(row->provisioning_version);
-    enum ia_rc rc = p->version ? parse_attributes(p, &row->provisioning_attributes, err) : ia_nomem(err);
-    if (rc == IA_OK && row->provisioning_tenant)
-        rc = parse_text("tenant", row->provisioning_tenant, &p->tenant, err);
+    enum ia_rc rc = parse_attributes(p, &row->template_attributes, err);
+    if (rc == IA_OK && row->template_tenant)
+        rc = parse_text("tenant", row->template_tenant, &p->tenant, err);
     if (rc == IA_OK)
         *out = p;
     else
@@ -143,7 +140,6 @@ enum ia_rc ia_provisioning_fill(const struct ia_ca_settings *ca, struct ia_ident
         return ia_nomem(err);
     ia_json_out_begin(&j, text, FILLED_MAX);
     if (p) {
-        ia_json_out_text(&j, "version", p->version);
         write_attributes(&j, p, &variables, true);
         write_attributes(&j, p, &variables, false);
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 /* What a registration gives a device, as far as it comes from its certificate: the template in iot_auth.ca.provisioning,
  * compiled once for each snapshot and filled in for each certificate that asks to be registered.  Whether what is missing
- * matters, and which roles are given, is decided by the commit (iot_auth.registration_plan), where the template that
+ * matters, and which roles are given, is decided by the commit (iot_auth.registration_plans), where the template that
  * counts stands.  Immutable after parsing; any thread. */
 #pragma once
 
@@ -18,7 +18,7 @@ IA_MUST_USE enum ia_rc ia_provisioning_parse(const struct ia_ca_row *row, struct
 void ia_provisioning_free(struct ia_provisioning *provisioning);
 
 /* The template of the CA, filled in for a certificate, as JSON:
- *   {"version": …, "attributes": {name: value}, "missing": {name: why}, "tenant": … or "missing_tenant": why,
+ *   {"attributes": {name: value}, "missing": {name: why}, "tenant": … or "missing_tenant": why,
  *    "identity": {variable: value}}
  * `identity` is for hooks and is written with `with_identity` alone.  *out is owned by the caller; NULL where the CA has no
  * template and the identity is not asked for.  IA_NOMEM is the only failure. */

@@ -34,6 +34,7 @@ static bool add_provision(struct ia_register_request *r, const struct ia_unregis
 {
     struct ia_identity identity;
     ia_identity_read(who->leaf, &identity);
+    (void)snprintf(r->terms, sizeof r->terms, "%s", who->ca->terms ? who->ca->terms : "");
     r->der_len = i2d_X509(who->leaf, &r->der);
     return r->der_len > 0 && ia_provisioning_fill(who->ca, &identity, false, &r->provision, NULL) == IA_OK;
 }

@@ -3,6 +3,7 @@
 
 #include "common/clock.h"
 #include "sql/hook.h"
+#include "worker/hook_lanes.h"
 #include "worker/thread.h"
 
 #include <pthread.h>
@@ -14,28 +15,25 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WAITING_MAX   1024
-#define GIVE_UP_MS    2500 /* a registration that has waited that long is refused: its client may try again */
-#define GRACE_MS      1000 /* beyond the hook's limit, until the connection is dropped */
-#define IDLE_S        5    /* then the connection is closed */
-#define JOIN_MS       400
-#define UNENDED_PAUSE 2000 /* ms without calls of a hook that did not end */
+#define IDLE_S  5 /* then the connection is closed */
+#define JOIN_MS 400
+#define SLOW_MS 1000 /* a call that takes longer, or its whole limit, is slow */
 
 struct hook_thread {
     struct ia_hook_pool *pool;
     pthread_t thread;
-    int wake_fd;   /* ends the waits of its connection */
-    int64_t ca_id; /* of the registration that it works on, 0: none */
+    int wake_fd;  /* ends the waits of its connection */
+    bool is_idle; /* counted in n_idle */
 };
 
 struct ia_hook_pool {
     struct ia_hook_pool_options options;
     pthread_mutex_t lock; /* of all below but `stop` */
-    pthread_cond_t more;
-    struct ia_fifo waiting, done; /* struct ia_request */
+    pthread_cond_t more;  /* by the monotonic clock */
+    struct ia_hook_lanes lanes;
+    struct ia_fifo done; /* struct ia_request */
     struct hook_thread threads[IA_HOOK_THREADS];
-    size_t n_threads;
-    atomic_size_t n_done;
+    size_t n_threads, n_idle;
     atomic_bool stop;
     bool abandoned; /* a thread has not ended: it uses the pool for ever */
 };
@@ -43,37 +41,23 @@ struct ia_hook_pool {
 struct ia_hook_pool *ia_hook_pool_new(const struct ia_hook_pool_options *options)
 {
     struct ia_hook_pool *pool = calloc(1, sizeof *pool);
+    pthread_condattr_t monotonic;
     if (!pool)
         return NULL;
     pool->options = *options;
     (void)pthread_mutex_init(&pool->lock, NULL);
-    (void)pthread_cond_init(&pool->more, NULL);
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&pool->more, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
     return pool;
 }
 
 /* ---- threads */
 
-static bool is_ca_in_work(const struct ia_hook_pool *pool, int64_t ca_id)
+static struct timespec time_of_ms(int64_t ms)
 {
-    for (size_t i = 0; i < pool->n_threads; i++)
-        if (pool->threads[i].ca_id == ca_id)
-            return true;
-    return false;
-}
-
-/* The oldest registration whose CA has no other under way. */
-static struct ia_request *take_waiting(struct ia_hook_pool *pool)
-{
-    struct ia_request *found = NULL;
-    for (size_t n = pool->waiting.n; n > 0; n--) {
-        struct ia_link *link = ia_fifo_take(&pool->waiting);
-        struct ia_request *request = ia_container_of(link, struct ia_request, link);
-        if (!found && !is_ca_in_work(pool, request->registration.ca_id))
-            found = request;
-        else
-            ia_fifo_append(&pool->waiting, link);
-    }
-    return found;
+    return (struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
 }
 
 /* The next registration; NULL: none came for IDLE_S, or the pool stops. */
@@ -81,19 +65,29 @@ static struct ia_request *next_request(struct hook_thread *t)
 {
     struct ia_hook_pool *pool = t->pool;
     struct ia_request *request = NULL;
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += IDLE_S;
+    int64_t now = ia_monotonic_ms(), until = now + IDLE_S * 1000;
     (void)pthread_mutex_lock(&pool->lock);
-    t->ca_id = 0;
-    (void)pthread_cond_broadcast(&pool->more); /* another of this CA may go on now */
-    while (!atomic_load(&pool->stop) && (request = take_waiting(pool)) == NULL)
-        if (pthread_cond_timedwait(&pool->more, &pool->lock, &until) != 0)
-            break;
-    if (request)
-        t->ca_id = request->registration.ca_id;
+    pool->n_idle += !t->is_idle;
+    t->is_idle = true;
+    while (!atomic_load(&pool->stop) && now < until && (request = ia_hook_lanes_take(&pool->lanes, now)) == NULL) {
+        int64_t rest = ia_hook_lanes_rest_ms(&pool->lanes, now);
+        struct timespec wake = time_of_ms(rest >= 0 && now + rest < until ? now + rest : until);
+        (void)pthread_cond_timedwait(&pool->more, &pool->lock, &wake);
+        now = ia_monotonic_ms();
+    }
+    t->is_idle = false;
+    pool->n_idle--;
     (void)pthread_mutex_unlock(&pool->lock);
     return request;
+}
+
+/* The lane of the CA is free again, and another thread may go on with it. */
+static void finish_lane(struct ia_hook_pool *pool, int64_t ca_id, enum ia_hook_pace pace)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    ia_hook_lanes_finish(&pool->lanes, ca_id, pace, ia_monotonic_ms());
+    (void)pthread_cond_broadcast(&pool->more);
+    (void)pthread_mutex_unlock(&pool->lock);
 }
 
 static void finish_request(struct ia_hook_pool *pool, struct ia_request *request)
@@ -101,33 +95,9 @@ static void finish_request(struct ia_hook_pool *pool, struct ia_request *request
     uint64_t one = 1;
     (void)pthread_mutex_lock(&pool->lock);
     ia_fifo_append(&pool->done, &request->link);
-    atomic_store(&pool->n_done, pool->done.n);
     (void)pthread_mutex_unlock(&pool->lock);
     ssize_t ignored = write(pool->options.wake_fd, &one, sizeof one);
     (void)ignored;
-}
-
-static enum ia_rc connect_thread(struct ia_db *db, struct ia_err *err)
-{
-    if (ia_db_connected(db))
-        return IA_OK;
-    enum ia_rc rc = ia_db_connect(db, err);
-    return rc == IA_OK ? ia_db_unlisten(db, err) : rc;
-}
-
-/* A hook that does not end although it was cancelled.  The next calls wait, so that not every server process runs it. */
-static void report_unended(struct hook_thread *t, struct ia_db *db)
-{
-    struct ia_err ignored = {0};
-    char text[160];
-    (void)snprintf(text, sizeof text, "the registration hook did not end %d ms after its time limit of %d ms", GRACE_MS,
-                   t->pool->options.timeout_ms);
-    if (connect_thread(db, &ignored) == IA_OK && ia_db_note_hook(db, t->ca_id, text, &ignored) != IA_OK)
-        ia_db_disconnect(db);
-    for (int i = 0; i < UNENDED_PAUSE / 100 && !atomic_load(&t->pool->stop); i++) {
-        const struct timespec pause = {.tv_nsec = 100000000L};
-        (void)nanosleep(&pause, NULL);
-    }
 }
 
 static void set_failure(struct ia_register_request *r, const char *text)
@@ -136,34 +106,68 @@ static void set_failure(struct ia_register_request *r, const char *text)
     r->hook_detail = strdup(text);
 }
 
-static void register_request(struct hook_thread *t, struct ia_db *db, struct ia_request *request)
+/* What the hook did, in the CA's problem. */
+static void note_hook(struct ia_db *db, const struct ia_registration *item, const char *problem)
+{
+    struct ia_err ignored = {0};
+    if (!ia_db_connected(db) && ia_db_connect_for_hooks(db, item, &ignored) != IA_OK)
+        return;
+    if (ia_db_note_hook(db, item->ca_id, problem, &ignored) != IA_OK)
+        ia_db_disconnect(db);
+}
+
+/* Did the hook answer, or fail? */
+static bool was_asked(const struct ia_hook_outcome *outcome)
+{
+    static const char *const outcomes[] = {"registered", "hook_refused", "registry_unavailable"};
+    for (size_t i = 0; i < sizeof outcomes / sizeof outcomes[0]; i++)
+        if (strcmp(outcome->outcome, outcomes[i]) == 0)
+            return true;
+    return false;
+}
+
+static enum ia_hook_pace ask_hook(struct hook_thread *t, struct ia_db *db, const struct ia_registration *item,
+                                  struct ia_register_request *r)
+{
+    struct ia_hook_outcome outcome = {0};
+    struct ia_err err = {0};
+    char unended[160];
+    int limit = t->pool->options.timeout_ms;
+    int64_t begun = ia_monotonic_ms();
+    if (ia_db_register_asking(db, item, limit, &outcome, &err) == IA_OK) {
+        bool is_failure = strcmp(outcome.outcome, "registry_unavailable") == 0;
+        r->hook_outcome = outcome.outcome;
+        r->hook_detail = outcome.detail;
+        r->hook_in_doubt = outcome.in_doubt;
+        int64_t took = ia_monotonic_ms() - begun;
+        if (was_asked(&outcome))
+            note_hook(db, item, is_failure ? outcome.detail : NULL);
+        return took >= limit || took >= SLOW_MS ? IA_HOOK_SLOW : IA_HOOK_FAST;
+    }
+    set_failure(r, err.msg);
+    if (!outcome.unended)
+        return ia_monotonic_ms() - begun >= limit ? IA_HOOK_SLOW : IA_HOOK_FAST;
+    (void)snprintf(unended, sizeof unended, "the registration hook did not end %d ms after its time limit of %d ms",
+                   IA_HOOK_GRACE_MS, limit);
+    note_hook(db, item, unended);
+    return IA_HOOK_UNENDED;
+}
+
+static enum ia_hook_pace register_request(struct hook_thread *t, struct ia_db *db, struct ia_request *request)
 {
     struct ia_register_request *r = &request->registration;
-    const struct ia_hook_pool_options *options = &t->pool->options;
     const struct ia_registration item = {.info = &r->info,
                                          .device_id = r->device_id,
                                          .ca_id = r->ca_id,
-                                         .node = options->node_name,
+                                         .node = t->pool->options.node_name,
                                          .address = r->address[0] ? r->address : NULL,
+                                         .terms = r->terms[0] ? r->terms : NULL,
                                          .provision = r->provision};
-    struct ia_hook_outcome outcome = {0};
     struct ia_err err = {0};
-    if (ia_monotonic_ms() - request->taken_ms >= GIVE_UP_MS) {
-        set_failure(r, "too many registrations wait for the CA's hook");
-        return;
-    }
-    enum ia_rc rc = connect_thread(db, &err);
-    bool asked = rc == IA_OK;
-    if (asked)
-        rc = ia_db_register_asking(db, &item, options->timeout_ms, &outcome, &err);
-    if (rc == IA_OK) {
-        r->hook_outcome = outcome.outcome;
-        r->hook_detail = outcome.detail;
-        return;
-    }
+    if (ia_db_connected(db) || ia_db_connect_for_hooks(db, &item, &err) == IA_OK)
+        return ask_hook(t, db, &item, r);
     set_failure(r, err.msg);
-    if (asked && !ia_db_connected(db) && strstr(err.msg, "timeout"))
-        report_unended(t, db);
+    return IA_HOOK_FAST;
 }
 
 static void *run_hook_thread(void *arg)
@@ -173,7 +177,6 @@ static void *run_hook_thread(void *arg)
     const struct ia_db_config config = {.conninfo = pool->options.conninfo,
                                         .node_name = pool->options.node_name,
                                         .insecure = pool->options.insecure,
-                                        .query_timeout_ms = pool->options.timeout_ms + GRACE_MS,
                                         .wake_fd = t->wake_fd,
                                         .stop = &pool->stop};
     struct ia_db *db = NULL;
@@ -187,11 +190,14 @@ static void *run_hook_thread(void *arg)
         }
         if (!request)
             continue;
+        int64_t ca_id = request->registration.ca_id;
+        enum ia_hook_pace pace = IA_HOOK_FAST;
         if (usable)
-            register_request(t, db, request);
+            pace = register_request(t, db, request);
         else
             set_failure(&request->registration, err.msg);
         finish_request(pool, request);
+        finish_lane(pool, ca_id, pace);
     }
     ia_db_free(db);
     return NULL;
@@ -202,9 +208,11 @@ static bool start_thread(struct ia_hook_pool *pool)
 {
     struct hook_thread *t = &pool->threads[pool->n_threads];
     t->pool = pool;
+    t->is_idle = true;
     t->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (t->wake_fd >= 0 && ia_thread_start(&t->thread, run_hook_thread, t)) {
         pool->n_threads++;
+        pool->n_idle++;
         return true;
     }
     if (t->wake_fd >= 0)
@@ -212,43 +220,45 @@ static bool start_thread(struct ia_hook_pool *pool)
     return false;
 }
 
-static size_t n_busy(const struct ia_hook_pool *pool)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < pool->n_threads; i++)
-        n += pool->threads[i].ca_id != 0;
-    return n;
-}
-
 /* ---- the worker's side */
 
 bool ia_hook_pool_add(struct ia_hook_pool *pool, struct ia_request *request)
 {
     (void)pthread_mutex_lock(&pool->lock);
-    bool may = pool->waiting.n < WAITING_MAX && !atomic_load(&pool->stop);
-    if (may && n_busy(pool) + pool->waiting.n >= pool->n_threads && pool->n_threads < IA_HOOK_THREADS)
-        may = start_thread(pool) || pool->n_threads > 0;
-    if (may)
-        ia_fifo_append(&pool->waiting, &request->link);
-    (void)pthread_cond_broadcast(&pool->more);
+    bool added = !atomic_load(&pool->stop) && ia_hook_lanes_add(&pool->lanes, request);
+    if (added && ia_hook_lanes_ready(&pool->lanes, ia_monotonic_ms()) > pool->n_idle &&
+        pool->n_threads < IA_HOOK_THREADS)
+        (void)start_thread(pool); /* without one, the registration is given up in time */
+    (void)pthread_cond_signal(&pool->more);
     (void)pthread_mutex_unlock(&pool->lock);
-    return may;
+    return added;
 }
 
-bool ia_hook_pool_has_done(const struct ia_hook_pool *pool)
+/* With the lock. */
+static void give_up_waiting(struct ia_hook_pool *pool)
 {
-    return atomic_load(&pool->n_done) > 0;
+    struct ia_request *request;
+    while ((request = ia_hook_lanes_give_up(&pool->lanes, ia_monotonic_ms())) != NULL) {
+        set_failure(&request->registration, "too many registrations wait for the CA's hook");
+        ia_fifo_append(&pool->done, &request->link);
+    }
 }
 
 struct ia_request *ia_hook_pool_take(struct ia_hook_pool *pool)
 {
-    if (!ia_hook_pool_has_done(pool))
-        return NULL;
     (void)pthread_mutex_lock(&pool->lock);
+    give_up_waiting(pool);
     struct ia_link *link = ia_fifo_take(&pool->done);
-    atomic_store(&pool->n_done, pool->done.n);
     (void)pthread_mutex_unlock(&pool->lock);
     return link ? ia_container_of(link, struct ia_request, link) : NULL;
+}
+
+int64_t ia_hook_pool_wait_ms(struct ia_hook_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    int64_t wait = pool->done.n > 0 ? 0 : ia_hook_lanes_give_up_ms(&pool->lanes, ia_monotonic_ms());
+    (void)pthread_mutex_unlock(&pool->lock);
+    return wait;
 }
 
 void ia_hook_pool_stop(struct ia_hook_pool *pool)
@@ -282,7 +292,7 @@ void ia_hook_pool_free(struct ia_hook_pool *pool)
 {
     if (!pool || pool->abandoned)
         return;
-    free_requests_of(&pool->waiting);
+    ia_hook_lanes_clear(&pool->lanes);
     free_requests_of(&pool->done);
     (void)pthread_cond_destroy(&pool->more);
     (void)pthread_mutex_destroy(&pool->lock);

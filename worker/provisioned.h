@@ -18,5 +18,9 @@ bool ia_provisioned_renew(const struct ia_provisioner *provisioner, struct ia_re
 void ia_provisioned_ask_hook(const struct ia_provisioner *provisioner, struct ia_hook_pool *hooks,
                              struct ia_request *request, const struct ia_sink *sink);
 
+/* A registration by way of a hook was committed: its event is published now, whatever becomes of the request.  Where the commit
+ * is in doubt the answer publishes it. */
+void ia_provisioned_publish(const struct ia_sink *sink, struct ia_request *request);
+
 /* Answer and free a request.  What was registered by way of a hook is known by now, and answered as registered. */
 void ia_provisioned_answer(const struct ia_sink *sink, struct ia_request *request, const struct ia_registered *outcome);

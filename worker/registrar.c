@@ -94,7 +94,7 @@ static void postpone_request(struct ia_registrar *r, struct ia_request *request,
 {
     if (ia_monotonic_ms() - request->taken_ms >= GIVE_UP_MS || r->postponed.n >= POSTPONED_MAX) {
         ia_answer_unavailable(r->sink, request,
-                              request->registration.stale ? "the CA's provisioning was changed"
+                              request->registration.stale ? "the templates of the CA have changed"
                                                           : "the CA's rows are locked by another transaction");
         return;
     }
@@ -191,13 +191,13 @@ int64_t ia_registrar_wait_ms(const struct ia_registrar *registrar)
 {
     int64_t spacing = registrar->waiting.n ? spacing_left_ms(registrar) : -1;
     int64_t retry = registrar->postponed.n ? retry_left_ms(registrar) : -1;
-    return ia_sooner_ms(spacing, retry);
+    int64_t hooks = registrar->hooks ? ia_hook_pool_wait_ms(registrar->hooks) : -1;
+    return ia_sooner_ms(ia_sooner_ms(spacing, retry), hooks);
 }
 
 bool ia_registrar_due(const struct ia_registrar *registrar)
 {
-    return registrar->halves.n || ia_registrar_wait_ms(registrar) == 0 ||
-           (registrar->hooks && ia_hook_pool_has_done(registrar->hooks));
+    return registrar->halves.n || ia_registrar_wait_ms(registrar) == 0;
 }
 
 bool ia_registrar_is_busy(const struct ia_registrar *registrar)
@@ -258,6 +258,7 @@ static enum ia_rc send_registrations(struct ia_registrar *r, const struct batch 
                                             .ca_id = item->ca_id,
                                             .node = r->node_name,
                                             .address = item->address[0] ? item->address : NULL,
+                                            .terms = item->terms[0] ? item->terms : NULL,
                                             .provision = item->provision};
     }
     return ia_db_batch_register(r->db, items, batch->n, r->node_name, err);
@@ -378,10 +379,12 @@ static void take_hook_outcomes(struct ia_registrar *r)
         const struct ia_registered outcome = {.outcome = registration->hook_outcome ? registration->hook_outcome
                                                                                     : "registry_unavailable",
                                               .detail = registration->hook_detail};
-        if (strcmp(outcome.outcome, "registered") == 0 || strcmp(outcome.outcome, "known") == 0)
-            ia_fifo_append(&r->waiting, &request->link);
-        else
+        if (strcmp(outcome.outcome, "registered") != 0 && strcmp(outcome.outcome, "known") != 0) {
             take_outcome(r, request, &outcome);
+            continue;
+        }
+        ia_provisioned_publish(r->sink, request);
+        ia_fifo_append(&r->waiting, &request->link);
     }
 }
 

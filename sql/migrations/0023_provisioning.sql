@@ -78,6 +78,20 @@ ALTER TABLE iot_auth.ca
     ADD CONSTRAINT ca_problem_part_sizes CHECK (octet_length(problem_parsed) <= 1024 AND
         octet_length(problem_roles) <= 500 AND octet_length(problem_hook) <= 500);
 
+-- What is there was found by brokers.  A row from before that no constraint of today admits stays as it is.
+DO $$
+DECLARE
+    one record;
+BEGIN
+    FOR one IN SELECT c.ca_id FROM iot_auth.ca c WHERE c.problem IS NOT NULL LOOP
+        BEGIN
+            UPDATE iot_auth.ca c SET problem_parsed = c.problem WHERE c.ca_id = one.ca_id;
+        EXCEPTION WHEN check_violation THEN
+            NULL;
+        END;
+    END LOOP;
+END $$;
+
 CREATE FUNCTION iot_auth.join_problems(parsed text, roles text, hook text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN nullif(concat_ws('; ', parsed, roles, hook), '');
@@ -209,6 +223,12 @@ BEGIN
                             left(unnamed, 80)) END;
 END $$;
 
+-- What a device id and a filled-in template were made of, as a broker has read it and as the CA has it now.
+CREATE FUNCTION iot_auth.terms_version(device_id_template text, tenant text, provisioning jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN encode(sha256(convert_to(concat_ws(E'\x01', device_id_template, coalesce(tenant, ''),
+                                          coalesce(provisioning::text, '')), 'UTF8')), 'hex');
+
 -- The roles of a template that do not exist, as text; NULL: all exist.
 CREATE FUNCTION iot_auth.provisioning_roles_problem(p jsonb) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -304,7 +324,6 @@ BEGIN
     END LOOP;
 END $$;
 
--- A row from before has its problem in one part.
 CREATE OR REPLACE VIEW iot_auth.broker_ca AS
 SELECT c.ca_id, CASE WHEN octet_length(c.name) <= 128 THEN c.name ELSE '' END AS name,
        CASE WHEN octet_length(c.pem) <= 65536 THEN c.pem ELSE '' END AS pem, left(c.status, 16) AS status,
@@ -312,8 +331,7 @@ SELECT c.ca_id, CASE WHEN octet_length(c.name) <= 128 THEN c.name ELSE '' END AS
        CASE WHEN octet_length(c.device_id_template) <= 512 THEN c.device_id_template ELSE '' END AS device_id_template,
        iot_auth.usable_texts(c.client_id_templates, 16, 512) AS client_id_templates,
        CASE WHEN octet_length(c.tenant) <= 128 THEN c.tenant END AS tenant, c.replaces,
-       left(CASE WHEN num_nonnulls(c.problem_parsed, c.problem_roles, c.problem_hook) > 0 THEN c.problem_parsed
-                 ELSE c.problem END, 1024) AS problem,
+       left(c.problem_parsed, 1024) AS problem,
        ARRAY(SELECT CASE WHEN octet_length(r.role) <= 128 THEN r.role ELSE '' END FROM iot_auth.ca_role r
              WHERE r.ca_id = c.ca_id ORDER BY r.role LIMIT 257) AS roles,
        CASE WHEN octet_length(c.name) > 128 THEN 'the name is longer than 128 bytes'
@@ -322,23 +340,75 @@ SELECT c.ca_id, CASE WHEN octet_length(c.name) <= 128 THEN c.name ELSE '' END AS
             WHEN octet_length(c.tenant) > 128 THEN 'tenant is longer than 128 bytes'
             WHEN iot_auth.texts_problem(c.client_id_templates, 16, 512) IS NOT NULL
                 THEN 'client_id_templates ' || iot_auth.texts_problem(c.client_id_templates, 16, 512)
-            WHEN c.provisioning IS NOT NULL AND t.version IS NULL
+            WHEN t.has_template IS NULL
                 THEN 'provisioning is not a JSON object of at most 16384 bytes whose attributes are texts' END AS fault,
-       t.version AS provisioning_version, t.attributes AS provisioning_attributes, t.tenant AS provisioning_tenant
+       CASE WHEN octet_length(c.device_id_template) <= 512 AND coalesce(octet_length(c.tenant) <= 128, true)
+                AND t.has_template IS NOT NULL
+            THEN iot_auth.terms_version(c.device_id_template, c.tenant, c.provisioning) END AS terms,
+       coalesce(t.has_template, false) AS has_template, t.attributes AS template_attributes, t.tenant AS template_tenant
 FROM iot_auth.ca c
--- attributes: name, template, name, template ...  Nothing of a value that was stored around its check and has another
--- form.
+-- attributes: name, template, name, template ...  No row where the value was stored around its check and has another form.
 LEFT JOIN LATERAL (
-    SELECT md5(coalesce(c.tenant, '') || c.provisioning::text) AS version,
+    SELECT c.provisioning IS NOT NULL AS has_template,
            ARRAY(SELECT pair.word FROM jsonb_each_text(c.provisioning -> 'attributes') a
                  CROSS JOIN LATERAL (VALUES (1, a.key), (2, a.value)) pair(position, word)
                  ORDER BY a.key, pair.position) AS attributes,
            c.provisioning ->> 'tenant' AS tenant
-    WHERE CASE WHEN jsonb_typeof(c.provisioning) = 'object' AND iot_auth.json_problem(c.provisioning, 16384) IS NULL
+    WHERE c.provisioning IS NULL
+       OR CASE WHEN jsonb_typeof(c.provisioning) = 'object' AND iot_auth.json_problem(c.provisioning, 16384) IS NULL
                THEN CASE jsonb_typeof(c.provisioning -> 'attributes')
                         WHEN 'object' THEN NOT EXISTS (SELECT FROM jsonb_each(c.provisioning -> 'attributes') a
                                                        WHERE jsonb_typeof(a.value) <> 'string')
                         ELSE NOT c.provisioning ? 'attributes' END END) t ON true;
+
+-- After a change of what a CA gives its devices was committed, only the new is given.  A registration that is under way with
+-- the old is either committed before, or finds the change at its end and is undone (registration_settle).  Both sides lock
+-- rows of ca_settling, which stand for the CA and for nothing else, so that neither ever holds up a change of its status.
+-- The sides must exclude each other, and registrations need not: each locks one of eight rows, a change all of them.
+-- PostgreSQL queues those that want the same row for themselves, so neither side waits for more than it found there;
+-- behind shared locks that overlap, a change would wait for ever.
+CREATE TABLE iot_auth.ca_settling (
+    ca_id  bigint NOT NULL REFERENCES iot_auth.ca (ca_id) ON DELETE CASCADE,
+    stripe int NOT NULL,
+    PRIMARY KEY (ca_id, stripe)
+);
+
+CREATE FUNCTION iot_auth.lock_settling(p_ca_id bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO iot_auth.ca_settling (ca_id, stripe) SELECT p_ca_id, s FROM generate_series(0, 7) s ORDER BY s
+    ON CONFLICT DO NOTHING;
+    PERFORM FROM iot_auth.ca_settling l WHERE l.ca_id = p_ca_id ORDER BY l.stripe FOR UPDATE;
+END $$;
+
+-- At the commit of the change: an administrator's open transaction stops no registration.
+CREATE FUNCTION iot_auth.settle_ca() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+BEGIN
+    PERFORM iot_auth.lock_settling(NEW.ca_id);
+    RETURN NULL;
+EXCEPTION WHEN lock_not_available THEN
+    PERFORM iot_auth.busy(format('the registration under CA ''%s''', NEW.name));
+END $$;
+CREATE CONSTRAINT TRIGGER ca_settles AFTER UPDATE ON iot_auth.ca DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    WHEN ((NEW.auto_registration, NEW.registered_status, NEW.device_id_template, NEW.tenant, NEW.replaces,
+           NEW.registration, NEW.provisioning, NEW.registration_hook) IS DISTINCT FROM
+          (OLD.auto_registration, OLD.registered_status, OLD.device_id_template, OLD.tenant, OLD.replaces,
+           OLD.registration, OLD.provisioning, OLD.registration_hook))
+    EXECUTE FUNCTION iot_auth.settle_ca();
+
+-- Wait for the registrations that are being committed, and hold nothing afterwards: the row of the CA is locked only then.
+CREATE FUNCTION iot_auth.await_registrations(target iot_auth.ca) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
+BEGIN
+    PERFORM iot_auth.lock_settling(target.ca_id);
+    RAISE EXCEPTION 'undo' USING ERRCODE = 'IAUND';
+EXCEPTION
+    WHEN SQLSTATE 'IAUND' THEN
+        NULL;
+    WHEN lock_not_available THEN
+        PERFORM iot_auth.busy(format('a registration under CA ''%s''', target.name));
+END $$;
 
 -- Everything that an administrator can get wrong in a row, for register_ca and set_ca.
 CREATE FUNCTION iot_auth.require_ca_settings(c iot_auth.ca) RETURNS void
@@ -453,6 +523,21 @@ BEGIN
     RETURN c;
 END $$;
 
+-- The row as it is now, locked as an update locks it; for no longer than an update of its status waits (0010).
+CREATE FUNCTION iot_auth.lock_ca(target iot_auth.ca) RETURNS iot_auth.ca
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
+DECLARE
+    locked iot_auth.ca;
+BEGIN
+    SELECT * INTO STRICT locked FROM iot_auth.ca o WHERE o.ca_id = target.ca_id FOR NO KEY UPDATE;
+    RETURN locked;
+EXCEPTION
+    WHEN lock_not_available THEN
+        PERFORM iot_auth.busy(format('CA ''%s''', target.name));
+    WHEN no_data_found THEN
+        PERFORM iot_auth.fail(format('CA ''%s'' is not registered', target.name));
+END $$;
+
 -- Change what is given.  NULL: not given; `reset` names columns that go back to their defaults.
 CREATE FUNCTION iot_auth.set_ca(
     name text, auto_registration boolean DEFAULT NULL, registered_status text DEFAULT NULL,
@@ -476,7 +561,8 @@ BEGIN
     IF given && set_ca.reset THEN
         PERFORM iot_auth.fail('a column must not be both given and reset');
     END IF;
-    SELECT * INTO STRICT c FROM iot_auth.ca o WHERE o.ca_id = c.ca_id FOR NO KEY UPDATE;
+    PERFORM iot_auth.await_registrations(c);
+    c := iot_auth.lock_ca(c);
     c := iot_auth.reset_ca(c, set_ca.reset);
     c.auto_registration := coalesce(set_ca.auto_registration, c.auto_registration);
     c.registered_status := coalesce(set_ca.registered_status, c.registered_status);
@@ -507,6 +593,8 @@ BEGIN
     IF hook IS NOT NULL THEN
         PERFORM iot_auth.require('hook', named, (iot_auth.hook_function(named)).problem);
     END IF;
+    PERFORM iot_auth.await_registrations(target);
+    target := iot_auth.lock_ca(target);
     UPDATE iot_auth.ca c SET registration_hook = named WHERE c.ca_id = target.ca_id;
 END $$;
 
@@ -592,11 +680,17 @@ CREATE TABLE iot_auth.expected_device (
 CREATE UNIQUE INDEX expected_device_unused ON iot_auth.expected_device (device_id, ca_name) WHERE used_at IS NULL;
 CREATE INDEX expected_device_ca ON iot_auth.expected_device (ca_name);
 
--- Once for a statement: a million rows are copied in one, and a foreign key alone would take half of the time.
+-- Once for a statement: a million rows are copied in one, and a foreign key alone would take half of the time.  The CA is
+-- locked as a foreign key would lock it: a deletion of the CA waits for the entries, and then deletes them.
 CREATE FUNCTION iot_auth.check_expected() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    one text;
 BEGIN
-    PERFORM iot_auth.find_ca(n.ca_name) FROM (SELECT DISTINCT r.ca_name FROM new_rows r) n; -- raises an error
+    FOR one IN SELECT DISTINCT n.ca_name FROM new_rows n ORDER BY 1 LOOP
+        PERFORM FROM iot_auth.ca c WHERE c.name = one FOR KEY SHARE;
+        PERFORM iot_auth.find_ca(one); -- raises an error
+    END LOOP;
     PERFORM iot_auth.require_role(n.role)
     FROM (SELECT DISTINCT unnest(r.roles) AS role FROM new_rows r WHERE r.roles <> '{}') n;
     RETURN NULL;
@@ -620,6 +714,10 @@ CREATE TRIGGER expected_roles BEFORE UPDATE ON iot_auth.expected_device FOR EACH
 CREATE FUNCTION iot_auth.forget_expected() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        -- An older snapshot would not show entries that were committed while the deletion waited for them.
+        PERFORM iot_auth.fail('a CA is deleted in transaction isolation READ COMMITTED only');
+    END IF;
     IF TG_OP = 'TRUNCATE' THEN
         DELETE FROM iot_auth.expected_device;
     ELSE
@@ -668,89 +766,117 @@ END $$;
 
 -- Registration
 
--- What a registration under this CA gives its device: the template as a broker has filled it in (p_provision), and over it
--- the entry of the list.  Outcome: the reason of a refusal; 'stale_template': p_provision is of another template than the
--- CA has now; NULL: go on.  Nothing is used up here.  A broker's word counts only for attributes that the template has.
-CREATE FUNCTION iot_auth.registration_plan(
-    ca iot_auth.ca, p_device_id text, p_fingerprint bytea, p_serial text, p_provision jsonb, OUT outcome text,
-    OUT detail text, OUT attributes jsonb, OUT roles text[], OUT tenant text, OUT listed boolean)
+-- An item as the broker sends it has `terms`, the version of the template and of the device id's template that it was made
+-- with (NULL, from a broker of an earlier release: not known); `provision`, the CA's template filled in, as JSON:
+-- {"attributes", "missing", "tenant", "missing_tenant", "identity"} (NULL: none); and `hook`, what to do where the CA has a
+-- hook: 'later' (outcome 'hook': nothing was done), 'ask', or, for administrators only, 'skip', as if the hook allowed it.
+-- The next four are what its registration gives the device, the last two why it is refused.
+ALTER TYPE iot_auth.registration_item ADD ATTRIBUTE terms text, ADD ATTRIBUTE provision text, ADD ATTRIBUTE hook text,
+    ADD ATTRIBUTE attributes jsonb, ADD ATTRIBUTE roles text[], ADD ATTRIBUTE tenant text, ADD ATTRIBUTE listed boolean,
+    ADD ATTRIBUTE outcome text, ADD ATTRIBUTE detail text;
+
+-- The items that the list of the CA says something about: what their entries give, or why they are refused.  An entry is for
+-- one certificate: of several of the same device that it fits, the first has it.
+CREATE FUNCTION iot_auth.registration_listed(ca iot_auth.ca, items iot_auth.registration_item[])
+RETURNS iot_auth.registration_item[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_variable
 DECLARE
-    template jsonb := ca.provisioning;
-    entry record;
-    other text;
-    wrong text;
+    ids text[] := ARRAY(SELECT i.device_id FROM unnest(items) i);
+    entries iot_auth.expected_device[] := ARRAY(
+        SELECT e FROM iot_auth.expected_device e
+        WHERE e.device_id = ANY (ids) AND e.ca_name = ca.name AND e.used_at IS NULL ORDER BY e.device_id FOR UPDATE);
+    reserved jsonb := (
+        SELECT jsonb_object_agg(e.device_id, e.ca_name)
+        FROM iot_auth.expected_device e JOIN iot_auth.ca o ON o.name = e.ca_name
+        WHERE e.device_id = ANY (ids) AND e.used_at IS NULL AND e.ca_name <> ca.name
+          AND coalesce(e.expires_at > clock_timestamp(), true) AND NOT iot_auth.ca_succeeds(ca.ca_id, o.ca_id)
+          AND NOT EXISTS (SELECT FROM iot_auth.device d WHERE d.device_id = e.device_id));
 BEGIN
-    attributes := '{}';
-    roles := '{}';
-    tenant := ca.tenant;
-    listed := false;
-    IF template IS NOT NULL THEN
-        -- As in broker_ca.
-        IF p_provision ->> 'version' IS DISTINCT FROM md5(coalesce(ca.tenant, '') || template::text) THEN
-            outcome := 'stale_template';
-            detail := format('the provisioning of CA ''%s'' has changed', ca.name);
-            RETURN;
-        END IF;
-        attributes := (SELECT coalesce(jsonb_object_agg(a.key, a.value), '{}')
-                       FROM jsonb_each_text(p_provision -> 'attributes') a
-                       WHERE template -> 'attributes' ? a.key AND iot_auth.value_problem(a.value) IS NULL);
-        roles := ARRAY(SELECT r.role FROM jsonb_array_elements_text(template -> 'roles') t
-                       JOIN iot_auth.role r ON r.role = t);
-        IF tenant IS NULL AND template ? 'tenant' AND iot_auth.value_problem(p_provision ->> 'tenant') IS NULL THEN
-            tenant := p_provision ->> 'tenant';
-        END IF;
+    IF cardinality(entries) = 0 AND reserved IS NULL AND ca.registration = 'any' THEN
+        RETURN items;
     END IF;
+    RETURN ARRAY(
+        SELECT (x.item, x.fingerprint, x.device_id, x.ca_id, x.serial, x.subject, x.not_before, x.not_after, x.address,
+                x.terms, x.provision, x.hook, CASE WHEN x.wrong IS NULL THEN x.given_attributes END,
+                CASE WHEN x.wrong IS NULL THEN x.given_roles END, NULL, x.wrong IS NULL,
+                CASE WHEN x.wrong IS NULL THEN NULL WHEN reserved ? x.device_id THEN 'device_conflict'
+                     WHEN ca.registration = 'expected' THEN 'device_unexpected' END,
+                CASE WHEN reserved ? x.device_id
+                     THEN format('device ''%s'' is expected of CA ''%s''', x.device_id, reserved ->> x.device_id)
+                     ELSE x.wrong END)::iot_auth.registration_item
+        FROM (SELECT f.*, CASE WHEN f.unfit IS NULL AND f.place > 1
+                               THEN format('it is not on the list of CA ''%s'', or its entry is used up', ca.name)
+                               ELSE f.unfit END AS wrong
+              FROM (SELECT i.*, e.attributes AS given_attributes, e.roles AS given_roles, u.unfit,
+                           row_number() OVER (PARTITION BY i.device_id, u.unfit IS NULL
+                                              ORDER BY i.fingerprint, i.item) AS place
+                    FROM unnest(items) i LEFT JOIN unnest(entries) e ON e.device_id = i.device_id
+                    CROSS JOIN LATERAL (SELECT iot_auth.entry_unfit(ca.name, e, i.fingerprint, i.serial) AS unfit
+                                        OFFSET 0) u) f) x);
+END $$;
 
-    SELECT e.ca_name INTO other FROM iot_auth.expected_device e JOIN iot_auth.ca o ON o.name = e.ca_name
-    WHERE e.device_id = p_device_id AND e.used_at IS NULL AND e.ca_name <> ca.name
-      AND coalesce(e.expires_at > clock_timestamp(), true) AND NOT iot_auth.ca_succeeds(ca.ca_id, o.ca_id)
-      AND NOT EXISTS (SELECT FROM iot_auth.device d WHERE d.device_id = p_device_id) LIMIT 1;
-    SELECT e.* INTO entry FROM iot_auth.expected_device e
-    WHERE e.device_id = p_device_id AND e.ca_name = ca.name AND e.used_at IS NULL FOR UPDATE;
-    IF FOUND THEN
-        wrong := CASE
-            WHEN entry.expires_at <= clock_timestamp()
-                THEN format('its entry on the list expired at %s', entry.expires_at)
-            WHEN entry.fingerprint <> p_fingerprint THEN 'its entry on the list names another certificate'
-            WHEN entry.serial IS NOT NULL AND NOT iot_auth.serial_matches(entry.serial, p_serial)
-                THEN 'its entry on the list names another serial number'
-        END;
-    ELSE
-        wrong := format('it is not on the list of CA ''%s'', or its entry is used up', ca.name);
-    END IF;
-    IF wrong IS NULL THEN
-        listed := true;
-        attributes := attributes || entry.attributes;
-        roles := ARRAY(SELECT unnest(roles)
-                       UNION SELECT r.role FROM unnest(entry.roles) l JOIN iot_auth.role r ON r.role = l);
-    ELSIF other IS NOT NULL THEN
-        outcome := 'device_conflict';
-        detail := format('device ''%s'' is expected of CA ''%s''', p_device_id, other);
-        RETURN;
-    ELSIF ca.registration = 'expected' THEN
-        outcome := 'device_unexpected';
-        detail := wrong;
-        RETURN;
-    END IF;
+-- Why the entry (NULL: none) does not admit the certificate, or NULL.
+CREATE FUNCTION iot_auth.entry_unfit(ca_name text, entry iot_auth.expected_device, fingerprint bytea, serial text)
+RETURNS text
+LANGUAGE sql STABLE
+RETURN CASE
+    WHEN (entry).device_id IS NULL THEN format('it is not on the list of CA ''%s'', or its entry is used up', ca_name)
+    WHEN (entry).expires_at <= clock_timestamp()
+        THEN format('its entry on the list expired at %s', (entry).expires_at)
+    WHEN (entry).fingerprint <> fingerprint THEN 'its entry on the list names another certificate'
+    WHEN (entry).serial IS NOT NULL AND NOT iot_auth.serial_matches((entry).serial, serial)
+        THEN 'its entry on the list names another serial number'
+END;
 
-    SELECT m.key INTO other FROM jsonb_object_keys(template -> 'attributes') m(key)
-    WHERE NOT attributes ? m.key AND (template ->> 'on_missing' = 'refuse' OR template -> 'required' ? m.key)
-    ORDER BY m.key LIMIT 1;
-    IF FOUND THEN
-        outcome := 'identity_invalid';
-        detail := format('attribute ''%s'': %s', other, coalesce(p_provision #>> ARRAY['missing', other], 'it is not set'));
-    ELSIF tenant IS NULL AND template ? 'tenant'
-        AND (template ->> 'on_missing' = 'refuse' OR template -> 'required' ? 'tenant') THEN
-        outcome := 'identity_invalid';
-        detail := format('tenant: %s', coalesce(p_provision ->> 'missing_tenant', 'it is not set'));
+-- The items with what the template of the CA gives, as a broker has filled it in, under what their entries give; or with the
+-- reason why they are refused.  A broker's word counts only for attributes that the template has.
+CREATE FUNCTION iot_auth.registration_filled(ca iot_auth.ca, items iot_auth.registration_item[])
+RETURNS iot_auth.registration_item[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    template jsonb := coalesce(ca.provisioning, '{}');
+    its_roles text[] := '{}';
+    refuses boolean := coalesce(template ->> 'on_missing' = 'refuse', false);
+    needed text[] := ARRAY(SELECT m.key FROM jsonb_object_keys(template -> 'attributes') m(key)
+                           WHERE refuses OR template -> 'required' ? m.key ORDER BY 1);
+    sets_tenant boolean := ca.tenant IS NULL AND template ? 'tenant';
+    needs_tenant boolean := coalesce(sets_tenant AND (refuses OR template -> 'required' ? 'tenant'), false);
+BEGIN
+    IF template ? 'roles' THEN
+        its_roles := ARRAY(SELECT DISTINCT r.role FROM jsonb_array_elements_text(template -> 'roles') t
+                           JOIN iot_auth.role r ON r.role = t);
     END IF;
+    RETURN ARRAY(
+        SELECT (i.item, i.fingerprint, i.device_id, i.ca_id, i.serial, i.subject, i.not_before, i.not_after, i.address,
+                i.terms, i.provision, i.hook, g.attributes,
+                CASE WHEN coalesce(i.roles, '{}') = '{}' THEN its_roles
+                     ELSE ARRAY(SELECT unnest(its_roles)
+                                UNION SELECT r.role FROM unnest(i.roles) l JOIN iot_auth.role r ON r.role = l) END,
+                t.tenant, i.listed,
+                CASE WHEN i.outcome IS NOT NULL THEN i.outcome
+                     WHEN m.missing IS NOT NULL OR needs_tenant AND t.tenant IS NULL THEN 'identity_invalid' END,
+                CASE WHEN i.outcome IS NOT NULL THEN i.detail
+                     WHEN m.missing IS NOT NULL THEN format('attribute ''%s'': %s', m.missing, coalesce(
+                         p.filled #>> ARRAY['missing', m.missing], 'it is not set'))
+                     WHEN needs_tenant AND t.tenant IS NULL
+                         THEN format('tenant: %s', coalesce(p.filled ->> 'missing_tenant', 'it is not set')) END
+               )::iot_auth.registration_item
+        FROM unnest(items) i
+        CROSS JOIN LATERAL (SELECT i.provision::jsonb AS filled OFFSET 0) p
+        CROSS JOIN LATERAL (
+            SELECT coalesce(jsonb_object_agg(a.key, a.value), '{}') || coalesce(i.attributes, '{}') AS attributes
+            FROM jsonb_each_text(p.filled -> 'attributes') a
+            WHERE template -> 'attributes' ? a.key AND iot_auth.value_problem(a.value) IS NULL) g
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN sets_tenant AND iot_auth.value_problem(p.filled ->> 'tenant') IS NULL
+                        THEN p.filled ->> 'tenant' ELSE ca.tenant END AS tenant OFFSET 0) t
+        CROSS JOIN LATERAL (SELECT (SELECT k FROM unnest(needed) k WHERE NOT g.attributes ? k LIMIT 1) AS missing
+                            OFFSET 0) m);
 END $$;
 
 -- Ask the hook of a CA.  What the hook has done is undone when it fails, also when it fails in its answer.  Its statement has
 -- a time limit of its own, which the broker has set in a statement before (a limit that is set inside of a statement
--- does not count for it).
+-- does not count for it).  How the registration plans its own statements (register_items) is not for the hook's.
 CREATE FUNCTION iot_auth.ask_hook(ca iot_auth.ca, request jsonb, INOUT attributes jsonb, INOUT roles text[],
                                   INOUT tenant text, OUT outcome text, OUT detail text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -766,9 +892,13 @@ BEGIN
             wrong := f.problem;
             RAISE EXCEPTION 'undo' USING ERRCODE = 'IAUND';
         END IF;
+        SET LOCAL enable_seqscan TO DEFAULT;
+        SET LOCAL plan_cache_mode TO DEFAULT;
         EXECUTE (SELECT format('SELECT %I.%I($1)', n.nspname, p.proname)
                  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid = f.called)
             INTO answer USING request;
+        SET LOCAL enable_seqscan = off;
+        SET LOCAL plan_cache_mode = force_generic_plan;
         -- The name may have come to mean another function before it was called.
         IF f IS DISTINCT FROM iot_auth.hook_function(ca.registration_hook) THEN
             wrong := 'was changed while it was called';
@@ -837,172 +967,42 @@ BEGIN
     RETURN CASE WHEN FOUND THEN format('gave an answer whose member ''%s'' %s', left(wrong.key, 80), wrong.problem) END;
 END $$;
 
--- The failure of a hook, or its end, in the CA's problem.
-CREATE FUNCTION iot_auth.note_hook(p_ca_id bigint, p_problem text) RETURNS void
+-- The item with the word of the CA's hook on it.
+CREATE FUNCTION iot_auth.registration_asked(ca iot_auth.ca, one iot_auth.registration_item)
+RETURNS iot_auth.registration_item
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    UPDATE iot_auth.ca c SET problem_hook = p_problem
-    WHERE c.ca_id = p_ca_id AND c.problem_hook IS DISTINCT FROM p_problem;
-END $$;
-
--- The plan, and the hook's word on it.
-CREATE FUNCTION iot_auth.registration_provision(
-    ca iot_auth.ca, p_device_id text, p_fingerprint bytea, p_serial text, p_subject text, p_address text,
-    p_provision text, p_hook text, OUT outcome text, OUT detail text, OUT attributes jsonb, OUT roles text[],
-    OUT tenant text, OUT listed boolean)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_variable
-DECLARE
-    filled jsonb;
-BEGIN
-    IF octet_length(p_provision) > 262144 THEN
-        PERFORM iot_auth.fail('the provisioning of a registration is longer than 262144 bytes');
+    IF one.outcome IS NOT NULL OR one.hook = 'skip' THEN
+        RETURN one;
+    ELSIF one.hook IS DISTINCT FROM 'ask' THEN
+        one.outcome := 'hook';
+        RETURN one;
     END IF;
-    filled := p_provision::jsonb;
-    SELECT r.* INTO outcome, detail, attributes, roles, tenant, listed
-    FROM iot_auth.registration_plan(ca, p_device_id, p_fingerprint, p_serial, filled) r;
-    IF outcome IS NOT NULL OR ca.registration_hook IS NULL OR p_hook = 'skip' THEN
-        RETURN;
-    ELSIF p_hook IS DISTINCT FROM 'ask' THEN
-        outcome := 'hook';
-        RETURN;
-    END IF;
-    SELECT r.* INTO attributes, roles, tenant, outcome, detail FROM iot_auth.ask_hook(
+    SELECT r.* INTO one.attributes, one.roles, one.tenant, one.outcome, one.detail FROM iot_auth.ask_hook(
         ca, jsonb_build_object(
-            'device_id', p_device_id, 'fingerprint', encode(p_fingerprint, 'hex'), 'serial', p_serial, 'subject', p_subject,
-            'identity', coalesce(filled -> 'identity', '{}'), 'address', p_address, 'ca', ca.name, 'tenant', tenant,
-            'attributes', attributes, 'roles', roles, 'existing',
-            EXISTS (SELECT FROM iot_auth.device d WHERE d.device_id = p_device_id)),
-        attributes, roles, tenant) r;
-    PERFORM iot_auth.note_hook(ca.ca_id, CASE outcome WHEN 'registry_unavailable' THEN detail END);
+            'device_id', one.device_id, 'fingerprint', encode(one.fingerprint, 'hex'), 'serial', one.serial,
+            'subject', one.subject, 'identity', coalesce(one.provision::jsonb -> 'identity', '{}'),
+            'address', one.address, 'ca', ca.name, 'tenant', one.tenant, 'attributes', one.attributes,
+            'roles', one.roles, 'existing',
+            EXISTS (SELECT FROM iot_auth.device d WHERE d.device_id = one.device_id)),
+        one.attributes, one.roles, one.tenant) r;
+    RETURN one;
 END $$;
 
--- Insert the device, or use an existing device for a further certificate (rotation).  Returns the reason of a refusal,
--- or NULLs.  See 0009; new is what the template gives, to an existing device as on_existing says.
-DROP FUNCTION iot_auth.registration_device;
-CREATE FUNCTION iot_auth.registration_device(ca iot_auth.ca, p_device_id text, p_attributes jsonb, p_roles text[],
-                                             p_tenant text, OUT outcome text, OUT detail text)
+-- The items of one CA with what their registrations give, or with the reason why they are refused.  Nothing is used up here.
+CREATE FUNCTION iot_auth.registration_plans(ca iot_auth.ca, items iot_auth.registration_item[])
+RETURNS iot_auth.registration_item[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-    existing iot_auth.device;
-    is_new boolean;
-    moves boolean := false;
 BEGIN
-    LOOP
-        SELECT * INTO existing FROM iot_auth.device d WHERE d.device_id = p_device_id FOR NO KEY UPDATE;
-        is_new := NOT FOUND;
-        moves := NOT is_new AND existing.ca_id IS DISTINCT FROM ca.ca_id;
-        IF moves AND iot_auth.ca_succeeds(ca.ca_id, existing.ca_id) IS NOT TRUE THEN
-            outcome := 'device_conflict';
-            detail := CASE WHEN existing.ca_id IS NULL THEN format('device ''%s'' belongs to no CA', p_device_id)
-                           ELSE format('device ''%s'' belongs to CA %s, which this CA does not replace', p_device_id,
-                                       existing.ca_id) END;
-            RETURN;
-        END IF;
-        detail := iot_auth.registration_quota(ca, is_new OR moves);
-        IF detail IS NOT NULL THEN
-            outcome := 'quota_exceeded';
-            RETURN;
-        END IF;
-        EXIT WHEN NOT is_new;
-        INSERT INTO iot_auth.device (device_id, ca_id, tenant, status, registered_by, created_at, attributes)
-        VALUES (p_device_id, ca.ca_id, p_tenant, ca.registered_status, 'jitr', clock_timestamp(), p_attributes)
-        ON CONFLICT DO NOTHING;
-        EXIT WHEN FOUND; -- else a concurrent registration inserted the row: examine it
-    END LOOP;
-    IF moves THEN
-        UPDATE iot_auth.device d SET ca_id = ca.ca_id WHERE d.device_id = p_device_id;
-        INSERT INTO iot_auth.ca_usage_stale
-        SELECT c.ca_id FROM iot_auth.ca c WHERE c.ca_id = existing.ca_id AND c.max_devices IS NOT NULL;
-    END IF;
-    IF (is_new OR moves) AND ca.max_devices IS NOT NULL THEN
-        UPDATE iot_auth.ca_usage u SET devices = u.devices + 1 WHERE u.ca_id = ca.ca_id AND u.devices >= 0;
-    END IF;
-    IF is_new AND p_roles <> '{}' THEN
-        INSERT INTO iot_auth.device_role (device_id, role) SELECT p_device_id, r FROM unnest(p_roles) r;
-    ELSIF NOT is_new AND ca.provisioning ->> 'on_existing' IN ('merge', 'replace') THEN
-        PERFORM iot_auth.provision_existing(existing, ca.provisioning ->> 'on_existing', p_attributes, p_roles, p_tenant);
-    END IF;
-END $$;
-
--- Sessions of its other certificates, on this broker and on others, get their rights by the notification.
-CREATE FUNCTION iot_auth.provision_existing(existing iot_auth.device, rule text, p_attributes jsonb, p_roles text[],
-                                            p_tenant text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-    changes int;
-    total int;
-BEGIN
-    UPDATE iot_auth.device d
-    SET attributes = CASE rule WHEN 'merge' THEN existing.attributes || p_attributes ELSE p_attributes END,
-        tenant = CASE rule WHEN 'merge' THEN coalesce(p_tenant, existing.tenant) ELSE p_tenant END
-    WHERE d.device_id = existing.device_id
-      AND (d.attributes, d.tenant) IS DISTINCT FROM
-          (CASE rule WHEN 'merge' THEN existing.attributes || p_attributes ELSE p_attributes END,
-           CASE rule WHEN 'merge' THEN coalesce(p_tenant, existing.tenant) ELSE p_tenant END);
-    GET DIAGNOSTICS total = ROW_COUNT;
-    IF rule = 'replace' THEN
-        DELETE FROM iot_auth.device_role r WHERE r.device_id = existing.device_id AND r.role <> ALL (p_roles);
-        GET DIAGNOSTICS changes = ROW_COUNT;
-        total := total + changes;
-    END IF;
-    INSERT INTO iot_auth.device_role (device_id, role) SELECT existing.device_id, r FROM unnest(p_roles) r
-        ON CONFLICT DO NOTHING;
-    GET DIAGNOSTICS changes = ROW_COUNT;
-    IF total + changes > 0 THEN
-        PERFORM iot_auth.notify('device', ARRAY[existing.device_id]);
-    END IF;
-END $$;
-
--- An item as the broker sends it has `provision`, the CA's template filled in, as JSON: {"version", "attributes", "missing",
--- "tenant", "missing_tenant", "identity"} (NULL: none); and `hook`, what to do where the CA has a hook: 'later' (outcome 'hook':
--- nothing was done), 'ask', or, for administrators only, 'skip', as if the hook allowed it.  The last four are what its
--- registration gives the device.
-ALTER TYPE iot_auth.registration_item ADD ATTRIBUTE provision text, ADD ATTRIBUTE hook text, ADD ATTRIBUTE attributes jsonb,
-    ADD ATTRIBUTE roles text[], ADD ATTRIBUTE tenant text, ADD ATTRIBUTE listed boolean;
-
--- As in 0019.  New: the CA is read with a lock that a change of what it gives its devices waits for (ca_settles).  So after
--- such a change was committed, only what it says is given.
-CREATE OR REPLACE FUNCTION iot_auth.registration_lock(p_ca_id bigint, fingerprints bytea[]) RETURNS iot_auth.ca
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    locked iot_auth.ca;
-    counts boolean;
-BEGIN
-    SELECT * INTO locked FROM iot_auth.ca c WHERE c.ca_id = p_ca_id;
-    counts := locked.max_devices IS NOT NULL OR locked.max_registrations_per_minute IS NOT NULL;
-    IF counts THEN
-        LOOP
-            PERFORM FROM iot_auth.ca_usage u WHERE u.ca_id = p_ca_id FOR UPDATE;
-            EXIT WHEN FOUND;
-            INSERT INTO iot_auth.ca_usage (ca_id, devices)
-            SELECT c.ca_id, -1 FROM iot_auth.ca c WHERE c.ca_id = p_ca_id ON CONFLICT DO NOTHING;
-            EXIT WHEN NOT EXISTS (SELECT FROM iot_auth.ca c WHERE c.ca_id = p_ca_id);
+    items := iot_auth.registration_listed(ca, items);
+    items := iot_auth.registration_filled(ca, items);
+    IF ca.registration_hook IS NOT NULL THEN
+        FOR n IN 1 .. cardinality(items) LOOP
+            items[n] := iot_auth.registration_asked(ca, items[n]);
         END LOOP;
     END IF;
-    INSERT INTO iot_auth.registration_claim (fingerprint) SELECT f FROM unnest(fingerprints) f ORDER BY f
-    ON CONFLICT DO NOTHING;
-    SELECT * INTO locked FROM iot_auth.ca c WHERE c.ca_id = p_ca_id FOR KEY SHARE;
-    IF NOT counts THEN
-        -- A quota that was set meanwhile holds from the next registration on: locking its row only now could deadlock.
-        locked.max_devices := NULL;
-        locked.max_registrations_per_minute := NULL;
-    END IF;
-    RETURN locked;
+    RETURN items;
 END $$;
-
-CREATE FUNCTION iot_auth.settle_ca() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    PERFORM FROM iot_auth.ca c WHERE c.ca_id = NEW.ca_id FOR UPDATE;
-    RETURN NEW;
-END $$;
-CREATE TRIGGER ca_settles BEFORE UPDATE ON iot_auth.ca FOR EACH ROW
-    WHEN ((NEW.registration, NEW.provisioning, NEW.registration_hook, NEW.device_id_template, NEW.tenant) IS DISTINCT FROM
-          (OLD.registration, OLD.provisioning, OLD.registration_hook, OLD.device_id_template, OLD.tenant))
-    EXECUTE FUNCTION iot_auth.settle_ca();
 
 -- Does a registration under this CA, or of one of these devices, give or need more than a row?
 CREATE FUNCTION iot_auth.registration_is_plain(ca iot_auth.ca, items iot_auth.registration_item[]) RETURNS boolean
@@ -1013,30 +1013,131 @@ BEGIN
         WHERE e.device_id = ANY (ARRAY(SELECT i.device_id FROM unnest(items) i)) AND e.used_at IS NULL);
 END $$;
 
--- Plan the items: those that may register come back with what they are given, the others as results.
-CREATE FUNCTION iot_auth.registration_plans(ca iot_auth.ca, INOUT items iot_auth.registration_item[],
-                                            OUT refused iot_auth.registration_result[])
+-- What a broker has made of a certificate with another template than the CA has: it does so again.
+CREATE FUNCTION iot_auth.registration_stale(ca iot_auth.ca, items iot_auth.registration_item[])
+RETURNS iot_auth.registration_result[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    one iot_auth.registration_item;
-    planned iot_auth.registration_item[] := '{}';
-    p record;
+    present text := iot_auth.terms_version(ca.device_id_template, ca.tenant, ca.provisioning);
 BEGIN
-    refused := '{}';
-    FOREACH one IN ARRAY items LOOP
-        p := iot_auth.registration_provision(ca, one.device_id, one.fingerprint, one.serial, one.subject, one.address,
-                                             one.provision, one.hook);
-        IF p.outcome IS NOT NULL THEN
-            refused := refused || iot_auth.registration_refusal(one.item, p.outcome, p.detail);
-            CONTINUE;
-        END IF;
-        one.attributes := p.attributes;
-        one.roles := p.roles;
-        one.tenant := p.tenant;
-        one.listed := p.listed;
-        planned := planned || one;
+    RETURN ARRAY(SELECT iot_auth.registration_refusal(i.item, 'stale_template',
+                                                      format('the templates of CA ''%s'' have changed', ca.name))
+                 FROM unnest(items) i WHERE coalesce(i.terms <> present, ca.provisioning IS NOT NULL));
+END $$;
+
+-- The end of registrations: from here to the commit, no change of what the CA gives is committed; and none was since the CA
+-- was read, else all is undone (SQLSTATE IASTL).
+CREATE FUNCTION iot_auth.registration_settle(was iot_auth.ca) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    present iot_auth.ca;
+    own int := pg_backend_pid() % 8;
+BEGIN
+    LOOP
+        PERFORM FROM iot_auth.ca_settling l WHERE l.ca_id = was.ca_id AND l.stripe = own FOR UPDATE;
+        EXIT WHEN FOUND;
+        INSERT INTO iot_auth.ca_settling (ca_id, stripe) VALUES (was.ca_id, own) ON CONFLICT DO NOTHING;
+        EXIT WHEN FOUND;
     END LOOP;
-    items := planned;
+    SELECT * INTO present FROM iot_auth.ca c WHERE c.ca_id = was.ca_id;
+    IF (present.status, present.auto_registration, present.registered_status, present.device_id_template,
+        present.tenant, present.replaces, present.registration, present.provisioning, present.registration_hook)
+        IS DISTINCT FROM
+       (was.status, was.auto_registration, was.registered_status, was.device_id_template,
+        was.tenant, was.replaces, was.registration, was.provisioning, was.registration_hook) THEN
+        RAISE EXCEPTION 'CA ''%'' has changed', was.name USING ERRCODE = 'IASTL';
+    END IF;
+END $$;
+
+-- Insert the device, or use an existing device for a further certificate (rotation).  Returns the reason of a refusal,
+-- or NULLs.  See 0009; new is what the registration gives, to an existing device as on_existing says.
+DROP FUNCTION iot_auth.registration_device;
+CREATE FUNCTION iot_auth.registration_device(ca iot_auth.ca, one iot_auth.registration_item, OUT outcome text,
+                                             OUT detail text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    existing iot_auth.device;
+    is_new boolean;
+    moves boolean := false;
+BEGIN
+    LOOP
+        SELECT * INTO existing FROM iot_auth.device d WHERE d.device_id = one.device_id FOR NO KEY UPDATE;
+        is_new := NOT FOUND;
+        moves := NOT is_new AND existing.ca_id IS DISTINCT FROM ca.ca_id;
+        IF moves AND iot_auth.ca_succeeds(ca.ca_id, existing.ca_id) IS NOT TRUE THEN
+            outcome := 'device_conflict';
+            detail := CASE WHEN existing.ca_id IS NULL THEN format('device ''%s'' belongs to no CA', one.device_id)
+                           ELSE format('device ''%s'' belongs to CA %s, which this CA does not replace', one.device_id,
+                                       existing.ca_id) END;
+            RETURN;
+        END IF;
+        detail := iot_auth.registration_quota(ca, is_new OR moves);
+        IF detail IS NOT NULL THEN
+            outcome := 'quota_exceeded';
+            RETURN;
+        END IF;
+        EXIT WHEN NOT is_new;
+        INSERT INTO iot_auth.device (device_id, ca_id, tenant, status, registered_by, created_at, attributes)
+        VALUES (one.device_id, ca.ca_id, coalesce(one.tenant, ca.tenant), ca.registered_status, 'jitr', clock_timestamp(),
+                coalesce(one.attributes, '{}'))
+        ON CONFLICT DO NOTHING;
+        EXIT WHEN FOUND; -- else a concurrent registration inserted the row: examine it
+    END LOOP;
+    IF NOT is_new AND ca.provisioning ->> 'on_existing' IN ('merge', 'replace') THEN
+        detail := iot_auth.provision_existing(existing, ca.provisioning ->> 'on_existing', one.attributes, one.roles,
+                                              coalesce(one.tenant, ca.tenant));
+        IF detail IS NOT NULL THEN
+            outcome := 'identity_invalid';
+            RETURN;
+        END IF;
+    END IF;
+    IF moves THEN
+        UPDATE iot_auth.device d SET ca_id = ca.ca_id WHERE d.device_id = one.device_id;
+        INSERT INTO iot_auth.ca_usage_stale
+        SELECT c.ca_id FROM iot_auth.ca c WHERE c.ca_id = existing.ca_id AND c.max_devices IS NOT NULL;
+    END IF;
+    IF (is_new OR moves) AND ca.max_devices IS NOT NULL THEN
+        UPDATE iot_auth.ca_usage u SET devices = u.devices + 1 WHERE u.ca_id = ca.ca_id AND u.devices >= 0;
+    END IF;
+    IF is_new THEN
+        INSERT INTO iot_auth.device_role (device_id, role) SELECT one.device_id, r FROM unnest(one.roles) r;
+    END IF;
+END $$;
+
+-- Returns why nothing was changed: the device alone is refused, where a constraint would refuse a whole batch; or NULL.
+-- Sessions of its other certificates, on this broker and on others, get their rights by the notification.
+CREATE FUNCTION iot_auth.provision_existing(existing iot_auth.device, rule text, p_attributes jsonb, p_roles text[],
+                                            p_tenant text) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    has text[] := ARRAY(SELECT r.role FROM iot_auth.device_role r WHERE r.device_id = existing.device_id);
+    gets text[] := ARRAY(SELECT unnest(p_roles) EXCEPT SELECT unnest(has));
+    loses text[] := CASE rule WHEN 'replace' THEN ARRAY(SELECT unnest(has) EXCEPT SELECT unnest(p_roles)) ELSE '{}' END;
+    merged jsonb := CASE rule WHEN 'merge' THEN existing.attributes || p_attributes ELSE p_attributes END;
+    its_tenant text := CASE rule WHEN 'merge' THEN coalesce(p_tenant, existing.tenant) ELSE p_tenant END;
+BEGIN
+    IF iot_auth.json_problem(merged, 65536) IS NOT NULL THEN
+        RETURN format('with what the device ''%s'' has, attributes %s', existing.device_id,
+                      iot_auth.json_problem(merged, 65536));
+    ELSIF cardinality(has) - cardinality(loses) + cardinality(gets) > 256 THEN
+        RETURN format('device ''%s'' would have more than 256 roles', existing.device_id);
+    END IF;
+    IF (merged, its_tenant) IS DISTINCT FROM (existing.attributes, existing.tenant) THEN
+        UPDATE iot_auth.device d SET attributes = merged, tenant = its_tenant WHERE d.device_id = existing.device_id;
+    ELSIF gets = '{}' AND loses = '{}' THEN
+        RETURN NULL;
+    END IF;
+    IF loses <> '{}' THEN
+        DELETE FROM iot_auth.device_role r WHERE r.device_id = existing.device_id AND r.role = ANY (loses);
+    END IF;
+    IF gets <> '{}' THEN
+        INSERT INTO iot_auth.device_role (device_id, role) SELECT existing.device_id, r FROM unnest(gets) r
+        ON CONFLICT DO NOTHING;
+    END IF;
+    PERFORM iot_auth.notify('device', ARRAY[existing.device_id]);
+    RETURN NULL;
 END $$;
 
 -- As in 0019.  New: the devices get what their registration gives them.
@@ -1114,8 +1215,7 @@ BEGIN
     RETURN done;
 END $$;
 
--- As in 0019.  New: its device gets what the registration gives; an entry of the list that another item of the same batch
--- has used up counts no longer.
+-- As in 0019.  New: its device gets what the registration gives.
 CREATE OR REPLACE FUNCTION iot_auth.registration_one(ca iot_auth.ca, one iot_auth.registration_item, p_node text)
 RETURNS iot_auth.registration_result[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -1126,21 +1226,15 @@ BEGIN
     IF cardinality(done) > 0 THEN
         RETURN done;
     END IF;
-    IF one.listed AND ca.registration = 'expected' AND NOT EXISTS (
-        SELECT FROM iot_auth.expected_device e
-        WHERE e.device_id = one.device_id AND e.ca_name = ca.name AND e.used_at IS NULL) THEN
-        RETURN ARRAY[iot_auth.registration_refusal(one.item, 'device_unexpected', 'its entry on the list is used up')];
-    END IF;
-    SELECT r.outcome, r.detail INTO refused
-    FROM iot_auth.registration_device(ca, one.device_id, coalesce(one.attributes, '{}'), coalesce(one.roles, '{}'),
-                                      coalesce(one.tenant, ca.tenant)) r;
+    SELECT r.outcome, r.detail INTO refused FROM iot_auth.registration_device(ca, one) r;
     IF refused.outcome IS NOT NULL THEN
         RETURN ARRAY[iot_auth.registration_refusal(one.item, refused.outcome, refused.detail)];
     END IF;
     RETURN iot_auth.registration_certificates(ca, ARRAY[one], p_node);
 END $$;
 
--- As in 0019.  New: what the registrations give and need is planned before devices are inserted.
+-- As in 0019.  New: what was made with a template that the CA no longer has is sent back; what the registrations give and need
+-- is planned before devices are inserted; and nothing is committed that a change of the CA has overtaken.
 CREATE OR REPLACE FUNCTION iot_auth.register_items(items iot_auth.registration_item[], p_node text)
 RETURNS iot_auth.registration_result[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
@@ -1152,7 +1246,6 @@ DECLARE
     fresh iot_auth.registration_item[];
     done iot_auth.registration_result[];
     one iot_auth.registration_item;
-    plans record;
 BEGIN
     IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
         -- An older snapshot would not show changes that were committed while this function waited for the locks.
@@ -1161,12 +1254,14 @@ BEGIN
     PERFORM iot_auth.registration_node(p_node);
     IF EXISTS (SELECT FROM unnest(items) i WHERE octet_length(i.fingerprint) IS DISTINCT FROM 32) THEN
         PERFORM iot_auth.fail('fingerprint must be 32 bytes (SHA-256)');
+    ELSIF EXISTS (SELECT FROM unnest(items) i WHERE octet_length(i.provision) > 262144) THEN
+        PERFORM iot_auth.fail('the provisioning of a registration is longer than 262144 bytes');
     END IF;
     items := ARRAY(
         SELECT (i.item, i.fingerprint, i.device_id, i.ca_id, iot_auth.bounded_text(i.serial, 128),
                 iot_auth.bounded_text(i.subject, 2048), iot_auth.certificate_time(i.not_before),
-                iot_auth.certificate_time(i.not_after), iot_auth.bounded_text(i.address, 64), i.provision, i.hook, NULL, NULL,
-                NULL, false)::iot_auth.registration_item
+                iot_auth.certificate_time(i.not_after), iot_auth.bounded_text(i.address, 64), i.terms, i.provision, i.hook,
+                NULL, NULL, NULL, false, NULL, NULL)::iot_auth.registration_item
         FROM unnest(items) i ORDER BY i.fingerprint, i.item);
     PERFORM iot_auth.registration_parsed(items);
     done := iot_auth.registration_known(items);
@@ -1178,12 +1273,14 @@ BEGIN
     claimed := ARRAY(SELECT DISTINCT i.fingerprint FROM unnest(open) i);
     ca := iot_auth.registration_lock(open[1].ca_id, claimed);
     done := done || iot_auth.registration_known(open);
+    done := done || iot_auth.registration_stale(ca, iot_auth.registration_open(items, done));
     done := done || iot_auth.registration_refusals(ca, iot_auth.registration_open(items, done));
     open := iot_auth.registration_open(items, done);
     IF cardinality(open) > 0 AND NOT iot_auth.registration_is_plain(ca, open) THEN
-        plans := iot_auth.registration_plans(ca, open);
-        done := done || plans.refused;
-        open := plans.items;
+        open := iot_auth.registration_plans(ca, open);
+        done := done || ARRAY(SELECT iot_auth.registration_refusal(i.item, i.outcome, i.detail) FROM unnest(open) i
+                              WHERE i.outcome IS NOT NULL);
+        open := iot_auth.registration_open(open, done);
     END IF;
     IF cardinality(open) > 0 THEN
         PERFORM set_config('iot_auth.quiet', 'on', true);
@@ -1195,16 +1292,28 @@ BEGIN
             done := done || iot_auth.registration_one(ca, one, p_node);
         END LOOP;
         PERFORM set_config('iot_auth.quiet', 'off', true);
+        PERFORM iot_auth.registration_settle(ca);
     END IF;
     DELETE FROM iot_auth.registration_claim r WHERE r.fingerprint = ANY (claimed);
     RETURN done;
+END $$;
+
+-- The same; where a change of the CA has overtaken them, nothing is left of them.
+CREATE FUNCTION iot_auth.register_settled(items iot_auth.registration_item[], p_node text)
+RETURNS iot_auth.registration_result[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN iot_auth.register_items(items, p_node);
+EXCEPTION WHEN SQLSTATE 'IASTL' THEN
+    RETURN ARRAY(SELECT iot_auth.registration_refusal(i.item, 'stale_template', SQLERRM) FROM unnest(items) i);
 END $$;
 
 -- One item.
 DROP FUNCTION iot_auth.broker_register(bytea, text, bigint, text, text, timestamptz, timestamptz, text, text);
 CREATE FUNCTION iot_auth.broker_register(
     p_fingerprint bytea, p_device_id text, p_ca_id bigint, p_serial text, p_subject text, p_not_before timestamptz,
-    p_not_after timestamptz, p_node text, p_address text, p_provision text DEFAULT NULL, p_hook text DEFAULT 'later')
+    p_not_after timestamptz, p_node text, p_address text, p_terms text DEFAULT NULL, p_provision text DEFAULT NULL,
+    p_hook text DEFAULT 'later')
 RETURNS TABLE (outcome text, detail text, fingerprint bytea, device_id text, device_status text,
                certificate_status text, certificate_ca_id bigint, device_ca_id bigint, tenant text,
                not_after timestamptz, attrs text[], roles text[])
@@ -1212,23 +1321,83 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     items constant iot_auth.registration_item[] := ARRAY[
-        (1, p_fingerprint, p_device_id, p_ca_id, p_serial, p_subject, p_not_before, p_not_after, p_address, p_provision,
-         p_hook, NULL, NULL, NULL, NULL)::iot_auth.registration_item];
+        (1, p_fingerprint, p_device_id, p_ca_id, p_serial, p_subject, p_not_before, p_not_after, p_address, p_terms,
+         p_provision, p_hook, NULL, NULL, NULL, NULL, NULL, NULL)::iot_auth.registration_item];
 BEGIN
     IF p_hook = 'skip' AND iot_auth.session_is_broker() THEN
         PERFORM iot_auth.fail('a broker cannot skip a hook', NULL, 'insufficient_privilege');
     END IF;
     RETURN QUERY SELECT r.outcome, r.detail, r.fingerprint, r.device_id, r.device_status, r.certificate_status,
                         r.certificate_ca_id, r.device_ca_id, r.tenant, r.not_after, r.attrs, r.roles
-                 FROM unnest(iot_auth.register_items(items, p_node)) r;
+                 FROM unnest(iot_auth.register_settled(items, p_node)) r;
 END $$;
 
--- As in 0011.  p_provisions: see above; NULL: none of the CAs has a template.
+-- The first registration of a session reads and plans for tens of milliseconds what later ones have at hand: more than a
+-- hook's time limit, which counts for the whole statement.  So the broker has the first one made and undone beforehand,
+-- without the hook.
+CREATE FUNCTION iot_auth.broker_rehearse(
+    p_fingerprint bytea, p_device_id text, p_ca_id bigint, p_serial text, p_subject text, p_not_before timestamptz,
+    p_not_after timestamptz, p_node text, p_address text, p_terms text, p_provision text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM iot_auth.register_settled(ARRAY[
+        (1, p_fingerprint, p_device_id, p_ca_id, p_serial, p_subject, p_not_before, p_not_after, p_address, p_terms,
+         p_provision, 'skip', NULL, NULL, NULL, NULL, NULL, NULL)::iot_auth.registration_item], p_node);
+    RAISE EXCEPTION 'undo' USING ERRCODE = 'IAUND';
+EXCEPTION WHEN OTHERS THEN
+    NULL; -- the registration itself says what is wrong
+END $$;
+
+-- What the CA's hook did last, in the CA's problem; NULL: it works.  In a transaction of its own: a registration that held the
+-- row of its CA would hold up a change of its status.
+CREATE FUNCTION iot_auth.broker_note_hook(p_ca_id bigint, p_problem text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_problem text := iot_auth.bounded_text(p_problem, 500);
+BEGIN
+    -- Asked first: an UPDATE of no row runs all the triggers.
+    IF EXISTS (SELECT FROM iot_auth.ca c WHERE c.ca_id = p_ca_id AND c.registration_hook IS NOT NULL
+               AND c.problem_hook IS DISTINCT FROM found_problem) THEN
+        UPDATE iot_auth.ca c SET problem_hook = found_problem WHERE c.ca_id = p_ca_id AND c.registration_hook IS NOT NULL;
+    END IF;
+END $$;
+
+-- As in 0011.  New: where a change of the CA has overtaken an item.
+CREATE OR REPLACE FUNCTION iot_auth.register_each(items iot_auth.registration_item[], p_node text)
+RETURNS SETOF iot_auth.registration_result
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    done iot_auth.registration_result[];
+    busy iot_auth.registration_result;
+    n_busy int := 0;
+    n_done int := 0;
+BEGIN
+    busy.outcome := 'busy';
+    busy.detail := 'a row is locked by another transaction';
+    FOR i IN 1 .. cardinality(items) LOOP
+        done := NULL;
+        IF n_busy < 3 OR n_done > 0 THEN
+            BEGIN
+                done := iot_auth.register_settled(items[i:i], p_node);
+                n_done := n_done + 1;
+            EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+                n_busy := n_busy + 1;
+            END;
+        END IF;
+        IF done IS NULL THEN
+            busy.item := items[i].item;
+            done := ARRAY[busy];
+        END IF;
+        RETURN QUERY SELECT d.* FROM unnest(done) d;
+    END LOOP;
+END $$;
+
+-- As in 0011.  p_terms, p_provisions: see above; a broker of an earlier release sends none.
 DROP FUNCTION iot_auth.broker_register_many;
 CREATE FUNCTION iot_auth.broker_register_many(
     p_fingerprints bytea[], p_device_ids text[], p_ca_ids bigint[], p_serials text[], p_subjects text[],
     p_not_befores timestamptz[], p_not_afters timestamptz[], p_node text, p_addresses text[],
-    p_provisions text[] DEFAULT NULL)
+    p_terms text[] DEFAULT NULL, p_provisions text[] DEFAULT NULL)
 RETURNS SETOF iot_auth.registration_result
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1241,18 +1410,22 @@ BEGIN
     PERFORM set_config('lock_timeout', '100ms', true);
     FOR of_ca IN
         SELECT array_agg((i.item::int, i.fingerprint, i.device_id, i.ca_id, i.serial, i.subject, i.not_before,
-                          i.not_after, i.address, i.provision, 'later', NULL, NULL, NULL, NULL)
+                          i.not_after, i.address, i.terms, i.provision, 'later', NULL, NULL, NULL, NULL, NULL, NULL)
                          ::iot_auth.registration_item ORDER BY i.fingerprint)
         FROM unnest(p_fingerprints, p_device_ids, p_ca_ids, p_serials, p_subjects, p_not_befores, p_not_afters,
-                    p_addresses, p_provisions) WITH ORDINALITY
-             AS i(fingerprint, device_id, ca_id, serial, subject, not_before, not_after, address, provision, item)
+                    p_addresses, p_terms, p_provisions) WITH ORDINALITY
+             AS i(fingerprint, device_id, ca_id, serial, subject, not_before, not_after, address, terms, provision, item)
         GROUP BY i.ca_id ORDER BY i.ca_id
     LOOP
         done := NULL;
         BEGIN
             done := iot_auth.register_items(of_ca, p_node);
-        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
-            PERFORM set_config('lock_timeout', '1ms', true);
+        EXCEPTION
+            WHEN lock_not_available OR deadlock_detected THEN
+                PERFORM set_config('lock_timeout', '1ms', true);
+            WHEN SQLSTATE 'IASTL' THEN
+                done := ARRAY(SELECT iot_auth.registration_refusal(i.item, 'stale_template', SQLERRM)
+                              FROM unnest(of_ca) i);
         END;
         IF done IS NULL THEN
             RETURN QUERY SELECT r.* FROM iot_auth.register_each(of_ca, p_node) r;
@@ -1265,9 +1438,9 @@ END $$;
 -- As in 0017.  New: what the device would be given; a hook is not run.
 DROP FUNCTION iot_auth.would_register;
 CREATE FUNCTION iot_auth.would_register(
-    fingerprint bytea, device_id text, ca_id bigint, serial text DEFAULT NULL, provision text DEFAULT NULL,
-    OUT outcome text, OUT detail text, OUT device_status text, OUT attributes jsonb, OUT roles text[], OUT tenant text,
-    OUT expected boolean, OUT hook text)
+    fingerprint bytea, device_id text, ca_id bigint, serial text DEFAULT NULL, terms text DEFAULT NULL,
+    provision text DEFAULT NULL, OUT outcome text, OUT detail text, OUT device_status text, OUT attributes jsonb,
+    OUT roles text[], OUT tenant text, OUT expected boolean, OUT hook text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     its_ca text := (SELECT c.name FROM iot_auth.ca c WHERE c.ca_id = would_register.ca_id);
@@ -1278,7 +1451,7 @@ BEGIN
         SELECT r.outcome, r.detail, r.device_status, r.roles, r.tenant INTO outcome, detail, device_status, roles, tenant
         FROM iot_auth.broker_register(would_register.fingerprint, would_register.device_id, would_register.ca_id,
                                       would_register.serial, NULL, NULL, NULL, 'iot-auth check', NULL,
-                                      would_register.provision, 'skip') r;
+                                      would_register.terms, would_register.provision, 'skip') r;
         attributes := CASE outcome WHEN 'registered' THEN detail::jsonb -> 'attributes' END;
         hook := (SELECT c.registration_hook FROM iot_auth.ca c WHERE c.ca_id = would_register.ca_id);
         expected := entries > (SELECT count(*) FROM iot_auth.expected_device e
@@ -1302,7 +1475,7 @@ BEGIN
             WHEN ca.status = 'REVOKED' THEN format('CA %L is REVOKED for good: its devices need certificates of '
                                                    'another CA.', ca.name)
             WHEN ca.status = 'INACTIVE' THEN format('SELECT iot_auth.set_ca_status(%L, ''ACTIVE'');', ca.name)
-            WHEN ca.problem IS NOT NULL THEN format('CA %L must be usable: %s', ca.name, ca.problem)
+            WHEN ca.problem_parsed IS NOT NULL THEN format('CA %L must be usable: %s', ca.name, ca.problem_parsed)
             ELSE format('Every registered CA on and above the chain must be ACTIVE and usable; CA %L itself is '
                         'ACTIVE now.', ca.name) END
         WHEN 'device_unknown' THEN CASE
@@ -1340,20 +1513,23 @@ END $$;
 
 REVOKE ALL ON FUNCTION iot_auth.join_problems, iot_auth.set_problem, iot_auth.attributes_problem, iot_auth.names_problem,
     iot_auth.provisioning_text_problem, iot_auth.provisioning_problem, iot_auth.provisioning_roles_problem,
-    iot_auth.hook_function, iot_auth.check_provisioning, iot_auth.note_provisioned_roles,
-    iot_auth.require_ca_settings, iot_auth.register_ca, iot_auth.reset_ca, iot_auth.set_ca,
-    iot_auth.set_registration_hook, iot_auth.serial_problem, iot_auth.serial_matches, iot_auth.role_list_problem,
-    iot_auth.check_expected, iot_auth.check_expected_roles, iot_auth.forget_expected, iot_auth.expect_device, iot_auth.registration_plan, iot_auth.ask_hook,
-    iot_auth.hook_answer_problem, iot_auth.note_hook, iot_auth.registration_provision, iot_auth.registration_device,
-    iot_auth.provision_existing, iot_auth.broker_register, iot_auth.settle_ca, iot_auth.broker_register_many,
-    iot_auth.registration_is_plain, iot_auth.registration_plans,
+    iot_auth.terms_version, iot_auth.hook_function, iot_auth.check_provisioning, iot_auth.note_provisioned_roles,
+    iot_auth.lock_settling, iot_auth.settle_ca, iot_auth.await_registrations, iot_auth.require_ca_settings,
+    iot_auth.register_ca, iot_auth.reset_ca, iot_auth.lock_ca, iot_auth.set_ca, iot_auth.set_registration_hook,
+    iot_auth.serial_problem, iot_auth.serial_matches, iot_auth.role_list_problem, iot_auth.check_expected,
+    iot_auth.check_expected_roles, iot_auth.forget_expected, iot_auth.expect_device, iot_auth.registration_listed,
+    iot_auth.entry_unfit, iot_auth.registration_filled, iot_auth.ask_hook, iot_auth.hook_answer_problem,
+    iot_auth.registration_asked, iot_auth.registration_plans, iot_auth.registration_is_plain, iot_auth.registration_stale,
+    iot_auth.registration_settle, iot_auth.registration_device, iot_auth.provision_existing, iot_auth.register_settled,
+    iot_auth.broker_register, iot_auth.broker_rehearse, iot_auth.broker_note_hook, iot_auth.broker_register_many,
     iot_auth.would_register FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION iot_auth.join_problems, iot_auth.attributes_problem, iot_auth.names_problem,
     iot_auth.provisioning_text_problem, iot_auth.provisioning_problem, iot_auth.provisioning_roles_problem,
-    iot_auth.hook_function, iot_auth.require_ca_settings, iot_auth.register_ca,
-    iot_auth.reset_ca, iot_auth.set_ca, iot_auth.set_registration_hook, iot_auth.serial_problem,
-    iot_auth.role_list_problem, iot_auth.expect_device, iot_auth.would_register TO iot_auth_admin;
-GRANT EXECUTE ON FUNCTION iot_auth.broker_register, iot_auth.broker_register_many TO iot_auth_broker;
+    iot_auth.terms_version, iot_auth.hook_function, iot_auth.await_registrations, iot_auth.require_ca_settings,
+    iot_auth.register_ca, iot_auth.reset_ca, iot_auth.lock_ca, iot_auth.set_ca, iot_auth.set_registration_hook,
+    iot_auth.serial_problem, iot_auth.role_list_problem, iot_auth.expect_device, iot_auth.would_register TO iot_auth_admin;
+GRANT EXECUTE ON FUNCTION iot_auth.terms_version, iot_auth.broker_register, iot_auth.broker_register_many,
+    iot_auth.broker_rehearse, iot_auth.broker_note_hook TO iot_auth_broker;
 GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON iot_auth.expected_device TO iot_auth_admin;
 
 -- Comments, for \d+, \df+ and tools that show a schema: see 0022.
@@ -1386,18 +1562,13 @@ COMMENT ON FUNCTION iot_auth.hook_answer_problem IS 'Internal: why the answer of
 COMMENT ON FUNCTION iot_auth.hook_function IS 'Internal: the function that registration_hook names, or why it cannot be called.';
 COMMENT ON FUNCTION iot_auth.join_problems IS 'Internal: the problem of a CA from its parts.';
 COMMENT ON FUNCTION iot_auth.names_problem IS 'Internal: why a JSON list of names cannot be used, or NULL.';
-COMMENT ON FUNCTION iot_auth.note_hook IS 'Internal: write the failure of a hook, or its end, into the problem of the CA.';
 COMMENT ON FUNCTION iot_auth.note_provisioned_roles IS 'Internal: trigger: writes into the problem of a CA which roles of its provisioning do not exist.';
-COMMENT ON FUNCTION iot_auth.provision_existing IS 'Internal: give an existing device what its further registration gives, as on_existing says.';
 COMMENT ON FUNCTION iot_auth.provisioning_problem IS 'Internal: why the provisioning of a CA cannot be used, or NULL.';
 COMMENT ON FUNCTION iot_auth.provisioning_roles_problem IS 'Internal: the roles of a template that do not exist, as text, or NULL.';
 COMMENT ON FUNCTION iot_auth.provisioning_text_problem IS 'Internal: why one text of a template cannot be used, or NULL.';
 COMMENT ON FUNCTION iot_auth.register_ca IS 'registers a CA, and returns its `ca_id`. `client_id_templates` and `roles` are lists; `replaces` names the CA that it succeeds, of the same tenant';
 COMMENT ON FUNCTION iot_auth.registration_device IS 'Internal: insert the device, or use an existing device for a further certificate (rotation).';
 COMMENT ON FUNCTION iot_auth.registration_is_plain IS 'Internal: whether registrations give and need nothing more than a row.';
-COMMENT ON FUNCTION iot_auth.registration_plan IS 'Internal: what a registration gives its device by the template and the list, or why it is refused.';
-COMMENT ON FUNCTION iot_auth.registration_plans IS 'Internal: the plan of each item; items that are refused come back as results.';
-COMMENT ON FUNCTION iot_auth.registration_provision IS 'Internal: the plan of a registration, and the word of the hook on it.';
 COMMENT ON FUNCTION iot_auth.require_ca_settings IS 'Internal: everything that an administrator can get wrong in a row, for register_ca and set_ca.';
 COMMENT ON FUNCTION iot_auth.reset_ca IS 'Internal: the row with the columns in `reset` back at their defaults.';
 COMMENT ON FUNCTION iot_auth.role_list_problem IS 'Internal: why a list of role names cannot be used, or NULL.';
@@ -1406,7 +1577,25 @@ COMMENT ON FUNCTION iot_auth.serial_problem IS 'Internal: why a text cannot be a
 COMMENT ON FUNCTION iot_auth.set_ca IS 'changes the settings of a CA that are given; `reset` names those that go back to their defaults';
 COMMENT ON FUNCTION iot_auth.set_problem IS 'Internal: trigger: writes ca.problem from its parts.';
 COMMENT ON FUNCTION iot_auth.set_registration_hook IS 'sets the function (jsonb) RETURNS jsonb that is asked at each registration under a CA; NULL: none';
-COMMENT ON FUNCTION iot_auth.settle_ca IS 'Internal: trigger: a change of what a CA gives its devices waits for the registrations that are running.';
+COMMENT ON TABLE iot_auth.ca_settling IS 'Rows that registrations and changes of a CA lock, so that each waits for the other.';
+COMMENT ON COLUMN iot_auth.ca_settling.ca_id IS 'The CA.';
+COMMENT ON COLUMN iot_auth.ca_settling.stripe IS 'A registration locks one of eight rows, by its session; a change locks all.';
+COMMENT ON FUNCTION iot_auth.await_registrations IS 'Internal: wait for the registrations under a CA that are being committed.';
+COMMENT ON FUNCTION iot_auth.broker_note_hook IS 'Internal: write the failure of a hook, or its end, into the problem of the CA, for brokers.';
+COMMENT ON FUNCTION iot_auth.broker_rehearse IS 'Internal: make a registration and undo it, so that the next one is fast, for brokers.';
+COMMENT ON FUNCTION iot_auth.entry_unfit IS 'Internal: why an entry of the list does not admit a certificate, or NULL.';
+COMMENT ON FUNCTION iot_auth.lock_ca IS 'Internal: the row of a CA, locked for a change.';
+COMMENT ON FUNCTION iot_auth.lock_settling IS 'Internal: lock the rows of a CA that registrations end with.';
+COMMENT ON FUNCTION iot_auth.provision_existing IS 'Internal: give an existing device what its further registration gives, as on_existing says; or why not.';
+COMMENT ON FUNCTION iot_auth.register_settled IS 'Internal: register the items of one CA, or nothing where the CA has changed meanwhile.';
+COMMENT ON FUNCTION iot_auth.registration_asked IS 'Internal: a registration with the word of the hook on it.';
+COMMENT ON FUNCTION iot_auth.registration_filled IS 'Internal: registrations with what the template gives.';
+COMMENT ON FUNCTION iot_auth.registration_listed IS 'Internal: registrations with what the list of expected devices gives, or refuses.';
+COMMENT ON FUNCTION iot_auth.registration_plans IS 'Internal: registrations with what they give their devices, or why they are refused.';
+COMMENT ON FUNCTION iot_auth.registration_settle IS 'Internal: the end of registrations: nothing was changed meanwhile.';
+COMMENT ON FUNCTION iot_auth.registration_stale IS 'Internal: the registrations that were made with another template than the CA has.';
+COMMENT ON FUNCTION iot_auth.settle_ca IS 'Internal: trigger: a change of what a CA gives its devices is committed between registrations.';
+COMMENT ON FUNCTION iot_auth.terms_version IS 'Internal: which templates a registration was made with.';
 COMMENT ON FUNCTION iot_auth.would_register IS 'Internal: what a registration would answer; nothing is registered.';
 
 INSERT INTO iot_auth.schema_version (version) VALUES (23);

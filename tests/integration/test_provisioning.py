@@ -22,7 +22,8 @@ def world(site_of_module):
     site = site_of_module
     site.role("meter", "ALLOW PUBLISH,SUBSCRIBE,RECEIVE plants/${tenant}/${attr.site}/${device_id}/#")
     site.role("gateway", "ALLOW PUBLISH,SUBSCRIBE,RECEIVE gateways/${device_id}/#")
-    site.main = site.broker()
+    # These tests are about what hooks do: on a loaded machine a hook may take longer than 100 ms for nothing.
+    site.main = site.broker(options={"hook_timeout_ms": "1000"})
     site.count = 0
     return site
 
@@ -304,8 +305,7 @@ def test_a_hook_allows_gives_and_refuses(world, hook):
                     THEN jsonb_build_object('allow', true, 'attributes', jsonb_build_object('site', 'erp'))
                     ELSE jsonb_build_object('allow', false, 'reason', 'not in the ERP') END;""", provisioning=TEMPLATE)
     allowed = authority.issue(subject=subject("hook-1", ou="berlin", o="north"))
-    # Closed without an answer where the registration takes longer than the broker waits: a device tries again.
-    answers = wait_until(lambda: first_packets(world, world.main, allowed, "hook-1", "plants/north/erp/hook-1/x"), 10.0, "answers")
+    answers = first_packets(world, world.main, allowed, "hook-1", "plants/north/erp/hook-1/x")
     assert PUBLISH in answers
     assert world.registry.wait_for_event(kind="device/registered", principal="hook-1")["detail"]["attributes"] == {"site": "erp"}
     event = refused(world, "hook_refused", authority.issue(subject=subject("hook-2", ou="paris", o="north")))

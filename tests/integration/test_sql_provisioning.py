@@ -49,17 +49,24 @@ def fingerprint(n):
     return hashlib.sha256(str(n).encode()).digest()
 
 
-def filled(c, ca, **members):
-    """What a broker makes of the template that the CA has now."""
-    version = c.one("SELECT provisioning_version FROM iot_auth.broker_ca WHERE ca_id = %s", ca)
-    return json.dumps({"version": version, **members})
+def filled(**members):
+    """What a broker makes of a template."""
+    return json.dumps(members)
 
 
-def register(c, n, device_id, ca, serial="0a", provision=None, hook="later"):
+def terms_of(c, ca):
+    """What a broker sends with it: which templates it has read."""
+    return c.one("SELECT terms FROM iot_auth.broker_ca WHERE ca_id = %s", ca)
+
+
+PRESENT = object()
+
+
+def register(c, n, device_id, ca, serial="0a", provision=None, hook="later", terms=PRESENT):
     columns = "outcome detail device_id device_status tenant attrs roles".split()
     ((row),) = c.all("SELECT outcome, detail, device_id, device_status, tenant, attrs, roles FROM iot_auth.broker_register("
-                     "%s, %s, %s, %s, 'CN=x', '2020-01-01', '2040-01-01', 'n1', '192.0.2.1', %s, %s)",
-                     fingerprint(n), device_id, ca, serial, provision, hook)
+                     "%s, %s, %s, %s, 'CN=x', '2020-01-01', '2040-01-01', 'n1', '192.0.2.1', %s, %s, %s)",
+                     fingerprint(n), device_id, ca, serial, terms_of(c, ca) if terms is PRESENT else terms, provision, hook)
     return dict(zip(columns, row))
 
 
@@ -183,7 +190,7 @@ def test_a_role_that_is_dropped_is_reported_and_the_others_are_given(owner):
     owner.call("drop_role", "passing")
     assert owner.one("SELECT problem FROM iot_auth.ca WHERE ca_id = %s", ca) == \
         "provisioning: these roles do not exist: 'passing'"
-    assert register(owner, 1, "d1", ca, provision=filled(owner, ca))["roles"] == ["meter"]
+    assert register(owner, 1, "d1", ca, provision=filled())["roles"] == ["meter"]
     owner.all("SELECT iot_auth.broker_set_ca_parsed(%s, 'CN=x', now(), now(), 'another problem')", ca)
     assert owner.one("SELECT problem FROM iot_auth.ca WHERE ca_id = %s", ca) == \
         "another problem; provisioning: these roles do not exist: 'passing'"
@@ -196,7 +203,7 @@ def test_a_role_that_is_dropped_is_reported_and_the_others_are_given(owner):
 
 def test_attributes_roles_and_tenant_are_committed_with_the_row(owner):
     ca = new_ca(owner, provisioning={**TEMPLATE, "tenant": "${cert.subject.O}"})
-    row = register(owner, 1, "d1", ca, provision=filled(owner, ca, attributes={"site": "berlin", "line": "7"}, tenant="north"))
+    row = register(owner, 1, "d1", ca, provision=filled(attributes={"site": "berlin", "line": "7"}, tenant="north"))
     assert (row["outcome"], row["attrs"], row["roles"], row["tenant"]) == (
         "registered", ["line", "7", "site", "berlin"], ["meter"], "north")
     event = json.loads(row["detail"])
@@ -208,17 +215,27 @@ def test_attributes_roles_and_tenant_are_committed_with_the_row(owner):
 
 def test_what_a_broker_filled_in_counts_for_the_present_template_only(owner):
     ca = new_ca(owner, provisioning=TEMPLATE)
-    before = filled(owner, ca, attributes={"site": "berlin", "line": "7"})
+    before, provision = terms_of(owner, ca), filled(attributes={"site": "berlin", "line": "7"})
     owner.call("set_ca", "acme", provisioning=json.dumps({"attributes": {"site": "x"}}))
-    for provision in (before, None, "{}", filled(owner, ca) + " "):
-        row = register(owner, 1, "d1", ca, provision=provision)
-        assert row["outcome"] == ("registered" if provision and provision.endswith(" ") else "stale_template")
+    for terms in (before, None, ""):
+        assert register(owner, 1, "d1", ca, provision=provision, terms=terms)["outcome"] == "stale_template"
+    assert register(owner, 1, "d1", ca, provision=provision)["attrs"] == ["site", "berlin"]
+
+
+@pytest.mark.parametrize("change", [{"device_id_template": "x-${cert.cn}"}, {"provisioning": {"roles": ["meter"]}}])
+def test_a_device_id_of_another_template_is_sent_back(owner, change):
+    ca = new_ca(owner)
+    before = terms_of(owner, ca)
+    owner.call("set_ca", "acme", **{k: v if isinstance(v, str) else json.dumps(v) for k, v in change.items()})
+    assert register(owner, 1, "d1", ca, terms=before)["outcome"] == "stale_template"
+    assert owner.one("SELECT count(*) FROM iot_auth.device WHERE device_id = 'd1'") == 0
+    assert register(owner, 1, "x-d1", ca)["outcome"] == "registered"
 
 
 def test_a_broker_gives_only_attributes_of_the_template_and_no_roles(owner):
     ca = new_ca(owner, provisioning=TEMPLATE)
     hostile = {"site": "a/b", "line": "x" * 129, "admin": "yes"}
-    row = register(owner, 1, "d1", ca, provision=filled(owner, ca, attributes=hostile, roles=["gateway"], tenant="other"))
+    row = register(owner, 1, "d1", ca, provision=filled(attributes=hostile, roles=["gateway"], tenant="other"))
     assert (row["outcome"], row["attrs"], row["roles"], row["tenant"]) == ("registered", None, ["meter"], None)
 
 
@@ -229,7 +246,7 @@ def test_a_broker_gives_only_attributes_of_the_template_and_no_roles(owner):
 def test_what_is_missing_is_omitted_unless_it_is_required(owner, settings, outcome):
     ca = new_ca(owner, provisioning={**TEMPLATE, **settings})
     row = register(owner, 1, "d1", ca, provision=filled(
-        owner, ca, attributes={"line": "7"}, missing={"site": "${cert.subject.OU}: the certificate has no value"}))
+        attributes={"line": "7"}, missing={"site": "${cert.subject.OU}: the certificate has no value"}))
     assert row["outcome"] == outcome
     if outcome == "identity_invalid":
         assert row["detail"] == "attribute 'site': ${cert.subject.OU}: the certificate has no value"
@@ -238,9 +255,9 @@ def test_what_is_missing_is_omitted_unless_it_is_required(owner, settings, outco
 
 def test_a_missing_tenant_is_that_of_the_ca_unless_it_is_required(owner):
     ca = new_ca(owner, provisioning={"tenant": "${cert.subject.O}"})
-    assert register(owner, 1, "d1", ca, provision=filled(owner, ca, missing_tenant="no O"))["tenant"] is None
+    assert register(owner, 1, "d1", ca, provision=filled(missing_tenant="no O"))["tenant"] is None
     owner.call("set_ca", "acme", provisioning=json.dumps({"tenant": "${cert.subject.O}", "required": ["tenant"]}))
-    row = register(owner, 2, "d2", ca, provision=filled(owner, ca, missing_tenant="no O"))
+    row = register(owner, 2, "d2", ca, provision=filled(missing_tenant="no O"))
     assert (row["outcome"], row["detail"]) == ("identity_invalid", "tenant: no O")
 
 
@@ -256,7 +273,7 @@ def test_a_device_that_exists_is_given_what_on_existing_says(owner, rule, attrib
     owner.all("INSERT INTO iot_auth.device (device_id, ca_id, tenant, status, attributes)"
               " VALUES ('d1', %s, 'before', 'INACTIVE', '{\"own\": 1, \"site\": \"old\"}')", ca)
     owner.call("grant_device_role", "d1", "gateway")
-    provision = filled(owner, ca, attributes={"site": "new", "line": "7"}, tenant="after")
+    provision = filled(attributes={"site": "new", "line": "7"}, tenant="after")
     row = register(owner, 1, "d1", ca, provision=provision)
     assert (row["outcome"], row["device_status"], row["roles"], row["tenant"]) == ("registered", "INACTIVE", roles, tenant)
     assert owner.one("SELECT attributes FROM iot_auth.device WHERE device_id = 'd1'") == attributes
@@ -348,7 +365,7 @@ def test_an_expired_entry_neither_admits_nor_reserves(owner):
 def test_an_entry_comes_over_the_template_and_gives_what_is_required(owner):
     ca = new_ca(owner, registration="expected", provisioning={**TEMPLATE, "required": ["site"]})
     owner.call("expect_device", "acme", "d1", attributes='{"site": "factory", "batch": 12}', roles=["gateway"])
-    row = register(owner, 1, "d1", ca, provision=filled(owner, ca, attributes={"line": "7"}, missing={"site": "none"}))
+    row = register(owner, 1, "d1", ca, provision=filled(attributes={"line": "7"}, missing={"site": "none"}))
     assert (row["outcome"], row["attrs"], row["roles"]) == (
         "registered", ["batch", "12", "line", "7", "site", "factory"], ["gateway", "meter"])
 
@@ -394,8 +411,12 @@ def hooked(owner, body, name="acme", **options):
 
 
 def ask(owner, ca, n=1, device_id="d1", **more):
-    provision = more.pop("provision", None) or filled(owner, ca, identity={"cert.cn": device_id}, attributes={"line": "7"})
-    return register(owner, n, device_id, ca, provision=provision, hook="ask")
+    """As a broker asks: the registration, and then what the hook did, into the CA's problem."""
+    provision = more.pop("provision", None) or filled(identity={"cert.cn": device_id}, attributes={"line": "7"})
+    row = register(owner, n, device_id, ca, provision=provision, hook="ask")
+    failed = row["outcome"] == "registry_unavailable"
+    owner.all("SELECT iot_auth.broker_note_hook(%s, %s)", ca, row["detail"] if failed else None)
+    return row
 
 
 def test_a_hook_gets_the_facts_and_may_replace_what_is_given(owner):
@@ -403,7 +424,7 @@ def test_a_hook_gets_the_facts_and_may_replace_what_is_given(owner):
     ca = hooked(owner, "INSERT INTO public.seen VALUES (request); RETURN jsonb_build_object('allow', true, 'reason', NULL,"
                        " 'attributes', '{\"erp\": 7}'::jsonb, 'roles', '[\"gateway\"]'::jsonb, 'tenant', 'south');",
                 provisioning=TEMPLATE)
-    assert register(owner, 1, "d1", ca, provision=filled(owner, ca))["outcome"] == "hook"
+    assert register(owner, 1, "d1", ca, provision=filled())["outcome"] == "hook"
     assert owner.one("SELECT count(*) FROM iot_auth.device WHERE device_id = 'd1'") == 0
     row = ask(owner, ca)
     assert (row["outcome"], row["attrs"], row["roles"], row["tenant"]) == ("registered", ["erp", "7"], ["gateway"], "south")
@@ -519,7 +540,7 @@ def test_a_hook_cannot_give_another_tenant_than_the_cas(owner):
 def test_a_broker_cannot_skip_a_hook(shared):
     with trial(shared, pg.BROKER) as broker:
         assert "a broker cannot skip a hook" in broker.refused(
-            "SELECT iot_auth.broker_register(%s, 'd1', 1, '0a', '', now(), now(), 'n1', NULL, NULL, 'skip')", fingerprint(1))
+            "SELECT iot_auth.broker_register(%s, 'd1', 1, '0a', '', now(), now(), 'n1', NULL, NULL, NULL, 'skip')", fingerprint(1))
 
 
 def test_a_shipping_file_is_copied_and_looked_up_by_index(postgres):

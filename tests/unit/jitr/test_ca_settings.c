@@ -164,8 +164,8 @@ START_TEST(ca_settings_have_a_template_where_the_row_has_one)
 {
     static const char *const texts[] = {"site", "${cert.subject.OU}", "line", "7"};
     struct ia_ca_row rows[] = {row(1, "acme"), row(2, "other")};
-    rows[0].provisioning_version = "v1";
-    rows[0].provisioning_attributes = (struct ia_texts){.items = texts, .n = 4};
+    rows[0].has_template = true;
+    rows[0].template_attributes = (struct ia_texts){.items = texts, .n = 4};
     struct ia_ca_settings_set *set = build(rows, 2);
     ck_assert_ptr_nonnull(ia_ca_settings_find(set, 1)->provisioning);
     ck_assert_ptr_null(ia_ca_settings_find(set, 2)->provisioning);
@@ -178,9 +178,9 @@ START_TEST(ca_settings_with_a_template_that_does_not_parse_admit_nobody)
 {
     static const char *const texts[] = {"site", "${cert.nope}"};
     struct ia_ca_row rows[] = {row(1, "acme"), row(2, "other")};
-    rows[0].provisioning_version = rows[1].provisioning_version = "v1";
-    rows[0].provisioning_attributes = (struct ia_texts){.items = texts, .n = 2};
-    rows[1].provisioning_tenant = "a/b";
+    rows[0].has_template = rows[1].has_template = true;
+    rows[0].template_attributes = (struct ia_texts){.items = texts, .n = 2};
+    rows[1].template_tenant = "a/b";
     struct ia_ca_settings_set *set = build(rows, 2);
     ck_assert_uint_eq(ia_ca_settings_count(set), 0);
     ck_assert_ptr_nonnull(strstr(problems, "1:provisioning, site: template '${cert.nope}'"));
