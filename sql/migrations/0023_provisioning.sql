@@ -1509,6 +1509,41 @@ BEGIN
                                               array_to_string(ca.client_id_templates, ', ')) END;
 END $$;
 
+-- As in 0012.  New: a hook that fails.
+CREATE OR REPLACE FUNCTION iot_auth.refusal_remedy(reason text, kind text, principal text, ca_id bigint, address text,
+                                        detail jsonb) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    ca iot_auth.ca;
+    issuer iot_auth.oauth_issuer;
+    app text := coalesce(principal, detail ->> 'app');
+BEGIN
+    SELECT c.* INTO ca FROM iot_auth.ca c WHERE c.ca_id = refusal_remedy.ca_id;
+    SELECT i.* INTO issuer FROM iot_auth.oauth_issuer i
+    WHERE i.name = split_part(app, ':', 2) AND app LIKE 'app:%' OR i.issuer = detail ->> 'claimed_iss'
+       AND 1 = (SELECT count(*) FROM iot_auth.oauth_issuer o WHERE o.issuer = i.issuer) -- else it is not known which row
+    LIMIT 1;
+    IF reason = 'client_id_mismatch' AND detail ->> 'detail' LIKE '%another principal%' THEN
+        RETURN format('The client id belongs to another device or app. When that one no longer uses it: SELECT '
+                      'iot_auth.release_client_id(%L);',
+                      detail ->> 'client_id');
+    END IF;
+    RETURN CASE
+        WHEN reason = 'ca_unknown' THEN iot_auth.remedy_of_unknown_ca(detail)
+        WHEN reason = 'address_denied' THEN iot_auth.remedy_of_address(address, ca.name, coalesce(principal, detail
+            ->> 'device_id'), issuer.name)
+        WHEN reason = 'registry_unavailable' AND ca.problem_hook IS NOT NULL
+            THEN format('The registration hook of CA %L must work: %s', ca.name, ca.problem_hook)
+        WHEN reason IN ('registry_unavailable', 'snapshot_stale') THEN 'The broker must reach the database: see '
+                                                                       'iot_auth.node, and the broker''s log.'
+        WHEN starts_with(reason, 'token_') OR reason = 'issuer_inactive' OR kind = 'app/refused' AND reason =
+            'client_id_mismatch'
+            THEN iot_auth.remedy_of_token(reason, issuer, detail)
+        ELSE coalesce(CASE WHEN ca.ca_id IS NOT NULL THEN iot_auth.remedy_of_ca(ca, reason, principal, detail) END,
+                      iot_auth.remedy_of_device(reason, coalesce(principal, detail ->> 'device_id'), detail)) END;
+END $$;
+
 -- Privileges
 
 REVOKE ALL ON FUNCTION iot_auth.join_problems, iot_auth.set_problem, iot_auth.attributes_problem, iot_auth.names_problem,

@@ -283,6 +283,31 @@ def test_a_device_that_exists_is_given_what_on_existing_says(owner, rule, attrib
     assert owner.one("SELECT attributes FROM iot_auth.device WHERE device_id = 'd1'") == attributes
 
 
+def test_more_than_a_device_can_have_refuses_that_device_alone(owner):
+    """A constraint would refuse the whole batch."""
+    ca = new_ca(owner, provisioning={**TEMPLATE, "on_existing": "merge"})
+    owner.all("INSERT INTO iot_auth.role SELECT 'many-' || n FROM generate_series(1, 256) n")
+    owner.all("INSERT INTO iot_auth.device (device_id, ca_id) VALUES ('roles', %s), ('sound', %s)", ca, ca)
+    owner.all("INSERT INTO iot_auth.device (device_id, ca_id, attributes) SELECT 'large', %s,"
+              " jsonb_object_agg('a' || n, repeat('x', 120)) FROM generate_series(1, 496) n", ca)
+    owner.all("INSERT INTO iot_auth.device_role SELECT 'roles', 'many-' || n FROM generate_series(1, 256) n")
+    provision = filled(attributes={"site": "x" * 128, "line": "y" * 128})
+    devices = ["sound", "roles", "large", "new"]
+    rows = owner.all("SELECT d.id, r.outcome, r.detail FROM iot_auth.broker_register_many(%s, %s, %s, NULL, NULL, NULL, NULL, 'n1',"
+                     " NULL, %s, %s) r JOIN unnest(%s) WITH ORDINALITY d(id, item) USING (item)",
+                     [fingerprint(n) for n in range(4)], devices, [ca] * 4, [terms_of(owner, ca)] * 4, [provision] * 4, devices)
+    outcomes = {device: (outcome, detail) for device, outcome, detail in rows}
+    assert outcomes["sound"][0] == outcomes["new"][0] == "registered"
+    assert outcomes["roles"] == ("identity_invalid", "device 'roles' would have more than 256 roles")
+    assert outcomes["large"][0] == "identity_invalid" and "longer than 65536 bytes" in outcomes["large"][1]
+    assert owner.one("SELECT count(*) FROM iot_auth.device_certificate WHERE device_id IN ('roles', 'large')") == 0
+
+
+def test_a_role_that_a_template_names_twice_is_given_once(owner):
+    ca = new_ca(owner, provisioning={"roles": ["meter", "meter"]})
+    assert register(owner, 1, "d1", ca, provision=filled())["roles"] == ["meter"]
+
+
 # Expected devices
 
 
@@ -387,6 +412,20 @@ def test_without_a_list_an_entry_gives_but_does_not_refuse(owner):
     assert register(owner, 1, "d1", ca)["attrs"] is None
     assert register(owner, 2, "d1", ca, serial="0b")["outcome"] == "registered"
     assert owner.one("SELECT count(*) FROM iot_auth.expected_device WHERE used_at IS NOT NULL") == 1
+
+
+@pytest.mark.parametrize("registration,second", [("any", "registered"), ("expected", "device_unexpected")])
+def test_an_entry_is_for_one_of_two_certificates_that_come_together(owner, registration, second):
+    """With registration 'any' both once had what the entry gives, and one entry was used up."""
+    ca = new_ca(owner, registration=registration)
+    owner.call("expect_device", "acme", "d1", attributes='{"a": "1"}', roles=["gateway"])
+    rows = owner.all("SELECT outcome, detail FROM iot_auth.broker_register_many(%s, %s, %s, NULL, NULL, NULL, NULL, 'n1', NULL, %s)"
+                     " ORDER BY item = %s DESC", [fingerprint(n) for n in (1, 2)], ["d1"] * 2, [ca] * 2,
+                     [terms_of(owner, ca)] * 2, min((1, 2), key=fingerprint))
+    assert [outcome for outcome, _ in rows] == ["registered", second]
+    assert owner.one("SELECT count(*) FROM iot_auth.expected_device WHERE used_at IS NOT NULL") == 1
+    owner.call("expect_device", "acme", "d1", serial="0b")
+    assert register(owner, 3, "d1", ca)["outcome"] == second
 
 
 def test_entries_go_with_their_ca_and_keep_their_names(admin):
@@ -535,6 +574,43 @@ def test_a_hook_cannot_give_another_tenant_than_the_cas(owner):
     ca = hooked(owner, "RETURN '{\"allow\": true, \"tenant\": \"t2\"}';", tenant="t1")
     row = ask(owner, ca)
     assert row["outcome"] == "registry_unavailable" and "is not the tenant of the CA" in row["detail"]
+
+
+def test_a_hooks_statements_are_planned_as_the_sessions(owner):
+    """The registration switches sequential scans off and plans once for all arguments; both are not for a hook's tables."""
+    settings = "current_setting('enable_seqscan') || ' ' || current_setting('plan_cache_mode')"
+    ca = hooked(owner, f"RETURN jsonb_build_object('allow', false, 'reason', {settings});")
+    assert ask(owner, ca)["detail"] == "on auto"
+    owner.all("CREATE OR REPLACE FUNCTION public.hook(request jsonb) RETURNS jsonb LANGUAGE sql AS $h$ SELECT '{\"allow\": true}'::jsonb $h$")
+    owner.all("CREATE TABLE public.planned (setting text)")
+    owner.all("CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $h$ BEGIN INSERT INTO public.planned VALUES"
+              f" ({settings}); RETURN NULL; END $h$")
+    owner.all("CREATE TRIGGER note AFTER INSERT ON iot_auth.device_certificate EXECUTE FUNCTION public.note()")
+    assert ask(owner, ca)["outcome"] == "registered"
+    assert owner.one("SELECT setting FROM public.planned") == "off force_generic_plan"
+    assert owner.one(f"SELECT {settings}") == "on auto"
+
+
+def test_a_rehearsal_leaves_nothing_and_asks_no_hook(owner):
+    ca = hooked(owner, "RAISE EXCEPTION 'asked';", registration="expected")
+    owner.call("expect_device", "acme", "d1")
+    owner.all("SELECT iot_auth.broker_rehearse(%s, 'd1', %s, '0a', '', now(), now(), 'n1', NULL, %s, NULL)",
+              fingerprint(1), ca, terms_of(owner, ca))
+    assert owner.one("SELECT count(*) FROM iot_auth.device WHERE device_id = 'd1'") == 0
+    assert owner.one("SELECT count(*) FROM iot_auth.event WHERE principal = 'd1'") == 0
+    assert owner.one("SELECT count(*) FROM iot_auth.expected_device WHERE used_at IS NULL") == 1
+
+
+def test_what_a_hook_or_a_dropped_role_leaves_is_no_reason_why_a_ca_is_refused(owner):
+    owner.call("create_role", "passing")
+    ca = hooked(owner, "RETURN NULL;", provisioning={"roles": ["passing"]})
+    owner.call("drop_role", "passing")
+    ask(owner, ca)
+    remedy = "SELECT iot_auth.refusal_remedy(%s, 'device/refused', 'd1', %s, NULL, '{}')"
+    assert "ACTIVE now" in owner.one(remedy, "ca_inactive", ca)
+    assert "the registration hook public.hook(jsonb) did not answer" in owner.one(remedy, "registry_unavailable", ca)
+    owner.all("SELECT iot_auth.broker_set_ca_parsed(%s, 'CN=x', now(), now(), 'no certificate')", ca)
+    assert owner.one(remedy, "ca_inactive", ca).endswith("must be usable: no certificate")
 
 
 def test_a_broker_cannot_skip_a_hook(shared):
