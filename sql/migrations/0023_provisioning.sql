@@ -399,7 +399,7 @@ CREATE CONSTRAINT TRIGGER ca_settles AFTER UPDATE ON iot_auth.ca DEFERRABLE INIT
 
 -- Wait for the registrations that are being committed, and hold nothing afterwards: the row of the CA is locked only then.
 CREATE FUNCTION iot_auth.await_registrations(target iot_auth.ca) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
 BEGIN
     PERFORM iot_auth.lock_settling(target.ca_id);
     RAISE EXCEPTION 'undo' USING ERRCODE = 'IAUND';
@@ -773,7 +773,7 @@ END $$;
 -- The next four are what its registration gives the device, the last two why it is refused.
 ALTER TYPE iot_auth.registration_item ADD ATTRIBUTE terms text, ADD ATTRIBUTE provision text, ADD ATTRIBUTE hook text,
     ADD ATTRIBUTE attributes jsonb, ADD ATTRIBUTE roles text[], ADD ATTRIBUTE tenant text, ADD ATTRIBUTE listed boolean,
-    ADD ATTRIBUTE outcome text, ADD ATTRIBUTE detail text;
+    ADD ATTRIBUTE refused text, ADD ATTRIBUTE why text;
 
 -- The items that the list of the CA says something about: what their entries give, or why they are refused.  An entry is for
 -- one certificate: of several of the same device that it fits, the first has it.
@@ -811,8 +811,10 @@ BEGIN
                            row_number() OVER (PARTITION BY i.device_id, u.unfit IS NULL
                                               ORDER BY i.fingerprint, i.item) AS place
                     FROM unnest(items) i LEFT JOIN unnest(entries) e ON e.device_id = i.device_id
-                    CROSS JOIN LATERAL (SELECT iot_auth.entry_unfit(ca.name, e, i.fingerprint, i.serial) AS unfit
-                                        OFFSET 0) u) f) x);
+                    CROSS JOIN LATERAL (
+                        SELECT CASE WHEN e.device_id IS NULL OR num_nonnulls(e.serial, e.fingerprint, e.expires_at) > 0
+                                    THEN iot_auth.entry_unfit(ca.name, e, i.fingerprint, i.serial) END AS unfit
+                        OFFSET 0) u) f) x);
 END $$;
 
 -- Why the entry (NULL: none) does not admit the certificate, or NULL.
@@ -853,9 +855,9 @@ BEGIN
                      ELSE ARRAY(SELECT unnest(its_roles)
                                 UNION SELECT r.role FROM unnest(i.roles) l JOIN iot_auth.role r ON r.role = l) END,
                 t.tenant, i.listed,
-                CASE WHEN i.outcome IS NOT NULL THEN i.outcome
+                CASE WHEN i.refused IS NOT NULL THEN i.refused
                      WHEN m.missing IS NOT NULL OR needs_tenant AND t.tenant IS NULL THEN 'identity_invalid' END,
-                CASE WHEN i.outcome IS NOT NULL THEN i.detail
+                CASE WHEN i.refused IS NOT NULL THEN i.why
                      WHEN m.missing IS NOT NULL THEN format('attribute ''%s'': %s', m.missing, coalesce(
                          p.filled #>> ARRAY['missing', m.missing], 'it is not set'))
                      WHEN needs_tenant AND t.tenant IS NULL
@@ -866,7 +868,9 @@ BEGIN
         CROSS JOIN LATERAL (
             SELECT coalesce(jsonb_object_agg(a.key, a.value), '{}') || coalesce(i.attributes, '{}') AS attributes
             FROM jsonb_each_text(p.filled -> 'attributes') a
-            WHERE template -> 'attributes' ? a.key AND iot_auth.value_problem(a.value) IS NULL) g
+            WHERE template -> 'attributes' ? a.key
+              AND (a.value COLLATE "C" ~ '^[0-9A-Za-z_.:-]{1,128}$' -- asked first: it costs less
+                   OR iot_auth.value_problem(a.value) IS NULL)) g
         CROSS JOIN LATERAL (
             SELECT CASE WHEN sets_tenant AND iot_auth.value_problem(p.filled ->> 'tenant') IS NULL
                         THEN p.filled ->> 'tenant' ELSE ca.tenant END AS tenant OFFSET 0) t
@@ -972,13 +976,13 @@ CREATE FUNCTION iot_auth.registration_asked(ca iot_auth.ca, one iot_auth.registr
 RETURNS iot_auth.registration_item
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF one.outcome IS NOT NULL OR one.hook = 'skip' THEN
+    IF one.refused IS NOT NULL OR one.hook = 'skip' THEN
         RETURN one;
     ELSIF one.hook IS DISTINCT FROM 'ask' THEN
-        one.outcome := 'hook';
+        one.refused := 'hook';
         RETURN one;
     END IF;
-    SELECT r.* INTO one.attributes, one.roles, one.tenant, one.outcome, one.detail FROM iot_auth.ask_hook(
+    SELECT r.* INTO one.attributes, one.roles, one.tenant, one.refused, one.why FROM iot_auth.ask_hook(
         ca, jsonb_build_object(
             'device_id', one.device_id, 'fingerprint', encode(one.fingerprint, 'hex'), 'serial', one.serial,
             'subject', one.subject, 'identity', coalesce(one.provision::jsonb -> 'identity', '{}'),
@@ -1026,7 +1030,7 @@ BEGIN
 END $$;
 
 -- The end of registrations: from here to the commit, no change of what the CA gives is committed; and none was since the CA
--- was read, else all is undone (SQLSTATE IASTL).
+-- was read, else all is undone (SQLSTATE IASTL).  Its status is looked at when the device connects (0009).
 CREATE FUNCTION iot_auth.registration_settle(was iot_auth.ca) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1040,10 +1044,10 @@ BEGIN
         EXIT WHEN FOUND;
     END LOOP;
     SELECT * INTO present FROM iot_auth.ca c WHERE c.ca_id = was.ca_id;
-    IF (present.status, present.auto_registration, present.registered_status, present.device_id_template,
+    IF (present.auto_registration, present.registered_status, present.device_id_template,
         present.tenant, present.replaces, present.registration, present.provisioning, present.registration_hook)
         IS DISTINCT FROM
-       (was.status, was.auto_registration, was.registered_status, was.device_id_template,
+       (was.auto_registration, was.registered_status, was.device_id_template,
         was.tenant, was.replaces, was.registration, was.provisioning, was.registration_hook) THEN
         RAISE EXCEPTION 'CA ''%'' has changed', was.name USING ERRCODE = 'IASTL';
     END IF;
@@ -1201,13 +1205,15 @@ BEGIN
                 k.fingerprint, k.device_id, k.device_status, k.certificate_status, k.certificate_ca_id, k.device_ca_id,
                 k.tenant, k.not_after, k.attrs, k.roles)::iot_auth.registration_result
         FROM unnest(iot_auth.registration_known(items)) k
+             JOIN unnest(items) i ON i.item = k.item
              JOIN iot_auth.device d ON d.device_id = k.device_id,
              LATERAL (SELECT json_build_object(
                  'device_id', k.device_id, 'fingerprint', encode(k.fingerprint, 'hex'), 'ca', ca.name,
                  'ca_fingerprint', encode(ca.fingerprint, 'hex'), 'status', k.device_status, 'tenant', k.tenant,
                  'node', p_node, 'at',
                  to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-                 'attributes', CASE WHEN iot_auth.json_problem(d.attributes, 16384) IS NULL THEN d.attributes END,
+                 'attributes', CASE WHEN d.attributes IN ('{}', i.attributes) THEN d.attributes -- asked first: it costs less
+                                    WHEN iot_auth.json_problem(d.attributes, 16384) IS NULL THEN d.attributes END,
                  'roles', coalesce(k.roles, '{}'))::text AS text) e);
     INSERT INTO iot_auth.event (node, kind, principal, ca_id, address, detail)
     SELECT p_node, 'device/registered', d.device_id, ca.ca_id, i.address, d.detail::jsonb
@@ -1278,8 +1284,8 @@ BEGIN
     open := iot_auth.registration_open(items, done);
     IF cardinality(open) > 0 AND NOT iot_auth.registration_is_plain(ca, open) THEN
         open := iot_auth.registration_plans(ca, open);
-        done := done || ARRAY(SELECT iot_auth.registration_refusal(i.item, i.outcome, i.detail) FROM unnest(open) i
-                              WHERE i.outcome IS NOT NULL);
+        done := done || ARRAY(SELECT iot_auth.registration_refusal(i.item, i.refused, i.why) FROM unnest(open) i
+                              WHERE i.refused IS NOT NULL);
         open := iot_auth.registration_open(open, done);
     END IF;
     IF cardinality(open) > 0 THEN
@@ -1560,12 +1566,14 @@ REVOKE ALL ON FUNCTION iot_auth.join_problems, iot_auth.set_problem, iot_auth.at
     iot_auth.would_register FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION iot_auth.join_problems, iot_auth.attributes_problem, iot_auth.names_problem,
     iot_auth.provisioning_text_problem, iot_auth.provisioning_problem, iot_auth.provisioning_roles_problem,
-    iot_auth.terms_version, iot_auth.hook_function, iot_auth.await_registrations, iot_auth.require_ca_settings,
+    iot_auth.terms_version, iot_auth.hook_function, iot_auth.lock_settling, iot_auth.await_registrations,
+    iot_auth.require_ca_settings,
     iot_auth.register_ca, iot_auth.reset_ca, iot_auth.lock_ca, iot_auth.set_ca, iot_auth.set_registration_hook,
     iot_auth.serial_problem, iot_auth.role_list_problem, iot_auth.expect_device, iot_auth.would_register TO iot_auth_admin;
 GRANT EXECUTE ON FUNCTION iot_auth.terms_version, iot_auth.broker_register, iot_auth.broker_register_many,
     iot_auth.broker_rehearse, iot_auth.broker_note_hook TO iot_auth_broker;
 GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON iot_auth.expected_device TO iot_auth_admin;
+GRANT SELECT, INSERT, UPDATE ON iot_auth.ca_settling TO iot_auth_admin;
 
 -- Comments, for \d+, \df+ and tools that show a schema: see 0022.
 

@@ -141,7 +141,6 @@ def test_overlapping_registrations_hold_up_no_change(database, root, ca):
     "SELECT iot_auth.set_ca('acme', device_id_template => 'x-${cert.cn}')",
     "SELECT iot_auth.set_ca('acme', provisioning => '{\"roles\": [\"device\"]}')",
     "SELECT iot_auth.set_registration_hook('acme', NULL)",
-    "SELECT iot_auth.set_ca_status('acme', 'REVOKED')",
     "UPDATE iot_auth.ca SET tenant = 't'",
 ])
 def test_a_registration_that_a_change_has_overtaken_is_undone(database, root, ca, change):
