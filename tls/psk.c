@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: ISC
 #include "tls/psk.h"
 
+#include "tls/psk_listeners.h"
 #include "tls/psk_suites.h"
+#include "tls/socket_port.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -15,6 +17,7 @@
 
 #define SECRET_LEN      32
 #define FOREIGN_INDEXES 32 /* ex_data slots of an SSL that may be Mosquitto's */
+#define PORTS_MAX       64 /* ports of listeners with pre-shared keys */
 
 /* What hangs on an SSL. */
 struct connection {
@@ -23,6 +26,7 @@ struct connection {
     const char *why;                        /* there is no usable key; NULL: there is */
     uint8_t proof[SHA256_DIGEST_LENGTH];    /* of the key of the handshake; says nothing about the key to others */
     bool claimed, finished, proven, taken, refused;
+    uint16_t port;                  /* of the listener; once the key is proven */
     const void *owner;              /* Mosquitto's client, once it is known; NULL: not yet */
     UT_hash_handle hh;              /* with an owner: by that */
     struct connection *prev, *next; /* proven without an owner: of that list */
@@ -38,6 +42,8 @@ static struct {
     struct connection *ownerless;     /* proven, before the first CONNECT has shown where Mosquitto keeps its client */
     int owner_index;                  /* ex_data slot of an SSL that Mosquitto's client is in; -1: not known yet */
     int ssl_index;
+    uint16_t asked_ports[PORTS_MAX]; /* where Mosquitto has asked who a client is */
+    size_t n_asked_ports;
     struct ia_psk_suites suites; /* of listeners with pre-shared keys */
     bool indexed;
 } psk = {.owner_index = -1};
@@ -179,6 +185,20 @@ static void forget_key(SSL *ssl)
         (void)SSL_SESSION_set1_master_key(session, nothing, sizeof nothing);
 }
 
+static bool is_asked_port(uint16_t port)
+{
+    for (size_t i = 0; i < psk.n_asked_ports; i++)
+        if (psk.asked_ports[i] == port)
+            return true;
+    return false;
+}
+
+static void note_asked_port(uint16_t port)
+{
+    if (psk.n_asked_ports < PORTS_MAX && !is_asked_port(port))
+        psk.asked_ports[psk.n_asked_ports++] = port;
+}
+
 /* Out of the lists: nobody finds it any more. */
 static void unlist_connection(struct connection *c)
 {
@@ -196,8 +216,8 @@ static void on_ssl_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, lo
     struct connection *c = ptr;
     if (!c)
         return;
-    if (c->proven && !c->taken && psk.open)
-        psk.hooks.unused(psk.hooks.ctx, c->identity);
+    if (c->proven && !c->taken && psk.open && !is_asked_port(c->port))
+        psk.hooks.unused(psk.hooks.ctx, c->identity, c->port);
     unlist_connection(c);
     free(c);
 }
@@ -231,6 +251,7 @@ static void finish_handshake(SSL *ssl, struct connection *c)
     forget_key(ssl);
     if (!proven)
         return; /* BASIC_AUTH finds no identity */
+    c->port = ia_socket_port(SSL_get_fd(ssl));
     list_connection(c);
     psk.hooks.proven(psk.hooks.ctx, ssl, c->identity);
 }
@@ -277,12 +298,59 @@ bool ia_tls_psk_prepare(SSL *ssl)
 {
     if (!psk.open)
         return false;
-    if (!ia_psk_suites_restrict(&psk.suites, ssl) || !attach_connection(ssl))
+    if (!attach_connection(ssl))
         return false;
+    SSL_set_info_callback(ssl, on_info);
+    if (!ia_psk_suites_restrict(&psk.suites, ssl)) {
+        connection_of(ssl)->why = "the listener cannot be restricted to the allowed cipher suites";
+        return false;
+    }
     SSL_set_psk_server_callback(ssl, on_server_key);
     SSL_set_psk_find_session_callback(ssl, on_find_session);
-    SSL_set_info_callback(ssl, on_info);
     return true;
+}
+
+/* Once a connection.  Octets that are no identity may be those of a TLS 1.3 ticket. */
+static void report_beside_certificate(SSL *ssl, const char *identity, size_t len)
+{
+    char copy[IA_PSK_IDENTITY_MAX + 1];
+    if (!psk.open || !ia_psk_identity_valid(identity, len))
+        return;
+    memcpy(copy, identity, len);
+    copy[len] = '\0';
+    SSL_set_psk_server_callback(ssl, NULL);
+    SSL_set_psk_find_session_callback(ssl, NULL);
+    psk.hooks.refused(psk.hooks.ctx, ssl, copy, "the listener has a certificate: it takes no pre-shared key");
+}
+
+/* TLS 1.2.  In TLS 1.3 the question comes to refuse_session, too, which knows the identity's length. */
+static unsigned refuse_key(SSL *ssl, const char *identity, unsigned char *key, unsigned max)
+{
+    (void)key, (void)max;
+    if (SSL_version(ssl) != TLS1_3_VERSION && identity)
+        report_beside_certificate(ssl, identity, strlen(identity));
+    return 0;
+}
+
+static int refuse_session(SSL *ssl, const unsigned char *identity, size_t len, SSL_SESSION **out)
+{
+    *out = NULL;
+    report_beside_certificate(ssl, (const char *)identity, len);
+    return 1; /* go on without */
+}
+
+void ia_tls_psk_refuse_beside_certificate(SSL *ssl)
+{
+    if (!psk.open || !ia_psk_listener_is_mixed(SSL_get_SSL_CTX(ssl)))
+        return;
+    SSL_set_psk_server_callback(ssl, refuse_key);
+    SSL_set_psk_find_session_callback(ssl, refuse_session);
+}
+
+void ia_tls_psk_examine_listeners(bool all_ports)
+{
+    if (psk.open)
+        ia_psk_listeners_examine(&psk.suites, all_ports);
 }
 
 /* ---- CONNECT */
@@ -320,6 +388,7 @@ const char *ia_tls_psk_take(const void *owner, SSL **ssl, bool *replaced)
     if (!psk.open || !c || c->taken)
         return NULL;
     c->taken = true;
+    note_asked_port(c->port);
     *ssl = c->ssl;
     *replaced = !still_has_key(c);
     return c->identity;
