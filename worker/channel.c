@@ -37,6 +37,18 @@ void ia_request_free(struct ia_request *request)
     free(request);
 }
 
+struct ia_request *ia_requests_take(struct ia_fifo *list)
+{
+    struct ia_link *link = ia_fifo_take(list);
+    return link ? ia_container_of(link, struct ia_request, link) : NULL;
+}
+
+void ia_requests_free(struct ia_fifo *list)
+{
+    while (list->n > 0)
+        ia_request_free(ia_requests_take(list));
+}
+
 struct ia_reply *ia_reply_new(enum ia_reply_kind kind, const char *text)
 {
     struct ia_reply *r = new_message(sizeof *r, offsetof(struct ia_reply, text), text);

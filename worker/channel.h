@@ -175,6 +175,10 @@ struct ia_reply {
 struct ia_request *ia_request_new(enum ia_request_kind kind, const char *text);
 struct ia_reply *ia_reply_new(enum ia_reply_kind kind, const char *text);
 
+/* The oldest request of a list, NULL: it is empty; and an end of all of them. */
+struct ia_request *ia_requests_take(struct ia_fifo *list);
+void ia_requests_free(struct ia_fifo *list);
+
 /* Free a message with everything that it owns.  NULL is fine. */
 void ia_request_free(struct ia_request *request);
 void ia_reply_free(struct ia_reply *reply);

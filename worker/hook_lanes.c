@@ -39,9 +39,8 @@ static struct ia_request *oldest_of(const struct ia_hook_lane *lane)
 
 static struct ia_request *take_oldest(struct ia_hook_lanes *lanes, struct ia_hook_lane *lane)
 {
-    struct ia_link *link = ia_fifo_take(&lane->waiting);
     lanes->n_waiting--;
-    return ia_container_of(link, struct ia_request, link);
+    return ia_requests_take(&lane->waiting);
 }
 
 /* Lanes that hold nothing, not even a pause, are forgotten: a CA may be deleted. */

@@ -248,9 +248,9 @@ struct ia_request *ia_hook_pool_take(struct ia_hook_pool *pool)
 {
     (void)pthread_mutex_lock(&pool->lock);
     give_up_waiting(pool);
-    struct ia_link *link = ia_fifo_take(&pool->done);
+    struct ia_request *request = ia_requests_take(&pool->done);
     (void)pthread_mutex_unlock(&pool->lock);
-    return link ? ia_container_of(link, struct ia_request, link) : NULL;
+    return request;
 }
 
 int64_t ia_hook_pool_wait_ms(struct ia_hook_pool *pool)
@@ -281,19 +281,12 @@ void ia_hook_pool_stop(struct ia_hook_pool *pool)
         pool->n_threads = 0;
 }
 
-static void free_requests_of(struct ia_fifo *list)
-{
-    struct ia_link *link;
-    while ((link = ia_fifo_take(list)) != NULL)
-        ia_request_free(ia_container_of(link, struct ia_request, link));
-}
-
 void ia_hook_pool_free(struct ia_hook_pool *pool)
 {
     if (!pool || pool->abandoned)
         return;
     ia_hook_lanes_clear(&pool->lanes);
-    free_requests_of(&pool->done);
+    ia_requests_free(&pool->done);
     (void)pthread_cond_destroy(&pool->more);
     (void)pthread_mutex_destroy(&pool->lock);
     free(pool);

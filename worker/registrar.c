@@ -75,12 +75,6 @@ void ia_registrar_set_hooks(struct ia_registrar *registrar, struct ia_hook_pool 
     registrar->hooks = hooks;
 }
 
-static struct ia_request *take_request(struct ia_fifo *list)
-{
-    struct ia_link *link = ia_fifo_take(list);
-    return link ? ia_container_of(link, struct ia_request, link) : NULL;
-}
-
 static struct batch *take_batch(struct ia_fifo *list)
 {
     struct ia_link *link = ia_fifo_take(list);
@@ -110,13 +104,6 @@ static void refuse_batch(struct ia_registrar *r, struct batch *batch, const char
     free(batch);
 }
 
-static void refuse_list(struct ia_registrar *r, struct ia_fifo *list, const char *detail)
-{
-    struct ia_request *request;
-    while ((request = take_request(list)) != NULL)
-        ia_answer_unavailable(r->sink, request, detail);
-}
-
 static void refuse_batches(struct ia_registrar *r, struct ia_fifo *list, const char *detail)
 {
     struct batch *batch;
@@ -128,8 +115,8 @@ void ia_registrar_refuse_all(struct ia_registrar *registrar, const char *detail)
 {
     refuse_batches(registrar, &registrar->under_way, detail);
     refuse_batches(registrar, &registrar->halves, detail);
-    refuse_list(registrar, &registrar->waiting, detail);
-    refuse_list(registrar, &registrar->postponed, detail);
+    ia_answer_all_unavailable(registrar->sink, &registrar->waiting, detail);
+    ia_answer_all_unavailable(registrar->sink, &registrar->postponed, detail);
     registrar->n_under_way = 0;
     registrar->open = false;
 }
@@ -144,20 +131,14 @@ static void free_batches(struct ia_fifo *list)
     }
 }
 
-static void free_requests(struct ia_fifo *list)
-{
-    while (list->n > 0)
-        ia_request_free(take_request(list));
-}
-
 void ia_registrar_free(struct ia_registrar *registrar)
 {
     if (!registrar)
         return;
     free_batches(&registrar->under_way);
     free_batches(&registrar->halves);
-    free_requests(&registrar->waiting);
-    free_requests(&registrar->postponed);
+    ia_requests_free(&registrar->waiting);
+    ia_requests_free(&registrar->postponed);
     free(registrar);
 }
 
@@ -222,7 +203,7 @@ static void fill_batch(struct ia_registrar *r, struct batch *batch)
     int64_t now = ia_monotonic_ms();
     r->batch_number++;
     while (batch->n < IA_DB_BATCH_MAX && batch->n < room && r->waiting.n > 0) {
-        struct ia_request *request = take_request(&r->waiting);
+        struct ia_request *request = ia_requests_take(&r->waiting);
         int64_t until = ia_locked_cas_try(&r->locked, request->registration.ca_id, r->batch_number, now);
         if (until)
             postpone_request(r, request, until);

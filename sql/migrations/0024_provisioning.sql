@@ -331,7 +331,8 @@ SELECT c.ca_id, CASE WHEN octet_length(c.name) <= 128 THEN c.name ELSE '' END AS
        CASE WHEN octet_length(c.device_id_template) <= 512 THEN c.device_id_template ELSE '' END AS device_id_template,
        iot_auth.usable_texts(c.client_id_templates, 16, 512) AS client_id_templates,
        CASE WHEN octet_length(c.tenant) <= 128 THEN c.tenant END AS tenant, c.replaces,
-       left(c.problem_parsed, 1024) AS problem,
+       left(CASE WHEN num_nonnulls(c.problem_parsed, c.problem_roles, c.problem_hook) > 0 THEN c.problem_parsed
+                 ELSE c.problem END, 1024) AS problem, -- a row that was written by itself has its problem in one part
        ARRAY(SELECT CASE WHEN octet_length(r.role) <= 128 THEN r.role ELSE '' END FROM iot_auth.ca_role r
              WHERE r.ca_id = c.ca_id ORDER BY r.role LIMIT 257) AS roles,
        CASE WHEN octet_length(c.name) > 128 THEN 'the name is longer than 128 bytes'
@@ -676,9 +677,9 @@ CREATE TABLE iot_auth.expected_device (
     CONSTRAINT expected_roles_fit CHECK (roles = '{}' OR iot_auth.role_list_problem(roles) IS NULL),
     CONSTRAINT expected_expiry_is_finite CHECK (expires_at IS NULL OR isfinite(expires_at))
 ) WITH (fillfactor = 90);
--- By the id first: an unused entry reserves it against other CAs.
+-- By the id first: an unused entry reserves it against other CAs.  No index by the CA alone: a plan that used it would
+-- read all of a list for each batch.
 CREATE UNIQUE INDEX expected_device_unused ON iot_auth.expected_device (device_id, ca_name) WHERE used_at IS NULL;
-CREATE INDEX expected_device_ca ON iot_auth.expected_device (ca_name);
 
 -- Once for a statement: a million rows are copied in one, and a foreign key alone would take half of the time.  The CA is
 -- locked as a foreign key would lock it: a deletion of the CA waits for the entries, and then deletes them.

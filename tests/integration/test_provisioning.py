@@ -35,13 +35,13 @@ def fleet(world, request):
     world.count += 1
     name = "ca-%d" % world.count
 
-    def make(**options):
+    def make(name=name, **options):
         options.setdefault("roles", [])
         if isinstance(options.get("provisioning"), dict):
             options["provisioning"] = json.dumps(options["provisioning"])
-        authority = world.fleet(options.pop("name", name), **options)
-        authority.name = options.get("name", name)
-        known(world, authority.name)
+        authority = world.fleet(name, **options)
+        authority.name = name
+        known(world, name)
         return authority
 
     return make
@@ -222,7 +222,7 @@ def test_the_template_at_commit_counts_whole(world, fleet):
 
 def test_the_device_id_template_at_commit_counts(world, fleet):
     """A registration that was sent before set_ca returned is made with the new template: its device id is never the old one."""
-    authority = fleet(device_id_template="t0-${cert.cn}")
+    authority = fleet(device_id_template="t0-${cert.cn}", client_id_templates=["*"])
     stop = threading.Event()
 
     def arrive(thread):
