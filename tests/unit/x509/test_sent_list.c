@@ -151,7 +151,7 @@ START_TEST(slow_curve_under_the_name_of_sm2_is_refused)
 }
 END_TEST
 
-/* BER, which OpenSSL takes: a length that is not told (X.690 8.1.3.6). */
+/* BER, which OpenSSL takes: a length that is not given (X.690 8.1.3.6). */
 START_TEST(certificate_of_indefinite_length_is_refused)
 {
     struct octets der = slow_certificate();
