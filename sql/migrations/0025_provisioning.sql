@@ -13,7 +13,7 @@ SET LOCAL standard_conforming_strings = on;
 -- skipped and takes no lock that any reader or writer of the registry could notice.
 DO $guard$
 DECLARE
-    this int := 24;
+    this int := 25;
     me oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user);
     other_owner oid;
     applied int := 0;
@@ -1642,7 +1642,7 @@ COMMENT ON FUNCTION iot_auth.settle_ca IS 'Internal: trigger: a change of what a
 COMMENT ON FUNCTION iot_auth.terms_version IS 'Internal: which templates a registration was made with.';
 COMMENT ON FUNCTION iot_auth.would_register IS 'Internal: what a registration would answer; nothing is registered.';
 
-INSERT INTO iot_auth.schema_version (version) VALUES (24);
+INSERT INTO iot_auth.schema_version (version) VALUES (25);
 $migration$;
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'migration % was not applied: a table of schema iot_auth is locked by another session', this
