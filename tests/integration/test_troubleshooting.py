@@ -213,7 +213,7 @@ def refusals(site, fleet):
 
 @pytest.mark.skipif(not shutil.which("gnutls-cli"), reason="gnutls-cli is not installed")
 def test_gnutls_shows_what_the_page_says(site):
-    broker, fleet = site.broker(), site.fleet()
+    fleet, broker = site.fleet(), site.broker()
     for alert, _, credential in refusals(site, fleet):
         certificate, key = files(site, credential)
         command = ("gnutls-cli", "--x509cafile", str(site.listeners_pki.trust), "--x509certfile", certificate, "--x509keyfile", key,
@@ -225,7 +225,7 @@ def test_gnutls_shows_what_the_page_says(site):
 
 @pytest.mark.skipif(not os.path.exists(MBEDTLS), reason="there was no mbedTLS to build the client with")
 def test_mbedtls_shows_what_the_page_says(site):
-    broker, fleet = site.broker(), site.fleet()
+    fleet, broker = site.fleet(), site.broker()
     trust = str(site.listeners_pki.trust)
 
     def shown(credential, client_id="sensor-1", trusted=trust):
