@@ -5,9 +5,9 @@ import io
 import secrets
 import time
 
-from kit import Bench, Result, Variants, resident_kb
+from kit import Bench, Result, Variants, has_valgrind, resident_kb
 from psk_kit import KeyFile, seal
-from rows import DEVICES, admit_all, connect_cost, row, scaled
+from rows import DEVICES, admit_all, connect_cost, instructions_of, row, scaled
 
 KEYS = 1000000
 STORED = 10  # lines of Mosquitto's psk_file
@@ -113,12 +113,44 @@ def psk_sid(server, folder, scale):
     return measure(server, folder, scale, "sid", ("1.2",))
 
 
+@row
+def psk_instructions(server, folder, scale):
+    """instructions of a connect with a pre-shared key against psk_file, by callgrind where it is installed"""
+    if not has_valgrind():
+        return []
+    count, results = scaled(100, scale, 20), []
+    with Bench(server, folder) as bench:
+        key_file = KeyFile(bench.folder)
+        keys = add_devices(bench, key_file, ["meter-%d" % n for n in range(20)])
+        psk_file = bench.folder / "psk_file"
+        psk_file.write_text("".join("%s:%s\n" % pair for pair in keys.items()))
+
+        def stock():
+            return bench.without_plugin(("allow_anonymous true", "psk_file %s" % psk_file), ("psk",))
+
+        def plugin():
+            return bench.with_plugin(options={"psk_key_file": key_file.path}, listeners=("psk",))
+
+        for version in ("1.2", "1.3"):
+            def clients(load, version=version):
+                for name, key in keys.items():
+                    load.do("psk", 0, name, key)
+                load.do("set", 0, "tls", version)
+
+            base = instructions_of(bench, stock, clients, count, "psk")
+            mine = instructions_of(bench, plugin, clients, count, "psk")
+            name = "pre-shared keys TLS %s, instructions" % version
+            results += [Result(name, "Mosquitto alone (psk_file of 20 lines)", "instructions", base, base, 1, None, None),
+                        Result(name, "with the plugin", "instructions", mine, base, mine / base, None, 1.05)]
+        return results
+
+
 def start(bench, options):
     """Seconds until the broker serves, and its memory."""
     begun = time.monotonic()
     broker = bench.with_plugin(options={"startup_wait_ms": 120000, "device_cache_size": 1, **options}, listeners=("psk",))
     took, memory = time.monotonic() - begun, resident_kb(broker.process) * 1024
-    broker.stop()
+    broker.kill()
     return took, memory
 
 
@@ -129,6 +161,7 @@ def psk_read(server, folder, scale):
         key_file, count = KeyFile(bench.folder), scaled(KEYS, scale, 1000)
         add_devices(bench, key_file, ["%032d" % n for n in range(count)])
         bench.registry.query("VACUUM ANALYZE")
+        start(bench, {})  # now PostgreSQL has the tables in memory
         without = start(bench, {})
         with_keys = start(bench, {"psk_key_file": key_file.path})
         return [Result("pre-shared keys, %d at start" % count, "read", "s", with_keys[0] - without[0], None, None, None, 5),

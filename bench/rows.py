@@ -88,8 +88,8 @@ def connect_sid(server, folder, scale):
             + connects(server, folder / "12", scale, "sid", "1.2", 0.85, 0.30))
 
 
-def instructions_of(bench, make, resume, count):
-    """Instructions of the broker for one connection, by callgrind."""
+def instructions_of(bench, make, clients, count, listener="device"):
+    """Instructions of the broker for one connection, by callgrind.  clients(load) makes 20 of group 0."""
     out = bench.folder / "callgrind.out"
     real = brokers.command
     brokers.command = lambda kind: ["valgrind", "--tool=callgrind", "--callgrind-out-file=%s" % out] + real(kind)
@@ -98,13 +98,12 @@ def instructions_of(bench, make, resume, count):
     finally:
         brokers.command = real
     load = bench.load()
-    bench.mint(load, 0, 20, "callgrind-")
-    load.do("set", 0, "resume", "on" if resume else "off")
-    admit_all(load, 0, broker, 20)
-    load.storm(0, broker.ports["device"], 1, 20)
+    clients(load)
+    admit_all(load, 0, broker, 20, listener)
+    load.storm(0, broker.ports[listener], 1, 20)
     control = ["callgrind_control", str(broker.process.pid)]
     subprocess.run(control + ["-z"], check=True, capture_output=True)
-    assert load.storm(0, broker.ports["device"], 1, count).accepted == count
+    assert load.storm(0, broker.ports[listener], 1, count).accepted == count
     subprocess.run(control + ["--dump"], check=True, capture_output=True)
     broker.kill()
     # The last dump; "summary:" or "totals:" is the sum.
@@ -122,9 +121,16 @@ def instructions(server, folder, scale):
         return []
     count = scaled(100, scale, 20)
     with Bench(server, folder) as bench:
-        bare = instructions_of(bench, bench.without_plugin, False, count)
-        full = instructions_of(bench, bench.with_plugin, False, count)
-        resumed = instructions_of(bench, bench.with_plugin, True, count)
+        def full_clients(load):
+            bench.mint(load, 0, 20, "callgrind-")
+
+        def resuming_clients(load):
+            full_clients(load)
+            load.do("set", 0, "resume", "on")
+
+        bare = instructions_of(bench, bench.without_plugin, full_clients, count)
+        full = instructions_of(bench, bench.with_plugin, full_clients, count)
+        resumed = instructions_of(bench, bench.with_plugin, resuming_clients, count)
     return [Result("instructions", what, "instructions", value, bare, value / bare, None, must)
             for what, value, must in (("Mosquitto alone (cafile), full handshake", bare, None),
                                       ("with the plugin, full handshake", full, 0.58),

@@ -167,17 +167,22 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
  * and checks no types, so the casts see to those.  It may exceed the statement timeout: the reader checks instead that
  * it makes progress.  The statements of one text are one transaction, which ends by itself when one is refused.
  * Parallel workers would take cores from others and save little, because all rows pass through one process. */
+#define STREAM(columns_from_where)                                                                                         \
+    "SET LOCAL transaction_read_only = on; SET LOCAL statement_timeout = 0; "                                              \
+    "SET LOCAL max_parallel_workers_per_gather = 0; "                                                                      \
+    "COPY (SELECT fingerprint::bytea, device_id::text, device_status::text, certificate_status::text, " columns_from_where \
+    ") TO STDOUT (FORMAT binary)"
 #define DEVICE_PART(condition)                                                                                         \
-    "SET LOCAL transaction_read_only = on; SET LOCAL statement_timeout = 0; "                                          \
-    "SET LOCAL max_parallel_workers_per_gather = 0; "                                                                  \
-    "COPY (SELECT fingerprint::bytea, device_id::text, device_status::text, certificate_status::text, "                \
-    "certificate_ca_id::bigint, device_ca_id::bigint, tenant::text, not_after::timestamptz, attrs::text[], "           \
-    "roles::text[], NULL::text FROM iot_auth.broker_device WHERE " condition ") TO STDOUT (FORMAT binary)"
+    STREAM("certificate_ca_id::bigint, device_ca_id::bigint, tenant::text, not_after::timestamptz, attrs::text[], "    \
+           "roles::text[], NULL::text FROM iot_auth.broker_device WHERE " condition)
 
 const char *const ia_device_parts[IA_DEVICE_PARTS] = {
     DEVICE_PART("fingerprint < decode('80', 'hex')"),
     DEVICE_PART("fingerprint >= decode('80', 'hex')"),
 };
+const char *const ia_closed_devices =
+    STREAM("0::bigint, 0::bigint, NULL::text, NULL::timestamptz, NULL::text[], NULL::text[], NULL::text "
+           "FROM iot_auth.broker_device_state WHERE device_status <> 'ACTIVE' OR certificate_status <> 'ACTIVE'");
 
 static int ms_or(int given, int fallback)
 {

@@ -116,7 +116,7 @@ struct ia_statement_text {
     Oid types[IA_PARAMS_MAX];
 };
 extern const struct ia_statement_text ia_statements[IA_STATEMENTS];
-extern const char *const ia_device_parts[IA_DEVICE_PARTS];
+extern const char *const ia_device_parts[IA_DEVICE_PARTS], *const ia_closed_devices;
 
 /* ---- connect.c ---- */
 

@@ -59,6 +59,7 @@ static void clear_reply(struct ia_reply *reply)
         break;
     case IA_REPLY_DEVICES:
     case IA_REPLY_STATES:
+    case IA_REPLY_CLOSED:
     case IA_REPLY_PAGE:
         clear_records(&reply->records);
         break;

@@ -103,6 +103,7 @@ enum ia_reply_kind {
     IA_REPLY_ANSWER,   /* to IA_REQUEST_REGISTER: `answer`; `text` is the detail of a refusal */
     IA_REPLY_DEVICES,  /* `records`: all records of the devices `records.ids`; any other record of these is deleted */
     IA_REPLY_STATES,   /* `records`: statuses alone of the devices `records.ids` (ia_db_device_states) */
+    IA_REPLY_CLOSED,   /* `records`: statuses alone, each of a device or certificate that is not ACTIVE */
     IA_REPLY_PAGE,     /* `records`: part of a resync */
     IA_REPLY_RESYNC_BEGIN, /* pages of all records follow … */
     IA_REPLY_RESYNC_END,   /* … and are complete: a record that was in no page is deleted */

@@ -13,7 +13,8 @@
 struct ia_psk_problems {
     struct ia_outbox *outbox;
     const struct ia_sink *sink;
-    struct ia_keyring *keyring; /* owned; NULL: none */
+    struct ia_keyring *keyring;   /* owned; NULL: none */
+    struct ia_psk_opener *opener; /* of its keys; NULL: no row is checked */
     unsigned logged;
 };
 
@@ -29,16 +30,20 @@ struct ia_psk_problems *ia_psk_problems_new(struct ia_outbox *outbox, const stru
 
 void ia_psk_problems_free(struct ia_psk_problems *problems)
 {
-    if (problems)
+    if (problems) {
+        ia_psk_opener_free(problems->opener);
         ia_keyring_free(problems->keyring);
+    }
     free(problems);
 }
 
 bool ia_psk_problems_use(struct ia_psk_problems *problems, const struct ia_keyring *keyring)
 {
     bool other = problems->keyring && !ia_keyring_same(problems->keyring, keyring);
+    ia_psk_opener_free(problems->opener);
     ia_keyring_free(problems->keyring);
     problems->keyring = ia_keyring_copy(keyring);
+    problems->opener = problems->keyring ? ia_psk_opener_new(problems->keyring) : NULL;
     return other;
 }
 
@@ -48,12 +53,12 @@ void ia_psk_problems_begin(struct ia_psk_problems *problems)
 }
 
 /* Why the row does not open, in why->msg.  True: it opens. */
-static bool opens_row(const struct ia_keyring *keyring, const struct ia_psk_row *row, struct ia_err *why)
+static bool opens_row(struct ia_psk_opener *opener, const struct ia_psk_row *row, struct ia_err *why)
 {
     const struct ia_psk_label label = {.key_id = row->key_id, .identity = row->identity, .device_id = row->device_id};
     uint8_t key[IA_PSK_KEY_MAX];
     size_t len = 0;
-    enum ia_rc rc = ia_psk_open(keyring, &label, row->sealed.at, row->sealed.len, key, &len, why);
+    enum ia_rc rc = ia_psk_opener_open(opener, &label, row->sealed.at, row->sealed.len, key, &len, why);
     OPENSSL_cleanse(key, sizeof key);
     return rc == IA_OK;
 }
@@ -75,9 +80,9 @@ static void log_row(struct ia_psk_problems *problems, const struct ia_psk_row *r
 void ia_psk_problems_check(struct ia_psk_problems *problems, const struct ia_psk_row *row)
 {
     struct ia_err why = {0};
-    if (!problems->keyring)
+    if (!problems->opener)
         return;
-    const char *problem = opens_row(problems->keyring, row, &why) ? NULL : why.msg;
+    const char *problem = opens_row(problems->opener, row, &why) ? NULL : why.msg;
     if (why.rc == IA_NOMEM || why.rc == IA_CRYPTO)
         return; /* nothing of the row */
     bool same = problem && row->problem ? strcmp(problem, row->problem) == 0 : !problem && !row->problem;
