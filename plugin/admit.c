@@ -240,7 +240,9 @@ static enum ia_reason find_login_device(void *ctx, struct ia_admission *a)
                                                .device_id = a->device_id,
                                                .ca_id = issued ? 0 : a->chain->ca_id,
                                                .issuer = issued ? a->token->issuer : NULL,
-                                               .address = a->address};
+                                               .address = a->address,
+                                               .leaf = issued ? NULL : a->leaf,
+                                               .ca = issued ? NULL : a->ca};
     struct ia_device *device = NULL;
     enum ia_reason reason = ia_device_requests_find(login->core, &who, &device, a->detail, sizeof a->detail);
     if (reason == IA_R_NONE)

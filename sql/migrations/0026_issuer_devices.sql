@@ -12,7 +12,7 @@ SET LOCAL standard_conforming_strings = on;
 -- skipped and takes no lock that any reader or writer of the registry could notice.
 DO $guard$
 DECLARE
-    this int := 25;
+    this int := 26;
     me oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user);
     other_owner oid;
     applied int := 0;
@@ -1107,8 +1107,8 @@ BEGIN
 END $$;
 
 -- Registration by certificate: a device of an issuer, or one with keys alone, is no CA's to take.
-CREATE OR REPLACE FUNCTION iot_auth.registration_device(ca iot_auth.ca, p_device_id text, OUT outcome text,
-                                                        OUT detail text)
+CREATE OR REPLACE FUNCTION iot_auth.registration_device(ca iot_auth.ca, one iot_auth.registration_item, OUT outcome text,
+                                             OUT detail text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -1117,14 +1117,14 @@ DECLARE
     moves boolean := false;
 BEGIN
     LOOP
-        SELECT * INTO existing FROM iot_auth.device d WHERE d.device_id = p_device_id FOR NO KEY UPDATE;
+        SELECT * INTO existing FROM iot_auth.device d WHERE d.device_id = one.device_id FOR NO KEY UPDATE;
         is_new := NOT FOUND;
         moves := NOT is_new AND existing.ca_id IS DISTINCT FROM ca.ca_id;
-        IF moves AND (existing.ca_id IS NULL OR NOT iot_auth.ca_succeeds(ca.ca_id, existing.ca_id)) THEN
+        IF moves AND iot_auth.ca_succeeds(ca.ca_id, existing.ca_id) IS NOT TRUE THEN
             outcome := 'device_conflict';
             detail := CASE WHEN existing.ca_id IS NULL
-                           THEN format('device ''%s'' belongs to %s', p_device_id, iot_auth.owner_of(existing))
-                           ELSE format('device ''%s'' belongs to CA %s, which this CA does not replace', p_device_id,
+                           THEN format('device ''%s'' belongs to %s', one.device_id, iot_auth.owner_of(existing))
+                           ELSE format('device ''%s'' belongs to CA %s, which this CA does not replace', one.device_id,
                                        existing.ca_id) END;
             RETURN;
         END IF;
@@ -1134,18 +1134,30 @@ BEGIN
             RETURN;
         END IF;
         EXIT WHEN NOT is_new;
-        INSERT INTO iot_auth.device (device_id, ca_id, tenant, status, registered_by, created_at)
-        VALUES (p_device_id, ca.ca_id, ca.tenant, ca.registered_status, 'jitr', clock_timestamp())
+        INSERT INTO iot_auth.device (device_id, ca_id, tenant, status, registered_by, created_at, attributes)
+        VALUES (one.device_id, ca.ca_id, coalesce(one.tenant, ca.tenant), ca.registered_status, 'jitr', clock_timestamp(),
+                coalesce(one.attributes, '{}'))
         ON CONFLICT DO NOTHING;
         EXIT WHEN FOUND; -- else a concurrent registration inserted the row: examine it
     END LOOP;
+    IF NOT is_new AND ca.provisioning ->> 'on_existing' IN ('merge', 'replace') THEN
+        detail := iot_auth.provision_existing(existing, ca.provisioning ->> 'on_existing', one.attributes, one.roles,
+                                              coalesce(one.tenant, ca.tenant));
+        IF detail IS NOT NULL THEN
+            outcome := 'identity_invalid';
+            RETURN;
+        END IF;
+    END IF;
     IF moves THEN
-        UPDATE iot_auth.device d SET ca_id = ca.ca_id WHERE d.device_id = p_device_id;
+        UPDATE iot_auth.device d SET ca_id = ca.ca_id WHERE d.device_id = one.device_id;
         INSERT INTO iot_auth.ca_usage_stale
         SELECT c.ca_id FROM iot_auth.ca c WHERE c.ca_id = existing.ca_id AND c.max_devices IS NOT NULL;
     END IF;
     IF (is_new OR moves) AND ca.max_devices IS NOT NULL THEN
         UPDATE iot_auth.ca_usage u SET devices = u.devices + 1 WHERE u.ca_id = ca.ca_id AND u.devices >= 0;
+    END IF;
+    IF is_new THEN
+        INSERT INTO iot_auth.device_role (device_id, role) SELECT one.device_id, r FROM unnest(one.roles) r;
     END IF;
 END $$;
 
@@ -1190,6 +1202,8 @@ BEGIN
         WHEN reason = 'ca_unknown' THEN iot_auth.remedy_of_unknown_ca(detail)
         WHEN reason = 'address_denied' THEN iot_auth.remedy_of_address(address, ca.name, coalesce(principal, detail
             ->> 'device_id'), issuer.name)
+        WHEN reason = 'registry_unavailable' AND ca.problem_hook IS NOT NULL
+            THEN format('The registration hook of CA %L must work: %s', ca.name, ca.problem_hook)
         WHEN reason IN ('registry_unavailable', 'snapshot_stale') THEN 'The broker must reach the database: see '
                                                                        'iot_auth.node, and the broker''s log.'
         WHEN starts_with(reason, 'token_') OR reason = 'issuer_inactive'
@@ -1392,7 +1406,7 @@ GRANT EXECUTE ON FUNCTION iot_auth.broker_register_issued TO iot_auth_broker;
 -- Functions that a view calls are checked against whoever reads the view.
 GRANT EXECUTE ON FUNCTION iot_auth.issued_fingerprint TO iot_auth_broker;
 
-INSERT INTO iot_auth.schema_version (version) VALUES (25);
+INSERT INTO iot_auth.schema_version (version) VALUES (26);
 $migration$;
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'migration % was not applied: a table of schema iot_auth is locked by another session', this
