@@ -36,7 +36,7 @@ COPY --from=build /stage/ /
 COPY docker/mosquitto.conf /etc/mosquitto-iot-auth/mosquitto.conf
 COPY docker/bin/ /usr/local/bin/
 # A new volume inherits the owner of the folder that it is mounted on.
-RUN install -d -o mosquitto -g mosquitto -m 0700 /admin /authority /server /device /app /secrets /var/lib/mosquitto \
+RUN install -d -o mosquitto -g mosquitto -m 0700 /admin /authority /server /device /app /psk /secrets /var/lib/mosquitto \
     && install -d -o mosquitto -g mosquitto -m 0755 /public /monitoring \
     && install -d /etc/mosquitto-iot-auth/conf.d
 USER 1883:1883

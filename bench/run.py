@@ -14,6 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import kit  # noqa: E402
 import other_rows  # noqa: E402, F401  (adds its rows)
 import pg  # noqa: E402
+import psk_rows  # noqa: E402, F401  (adds its rows)
 import report  # noqa: E402
 import rows  # noqa: E402
 import size_rows  # noqa: E402, F401  (adds its rows)

@@ -351,6 +351,25 @@ static enum ia_rc check_alternatives(const struct reader *r, unsigned flag, size
     return ia_fail(err, IA_USAGE, "give %s one of %s", least ? "exactly" : "at most", names);
 }
 
+/* Parameters that belong together, and those that have no meaning beside them. */
+static enum ia_rc check_together(const struct reader *r, struct ia_err *err)
+{
+    const struct ia_verb *verb = r->call->verb;
+    char title[48], other[48];
+    size_t first = ia_call_flagged(r->call, IA_P_TOGETHER), alone = ia_call_flagged(r->call, IA_P_ALONE);
+    if (first == verb->n_params)
+        return IA_OK;
+    param_title(&verb->params[first], title, sizeof title);
+    if (alone < verb->n_params)
+        return ia_fail(err, IA_USAGE, "%s has no meaning beside %s",
+                       param_title(&verb->params[alone], other, sizeof other), title);
+    for (size_t i = 0; i < verb->n_params; i++)
+        if (verb->params[i].flags & IA_P_TOGETHER && !r->call->values[i].given)
+            return ia_fail(err, IA_USAGE, "%s is missing, which %s needs",
+                           param_title(&verb->params[i], other, sizeof other), title);
+    return IA_OK;
+}
+
 /* What must be there and is not. */
 static enum ia_rc check_required(const struct reader *r, struct ia_err *err)
 {
@@ -362,7 +381,9 @@ static enum ia_rc check_required(const struct reader *r, struct ia_err *err)
                            param_title(&verb->params[i], title, sizeof title), r->call->program,
                            ia_call_words(r->call));
     enum ia_rc rc = check_alternatives(r, IA_P_ONE_OF, 1, err);
-    return rc == IA_OK ? check_alternatives(r, IA_P_EXCLUSIVE, 0, err) : rc;
+    if (rc == IA_OK)
+        rc = check_alternatives(r, IA_P_EXCLUSIVE, 0, err);
+    return rc == IA_OK ? check_together(r, err) : rc;
 }
 
 enum ia_rc ia_call_parse(int argc, char **argv, struct ia_call *call, enum ia_ask *ask, char *path, size_t size,
@@ -413,4 +434,12 @@ const char *ia_call_get(const struct ia_call *call, const char *name)
 bool ia_call_has(const struct ia_call *call, const char *name)
 {
     return ia_call_list(call, name)->given;
+}
+
+size_t ia_call_flagged(const struct ia_call *call, unsigned flag)
+{
+    size_t i = 0;
+    while (i < call->verb->n_params && !(call->verb->params[i].flags & flag && call->values[i].given))
+        i++;
+    return i;
 }

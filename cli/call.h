@@ -36,6 +36,9 @@ const char *ia_call_get(const struct ia_call *call, const char *name);
 const struct ia_values *ia_call_list(const struct ia_call *call, const char *name);
 bool ia_call_has(const struct ia_call *call, const char *name);
 
+/* Is a parameter with this flag of enum ia_param_flags given?  Its place in the table, or n_params. */
+size_t ia_call_flagged(const struct ia_call *call, unsigned flag);
+
 /* The words of the verb as the user typed them: without "check" where the program is iot-auth-check. */
 const char *ia_call_words(const struct ia_call *call);
 

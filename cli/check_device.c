@@ -183,10 +183,12 @@ static int print_refusal(enum ia_reason reason, const char *detail)
 static const char *refusal_detail(const struct candidate *c)
 {
     if (!c->row)
-        return "no certificate of a device of that id is registered";
+        return "no certificate and no pre-shared key of a device of that id is registered";
     if (c->admission.detail[0])
         return c->admission.detail;
-    return c->admission.ca ? c->admission.ca->name : "the CA is not registered";
+    if (c->admission.ca)
+        return c->admission.ca->name;
+    return c->row->certificate_ca_id ? "the CA is not registered" : "the device has no CA";
 }
 
 /* Without --client-id the device id stands for it, as most devices use it. */
@@ -194,7 +196,7 @@ static const char *asked_client_id(const struct question *q, const struct candid
 {
     if (q->client_id)
         return q->client_id;
-    if (!ia_client_id_check(c->admission.ca, c->row->device_id, c->row->device_id))
+    if (c->admission.ca && !ia_client_id_check(c->admission.ca, c->row->device_id, c->row->device_id))
         (void)ia_call_fail(q->call, 0, "the CA's templates do not admit the device id as client id: give --client-id");
     return c->row->device_id;
 }

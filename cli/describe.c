@@ -24,7 +24,7 @@ static void append_param(const struct ia_param *param, const char *before, const
     (void)snprintf(text + len, size - len, "%s%s%s", before, one, after);
 }
 
-/* All parameters of one alternative: {--ca NAME | --device ID}. */
+/* All parameters of one alternative: {--ca NAME | --device ID}, or of one group: [--pem FILE --ca NAME]. */
 static void append_alternatives(const struct ia_verb *verb, unsigned flag, char *text, size_t size)
 {
     bool is_first = true;
@@ -32,7 +32,7 @@ static void append_alternatives(const struct ia_verb *verb, unsigned flag, char 
         if (!(verb->params[i].flags & flag))
             continue;
         const char *open = flag == IA_P_ONE_OF ? " {" : " [";
-        append_param(&verb->params[i], is_first ? open : " | ", "", text, size);
+        append_param(&verb->params[i], is_first ? open : flag == IA_P_TOGETHER ? " " : " | ", "", text, size);
         is_first = false;
     }
     size_t len = strlen(text);
@@ -42,13 +42,14 @@ static void append_alternatives(const struct ia_verb *verb, unsigned flag, char 
 
 const char *ia_describe_synopsis(const struct ia_verb *verb, char *text, size_t size)
 {
-    const unsigned alternatives = IA_P_ONE_OF | IA_P_EXCLUSIVE;
+    const unsigned alternatives = IA_P_ONE_OF | IA_P_EXCLUSIVE | IA_P_TOGETHER;
     *text = '\0';
     for (size_t i = 0; i < verb->n_params; i++)
         if (!(verb->params[i].flags & alternatives) && verb->params[i].flags & IA_P_REQUIRED)
             append_param(&verb->params[i], " ", "", text, size);
     append_alternatives(verb, IA_P_ONE_OF, text, size);
     append_alternatives(verb, IA_P_EXCLUSIVE, text, size);
+    append_alternatives(verb, IA_P_TOGETHER, text, size);
     for (size_t i = 0; i < verb->n_params; i++)
         if (!(verb->params[i].flags & (alternatives | IA_P_REQUIRED)))
             append_param(&verb->params[i], " [", "]", text, size);

@@ -51,7 +51,8 @@ static void print_md_verb(const struct ia_verb *verb)
         printf("Asks before it does so%s%s, unless `--yes` is given.\n", verb->question_for ? " with " : "",
                verb->question_for ? verb->question_for : "");
     if (verb->sql && !strchr(verb->sql, ' '))
-        printf("SQL: `iot_auth.%s`.\n", verb->sql);
+        printf("SQL: `iot_auth.%s`%s%s%s.\n", verb->sql, verb->otherwise ? ", or `iot_auth." : "",
+               verb->otherwise ? verb->otherwise : "", verb->otherwise ? "`" : "");
     print_md_params(verb->params, verb->n_params);
 }
 

@@ -147,8 +147,9 @@ int ia_import_certificates(const struct ia_call *call)
     struct stat info;
     if (stat(folder, &info) != 0 || !S_ISDIR(info.st_mode))
         return ia_call_fail(call, IA_EXIT_USAGE, "%s: %s", folder, errno ? strerror(errno) : "it is not a folder");
-    int status =
-        ia_decision_load(&im.decision, call, NULL, &err) == IA_OK ? IA_EXIT_DONE : ia_decision_fail(call, &err);
+    int status = ia_decision_load(&im.decision, call, NULL, &err) == IA_OK
+                     ? IA_EXIT_DONE
+                     : ia_decision_fail_loaded(&im.decision, call, &err);
     if (status == IA_EXIT_DONE && !is_ca_known(&im))
         status = ia_call_fail(call, IA_EXIT_REFUSED, "CA '%s' is not registered", im.ca);
     if (status == IA_EXIT_DONE)

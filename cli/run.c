@@ -83,7 +83,8 @@ static enum ia_rc fill_arguments(const struct ia_call *call, struct arguments *a
 static void build_call(const struct ia_call *call, const struct arguments *a, char *sql, size_t size)
 {
     const struct ia_verb *verb = call->verb;
-    int len = snprintf(sql, size, "SELECT iot_auth.%s(", verb->sql);
+    bool is_other = verb->otherwise && ia_call_flagged(call, IA_P_TOGETHER) == verb->n_params;
+    int len = snprintf(sql, size, "SELECT iot_auth.%s(", is_other ? verb->otherwise : verb->sql);
     const char *comma = "";
     for (size_t i = 0; i < verb->n_params; i++) {
         const char *argument = verb->params[i].sql;

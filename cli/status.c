@@ -29,7 +29,8 @@
                 "WHERE i.note IS NOT NULL UNION ALL (SELECT 'device', d.device_id, d.problem FROM iot_auth.device d "  \
                 "WHERE d.problem IS NOT NULL LIMIT 100) UNION ALL (SELECT 'certificate', "                             \
                 "c.device_id || ', ' || encode(c.fingerprint, 'hex'), c.problem FROM iot_auth.device_certificate c "   \
-                "WHERE c.problem IS NOT NULL LIMIT 100)) p ORDER BY 1, 2"},                                            \
+                "WHERE c.problem IS NOT NULL LIMIT 100) UNION ALL (SELECT 'pre-shared key', k.identity, k.problem "    \
+                "FROM iot_auth.device_psk k WHERE k.problem IS NOT NULL LIMIT 100)) p ORDER BY 1, 2"},                 \
     {                                                                                                                  \
         .title = "last_hour",                                                                                          \
         .sql = "SELECT e.kind, e.reason, count(*) AS events, max(e.at) AS latest FROM iot_auth.event e "               \
@@ -56,6 +57,8 @@
     "FROM iot_auth.monitor_problem p GROUP BY p.problem_of "                                                           \
     "UNION ALL SELECT 9, format('issuer %s is for trying out: whoever has its key is each of its apps', i.name) "      \
     "FROM iot_auth.oauth_issuer i WHERE i.status = 'ACTIVE' AND i.issuer LIKE '" IA_TRY_OUT_PREFIX "%' "               \
+    "UNION ALL SELECT 10, format('%s pre-shared keys have a problem: iot-auth-psk check', sum(k.with_problem)) "       \
+    "FROM iot_auth.monitor_psk k HAVING sum(k.with_problem) > 0 "                                                      \
     "UNION ALL SELECT 8, format('%s devices have a problem', sum(d.with_problem)) FROM iot_auth.monitor_device d "     \
     "HAVING sum(d.with_problem) > 0) w(rank, warning) ORDER BY w.rank, w.warning"
 

@@ -21,14 +21,16 @@ enum ia_exit {
 };
 
 enum ia_param_flags {
-    IA_P_ARGUMENT = 1,   /* an argument by its place; else an option --name */
-    IA_P_REQUIRED = 2,   /* must be given */
-    IA_P_LIST = 4,       /* may be given several times, for SQL an array */
-    IA_P_SPLIT = 8,      /* commas separate values, for SQL an array */
-    IA_P_FILE = 16,      /* the value names a file whose content counts; - is standard input */
-    IA_P_FOLLOWING = 32, /* with IA_P_LIST, an option: words that follow its value are further values */
-    IA_P_ONE_OF = 64,    /* exactly one of the parameters with this flag must be given */
-    IA_P_EXCLUSIVE = 128 /* at most one of the parameters with this flag may be given */
+    IA_P_ARGUMENT = 1,    /* an argument by its place; else an option --name */
+    IA_P_REQUIRED = 2,    /* must be given */
+    IA_P_LIST = 4,        /* may be given several times, for SQL an array */
+    IA_P_SPLIT = 8,       /* commas separate values, for SQL an array */
+    IA_P_FILE = 16,       /* the value names a file whose content counts; - is standard input */
+    IA_P_FOLLOWING = 32,  /* with IA_P_LIST, an option: words that follow its value are further values */
+    IA_P_ONE_OF = 64,     /* exactly one of the parameters with this flag must be given */
+    IA_P_EXCLUSIVE = 128, /* at most one of the parameters with this flag may be given */
+    IA_P_TOGETHER = 256,  /* all of the parameters with this flag must be given, or none */
+    IA_P_ALONE = 512      /* may be given only without those of IA_P_TOGETHER */
 };
 
 struct ia_param {
@@ -60,6 +62,8 @@ struct ia_verb {
      * IA_V_STATEMENT a statement that gets all of them as $1…  NULL: nothing.  Its result is one more parameter of the
      * queries. */
     const char *sql;
+    const char
+        *otherwise;    /* the function that takes the place of `sql` without the parameters of IA_P_TOGETHER; or NULL */
     const char *fixed; /* further arguments of the function, SQL text of this table; NULL: none */
     const struct ia_query *queries;
     size_t n_queries;

@@ -5,7 +5,7 @@
 set(IA_SHARE ${CMAKE_INSTALL_DATADIR}/mosquitto-iot-auth)
 set(IA_DOC ${CMAKE_INSTALL_DATADIR}/doc/mosquitto-iot-auth)
 
-install(DIRECTORY sql/migrations sql/admin DESTINATION ${IA_SHARE}/sql FILES_MATCHING PATTERN "*.sql")
+install(DIRECTORY sql/migrations sql/admin DESTINATION ${IA_SHARE}/sql FILES_MATCHING PATTERN "*.sql" PATTERN "*.psql")
 install(DIRECTORY examples DESTINATION ${IA_DOC})
 install(DIRECTORY contrib/prometheus contrib/grafana DESTINATION ${IA_DOC}/examples PATTERN rules.test.yml EXCLUDE)
 install(DIRECTORY docs DESTINATION ${IA_DOC} FILES_MATCHING PATTERN "*.md" PATTERN "*.svg")

@@ -95,7 +95,8 @@ static int on_tick(int event, void *event_data, void *userdata)
     ia_clients_tidy(core->clients);
     bool more = ia_revalidate_slice(core, REVALIDATE_US);
     bool sweeping = ia_resync_sweep(core);
-    if (ia_psk_keys_sweep(core))
+    ia_psk_handshake_tick(core);
+    if (ia_psk_keys_tick(core))
         sweeping = true;
     if (ia_resumption_sweep())
         more = true;

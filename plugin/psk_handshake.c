@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #define UNUSED_LOG_US (600 * 1000000LL) /* any client can leave early: the line must not be spent on it for good */
+#define UNUSED_LOGS   64                /* listeners */
 
 static const char *find_psk_key(void *ctx, const char *identity, size_t len, uint8_t key[IA_PSK_KEY_MAX],
                                 size_t *key_len)
@@ -36,19 +37,34 @@ static void report_refused_key(void *ctx, SSL *ssl, const char *identity, const 
     ia_report_refused(ctx, &entry, IA_R_PSK_UNKNOWN);
 }
 
-/* Mosquitto then refuses the client itself, because its own callback has set no username. */
-static void report_unused_key(void *ctx, const char *identity)
+/* A listener's own, so that a client that leaves early at one does not spend the line of another.  The ports beyond the
+ * table share its last place. */
+static int64_t *find_unused_log(uint16_t port)
 {
-    static int64_t next_us;
-    int64_t now_us = ia_monotonic_us();
+    static struct {
+        uint16_t port;
+        int64_t next_us;
+    } logs[UNUSED_LOGS];
+    size_t i = 0;
+    while (i < UNUSED_LOGS - 1 && logs[i].port && logs[i].port != port)
+        i++;
+    logs[i].port = port;
+    return &logs[i].next_us;
+}
+
+/* Mosquitto then refuses the client itself, because its own callback has set no username. */
+static void report_unused_key(void *ctx, const char *identity, uint16_t port)
+{
+    int64_t now_us = ia_monotonic_us(), *next_us = find_unused_log(port);
     (void)ctx;
-    if (now_us < next_us)
+    if (now_us < *next_us)
         return;
-    next_us = now_us + UNUSED_LOG_US;
-    ia_log(MOSQ_LOG_WARNING,
-           "the client with PSK identity '%s' has left before its CONNECT was asked about: if all are, the listener "
-           "has use_identity_as_username, with which nobody is admitted there: remove that option",
-           identity);
+    *next_us = now_us + UNUSED_LOG_US;
+    ia_log(
+        MOSQ_LOG_WARNING,
+        "the client with PSK identity '%s' has left port %u before its CONNECT was asked about, as all before it: if the "
+        "listener has use_identity_as_username, nobody is admitted there: remove that option",
+        identity, (unsigned)port);
 }
 
 static void warn_of_listener(void *ctx, const char *text)
@@ -57,8 +73,12 @@ static void warn_of_listener(void *ctx, const char *text)
     ia_log(MOSQ_LOG_WARNING, "%s", text);
 }
 
-/* Reached only where the listener has a certificate too, or is none of the gate's.  A key that is proved there would prove
- * nothing: Mosquitto 2.1.2 goes on with the server's certificate after a wrong key. */
+void ia_psk_handshake_tick(const struct ia_core *core)
+{
+    ia_tls_psk_examine_listeners(core->options.gate.mode == IA_GATE_ALL);
+}
+
+/* Reached only where the listener is none of the gate's: the gate's connections have callbacks of their own. */
 int ia_on_psk_key(int event, void *event_data, void *userdata)
 {
     (void)event, (void)event_data;
@@ -68,8 +88,7 @@ int ia_on_psk_key(int event, void *event_data, void *userdata)
         return MOSQ_ERR_PLUGIN_DEFER; /* Mosquitto's psk_file, where there is one */
     if (!logged)
         ia_log(MOSQ_LOG_WARNING,
-               "a listener with psk_hint also has a certificate, or its port is not in tls_gate: it admits no device "
-               "by pre-shared key; give pre-shared keys a separate listener without certfile");
+               "a listener with psk_hint is not in tls_gate: it admits no device by pre-shared key; add its port");
     logged = true;
     return MOSQ_ERR_AUTH;
 }

@@ -12,15 +12,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ASKED_A_SECOND 64    /* unknown identities: anybody can invent them */
-#define SWEEP_SLOTS    20000 /* of the table, in one TICK */
+#define ASKED_A_SECOND 64              /* unknown identities: anybody can invent them */
+#define MISSING_US     (3 * 1000000LL) /* by then the worker has read the key file again */
+#define MISSING_LINE   400             /* bytes of key ids in one line of the log */
+#define SWEEP_SLOTS    20000           /* of the table, in one TICK */
 #define SEALED_LEN     (IA_PSK_NONCE_LEN + 32 + IA_PSK_TAG_LEN)
 
 struct ia_psk_keys {
     struct ia_psk_table *table;
     struct ia_keyring *keyring; /* NULL: no pre-shared keys */
     uint8_t epoch;              /* mark of the present resync, or of the last */
+    uint8_t swept_epoch;        /* mark of the last resync that has ended: what has neither mark is swept */
     bool sweeping, complete_once;
+    int64_t missing_at_us; /* when to say which key-encryption keys are missing; 0: nothing is new */
+    bool missing_logged[IA_KEYRING_ID_MAX + 1];
     size_t asked; /* in the present second */
     int64_t asked_s;
     char questions[ASKED_A_SECOND][IA_PSK_IDENTITY_MAX + 1]; /* identities, for the worker in the next TICK */
@@ -136,23 +141,89 @@ const char *ia_psk_keys_device(const struct ia_core *core, const char *identity,
     return row.device_id;
 }
 
-/* ---- replies */
+/* ---- key-encryption keys that are missing */
 
+static bool is_key_missing(const struct ia_psk_keys *keys, int id)
+{
+    return !ia_keyring_find(keys->keyring, id) && ia_psk_table_count_under(keys->table, id) > 0;
+}
+
+static void log_missing(const char *ids)
+{
+    ia_log(MOSQ_LOG_WARNING,
+           "psk_key_file has no key %s, under which pre-shared keys are sealed: their devices are refused", ids);
+}
+
+/* Each of them once, until the file has it again. */
+static void log_missing_keys(struct ia_psk_keys *keys)
+{
+    char ids[MISSING_LINE];
+    size_t used = 0;
+    for (int id = 0; id <= IA_KEYRING_ID_MAX; id++) {
+        bool missing = is_key_missing(keys, id), logged = keys->missing_logged[id];
+        keys->missing_logged[id] = missing;
+        if (!missing || logged)
+            continue;
+        used += (size_t)snprintf(ids + used, sizeof ids - used, used > 0 ? ", %d" : "%d", id);
+        if (used + sizeof ", 32767" <= sizeof ids)
+            continue;
+        log_missing(ids);
+        used = 0;
+    }
+    if (used > 0)
+        log_missing(ids);
+}
+
+/* Later: the worker reads the file again when a row names a key that it does not know. */
+static void note_missing_keys(struct ia_psk_keys *keys)
+{
+    if (!keys->missing_at_us)
+        keys->missing_at_us = ia_monotonic_us() + MISSING_US;
+}
+
+static void report_missing_keys(struct ia_psk_keys *keys)
+{
+    if (!keys->missing_at_us || ia_monotonic_us() < keys->missing_at_us)
+        return;
+    keys->missing_at_us = 0;
+    log_missing_keys(keys);
+}
+
+/* ---- changed keys of live sessions */
+
+/* The row's key cannot be compared with that of a session while its key-encryption key is missing: `iot-auth-psk rotate`
+ * before SIGHUP must not end every session. */
+static void check_session(struct ia_core *core, struct ia_client *client)
+{
+    struct ia_psk_row row;
+    const char *identity = client->chain || client->token ? NULL : ia_tls_psk_taken(client->context);
+    if (identity && ia_psk_table_find(core->psk_keys->table, identity, strlen(identity), &row) &&
+        ia_keyring_find(core->psk_keys->keyring, row.key_id) && !ia_tls_psk_is_current(client->context))
+        ia_disconnect_mark(core, client, IA_R_PSK_UNKNOWN);
+}
+
+static bool has_new_keys(const struct ia_keyring *now, const struct ia_keyring *before)
+{
+    for (int id = 0; id <= IA_KEYRING_ID_MAX; id++)
+        if (ia_keyring_find(now, id) && !ia_keyring_find(before, id))
+            return true;
+    return false;
+}
+
+/* Rows that could not be compared with the live sessions can be now. */
 void ia_psk_keys_adopt(struct ia_core *core, struct ia_keyring *keyring)
 {
-    ia_keyring_free(core->psk_keys->keyring);
-    core->psk_keys->keyring = keyring;
+    struct ia_psk_keys *keys = core->psk_keys;
+    if (has_new_keys(keyring, keys->keyring))
+        ia_revalidate_each(core, check_session);
+    ia_keyring_free(keys->keyring);
+    keys->keyring = keyring;
+    note_missing_keys(keys);
     ia_log(MOSQ_LOG_NOTICE, "psk_key_file has %zu keys; key %d seals", ia_keyring_count(keyring),
            ia_keyring_sealing_id(keyring));
 }
 
-/* The next epoch is another mark. */
-static void finish_sweep(struct ia_psk_keys *keys)
-{
-    if (keys->sweeping)
-        (void)ia_psk_table_sweep(keys->table, keys->epoch, SIZE_MAX);
-    keys->sweeping = false;
-}
+/* ---- replies */
 
 /* Was there a row with the same sealed key for the same device? */
 static bool keeps_sealed_key(const struct ia_psk_table *table, const struct ia_psk_row *row)
@@ -171,31 +242,22 @@ struct changed_key {
 static void disconnect_if_replaced(void *ctx, struct ia_client *client)
 {
     const struct changed_key *changed = ctx;
-    uint8_t digest[IA_PSK_DIGEST_LEN]; /* the key of the device's record; few rows have a client here */
-    if (!client->live || !client->device || client->chain || client->token ||
-        !ia_psk_identity_digest(changed->identity, digest) ||
-        memcmp(client->device->fingerprint, digest, sizeof digest) != 0)
-        return;
-    if (!ia_tls_psk_is_current(client->context))
-        ia_disconnect_mark(changed->core, client, IA_R_PSK_UNKNOWN);
-}
-
-/* End the live sessions of the identity that began with another key.  Without the key-encryption key of the row this
- * broker cannot compare the keys, and ends none: `iot-auth-psk rotate` before SIGHUP must not end every session. */
-static void check_sessions(struct ia_core *core, const struct ia_psk_row *row)
-{
-    struct changed_key changed = {.core = core, .identity = row->identity};
-    if (ia_keyring_find(core->psk_keys->keyring, row->key_id))
-        ia_clients_of_device(core->clients, row->device_id, disconnect_if_replaced, &changed);
+    const char *identity = client->live ? ia_tls_psk_taken(client->context) : NULL;
+    if (identity && strcmp(identity, changed->identity) == 0)
+        check_session(changed->core, client);
 }
 
 static void put_row(struct ia_core *core, const struct ia_psk_row *row)
 {
     struct ia_psk_keys *keys = core->psk_keys;
+    struct changed_key changed = {.core = core, .identity = row->identity};
     bool same = keeps_sealed_key(keys->table, row);
     (void)ia_psk_table_put(keys->table, row, keys->epoch); /* without memory it is unknown */
-    if (!same)
-        check_sessions(core, row);
+    if (same)
+        return;
+    ia_clients_of_device(core->clients, row->device_id, disconnect_if_replaced, &changed);
+    if (!ia_keyring_find(keys->keyring, row->key_id))
+        note_missing_keys(keys);
 }
 
 void ia_psk_keys_apply(struct ia_core *core, const struct ia_psk_batch *batch)
@@ -207,25 +269,28 @@ void ia_psk_keys_apply(struct ia_core *core, const struct ia_psk_batch *batch)
         ia_psk_table_remove(keys->table, batch->deleted[i]);
 }
 
+/* A sweep that is under way goes on: the next epoch's rows are kept by it as well. */
 void ia_psk_keys_begin(struct ia_core *core)
 {
-    finish_sweep(core->psk_keys);
     core->psk_keys->epoch++;
 }
 
 void ia_psk_keys_end(struct ia_core *core)
 {
-    core->psk_keys->complete_once = true;
-    core->psk_keys->sweeping = true;
-    ia_psk_table_sweep_begin(core->psk_keys->table);
+    struct ia_psk_keys *keys = core->psk_keys;
+    keys->complete_once = true;
+    keys->sweeping = true;
+    keys->swept_epoch = keys->epoch;
+    ia_psk_table_sweep_begin(keys->table);
 }
 
-bool ia_psk_keys_sweep(struct ia_core *core)
+bool ia_psk_keys_tick(struct ia_core *core)
 {
     struct ia_psk_keys *keys = core->psk_keys;
     send_questions(core);
+    report_missing_keys(keys);
     if (keys->sweeping)
-        keys->sweeping = !ia_psk_table_sweep(keys->table, keys->epoch, SWEEP_SLOTS);
+        keys->sweeping = !ia_psk_table_sweep(keys->table, keys->swept_epoch, keys->epoch, SWEEP_SLOTS);
     return keys->sweeping;
 }
 

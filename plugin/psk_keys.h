@@ -35,8 +35,9 @@ void ia_psk_keys_apply(struct ia_core *core, const struct ia_psk_batch *batch);
 void ia_psk_keys_begin(struct ia_core *core);
 void ia_psk_keys_end(struct ia_core *core);
 
-/* TICK: remove a slice of what the last resync has not found.  True: there is more to do. */
-bool ia_psk_keys_sweep(struct ia_core *core);
+/* TICK: ask the worker what handshakes have asked, and remove a slice of what the last resync has not found.  True: there
+ * is more to remove. */
+bool ia_psk_keys_tick(struct ia_core *core);
 
 /* Have all keys been read at least once, or is there no use for them? */
 bool ia_psk_keys_are_complete(const struct ia_core *core);

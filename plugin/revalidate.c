@@ -21,6 +21,8 @@ struct ia_session_scan {
     uint64_t generation;               /* of the snapshot that the last scan began under */
     int64_t next_rule_expiry;          /* seconds since 1970 */
     int64_t next_expiry;               /* of all live sessions: no scan is due before it */
+    ia_session_check *wanted;          /* of the next scan; NULL: none */
+    ia_session_check *check;           /* of this scan */
     const struct ia_client *under_way; /* being disconnected at this moment */
     int64_t retry_at_us;               /* 0: no disconnect has failed */
 };
@@ -243,6 +245,8 @@ static void scan_client(struct ia_core *core, struct ia_client *client, int64_t 
         ia_revalidate(core, client); /* also learns a token's expiry under the issuer's present leeway */
     if (!client->live)
         return;
+    if (core->scan->check)
+        core->scan->check(core, client);
     enum ia_reason reason = expiry_reason(client, now);
     if (reason != IA_R_NONE)
         ia_disconnect_mark(core, client, reason);
@@ -250,16 +254,24 @@ static void scan_client(struct ia_core *core, struct ia_client *client, int64_t 
         ia_revalidate_note_expiry(core, client);
 }
 
-/* Is there a reason to look at every live session: another snapshot, or a rule or session that has expired? */
+void ia_revalidate_each(struct ia_core *core, ia_session_check *check)
+{
+    core->scan->wanted = check;
+}
+
+/* Is there a reason to look at every live session: another snapshot, a rule or session that has expired, or a check of
+ * ia_revalidate_each? */
 static bool is_scan_due(struct ia_core *core, int64_t now)
 {
     struct ia_session_scan *scan = core->scan;
     if (scan->running)
         return true;
     bool same = scan->generation == core->snapshot->generation;
-    if (same && now < scan->next_expiry && now < scan->next_rule_expiry)
+    if (same && now < scan->next_expiry && now < scan->next_rule_expiry && !scan->wanted)
         return false;
     scan->running = true;
+    scan->check = scan->wanted;
+    scan->wanted = NULL;
     scan->all = now >= scan->next_rule_expiry;
     scan->next_rule_expiry = ia_ip_next_expiry(core->snapshot->ips, now);
     scan->generation = core->snapshot->generation;

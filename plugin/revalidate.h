@@ -33,6 +33,11 @@ void ia_revalidate_note_expiry(struct ia_core *core, const struct ia_client *cli
 /* To be disconnected from the next TICK, for `reason`.  From any callback. */
 void ia_disconnect_mark(struct ia_core *core, struct ia_client *client, enum ia_reason reason);
 
+/* Call `check` once with each live session, in slices from TICK.  It may mark the session for disconnect.  A later call
+ * begins another round, with its own `check`. */
+typedef void ia_session_check(struct ia_core *core, struct ia_client *client);
+void ia_revalidate_each(struct ia_core *core, ia_session_check *check);
+
 /* Is Mosquitto disconnecting this client at this moment, on our behalf? */
 bool ia_disconnect_is_under_way(const struct ia_core *core, const struct ia_client *client);
 

@@ -122,6 +122,29 @@ void ia_keyring_free(struct ia_keyring *keyring)
     free(keyring);
 }
 
+struct ia_keyring *ia_keyring_copy(const struct ia_keyring *keyring)
+{
+    struct ia_keyring *copy = malloc(sizeof *copy);
+    if (!copy)
+        return NULL;
+    *copy = *keyring;
+    copy->keys = OPENSSL_memdup(keyring->keys, (keyring->n + 1) * sizeof *keyring->keys);
+    if (copy->keys)
+        return copy;
+    free(copy);
+    return NULL;
+}
+
+bool ia_keyring_same(const struct ia_keyring *a, const struct ia_keyring *b)
+{
+    bool same = a->n == b->n;
+    for (size_t i = 0; same && i < a->n; i++) {
+        const uint8_t *other = ia_keyring_find(b, a->keys[i].id);
+        same = other && CRYPTO_memcmp(other, a->keys[i].bytes, IA_KEYRING_KEY_LEN) == 0;
+    }
+    return same;
+}
+
 static enum ia_rc check_file(int fd, const char *path, off_t *size, struct ia_err *err)
 {
     struct stat st;

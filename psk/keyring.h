@@ -28,6 +28,12 @@ IA_MUST_USE enum ia_rc ia_keyring_read(const char *path, struct ia_keyring **out
 /* Overwrites the keys.  NULL is allowed. */
 void ia_keyring_free(struct ia_keyring *keyring);
 
+/* A copy, which the caller owns; NULL: out of memory. */
+struct ia_keyring *ia_keyring_copy(const struct ia_keyring *keyring);
+
+/* Do both have the same keys under the same ids?  Their order does not count. */
+bool ia_keyring_same(const struct ia_keyring *a, const struct ia_keyring *b);
+
 /* The id of the key that seals. */
 int ia_keyring_sealing_id(const struct ia_keyring *keyring);
 

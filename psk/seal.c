@@ -4,6 +4,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LABEL_TEXT     "iot-auth psk 1"
@@ -78,39 +79,94 @@ enum ia_rc ia_psk_seal(const struct ia_keyring *keyring, const struct ia_psk_lab
     return IA_OK;
 }
 
-static bool decrypt_key(EVP_CIPHER_CTX *ctx, const uint8_t *kek, const struct label_octets *data, const uint8_t *sealed,
-                        size_t key_len, uint8_t *key)
+struct ia_psk_opener {
+    const struct ia_keyring *keyring;
+    EVP_CIPHER *cipher;
+    EVP_CIPHER_CTX *ctx;
+    int key_id; /* whose state is in ctx; -1: none's */
+};
+
+/* False also where memory is exhausted: then nothing is open. */
+static bool begin_opener(struct ia_psk_opener *opener, const struct ia_keyring *keyring)
+{
+    *opener = (struct ia_psk_opener){.keyring = keyring, .key_id = -1};
+    opener->cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+    opener->ctx = EVP_CIPHER_CTX_new();
+    return opener->cipher && opener->ctx;
+}
+
+static void end_opener(struct ia_psk_opener *opener)
+{
+    EVP_CIPHER_CTX_free(opener->ctx); /* overwrites what it knows */
+    EVP_CIPHER_free(opener->cipher);
+}
+
+struct ia_psk_opener *ia_psk_opener_new(const struct ia_keyring *keyring)
+{
+    struct ia_psk_opener *opener = malloc(sizeof *opener);
+    if (!opener || begin_opener(opener, keyring))
+        return opener;
+    ia_psk_opener_free(opener);
+    return NULL;
+}
+
+void ia_psk_opener_free(struct ia_psk_opener *opener)
+{
+    if (opener)
+        end_opener(opener);
+    free(opener);
+}
+
+/* Use that key from now on, and this nonce. */
+static bool use_key(struct ia_psk_opener *opener, int key_id, const uint8_t *kek, const uint8_t *nonce)
+{
+    bool same = opener->key_id == key_id;
+    opener->key_id = -1;
+    if (EVP_DecryptInit_ex2(opener->ctx, same ? NULL : opener->cipher, same ? NULL : kek, nonce, NULL) != 1)
+        return false;
+    opener->key_id = key_id;
+    return true;
+}
+
+static bool decrypt_key(EVP_CIPHER_CTX *ctx, const struct label_octets *data, const uint8_t *sealed, size_t key_len,
+                        uint8_t *key)
 {
     const uint8_t *text = sealed + IA_PSK_NONCE_LEN;
     uint8_t tag[IA_PSK_TAG_LEN];
     int n;
     memcpy(tag, text + key_len, sizeof tag); /* OpenSSL takes it as not const */
-    return EVP_DecryptInit_ex2(ctx, EVP_aes_256_gcm(), kek, sealed, NULL) == 1 &&
-           EVP_DecryptUpdate(ctx, NULL, &n, data->octets, (int)data->len) == 1 &&
+    return EVP_DecryptUpdate(ctx, NULL, &n, data->octets, (int)data->len) == 1 &&
            EVP_DecryptUpdate(ctx, key, &n, text, (int)key_len) == 1 && n == (int)key_len &&
            EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, sizeof tag, tag) == 1 &&
            EVP_DecryptFinal_ex(ctx, key + key_len, &n) == 1; /* writes nothing: GCM has no padding */
 }
 
-enum ia_rc ia_psk_open(const struct ia_keyring *keyring, const struct ia_psk_label *label, const uint8_t *sealed,
-                       size_t sealed_len, uint8_t key[IA_PSK_KEY_MAX], size_t *key_len, struct ia_err *err)
+enum ia_rc ia_psk_opener_open(struct ia_psk_opener *opener, const struct ia_psk_label *label, const uint8_t *sealed,
+                              size_t sealed_len, uint8_t key[IA_PSK_KEY_MAX], size_t *key_len, struct ia_err *err)
 {
     struct label_octets data;
-    const uint8_t *kek = ia_keyring_find(keyring, label->key_id);
+    const uint8_t *kek = ia_keyring_find(opener->keyring, label->key_id);
     if (!kek)
         return ia_fail(err, IA_USAGE, "the key file has no key %d", label->key_id);
     const size_t around = IA_PSK_NONCE_LEN + IA_PSK_TAG_LEN;
     if (sealed_len < around + IA_PSK_KEY_MIN || sealed_len > IA_PSK_SEALED_MAX || !encode_label(label, &data))
         return ia_fail(err, IA_FORMAT, "this is no sealed key");
-    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-    if (!ctx)
-        return ia_nomem(err);
-    bool ok = decrypt_key(ctx, kek, &data, sealed, sealed_len - around, key);
-    EVP_CIPHER_CTX_free(ctx); /* overwrites what it knows */
-    if (!ok) {
+    if (!use_key(opener, label->key_id, kek, sealed) ||
+        !decrypt_key(opener->ctx, &data, sealed, sealed_len - around, key)) {
         OPENSSL_cleanse(key, IA_PSK_KEY_MAX);
         return ia_fail(err, IA_FORMAT, "it does not open under key %d for this identity and device", label->key_id);
     }
     *key_len = sealed_len - around;
     return IA_OK;
+}
+
+enum ia_rc ia_psk_open(const struct ia_keyring *keyring, const struct ia_psk_label *label, const uint8_t *sealed,
+                       size_t sealed_len, uint8_t key[IA_PSK_KEY_MAX], size_t *key_len, struct ia_err *err)
+{
+    struct ia_psk_opener opener;
+    enum ia_rc rc = begin_opener(&opener, keyring)
+                        ? ia_psk_opener_open(&opener, label, sealed, sealed_len, key, key_len, err)
+                        : ia_nomem(err);
+    end_opener(&opener);
+    return rc;
 }

@@ -25,6 +25,7 @@ struct ia_psk_table {
     size_t mask; /* slots - 1; a power of two less one */
     size_t count, size, swept;
     uint64_t seed;
+    uint32_t under[IA_KEYRING_ID_MAX + 1]; /* rows by the key that seals them */
 };
 
 static size_t row_size(const struct row *row)
@@ -70,6 +71,11 @@ void ia_psk_table_free(struct ia_psk_table *table)
 size_t ia_psk_table_count(const struct ia_psk_table *table)
 {
     return table->count;
+}
+
+size_t ia_psk_table_count_under(const struct ia_psk_table *table, int key_id)
+{
+    return table->under[key_id];
 }
 
 size_t ia_psk_table_size(const struct ia_psk_table *table)
@@ -125,6 +131,7 @@ static void remove_slot(struct ia_psk_table *table, size_t i)
     if (!row)
         return;
     table->count--;
+    table->under[row->key_id]--;
     table->size -= row_size(row);
     free(row);
     close_gap(table, i);
@@ -203,6 +210,7 @@ bool ia_psk_table_put(struct ia_psk_table *table, const struct ia_psk_row *row, 
         return false;
     table->slots[find_slot(table, copy->octets, copy->identity_len)] = copy;
     table->count++;
+    table->under[copy->key_id]++;
     table->size += row_size(copy);
     return true;
 }
@@ -212,11 +220,11 @@ void ia_psk_table_sweep_begin(struct ia_psk_table *table)
     table->swept = 0;
 }
 
-bool ia_psk_table_sweep(struct ia_psk_table *table, uint8_t seen, size_t budget)
+bool ia_psk_table_sweep(struct ia_psk_table *table, uint8_t seen, uint8_t or_seen, size_t budget)
 {
     while (table->swept <= table->mask && budget-- > 0) {
         const struct row *row = table->slots[table->swept];
-        if (row && row->seen != seen)
+        if (row && row->seen != seen && row->seen != or_seen)
             remove_slot(table, table->swept); /* another row may stand there now */
         else
             table->swept++;

@@ -21,7 +21,8 @@ struct ia_psk_row {
     struct ia_octets sealed;
     int key_id;
     enum ia_psk_status status;
-    int64_t expires_at; /* seconds since 1970, the last one in which it is valid; 0: it does not expire */
+    int64_t expires_at;  /* seconds since 1970, the last one in which it is valid; 0: it does not expire */
+    const char *problem; /* that the registry has for it; NULL: none.  The table does not keep it */
 };
 
 struct ia_psk_table;
@@ -40,10 +41,13 @@ bool ia_psk_table_find(const struct ia_psk_table *table, const char *identity, s
 bool ia_psk_table_put(struct ia_psk_table *table, const struct ia_psk_row *row, uint8_t seen);
 void ia_psk_table_remove(struct ia_psk_table *table, const char *identity);
 
-/* Remove the rows whose mark differs, at most `budget` slots a call.  True once the whole table has been visited since
+/* Remove the rows that have neither mark, at most `budget` slots a call.  True once the whole table has been visited since
  * sweep_begin.  Rows may be put and removed in between: one that moves is visited all the same. */
 void ia_psk_table_sweep_begin(struct ia_psk_table *table);
-bool ia_psk_table_sweep(struct ia_psk_table *table, uint8_t seen, size_t budget);
+bool ia_psk_table_sweep(struct ia_psk_table *table, uint8_t seen, uint8_t or_seen, size_t budget);
+
+/* How many rows are sealed under that key (0 to IA_KEYRING_ID_MAX)? */
+size_t ia_psk_table_count_under(const struct ia_psk_table *table, int key_id);
 
 /* ---- for the tests: the bytes of memory, without what malloc adds */
 size_t ia_psk_table_size(const struct ia_psk_table *table);

@@ -7,7 +7,7 @@ PACKAGES_BUILD="gcc cmake ninja-build pkg-config libc6-dev libssl-dev libpq-dev 
     mosquitto-dev libmosquitto-dev uthash-dev check libjwt-dev"
 PACKAGES_RUN="mosquitto mosquitto-clients openssl util-linux"
 PACKAGES_TEST="clang-format universal-ctags git python3 python3-pytest python3-cryptography python3-psycopg2 python3-paho-mqtt
-    python3-jwt python3-yaml pgbouncer prometheus prometheus-postgres-exporter haproxy nats-server gnutls-bin libmbedtls-dev debootstrap dpkg-dev file softhsm2 opensc libengine-pkcs11-openssl"
+    python3-jwt python3-yaml pgbouncer prometheus prometheus-postgres-exporter haproxy nats-server gnutls-bin libmbedtls-dev glewlwyd dbconfig-no-thanks debootstrap dpkg-dev file softhsm2 opensc libengine-pkcs11-openssl"
 # Of scripts/build-packages and scripts/test-packages.
 # shellcheck disable=SC2034 # read by the scripts that source this file
 PACKAGES_PACKAGES="debootstrap qemu-user-static openssl python3 python3-pytest python3-cryptography python3-psycopg2"
@@ -62,6 +62,10 @@ need_packages() {
         die "missing packages: ${missing[*]} (install them, or run this as root)"
     fi
     echo "Installing missing packages: ${missing[*]}"
+    # Otherwise glewlwyd's package sets up a database server, and its installation fails where there is none.
+    if [[ " ${missing[*]} " = *" glewlwyd "* ]]; then
+        debconf-set-selections <<<"glewlwyd glewlwyd/config_type select No configuration"
+    fi
     apt_quietly update
     apt_quietly install -y --no-install-recommends "${missing[@]}"
 }

@@ -26,7 +26,7 @@
     "fingerprint = ANY (ARRAY(SELECT k.fingerprint FROM (" PART_OF_PAGE("broker_certificate_device") " UNION ALL " PART_OF_PAGE( \
         "broker_psk_device") ") k ORDER BY k.fingerprint LIMIT $2)) ORDER BY fingerprint"
 
-#define PSK_COLUMNS "SELECT identity, device_id, key_id, sealed, status, expires_at FROM iot_auth.broker_psk "
+#define PSK_COLUMNS "SELECT identity, device_id, key_id, sealed, status, expires_at, problem FROM iot_auth.broker_psk "
 
 /* A part of the configuration: all rows, the keys of all rows (whose columns the rows begin with), the rows of an array
  * of keys. */
@@ -105,6 +105,10 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                               "SELECT iot_auth.broker_set_issuer_note($1, $2)",
                               2,
                               {IA_PG_TEXT, IA_PG_TEXT}},
+    [IA_S_SET_PSK_PROBLEM] = {"broker_set_psk_problem",
+                              "SELECT iot_auth.broker_set_psk_problem($1, $2, $3)",
+                              3,
+                              {IA_PG_TEXT, IA_PG_BYTEA, IA_PG_TEXT}},
     [IA_S_WRITE_EVENTS] = {"broker_write_events",
                            "SELECT iot_auth.broker_write_events($1, $2, $3, $4, $5, $6, $7, $8)",
                            8,

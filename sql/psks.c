@@ -12,6 +12,7 @@ static const struct ia_column psk_list[] = {
     IA_COLUMN(struct ia_psk_row, identity, NOT_NULL),        IA_COLUMN(struct ia_psk_row, device_id, NOT_NULL),
     IA_COLUMN(struct ia_psk_row, key_id, NOT_NULL),          IA_COLUMN(struct ia_psk_row, sealed, NOT_NULL),
     IA_COLUMN_WORD(struct ia_psk_row, status, psk_statuses), IA_COLUMN_TIME(struct ia_psk_row, expires_at, NULLABLE),
+    IA_COLUMN(struct ia_psk_row, problem, NULLABLE),
 };
 static const struct ia_columns psk_columns = IA_COLUMNS(psk_list, struct ia_psk_row);
 

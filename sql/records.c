@@ -64,6 +64,16 @@ enum ia_rc ia_db_set_issuer_note(struct ia_db *db, const char *name, const char 
     return ia_db_exec(db, IA_S_SET_ISSUER_NOTE, &p, err);
 }
 
+enum ia_rc ia_db_set_psk_problem(struct ia_db *db, const char *identity, const struct ia_octets *sealed,
+                                 const char *problem, struct ia_err *err)
+{
+    struct ia_params p = {0};
+    ia_params_text(&p, identity);
+    ia_params_bytes(&p, sealed->at, sealed->len);
+    ia_params_text(&p, problem);
+    return ia_db_exec(db, IA_S_SET_PSK_PROBLEM, &p, err);
+}
+
 /* Rows of one size whose fields are to be sent as one array for each column. */
 struct row_set {
     const void *rows;

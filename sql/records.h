@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/error.h"
+#include "common/octets.h"
 #include "sql/db.h"
 #include "sql/records_types.h"
 #include "x509/cert.h"
@@ -26,6 +27,10 @@ IA_MUST_USE enum ia_rc ia_db_set_rule_problem(struct ia_db *db, int64_t rule_id,
 IA_MUST_USE enum ia_rc ia_db_set_issuer_problem(struct ia_db *db, const char *name, const char *problem,
                                                 struct ia_err *err);
 IA_MUST_USE enum ia_rc ia_db_set_issuer_note(struct ia_db *db, const char *name, const char *note, struct ia_err *err);
+
+/* Set or (NULL) clear device_psk.problem, where the row is still sealed as it was when it was read. */
+IA_MUST_USE enum ia_rc ia_db_set_psk_problem(struct ia_db *db, const char *identity, const struct ia_octets *sealed,
+                                             const char *problem, struct ia_err *err);
 
 /* One row of iot_auth.event; texts may be NULL but for kind. */
 struct ia_event_row {

@@ -7,12 +7,17 @@
 #include "tls/listener.h"
 #include "tls/proxy.h"
 #include "tls/psk.h"
+#include "tls/psk_listeners.h"
+#include "tls/psk_probe.h"
+#include "tls/sent_certificates.h"
+#include "tls/socket_port.h"
 #include "x509/chain_cache.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <stdio.h>
 #include <sys/socket.h>
 
 #define CHAINS_REMEMBERED 8192
@@ -47,23 +52,11 @@ static void address_text(int fd, char out[INET6_ADDRSTRLEN])
         out[0] = '\0';
 }
 
-static uint16_t local_port(int fd)
-{
-    struct sockaddr_storage local;
-    socklen_t len = sizeof local;
-    if (getsockname(fd, (struct sockaddr *)&local, &len) != 0)
-        return 0;
-    // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): getsockname has set it
-    if (local.ss_family == AF_INET6)
-        return ntohs(((struct sockaddr_in6 *)&local)->sin6_port);
-    return local.ss_family == AF_INET ? ntohs(((struct sockaddr_in *)&local)->sin_port) : 0;
-}
-
 static bool is_gate_port(int fd)
 {
     if (gate.options->mode != IA_GATE_PORTS)
         return gate.options->mode == IA_GATE_ALL;
-    uint16_t port = local_port(fd);
+    uint16_t port = ia_socket_port(fd);
     for (unsigned i = 0; i < gate.options->n_ports; i++)
         if (gate.options->ports[i] == port)
             return true;
@@ -123,24 +116,37 @@ static void on_info(const SSL *ssl, int where, int value)
         report_missing_certificate(ssl, value & 0xFF);
 }
 
+static void report_sent_certificates(const SSL *ssl, const char *problem)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct ia_chain chain = {.reason = IA_R_CHAIN_INVALID};
+    if (!gate.open)
+        return;
+    (void)snprintf(chain.detail, sizeof chain.detail, "%s", problem);
+    address_text(SSL_get_fd(ssl), text);
+    gate.hooks.refused(gate.hooks.ctx, text, &chain, NULL);
+}
+
 /* By what the listener requires: a pre-shared key, a certificate, or nothing (apps present a token later). */
 static bool prepare_connection(SSL *ssl, int fd)
 {
     if (ia_tls_psk_concerns(ssl))
         return ia_tls_psk_prepare(ssl);
+    ia_tls_psk_refuse_beside_certificate(ssl);
     if (!(SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER))
         return true;
     SSL_set_info_callback(ssl, on_info);
+    ia_sent_certificates_watch(ssl, report_sent_certificates);
     if (!ia_tls_listener_prepare(ssl, (int)gate.options->max_chain_bytes))
         return false;
-    ia_resumption_offer(ssl, local_port(fd));
+    ia_resumption_offer(ssl, ia_socket_port(fd));
     return true;
 }
 
 static int on_client_hello(SSL *ssl, int *alert, void *arg)
 {
     (void)arg;
-    if (!gate.open)
+    if (!gate.open || ia_psk_probe_is_under_way())
         return SSL_CLIENT_HELLO_SUCCESS;
     int fd = SSL_get_fd(ssl);
     if (!address_admitted(fd)) {
@@ -192,7 +198,7 @@ static void attach_result(X509 *leaf, const struct ia_chain *chain, uint64_t gen
         return;
     l->generation = generation;
     l->verified_at = ia_wall_s();
-    l->port = local_port(fd);
+    l->port = ia_socket_port(fd);
     address_text(fd, l->address);
 }
 
@@ -247,17 +253,30 @@ static void on_handshake(const SSL *ssl, int where, int value)
         ia_proxy_handshake_started((SSL *)(uintptr_t)ssl); /* OpenSSL gave the const */
 }
 
+/* libpq's and libcurl's are client contexts, made and freed on the worker thread: not ours. */
+static bool is_listener(const SSL_CTX *ctx)
+{
+    return SSL_CTX_get_ssl_method(ctx) == TLS_server_method();
+}
+
 static void on_ctx_new(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
 {
     (void)ptr, (void)ad, (void)idx, (void)argl, (void)argp;
     SSL_CTX *ctx = parent;
-    /* libpq's and libcurl's are client contexts, made on the worker thread: not ours. */
-    if (!gate.open || SSL_CTX_get_ssl_method(ctx) != TLS_server_method())
+    if (!gate.open || !is_listener(ctx))
         return;
     gate.has_listeners = true;
     SSL_CTX_set_cert_verify_callback(ctx, on_verify, NULL);
     SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);
     SSL_CTX_set_info_callback(ctx, on_handshake);
+    ia_psk_listeners_add(ctx);
+}
+
+static void on_ctx_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
+{
+    (void)ptr, (void)ad, (void)idx, (void)argl, (void)argp;
+    if (is_listener(parent))
+        ia_psk_listeners_remove(parent);
 }
 
 /* The indexes are made once and stay: the library is never unmapped. */
@@ -265,7 +284,7 @@ static bool make_indexes(void)
 {
     if (gate.indexed)
         return true;
-    gate.ctx_index = SSL_CTX_get_ex_new_index(0, NULL, on_ctx_new, NULL, NULL);
+    gate.ctx_index = SSL_CTX_get_ex_new_index(0, NULL, on_ctx_new, NULL, on_ctx_free);
     gate.indexed = gate.ctx_index >= 0 && ia_leaf_init() && ia_tls_listener_init();
     return gate.indexed;
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: ISC
 #include "tls/psk.h"
 
+#include "tls/psk_listeners.h"
 #include "tls/psk_suites.h"
+#include "tls/socket_port.h"
 
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <openssl/obj_mac.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
@@ -15,6 +16,7 @@
 
 #define SECRET_LEN      32
 #define FOREIGN_INDEXES 32 /* ex_data slots of an SSL that may be Mosquitto's */
+#define PORTS_MAX       64 /* ports of listeners with pre-shared keys */
 
 /* What hangs on an SSL. */
 struct connection {
@@ -23,6 +25,7 @@ struct connection {
     const char *why;                        /* there is no usable key; NULL: there is */
     uint8_t proof[SHA256_DIGEST_LENGTH];    /* of the key of the handshake; says nothing about the key to others */
     bool claimed, finished, proven, taken, refused;
+    uint16_t port;                  /* of the listener; once the key is proven */
     const void *owner;              /* Mosquitto's client, once it is known; NULL: not yet */
     UT_hash_handle hh;              /* with an owner: by that */
     struct connection *prev, *next; /* proven without an owner: of that list */
@@ -38,7 +41,10 @@ static struct {
     struct connection *ownerless;     /* proven, before the first CONNECT has shown where Mosquitto keeps its client */
     int owner_index;                  /* ex_data slot of an SSL that Mosquitto's client is in; -1: not known yet */
     int ssl_index;
+    uint16_t asked_ports[PORTS_MAX]; /* where Mosquitto has asked who a client is */
+    size_t n_asked_ports;
     struct ia_psk_suites suites; /* of listeners with pre-shared keys */
+    EVP_MD *sha256;              /* fetched once */
     bool indexed;
 } psk = {.owner_index = -1};
 
@@ -49,20 +55,29 @@ static struct connection *connection_of(const SSL *ssl)
 
 /* ---- keys */
 
+/* SHA-256 of a secret of this process and some octets.  The result never leaves the process, so that nobody can extend it:
+ * an HMAC is not needed, which costs OpenSSL 3.0 six times as much. */
+static bool hash_with_secret(const uint8_t secret[SECRET_LEN], const void *octets, size_t len,
+                             uint8_t out[SHA256_DIGEST_LENGTH])
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok = ctx && EVP_DigestInit_ex2(ctx, psk.sha256, NULL) == 1 && EVP_DigestUpdate(ctx, secret, SECRET_LEN) == 1 &&
+              EVP_DigestUpdate(ctx, octets, len) == 1 && EVP_DigestFinal_ex(ctx, out, NULL) == 1;
+    EVP_MD_CTX_free(ctx); /* overwrites what it knows */
+    return ok;
+}
+
 /* The key of an identity that has none: as long as a usual one, and unknown to everybody. */
 static bool derive_unknown_key(const char *identity, size_t len, uint8_t key[IA_PSK_KEY_MAX], size_t *key_len)
 {
-    unsigned written = 0;
-    if (!HMAC(EVP_sha256(), psk.secret, SECRET_LEN, (const unsigned char *)identity, len, key, &written))
-        return false;
-    *key_len = written;
-    return true;
+    *key_len = SHA256_DIGEST_LENGTH;
+    return hash_with_secret(psk.secret, identity, len, key);
 }
 
 /* What a connection remembers of its key. */
 static bool make_proof(const uint8_t *key, size_t len, uint8_t proof[SHA256_DIGEST_LENGTH])
 {
-    return HMAC(EVP_sha256(), psk.proof_secret, SECRET_LEN, key, len, proof, NULL) != NULL;
+    return hash_with_secret(psk.proof_secret, key, len, proof);
 }
 
 /* A row that is replaced, withdrawn or moved to another device fails; one that is only sealed again does not. */
@@ -179,6 +194,20 @@ static void forget_key(SSL *ssl)
         (void)SSL_SESSION_set1_master_key(session, nothing, sizeof nothing);
 }
 
+static bool is_asked_port(uint16_t port)
+{
+    for (size_t i = 0; i < psk.n_asked_ports; i++)
+        if (psk.asked_ports[i] == port)
+            return true;
+    return false;
+}
+
+static void note_asked_port(uint16_t port)
+{
+    if (psk.n_asked_ports < PORTS_MAX && !is_asked_port(port))
+        psk.asked_ports[psk.n_asked_ports++] = port;
+}
+
 /* Out of the lists: nobody finds it any more. */
 static void unlist_connection(struct connection *c)
 {
@@ -196,8 +225,8 @@ static void on_ssl_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, lo
     struct connection *c = ptr;
     if (!c)
         return;
-    if (c->proven && !c->taken && psk.open)
-        psk.hooks.unused(psk.hooks.ctx, c->identity);
+    if (c->proven && !c->taken && psk.open && !is_asked_port(c->port))
+        psk.hooks.unused(psk.hooks.ctx, c->identity, c->port);
     unlist_connection(c);
     free(c);
 }
@@ -231,6 +260,7 @@ static void finish_handshake(SSL *ssl, struct connection *c)
     forget_key(ssl);
     if (!proven)
         return; /* BASIC_AUTH finds no identity */
+    c->port = ia_socket_port(SSL_get_fd(ssl));
     list_connection(c);
     psk.hooks.proven(psk.hooks.ctx, ssl, c->identity);
 }
@@ -277,12 +307,59 @@ bool ia_tls_psk_prepare(SSL *ssl)
 {
     if (!psk.open)
         return false;
-    if (!ia_psk_suites_restrict(&psk.suites, ssl) || !attach_connection(ssl))
+    if (!attach_connection(ssl))
         return false;
+    SSL_set_info_callback(ssl, on_info);
+    if (!ia_psk_suites_restrict(&psk.suites, ssl)) {
+        connection_of(ssl)->why = "the listener cannot be restricted to the allowed cipher suites";
+        return false;
+    }
     SSL_set_psk_server_callback(ssl, on_server_key);
     SSL_set_psk_find_session_callback(ssl, on_find_session);
-    SSL_set_info_callback(ssl, on_info);
     return true;
+}
+
+/* Once a connection.  Octets that are no identity may be those of a TLS 1.3 ticket. */
+static void report_beside_certificate(SSL *ssl, const char *identity, size_t len)
+{
+    char copy[IA_PSK_IDENTITY_MAX + 1];
+    if (!psk.open || !ia_psk_identity_valid(identity, len))
+        return;
+    memcpy(copy, identity, len);
+    copy[len] = '\0';
+    SSL_set_psk_server_callback(ssl, NULL);
+    SSL_set_psk_find_session_callback(ssl, NULL);
+    psk.hooks.refused(psk.hooks.ctx, ssl, copy, "the listener has a certificate: it takes no pre-shared key");
+}
+
+/* TLS 1.2.  In TLS 1.3 the question comes to refuse_session, too, which knows the identity's length. */
+static unsigned refuse_key(SSL *ssl, const char *identity, unsigned char *key, unsigned max)
+{
+    (void)key, (void)max;
+    if (SSL_version(ssl) != TLS1_3_VERSION && identity)
+        report_beside_certificate(ssl, identity, strlen(identity));
+    return 0;
+}
+
+static int refuse_session(SSL *ssl, const unsigned char *identity, size_t len, SSL_SESSION **out)
+{
+    *out = NULL;
+    report_beside_certificate(ssl, (const char *)identity, len);
+    return 1; /* go on without */
+}
+
+void ia_tls_psk_refuse_beside_certificate(SSL *ssl)
+{
+    if (!psk.open || !ia_psk_listener_is_mixed(SSL_get_SSL_CTX(ssl)))
+        return;
+    SSL_set_psk_server_callback(ssl, refuse_key);
+    SSL_set_psk_find_session_callback(ssl, refuse_session);
+}
+
+void ia_tls_psk_examine_listeners(bool all_ports)
+{
+    if (psk.open)
+        ia_psk_listeners_examine(&psk.suites, all_ports);
 }
 
 /* ---- CONNECT */
@@ -320,6 +397,7 @@ const char *ia_tls_psk_take(const void *owner, SSL **ssl, bool *replaced)
     if (!psk.open || !c || c->taken)
         return NULL;
     c->taken = true;
+    note_asked_port(c->port);
     *ssl = c->ssl;
     *replaced = !still_has_key(c);
     return c->identity;
@@ -337,21 +415,22 @@ bool ia_tls_psk_is_current(const void *owner)
     return psk.open && c && c->taken && still_has_key(c);
 }
 
-/* The indexes are made once and stay: the library is never unmapped. */
+/* Made once, they stay: the library is never unmapped. */
 static bool make_indexes(void)
 {
     if (psk.indexed)
         return true;
     psk.ssl_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, on_ssl_free);
     psk.suites.ctx_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
-    psk.indexed = psk.ssl_index >= 0 && psk.suites.ctx_index >= 0;
+    psk.sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    psk.indexed = psk.ssl_index >= 0 && psk.suites.ctx_index >= 0 && psk.sha256;
     return psk.indexed;
 }
 
 enum ia_rc ia_tls_psk_open(const struct ia_tls_psk_hooks *hooks, bool allow_plain, struct ia_err *err)
 {
     if (!make_indexes())
-        return ia_fail(err, IA_CRYPTO, "OpenSSL gives no ex_data index");
+        return ia_fail(err, IA_CRYPTO, "OpenSSL gives no ex_data index or no SHA-256");
     if (RAND_bytes(psk.secret, SECRET_LEN) != 1 || RAND_bytes(psk.proof_secret, SECRET_LEN) != 1)
         return ia_fail(err, IA_CRYPTO, "OpenSSL gives no random octets");
     psk.hooks = *hooks;

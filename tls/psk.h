@@ -38,10 +38,11 @@ struct ia_tls_psk_hooks {
     /* The handshake failed.  `identity` as it was claimed, NULL where it cannot be an identity of the registry. */
     void (*refused)(void *ctx, SSL *ssl, const char *identity, const char *why);
 
-    /* A client that had proved its key has disconnected, and nobody has asked for its identity. */
-    void (*unused)(void *ctx, const char *identity);
+    /* A client that had proved its key has disconnected, and nobody has asked for its identity, nor for that of any other
+     * client of the listener's port before. */
+    void (*unused)(void *ctx, const char *identity, uint16_t port);
 
-    /* Something is wrong with a listener; a static text. */
+    /* Something is wrong with a listener. */
     void (*warn)(void *ctx, const char *text);
 };
 
@@ -49,6 +50,14 @@ struct ia_tls_psk_hooks {
  * octets or no ex_data index. */
 IA_MUST_USE enum ia_rc ia_tls_psk_open(const struct ia_tls_psk_hooks *hooks, bool allow_plain, struct ia_err *err);
 void ia_tls_psk_close(void);
+
+/* From TICK: examine the listeners that are new, and say what is wrong with them (hooks.warn).  `all_ports`: all listeners are
+ * the gate's. */
+void ia_tls_psk_examine_listeners(bool all_ports);
+
+/* This connection's listener has a certificate: where it takes pre-shared keys, refuse them, and report each client that
+ * shows one.  Mosquitto 2.1.2 goes on with the certificate after a wrong key, so a key proves nothing there. */
+void ia_tls_psk_refuse_beside_certificate(SSL *ssl);
 
 /* Is this a connection to a listener with pre-shared keys, that is without a certificate?  False while nothing is open. */
 bool ia_tls_psk_concerns(const SSL *ssl);

@@ -58,7 +58,7 @@ static bool has_sha256_suite(const SSL_CTX *ctx)
 static bool restrict_context(struct ia_psk_suites *rules, SSL_CTX *ctx)
 {
     char suites[CIPHERS_MAX];
-    if (SSL_CTX_get_ex_data(ctx, rules->ctx_index))
+    if (SSL_CTX_get_ex_data(ctx, rules->ctx_index) == rules)
         return true;
     if (!list_suites(rules, ctx, suites, sizeof suites))
         return false;
@@ -114,13 +114,25 @@ static bool restrict_connection(const struct ia_psk_suites *rules, SSL *ssl)
     return SSL_set_min_proto_version(ssl, TLS1_3_VERSION) == 1;
 }
 
+/* False, with one line in the log for each listener. */
+static bool report_unrestricted(const struct ia_psk_suites *rules, SSL_CTX *ctx)
+{
+    static char is_reported;
+    if (SSL_CTX_get_ex_data(ctx, rules->ctx_index) == &is_reported)
+        return false;
+    (void)SSL_CTX_set_ex_data(ctx, rules->ctx_index, &is_reported);
+    rules->warn(rules->warn_ctx, "a listener with psk_hint cannot be restricted to the cipher suites that are "
+                                 "allowed for pre-shared keys: its clients are refused; shorten ciphers");
+    return false;
+}
+
+bool ia_psk_suites_restrict_listener(struct ia_psk_suites *rules, SSL_CTX *ctx)
+{
+    return restrict_context(rules, ctx) || report_unrestricted(rules, ctx);
+}
+
 bool ia_psk_suites_restrict(struct ia_psk_suites *rules, SSL *ssl)
 {
-    if (restrict_context(rules, SSL_get_SSL_CTX(ssl)) && restrict_connection(rules, ssl))
-        return true;
-    if (!rules->warned)
-        rules->warn(rules->warn_ctx, "a listener with psk_hint cannot be restricted to the cipher suites that are "
-                                     "allowed for pre-shared keys: its clients are refused; shorten ciphers");
-    rules->warned = true;
-    return false;
+    SSL_CTX *ctx = SSL_get_SSL_CTX(ssl);
+    return (restrict_context(rules, ctx) && restrict_connection(rules, ssl)) || report_unrestricted(rules, ctx);
 }

@@ -10,11 +10,13 @@
 struct ia_psk_suites {
     bool allow_plain;                               /* also plain PSK, without forward secrecy, in TLS 1.2 */
     int ctx_index;                                  /* ex_data: marks the contexts that are restricted */
-    void (*warn)(void *warn_ctx, const char *text); /* something is wrong with a listener; a static text */
+    void (*warn)(void *warn_ctx, const char *text); /* something is wrong with a listener */
     void *warn_ctx;
-    bool warned; /* of a listener that cannot be restricted: once */
 };
 
-/* Restrict the connection's context, once, and the connection.  `rules` must live as long as the context.  False: the
- * connection must be refused, which the log explains once. */
+/* Restrict the listener's context, once.  `rules` must live as long as the context.  False: its connections must be
+ * refused, which the log explains once for each listener. */
+bool ia_psk_suites_restrict_listener(struct ia_psk_suites *rules, SSL_CTX *ctx);
+
+/* The same for the connection's context and the connection. */
 bool ia_psk_suites_restrict(struct ia_psk_suites *rules, SSL *ssl);

@@ -387,7 +387,7 @@ static enum ia_rc create_parts(struct ia_main_loop *loop, const struct ia_worker
     if (rc != IA_OK)
         return rc;
     loop->devices = ia_device_sync_new(loop->db, loop->config, loop->sink);
-    loop->psks = ia_psk_sync_new(loop->db, options->psk_key_file, loop->sink);
+    loop->psks = ia_psk_sync_new(loop->db, loop->outbox, options->psk_key_file, loop->sink);
     loop->registrar = ia_registrar_new(loop->db, options->node_name, loop->sink);
     loop->releases = ia_releases_new(loop->db, options->node_name, loop->sink);
     loop->events = ia_status_events_new(loop->db, loop->sink);

@@ -19,7 +19,7 @@
 #define PRUNE_EVERY_S 3600
 #define EVENT_AGE_S   (90 * 86400)
 
-enum column_kind { COLUMN_CA, COLUMN_RULE, COLUMN_ISSUER, COLUMN_ISSUER_NOTE };
+enum column_kind { COLUMN_CA, COLUMN_RULE, COLUMN_ISSUER, COLUMN_ISSUER_NOTE, COLUMN_PSK };
 
 /* Columns of one configuration row. */
 struct column {
@@ -28,7 +28,9 @@ struct column {
     int64_t id;
     bool parsed;
     struct ia_cert_info info;
-    char name[IA_VALUE_MAX + 1];
+    char name[IA_VALUE_MAX + 1]; /* or identity */
+    uint8_t sealed[IA_PSK_SEALED_MAX];
+    size_t sealed_len;
     char *problem; /* or note; NULL: none */
 };
 
@@ -155,6 +157,16 @@ void ia_outbox_issuer_note(struct ia_outbox *outbox, const char *name, const cha
     add_issuer_column(outbox, COLUMN_ISSUER_NOTE, name, note);
 }
 
+void ia_outbox_psk(struct ia_outbox *outbox, const struct ia_psk_row *row, const char *problem)
+{
+    struct column *c = row->sealed.len <= IA_PSK_SEALED_MAX ? add_column(outbox, COLUMN_PSK, problem) : NULL;
+    if (!c)
+        return;
+    (void)snprintf(c->name, sizeof c->name, "%s", row->identity);
+    memcpy(c->sealed, row->sealed.at, row->sealed.len);
+    c->sealed_len = row->sealed.len;
+}
+
 void ia_outbox_event(struct ia_outbox *outbox, struct ia_request *request)
 {
     if (outbox->events.n >= EVENTS_MAX)
@@ -229,6 +241,10 @@ static enum ia_rc write_column(struct ia_db *db, const struct column *c, struct 
         return ia_db_set_issuer_problem(db, c->name, c->problem, err);
     case COLUMN_ISSUER_NOTE:
         return ia_db_set_issuer_note(db, c->name, c->problem, err);
+    case COLUMN_PSK: {
+        const struct ia_octets sealed = {c->sealed, c->sealed_len};
+        return ia_db_set_psk_problem(db, c->name, &sealed, c->problem, err);
+    }
     }
     return IA_OK;
 }

@@ -17,6 +17,7 @@ void ia_outbox_ca(struct ia_outbox *outbox, int64_t ca_id, const struct ia_cert_
 void ia_outbox_rule(struct ia_outbox *outbox, int64_t rule_id, const char *problem);
 void ia_outbox_issuer(struct ia_outbox *outbox, const char *name, const char *problem);
 void ia_outbox_issuer_note(struct ia_outbox *outbox, const char *name, const char *note);
+void ia_outbox_psk(struct ia_outbox *outbox, const struct ia_psk_row *row, const char *problem);
 
 /* These take the request over. */
 void ia_outbox_event(struct ia_outbox *outbox, struct ia_request *request);

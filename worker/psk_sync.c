@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "psk/keyring.h"
 #include "sql/psks.h"
+#include "worker/psk_problems.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,13 +18,14 @@ enum key_state {
     KEY_UNKNOWN,
     KEY_KNOWN,
     KEY_WANTED, /* by a row, and the file has not been read since */
-    KEY_MISSED  /* by a row, and logged */
+    KEY_MISSED  /* by a row, and not in the file, which has been read since */
 };
 
 struct ia_psk_sync {
     struct ia_db *db;
     const char *key_file;
     const struct ia_sink *sink;
+    struct ia_psk_problems *problems;
     uint8_t keys[IA_KEYRING_ID_MAX + 1]; /* enum key_state of each id */
     bool keys_wanted;                    /* a row names a key that is not known */
     int64_t keys_read_ms;
@@ -35,11 +37,17 @@ struct ia_psk_sync {
     int64_t heard_us; /* the first notification of one of them; 0: none */
 };
 
-struct ia_psk_sync *ia_psk_sync_new(struct ia_db *db, const char *key_file, const struct ia_sink *sink)
+struct ia_psk_sync *ia_psk_sync_new(struct ia_db *db, struct ia_outbox *outbox, const char *key_file,
+                                    const struct ia_sink *sink)
 {
     struct ia_psk_sync *sync = calloc(1, sizeof *sync);
     if (!sync)
         return NULL;
+    sync->problems = ia_psk_problems_new(outbox, sink);
+    if (!sync->problems) {
+        free(sync);
+        return NULL;
+    }
     sync->db = db;
     sync->key_file = key_file;
     sync->sink = sink;
@@ -54,32 +62,21 @@ static void forget_changes(struct ia_psk_sync *sync)
 
 void ia_psk_sync_free(struct ia_psk_sync *sync)
 {
-    if (sync)
-        forget_changes(sync);
+    if (!sync)
+        return;
+    forget_changes(sync);
+    ia_psk_problems_free(sync->problems);
     free(sync);
 }
 
 /* ---- the key file */
 
-static void log_missed(const struct ia_psk_sync *sync, int id)
-{
-    char line[160];
-    (void)snprintf(line, sizeof line,
-                   "psk_key_file has no key %d, under which a pre-shared key is sealed: its devices "
-                   "are refused",
-                   id);
-    ia_sink_log(sync->sink, IA_LOG_WARNING, line);
-}
-
-/* A key that rows have named and that the file does not have is logged once. */
 static void note_keys(struct ia_psk_sync *sync, const struct ia_keyring *keyring)
 {
     for (int id = 0; id <= IA_KEYRING_ID_MAX; id++) {
         uint8_t before = sync->keys[id];
         bool named = before == KEY_WANTED || before == KEY_MISSED;
         sync->keys[id] = ia_keyring_find(keyring, id) ? KEY_KNOWN : named ? KEY_MISSED : KEY_UNKNOWN;
-        if (before == KEY_WANTED && sync->keys[id] == KEY_MISSED)
-            log_missed(sync, id);
     }
 }
 
@@ -104,6 +101,8 @@ void ia_psk_sync_read_keys(struct ia_psk_sync *sync)
         return;
     }
     note_keys(sync, keyring);
+    if (ia_psk_problems_use(sync->problems, keyring))
+        sync->restart = true; /* rows may have lost or gained a problem */
     reply->keyring = keyring;
     ia_sink_send(sync->sink, reply);
 }
@@ -205,6 +204,7 @@ static struct ia_reply *new_batch(const struct ia_psk_sync *sync, const struct i
     for (size_t i = 0; i < rows->n; i++) {
         const struct ia_psk_row *row = &rows->rows[i];
         batch->rows[i] = *row;
+        batch->rows[i].problem = NULL;
         batch->rows[i].identity = append_octets(&to, row->identity, strlen(row->identity) + 1);
         batch->rows[i].device_id = append_octets(&to, row->device_id, strlen(row->device_id) + 1);
         batch->rows[i].sealed.at = (const uint8_t *)append_octets(&to, row->sealed.at, row->sealed.len);
@@ -217,8 +217,10 @@ static struct ia_reply *new_batch(const struct ia_psk_sync *sync, const struct i
 
 static enum ia_rc send_rows(struct ia_psk_sync *sync, const struct ia_psk_rows *rows, struct ia_err *err)
 {
-    for (size_t i = 0; i < rows->n; i++)
+    for (size_t i = 0; i < rows->n; i++) {
         need_key(sync, rows->rows[i].key_id);
+        ia_psk_problems_check(sync->problems, &rows->rows[i]);
+    }
     struct ia_reply *reply = new_batch(sync, rows);
     if (!reply)
         return ia_nomem(err);
@@ -260,6 +262,7 @@ static enum ia_rc begin_resync(struct ia_psk_sync *sync, struct ia_err *err)
     sync->resyncing = true;
     sync->after[0] = '\0';
     sync->begun_ms = ia_monotonic_ms();
+    ia_psk_problems_begin(sync->problems);
     if (sync->keys_read_ms == 0)
         ia_psk_sync_read_keys(sync);
     return send_mark(sync, IA_REPLY_PSK_BEGIN, err);

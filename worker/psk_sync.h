@@ -7,12 +7,14 @@
 
 #include "common/error.h"
 #include "sql/db.h"
+#include "worker/outbox.h"
 #include "worker/sink.h"
 
 struct ia_psk_sync;
 
 /* Borrows everything.  `key_file` NULL: no pre-shared keys.  NULL: out of memory. */
-struct ia_psk_sync *ia_psk_sync_new(struct ia_db *db, const char *key_file, const struct ia_sink *sink);
+struct ia_psk_sync *ia_psk_sync_new(struct ia_db *db, struct ia_outbox *outbox, const char *key_file,
+                                    const struct ia_sink *sink);
 void ia_psk_sync_free(struct ia_psk_sync *sync);
 
 /* The row of this identity has changed: read it again.  After too many changes, all rows are read again. */

@@ -35,13 +35,13 @@ static const struct {
     {SN_secp521r1, 830},
 };
 
-/* Multiplications that the public exponent takes; its length in bits in *bits. */
+/* Multiplications that the public exponent takes; its length in bits in *bits, 0 for one that is even. */
 static unsigned exponent_steps(const EVP_PKEY *key, int *bits)
 {
     BIGNUM *e = NULL;
     unsigned steps = 0;
     *bits = 0;
-    if (EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &e) == 1) {
+    if (EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &e) == 1 && BN_is_odd(e)) {
         *bits = BN_num_bits(e);
         for (int i = 0; i < *bits && i <= RSA_EXPONENT_BITS_MAX; i++)
             steps += BN_is_bit_set(e, i) ? 2u : 1u;
@@ -135,6 +135,8 @@ static const char *rsa_problem(const EVP_PKEY *key)
     (void)exponent_steps(key, &exponent_bits);
     if (EVP_PKEY_get_bits(key) > RSA_BITS_MAX)
         return "an RSA key of more than 8192 bits";
+    if (exponent_bits < 2) /* with exponent 1 the padded hash is its own signature: anybody can sign */
+        return "an RSA key whose exponent is 1 or even";
     return exponent_bits > RSA_EXPONENT_BITS_MAX ? "an RSA key with an exponent of more than 64 bits" : NULL;
 }
 

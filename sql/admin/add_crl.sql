@@ -8,12 +8,9 @@
 -- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
-\set QUIET on
-\set VERBOSITY terse
-\set AUTOCOMMIT on
-\pset footer off
--- Nothing of the session may change what follows: functions of other schemas, the meaning of \ in literals.
-SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on; SET client_min_messages = notice;
+\set script add_crl
+\set takes 'ca_name crl_file'
+\ir script.psql
 \if :{?ca_name} \else \set ca_name '' \endif
 \if :{?crl_file} \else \set crl_file '' \endif
 SELECT iot_auth.fail('usage: psql -v ca_name=NAME -v crl_file=FILE -f add_crl.sql')

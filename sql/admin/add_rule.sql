@@ -10,12 +10,9 @@
 -- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
-\set QUIET on
-\set VERBOSITY terse
-\set AUTOCOMMIT on
-\pset footer off
--- Nothing of the session may change what follows: functions of other schemas, the meaning of \ in literals.
-SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on; SET client_min_messages = notice;
+\set script add_rule
+\set takes 'role effect actions topic_filter max_qos allow_retain'
+\ir script.psql
 \if :{?role} \else \set role '' \endif
 \if :{?effect} \else \set effect '' \endif
 \if :{?actions} \else \set actions '' \endif

@@ -10,12 +10,9 @@
 -- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
-\set QUIET on
-\set VERBOSITY terse
-\set AUTOCOMMIT on
-\pset footer off
--- Nothing of the session may change what follows: functions of other schemas, the meaning of \ in literals.
-SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on; SET client_min_messages = notice;
+\set script allow_ip
+\set takes 'network scope_key expires_at scope'
+\ir script.psql
 \if :{?network} \else \set network '' \endif
 SELECT iot_auth.fail('usage: psql -v network=CIDR ... -f allow_ip.sql') WHERE '' IN (:'network') \g /dev/null
 \if :{?scope_key} \else \set scope_key '' \endif

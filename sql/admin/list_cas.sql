@@ -5,12 +5,9 @@
 -- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
-\set QUIET on
-\set VERBOSITY terse
-\set AUTOCOMMIT on
-\pset footer off
--- Nothing of the session may change what follows: functions of other schemas, the meaning of \ in literals.
-SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on; SET client_min_messages = notice;
+\set script list_cas
+\set takes ''
+\ir script.psql
 
 SELECT c.name, c.status, c.auto_registration AS auto, c.tenant, p.name AS replaces,
        (SELECT count(*) FROM iot_auth.device d WHERE d.ca_id = c.ca_id) AS devices, c.max_devices AS max,

@@ -10,12 +10,9 @@
 -- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
-\set QUIET on
-\set VERBOSITY terse
-\set AUTOCOMMIT on
-\pset footer off
--- Nothing of the session may change what follows: functions of other schemas, the meaning of \ in literals.
-SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on; SET client_min_messages = notice;
+\set script list_devices
+\set takes 'ca_name status tenant like max'
+\ir script.psql
 \if :{?ca_name} \else \set ca_name '' \endif
 \if :{?status} \else \set status '' \endif
 \if :{?tenant} \else \set tenant '' \endif

@@ -11,12 +11,9 @@
 -- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
-\set QUIET on
-\set VERBOSITY terse
-\set AUTOCOMMIT on
-\pset footer off
--- Nothing of the session may change what follows: functions of other schemas, the meaning of \ in literals.
-SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on; SET client_min_messages = notice;
+\set script list_refusals
+\set takes 'hours reason ca network max'
+\ir script.psql
 \if :{?hours} \else \set hours '24' \endif
 \if :{?reason} \else \set reason '' \endif
 \if :{?ca} \else \set ca '' \endif

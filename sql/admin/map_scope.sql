@@ -7,12 +7,9 @@
 -- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
-\set QUIET on
-\set VERBOSITY terse
-\set AUTOCOMMIT on
-\pset footer off
--- Nothing of the session may change what follows: functions of other schemas, the meaning of \ in literals.
-SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on; SET client_min_messages = notice;
+\set script map_scope
+\set takes 'issuer_name scope role unmap'
+\ir script.psql
 \if :{?issuer_name} \else \set issuer_name '' \endif
 \if :{?scope} \else \set scope '' \endif
 \if :{?role} \else \set role '' \endif

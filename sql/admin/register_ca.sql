@@ -16,12 +16,9 @@
 -- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
-\set QUIET on
-\set VERBOSITY terse
-\set AUTOCOMMIT on
-\pset footer off
--- Nothing of the session may change what follows: functions of other schemas, the meaning of \ in literals.
-SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on; SET client_min_messages = notice;
+\set script register_ca
+\set takes 'name pem_file tenant max_devices max_registrations_per_minute replaces auto_registration registered_status device_id_template client_id_templates roles'
+\ir script.psql
 \if :{?name} \else \set name '' \endif
 \if :{?pem_file} \else \set pem_file '' \endif
 SELECT iot_auth.fail('usage: psql -v name=NAME -v pem_file=FILE ... -f register_ca.sql')

@@ -20,12 +20,9 @@
 -- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
-\set QUIET on
-\set VERBOSITY terse
-\set AUTOCOMMIT on
-\pset footer off
--- Nothing of the session may change what follows: functions of other schemas, the meaning of \ in literals.
-SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on; SET client_min_messages = notice;
+\set script register_issuer
+\set takes 'name issuer audience jwks_url app_id_claim tenant algorithms client_id_templates token_types leeway_s scope_claims audience_claims required_claims max_lifetime_s jwks_file'
+\ir script.psql
 \if :{?name} \else \set name '' \endif
 \if :{?issuer} \else \set issuer '' \endif
 \if :{?audience} \else \set audience '' \endif
@@ -34,7 +31,7 @@ SELECT iot_auth.fail('usage: psql -v name=NAME -v issuer=URL -v audience=AUDIENC
 \if :{?jwks_url} \else \set jwks_url '' \endif
 \if :{?app_id_claim} \else \set app_id_claim '' \endif
 \if :{?tenant} \else \set tenant '' \endif
-\if :{?jwks} \else \set jwks '' \endif
+\set jwks ''
 \if :{?algorithms} \else \set algorithms 'RS256,ES256' \endif
 \if :{?client_id_templates} \else \set client_id_templates 'app:${issuer}:${app_id},app:${issuer}:${app_id}/*' \endif
 \if :{?token_types} \else \set token_types 'at+jwt,JWT' \endif

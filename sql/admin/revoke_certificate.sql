@@ -8,12 +8,9 @@
 -- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
-\set QUIET on
-\set VERBOSITY terse
-\set AUTOCOMMIT on
-\pset footer off
--- Nothing of the session may change what follows: functions of other schemas, the meaning of \ in literals.
-SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on; SET client_min_messages = notice;
+\set script revoke_certificate
+\set takes 'fingerprint'
+\ir script.psql
 \if :{?fingerprint} \else \set fingerprint '' \endif
 SELECT iot_auth.fail('usage: psql -v fingerprint=HEX -f revoke_certificate.sql')
     WHERE '' IN (:'fingerprint') \g /dev/null

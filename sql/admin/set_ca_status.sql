@@ -7,12 +7,9 @@
 -- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
-\set QUIET on
-\set VERBOSITY terse
-\set AUTOCOMMIT on
-\pset footer off
--- Nothing of the session may change what follows: functions of other schemas, the meaning of \ in literals.
-SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on; SET client_min_messages = notice;
+\set script set_ca_status
+\set takes 'name status'
+\ir script.psql
 \if :{?name} \else \set name '' \endif
 \if :{?status} \else \set status '' \endif
 SELECT iot_auth.fail('usage: psql -v name=NAME -v status=ACTIVE|INACTIVE|REVOKED -f set_ca_status.sql')

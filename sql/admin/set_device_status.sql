@@ -7,12 +7,9 @@
 -- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
-\set QUIET on
-\set VERBOSITY terse
-\set AUTOCOMMIT on
-\pset footer off
--- Nothing of the session may change what follows: functions of other schemas, the meaning of \ in literals.
-SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on; SET client_min_messages = notice;
+\set script set_device_status
+\set takes 'device_id status'
+\ir script.psql
 \if :{?device_id} \else \set device_id '' \endif
 \if :{?status} \else \set status '' \endif
 SELECT iot_auth.fail('usage: psql -v device_id=ID -v status=PENDING|ACTIVE|INACTIVE|REVOKED -f set_device_status.sql')

@@ -5,12 +5,9 @@
 -- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
-\set QUIET on
-\set VERBOSITY terse
-\set AUTOCOMMIT on
-\pset footer off
--- Nothing of the session may change what follows: functions of other schemas, the meaning of \ in literals.
-SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on; SET client_min_messages = notice;
+\set script status
+\set takes ''
+\ir script.psql
 
 SELECT node_name AS broker, now() - last_seen < interval '15 s' AND stopped_at IS NULL AS alive,
        last_seen::timestamptz(0), stopped_at::timestamptz(0), database_tls

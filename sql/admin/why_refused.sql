@@ -10,12 +10,9 @@
 -- SPDX-License-Identifier: ISC
 
 \set ON_ERROR_STOP on
-\set QUIET on
-\set VERBOSITY terse
-\set AUTOCOMMIT on
-\pset footer off
--- Nothing of the session may change what follows: functions of other schemas, the meaning of \ in literals.
-SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on; SET client_min_messages = notice;
+\set script why_refused
+\set takes 'who hours max'
+\ir script.psql
 \if :{?who} \else \set who '' \endif
 SELECT iot_auth.fail('usage: psql -v who=ID|FINGERPRINT|ADDRESS -f why_refused.sql') WHERE '' IN (:'who') \g /dev/null
 \if :{?hours} \else \set hours '24' \endif

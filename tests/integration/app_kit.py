@@ -306,6 +306,23 @@ def auth_app(site, broker, token, client_id="app:corp:dashboard", credential=Non
     return client
 
 
+def may_subscribe(site, broker, token, topic, client_id="app:corp:dashboard"):
+    """Whether an app with the token may subscribe to the topic.
+
+    For wait_until, after a change of the issuer: a session that the change ends in the middle counts as no.
+    """
+    client = site.client(broker, None, client_id, password=token, protocol=clients.V5)
+    try:
+        return client.connect() == 0 and client.subscribe(topic) < 0x80
+    except AssertionError:
+        if client.connected:
+            raise
+        return False
+    finally:
+        client.disconnect()
+        site.clients.remove(client)
+
+
 # Key sets by URL
 
 class KeyServer:

@@ -54,6 +54,25 @@ def test_too_many_roles_deny_as_in_the_broker(device, check, admin, database):
     assert status == 1 and "more than 256 roles" in out
 
 
+def test_a_device_of_pre_shared_keys_is_decided_by_its_key(check, admin):
+    """It has neither a CA nor a certificate; client id and status count as for others."""
+    admin.call("create_device", "meter-1")
+    assert check("meter-1", "publish", "devices/meter-1/x")[:2] == (1, "deny: device_unknown no certificate and no pre-shared key of a device of that id is registered\n")
+    insert = "INSERT INTO iot_auth.device_psk (identity, device_id, key_id, sealed) VALUES (%s, 'meter-1', 1, decode(repeat('5a', 60), 'hex'))"
+    admin.all(insert + " RETURNING identity", ("meter-1",))
+    status, out, _ = check("meter-1", "publish", "devices/meter-1/x")
+    assert status == 0 and out.startswith("allow rule ")
+    assert check("meter-1", "publish", "devices/meter-2/x")[:2] == (1, "deny: topic_denied no rule allows it\n")
+    assert check("meter-1", "publish", "devices/meter-1/x", "--client-id", "meter-1")[0] == 0
+    assert check("meter-1", "publish", "devices/meter-1/x", "--client-id", "other")[1].startswith("deny: client_id_mismatch")
+    admin.call("set_psk_status", "meter-1", "REVOKED")
+    assert check("meter-1", "publish", "devices/meter-1/x")[1].startswith("deny: psk_unknown")
+    admin.all(insert + " RETURNING identity", ("meter-1b",))
+    assert check("meter-1", "publish", "devices/meter-1/x")[0] == 0  # by its other key
+    admin.call("set_device_status", "meter-1", "INACTIVE")
+    assert check("meter-1", "publish", "devices/meter-1/x")[1].startswith("deny: device_inactive")
+
+
 def test_administrator_may_ask_too(device, check):
     assert check(device, "publish", "devices/d-1/x", user=pg.ADMIN)[0] == 0
 

@@ -13,16 +13,17 @@ from iot_auth_kit import PROGRAM
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 COMPOSE = (SOURCE / "docker-compose.yml").read_text(encoding="utf-8")
+PSK = (SOURCE / "docker/psk.yml").read_text(encoding="utf-8")
 EXAMPLE = (SOURCE / ".env.example").read_text(encoding="utf-8")
 
 
 def test_every_variable_of_the_stack_is_explained_in_the_example_and_no_other():
-    used = set(re.findall(r"\$\{([A-Z_]+)", COMPOSE))
+    used = set(re.findall(r"\$\{([A-Z_]+)", COMPOSE + PSK))
     assert used and used == set(re.findall(r"^#?([A-Z_]+)=", EXAMPLE, re.M))
 
 
 def test_the_examples_defaults_are_the_stacks():
-    defaults = {name: value for name, value in re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", COMPOSE) if value}
+    defaults = {name: value for name, value in re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", COMPOSE + PSK) if value}
     shown = dict(re.findall(r"^#([A-Z_]+)=(.*)$", EXAMPLE, re.M))
     assert [name for name, value in defaults.items() if shown[name] not in (value, "latest")] == []
 
@@ -91,6 +92,35 @@ def test_a_variable_that_is_no_option_starts_no_broker(stack_broker):
                            ({"IOT_AUTH_PROXY_FROM": "a", "IOT_AUTH_PROXY_FROM_FILE": "/dev/null"}, "given twice")):
         done = stack_broker(**variables)
         assert done.returncode == 1 and why in done.stderr and done.stdout == ""
+
+
+# Pre-shared keys
+
+
+def test_the_addition_of_keys_fits_the_stack():
+    """Volumes and services that it names are the stack's or its own, what it mounts is there, and the broker's option is one."""
+    stack, added = yaml.safe_load(COMPOSE), yaml.safe_load(PSK)
+    services, volumes = {**stack["services"], **added["services"]}, {**stack["volumes"], **added["volumes"]}
+    for service in added["services"].values():
+        assert set(service.get("depends_on", ())) <= set(services)
+        for volume in service["volumes"]:
+            source = volume.split(":")[0]
+            assert (SOURCE / source).is_file() if source.startswith("./") else source in volumes, volume
+    assert set(added["services"]["broker"]["environment"]) == {"IOT_AUTH_PSK_KEY_FILE"} and "psk_key_file" in options_of_the_reference()
+    assert (SOURCE / "docker/psk.conf").read_text().endswith("listener 8885\npsk_hint iot\n")
+
+
+def test_the_stacks_key_file_is_made_once_and_taken(tmp_path):
+    script = (SOURCE / "docker/bin/stack-psk").read_text().replace("/psk/", str(tmp_path) + "/")
+    made = []
+    for _ in range(2):
+        subprocess.run(["bash", "-c", script, "stack-psk", "keys"], check=True)
+        made.append((tmp_path / "keys").read_text())
+    assert made[0] == made[1]
+    program = pathlib.Path(PROGRAM).parent / "iot-auth-psk"
+    done = subprocess.run([program, "--key-file", tmp_path / "keys", "check"], capture_output=True, text=True, check=False,
+                          env={"PGHOST": "127.0.0.1", "PGPORT": "1", "PGDATABASE": "x"})
+    assert str(tmp_path) not in done.stderr and "127.0.0.1" in done.stderr, done.stderr  # the file is good; there is no database
 
 
 # Monitoring

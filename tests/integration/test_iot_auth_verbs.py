@@ -75,6 +75,9 @@ def device(iot_auth, acme):
     (("grant", "device", "--ca", "a", "--device", "b"), "exactly one of --ca, --device"),
     (("ip", "deny", "10.0.0.0/8", "--ca", "a", "--device", "b"), "at most one of --ca, --device, --issuer"),
     (("--conninfo", "host", "status"), "--conninfo is not a connection string"),
+    (("device", "add", "d", "--pem", "f"), "--ca is missing, which --pem needs"),
+    (("device", "add", "d", "--ca", "a"), "--pem is missing, which --ca needs"),
+    (("device", "add", "d", "--pem", "f", "--ca", "a", "--roles", "r"), "--roles has no meaning beside --pem"),
 ])
 def test_wrong_usage_is_exit_2_with_the_nearest_word(iot_auth, words, complaint):
     done = iot_auth(*words)
@@ -182,6 +185,17 @@ def test_device_is_listed_and_shown_with_its_certificates(iot_auth, device):
     assert iot_auth.json("device", "list", "--status", "REVOKED", "--ca", "acme") == []
     assert iot_auth.json("cert", "list", "--device", device)[0]["status"] == "ACTIVE"
     assert {"role": "device", "granted_to": "CA acme"} in iot_auth.json("device", "roles", device)
+
+
+def test_device_without_a_certificate_is_added(iot_auth):
+    shown, = iot_auth.json("device", "add", "bare", "--tenant", "t", "--roles", "", "--attributes", '{"site": "x"}', "--status", "PENDING")
+    device, = shown["device"]
+    assert (device["device_id"], device["ca"], device["tenant"], device["status"]) == ("bare", None, "t", "PENDING")
+    assert (device["roles"], device["attributes"], shown["certificates"]) == ([], {"site": "x"}, [])
+    assert iot_auth.json("device", "add", "bare-2")[0]["device"][0]["roles"] == ["device"]
+    assert iot_auth("device", "add", "bare").status == 3
+    assert iot_auth("device", "add", "bare-3", "--roles", "no").status == 3
+    iot_auth.done("device", "delete", "bare", "bare-2", "--yes")
 
 
 def test_pending_devices_are_approved(iot_auth, acme):
@@ -428,6 +442,43 @@ def test_reference_is_what_the_table_says(iot_auth):
 def verbs(iot_auth):
     """The commands of the reference."""
     return re.findall(r"^### (.*)$", iot_auth.done("documentation", "markdown").out, re.MULTILINE)
+
+
+def synopses(iot_auth):
+    """Each command of the reference with the values that it cannot do without."""
+    text = iot_auth.done("documentation", "markdown").out
+    pem = iot_auth.file("any.pem", pki.root().pem)
+    values = {"FILE": pem, "LEAF.pem": pem, "CA.pem": pem, "FILE.csv": iot_auth.file("any.csv", "device_id,ca_name\nd,acme\n"),
+              "FILE.json": iot_auth.file("any.json", "{}"), "DIR": iot_auth.folder, "NETWORK": "10.0.0.0/8", "ID": "1", "RULE_ID": "1",
+              "FINGERPRINT": "00" * 32}
+    for synopsis in re.findall(r"^### .*\n\n```\niot-auth (.*)\n```", text, re.MULTILINE):
+        words = re.sub(r"\{([^|}]*)\|[^}]*\}", r"\1", re.sub(r"\[[^]]*\]", "", synopsis)).split()
+        name = next(verb for verb in verbs(iot_auth) if synopsis == verb or synopsis.startswith(verb + " "))
+        rest = [re.sub(r",?…$", "", word).split("|")[0] for word in words[len(name.split()):]]
+        yield name, name.split() + [values.get(word, word) for word in rest]
+
+
+# Commands that need no registry, or make it.
+WITHOUT_REGISTRY = {"setup", "documentation", "token make", "check chain", "check topic"}
+TRY_OUT = {"issuer add": ["--issuer", "https://i.example", "--audience", "a"], "check token": ["--issuer", "x"]}
+
+
+@pytest.mark.parametrize("status, why", [
+    (2, "did you mean --quiet?"), (3, "migrat"), (4, "Connection refused")])
+def test_every_command_says_by_its_exit_status_what_went_wrong(iot_auth, postgres, folder, status, why):
+    """2: a misspelt option; 3: a database without the schema; 4: no database.  Nothing is printed to standard output."""
+    empty = postgres.create_database(migrated=False)
+    command = Command(empty, folder)
+    n = 0
+    for name, words in synopses(iot_auth):
+        if status > 2 and name in WITHOUT_REGISTRY or status == 3 and name == "migrate":
+            continue
+        more = ["--quite"] if status == 2 else ["--yes", *TRY_OUT.get(name, [])]
+        done = command(*words, *more, stdin="x.y.z", **({"PGPORT": "1"} if status == 4 else {}))
+        assert (done.status, done.out) == (status, "") and why in done.err, (name, words, done)
+        n += 1
+    assert n > 45
+    empty.drop()
 
 
 def test_no_command_is_the_beginning_of_another(iot_auth):

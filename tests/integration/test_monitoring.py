@@ -75,7 +75,7 @@ def test_every_query_gives_metrics_and_none_fails(stack):
     namespaces = yaml.safe_load((CONTRIB / "prometheus/queries.yml").read_text())
     assert not [name for name, value in metrics.items() if "user_queries_load_error" in name and value]
     assert metrics.get("pg_exporter_last_scrape_error") == 0
-    later = {"iot_auth_problem", "iot_auth_certificates", "iot_auth_devices"}  # rows come with what happens below
+    later = {"iot_auth_problem", "iot_auth_certificates", "iot_auth_devices", "iot_auth_psks"}  # rows come with what happens below
     assert [name for name in namespaces if name not in later and not any(metric.startswith(name + "_") for metric in metrics)] == []
     refusals = {re.search(r'reason="(\w+)"', name).group(1) for name in metrics if name.startswith("iot_auth_connects_refused_total")}
     header = (pg.ROOT / "common/reason.h").read_text()

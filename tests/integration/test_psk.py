@@ -11,7 +11,7 @@ import pki
 from broker import wait_until
 from client import NOT_AUTHORIZED, connect_packet, publish_packet, subscribe_packet
 from iot_auth_kit import BUILD
-from psk_kit import HANDSHAKE, TLS12, TLS13, KeyFile, PskClient, attempt, device, generate
+from psk_kit import HANDSHAKE, TLS12, TLS13, KeyFile, PskClient, after_handshake, attempt, connack, device, generate, gnutls_connect
 
 VERSIONS = pytest.mark.parametrize("version", [TLS13, TLS12], ids=["tls1.3", "tls1.2"])
 WRONG = "00" * 32
@@ -40,13 +40,19 @@ def name():
     return "meter-%d" % next(_names)
 
 
-def refused(registry, since, detail, **row):
-    """The event of a refused key."""
-    event = registry.wait_for_event(reason="psk_unknown", since=since, refusal=True)
+def refused(registry, detail, connect):
+    """The event of a refused key.  Of clients that are not registered only ten events a second are written, so connect() is
+    tried again."""
+    for tries_left in (2, 1, 0):
+        since = registry.last_event()
+        connect()
+        try:
+            event = registry.wait_for_event(reason="psk_unknown", since=since, timeout=2.0, refusal=True)
+            break
+        except AssertionError:
+            if not tries_left:
+                raise
     assert event["kind"] == "device/refused" and detail in event["detail"]["detail"], event
-    for column, value in row.items():
-        assert event[column] == value
-    return event
 
 
 def admits(broker, identity, key, version=TLS13, client_id=None):
@@ -96,14 +102,13 @@ def test_mbedtls_connects(broker, registry, keys, name):
     assert answers[0].startswith("0 TLS-ECDHE-PSK-WITH-") and answers[1] == "handshake\n"
 
 
-def test_gnutls_connects(broker, registry, keys, name):
-    """In TLS 1.3: in TLS 1.2 gnutls-cli 3.7 itself crashes where the server shows no certificate."""
+@VERSIONS
+def test_gnutls_connects(broker, registry, keys, name, version):
     key = known(broker, registry, keys, name)
-    for key_of_client, succeeds in ((key, True), (WRONG, False)):
-        words = ["gnutls-cli", "--port", str(broker.ports["psk"]), "--pskusername", name, "--pskkey", key_of_client, "--no-ca-verification",
-                 "--priority", "NORMAL:-VERS-ALL:+VERS-TLS1.3:-KX-ALL:+ECDHE-PSK", "127.0.0.1"]
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False)
-        assert ("Handshake was completed" in done.stdout) == succeeds, done.stdout + done.stderr
+    protocol = "VERS-TLS1.3" if version == TLS13 else "VERS-TLS1.2"
+    priority = "NORMAL:-VERS-ALL:+%s:-KX-ALL:+ECDHE-PSK" % protocol
+    assert gnutls_connect(broker.ports["psk"], name, key, name, priority) == 0
+    assert gnutls_connect(broker.ports["psk"], name, WRONG, name, priority) == HANDSHAKE
 
 
 @VERSIONS
@@ -136,18 +141,19 @@ def test_every_fault_of_a_key_looks_the_same_and_the_event_says_which(broker, re
 
 
 def test_a_client_without_any_key_leaves_an_event(site_of_module, broker, registry):
-    """A device with a certificate, and an app, that come to the listener of keys."""
-    for credential in (site_of_module.root.intermediate("no-keys").issue("sensor"), None):
-        since = registry.last_event()
+    """A device with a certificate, and an app, that come to a listener of keys."""
+    credential = site_of_module.root.intermediate("no-keys").issue("sensor")
+
+    def connect(shown, listener):
         with pytest.raises(OSError):
-            site_of_module.raw(broker, credential, listener="psk").connect("sensor")
-        refused(registry, since, "offers no pre-shared key")
+            site_of_module.raw(broker, shown, listener=listener).connect("sensor")
+
+    for shown, listener in ((credential, "psk"), (None, "psk"), (None, "psk_identity")):
+        refused(registry, "offers no pre-shared key", lambda s=shown, l=listener: connect(s, l))
 
 
 def test_why_refused_finds_the_identity_and_says_what_must_be_true(broker, registry, name):
-    since = registry.last_event()
-    assert attempt(broker.ports["psk"], name, WRONG) == HANDSHAKE
-    refused(registry, since, "not registered")
+    refused(registry, "not registered", lambda: attempt(broker.ports["psk"], name, WRONG))
     assert registry.query("SELECT reason, remedy FROM iot_auth.why_refused(%s)", name)[0][0] == "psk_unknown"
     assert name in registry.query("SELECT remedy FROM iot_auth.why_refused(%s)", name)[0][0]
 
@@ -186,19 +192,42 @@ def test_a_plain_client_in_the_middle_of_anothers_connect_is_nobody(site_of_modu
 def test_a_listener_with_a_certificate_admits_nobody_by_a_key(broker, registry, keys, name, key_of_client):
     key = known(broker, registry, keys, name) if key_of_client == "right" else WRONG
     for version in (TLS12, TLS13):
+        mark = broker.mark()
         assert attempt(broker.ports["psk_mixed"], name, key, version=version) != 0
         client = PskClient(broker.ports["psk_mixed"], name, key, version, ["-cipher", "ECDHE-PSK-CHACHA20-POLY1305"])
         assert client.connect(name) != 0
-    if key_of_client == "right" and broker.version >= (2, 0, 20):
-        broker.wait_for_log("psk_hint also has a certificate")
+        if broker.version >= (2, 0, 20):  # before, Mosquitto itself ignores psk_hint there
+            broker.wait_for_log('refused reason=psk_unknown .*the listener has a certificate.*psk_identity="%s"' % name, since=mark)
+
+
+def test_a_listener_with_a_certificate_is_named_at_start(broker):
+    """Before any client comes to it; and the other listeners are not named."""
+    if broker.version < (2, 0, 20):
+        pytest.skip("Mosquitto 2.0.11 ignores psk_hint where there is a certificate")
+    broker.wait_for_log("the listener with psk_hint 'iot' also has a certificate")
+    assert broker.log().count("also has a certificate") == 1
 
 
 def test_use_identity_as_username_admits_nobody_and_the_log_names_it(broker, registry, keys, name):
+    """Also after a client of another listener has left early."""
     key = known(broker, registry, keys, name)
     wait_until(lambda: admits(broker, name, key), what="the key")
+    mark = broker.mark()
+    client = PskClient(broker.ports["psk"], name, key)
+    broker.wait_for_log("New connection", since=mark)
+    client.close()
     for version in (TLS12, TLS13):
         assert attempt(broker.ports["psk_identity"], name, key, version=version) != 0
-    broker.wait_for_log("use_identity_as_username")
+    broker.wait_for_log("has left port %d before .*use_identity_as_username" % broker.ports["psk_identity"])
+    assert "has left port %d" % broker.ports["psk"] not in broker.log()
+
+
+def test_all_missing_key_encryption_keys_are_in_the_log(broker, registry, keys, name):
+    for key_id in (81, 83):
+        device(registry, keys, "%s-%d" % (name, key_id))
+    mark = broker.mark()
+    registry.query("UPDATE iot_auth.device_psk SET key_id = split_part(identity, '-', 3)::int WHERE identity LIKE %s", name + "-%")
+    broker.wait_for_log("psk_key_file has no key 81, 83, under which", timeout=20, since=mark)
 
 
 @VERSIONS
@@ -259,24 +288,6 @@ def test_a_session_ends_when_its_key_expires(broker, registry, keys, name):
     assert client.is_closed(8.0)
     client.close()
     registry.wait_for_event(reason="psk_unknown", kind="session/ended", principal=name)
-
-
-def after_handshake(broker, identity, key, client_id, version=TLS13):
-    """A client that has proved its key and has sent the beginning of a CONNECT."""
-    mark = broker.mark()
-    client = PskClient(broker.ports["psk"], identity, key, version)
-    broker.wait_for_log("New connection", since=mark)
-    client.send(connect_packet(client_id)[:3])
-    return client
-
-
-def connack(client, client_id):
-    """Sends the rest of the CONNECT; the code of the answer."""
-    client.send(connect_packet(client_id)[3:])
-    answer = client.receive()
-    client.close()
-    assert answer[:2] == b"\x20\x02"
-    return answer[3]
 
 
 def test_a_key_that_is_revoked_between_handshake_and_connect_admits_nobody(broker, registry, keys, name):

@@ -8,7 +8,7 @@ import pytest
 
 import pg
 from broker import wait_until
-from psk_kit import HANDSHAKE, TLS12, TLS13, KeyFile, PskClient, attempt, command, device
+from psk_kit import HANDSHAKE, TLS12, TLS13, KeyFile, PskClient, after_handshake, attempt, command, connack, device, seal
 
 
 @pytest.fixture(scope="module")
@@ -89,14 +89,21 @@ def test_a_rotation_and_a_new_key_file_reach_a_running_broker(site, tmp_path):
     device(registry, keys, "damaged")
     registry.query("UPDATE iot_auth.device_psk SET sealed = set_byte(sealed, 20, get_byte(sealed, 20) # 1) WHERE identity = 'damaged'")
     keys.write(2, 1)
+    proven = after_handshake(broker, "meter", key, "meter")
     for _ in range(2):  # it can be started again
         done = command(registry, keys, "rotate", check=False)
         assert done.returncode == 1 and "identity 'damaged' of device 'damaged'" in done.stderr
     assert registry.value("SELECT key_id FROM iot_auth.device_psk WHERE identity = 'meter'") == 2
     assert "does not open" in registry.value("SELECT problem FROM iot_auth.device_psk WHERE identity = 'damaged'")
-    wait_until(lambda: admits(broker, "meter", key), timeout=10, what="the new key-encryption key")
+    later = device(registry, keys, "later")
+    wait_until(lambda: admits(broker, "later", later), timeout=10, what="what has changed since the rotation")
+    assert connack(proven, "meter") == 0  # its handshake was before the rotation, and it has taken the session over
+    client.close()
+    assert admits(broker, "meter", key)
+    client = PskClient(broker.ports["psk"], "meter", key)
+    assert client.connect("meter") == 0
     registry.query("DELETE FROM iot_auth.device WHERE device_id = 'damaged'")
-    assert "key 2: 1 keys (it seals)" in command(registry, keys, "check").stdout
+    assert "key 2: 2 keys (it seals)" in command(registry, keys, "check").stdout
     mark = broker.mark()
     keys.write(2)
     broker.sighup()
@@ -110,6 +117,61 @@ def test_a_rotation_and_a_new_key_file_reach_a_running_broker(site, tmp_path):
     client.close()
     for secret in (key, *keys.lines.values()):
         assert secret not in broker.log()
+
+
+def problem_of(registry, identity):
+    return registry.value("SELECT problem FROM iot_auth.device_psk WHERE identity = %s", identity)
+
+
+def test_brokers_write_which_keys_they_cannot_open_until_they_can(site, tmp_path):
+    """Before any device comes.  Nobody is notified, and nothing is audited: brokers may have different key files."""
+    registry, keys, other = site.registry, KeyFile(tmp_path), KeyFile(tmp_path / "other", 5)
+    broker = site.broker(options={"psk_key_file": keys.path}, listeners=("psk",))
+    for name in ("damaged", "moved", "fine"):
+        device(registry, keys, name)
+    key = device(registry, other, "sealed-elsewhere")
+    audited = registry.value("SELECT count(*) FROM iot_auth.audit")
+    wait_until(lambda: "no key 5" in (problem_of(registry, "sealed-elsewhere") or ""), what="the missing key")
+    for change in ("SET sealed = set_byte(sealed, 20, get_byte(sealed, 20) # 1) WHERE identity = 'damaged'",
+                   "SET device_id = 'fine' WHERE identity = 'moved'"):
+        registry.query("UPDATE iot_auth.device_psk " + change)
+    for name in ("damaged", "moved"):
+        wait_until(lambda n=name: "does not open" in (problem_of(registry, n) or ""), what=name)
+        broker.wait_for_log("pre-shared key of identity '%s': it does not open" % name)
+    assert problem_of(registry, "fine") is None
+    assert registry.value("SELECT sum(with_problem) FROM iot_auth.monitor_psk") == 3
+    assert registry.value("SELECT count(*) FROM iot_auth.audit") == audited + 2
+    registry.query("UPDATE iot_auth.device_psk SET sealed = set_byte(sealed, 20, get_byte(sealed, 20) # 1) WHERE identity = 'damaged'")
+    registry.query("UPDATE iot_auth.device_psk SET device_id = 'moved' WHERE identity = 'moved'")
+    keys.lines.update(other.lines)
+    keys.write(1, 5)
+    broker.sighup()
+    for name in ("damaged", "moved", "sealed-elsewhere"):
+        wait_until(lambda n=name: problem_of(registry, n) is None, timeout=10, what=name)
+    assert admits(broker, "sealed-elsewhere", key)
+
+
+def test_a_session_whose_new_key_could_not_be_compared_ends_when_it_can(site, tmp_path):
+    registry, keys, other = site.registry, KeyFile(tmp_path), KeyFile(tmp_path / "other", 9)
+    broker = site.broker(options={"psk_key_file": keys.path}, listeners=("psk",))
+    clients, kek = {}, bytes.fromhex(other.lines[9])
+    for name in ("sealed again", "replaced"):
+        key = device(registry, keys, name)
+        wait_until(lambda n=name, k=key: admits(broker, n, k), what=name)
+        clients[name] = PskClient(broker.ports["psk"], name, key)
+        assert clients[name].connect(name) == 0
+        new = bytes.fromhex(key) if name == "sealed again" else bytes(32)
+        registry.query("UPDATE iot_auth.device_psk SET key_id = 9, sealed = %s WHERE identity = %s", seal(kek, 9, name, name, new), name)
+        wait_until(lambda n=name: "no key 9" in (problem_of(registry, n) or ""), what="the row under key 9")
+        assert not clients[name].is_closed(0.2)
+    keys.lines.update(other.lines)
+    keys.write(1, 9)
+    broker.sighup()
+    assert clients["replaced"].is_closed()
+    registry.wait_for_event(reason="psk_unknown", kind="session/ended", principal="replaced")
+    assert not clients["sealed again"].is_closed(0.2)
+    for client in clients.values():
+        client.close()
 
 
 def test_keys_are_known_without_the_database(site, tmp_path):

@@ -31,11 +31,9 @@ def test_revoked_tokens_end_their_sessions_within_a_second_and_no_others(world):
     tokens = [corp.token(**c) for c in claims]
     sessions = [connect(site, broker, token, n) for n, token in enumerate(tokens)]
     for expected, arguments in (([0], ("/jti", "one")), ([1], ("/sub", "alice")), ([3], ("/amr", "otp")), ([4], ("/tenant_id", "42"))):
-        begun = time.monotonic()
         site.registry.query("SELECT iot_auth.revoke_tokens('corp', %s, %s)", *arguments)
         for n in expected:
-            sessions[n].wait_kicked()
-            assert time.monotonic() - begun < SOON * 3  # the machine may be busy: PATIENCE
+            sessions[n].wait_kicked(SOON)  # the machine may be busy: PATIENCE
             assert connect(site, broker, tokens[n], n) in REFUSED
     sessions[2].ping()
     events = wait_until(lambda: [e for e in site.registry.events(0, "session/ended") if e["reason"] == "token_revoked"])

@@ -98,7 +98,7 @@ def test_the_broker_executes_its_own_functions_only(root):
     assert {name for name, may in rows if may} == {
         "broker_register", "broker_register_many", "broker_set_ca_parsed", "broker_set_certificate_parsed", "broker_set_rule_problem",
         "broker_set_issuer_problem", "broker_write_events", "broker_write_refusals", "broker_write_owners", "broker_heartbeat", "broker_connected", "broker_prune", "broker_stopped",
-        "broker_psk_used",
+        "broker_psk_used", "broker_set_psk_problem",
         "broker_set_issuer_note",
         "json_problem", "list_problem", "texts_problem", "usable_texts"}  # the last four are checks within views
 

@@ -2,6 +2,7 @@
 """sql/admin/*.sql: each does what its header says, prints a table, and answers bad input with one line and a failure."""
 
 import re
+import subprocess
 
 import pg
 import pki
@@ -81,6 +82,59 @@ def test_there_is_a_script_for_each_task_and_its_header_shows_its_call():
 def test_scripts_stop_at_the_first_error():
     for name in SCRIPTS:
         assert r"\set ON_ERROR_STOP on" in (pg.ADMIN_SCRIPTS / f"{name}.sql").read_text(encoding="ascii"), name
+
+
+def taken(name):
+    """The names of the variables that a script says that it takes."""
+    (names,) = re.findall(r"^\\set takes '(.*)'$", (pg.ADMIN_SCRIPTS / f"{name}.sql").read_text(encoding="ascii"), re.M)
+    return names.split()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_variable_that_a_script_reads_is_one_that_it_takes_and_describes(name):
+    text = (pg.ADMIN_SCRIPTS / f"{name}.sql").read_text(encoding="ascii")
+    assert sorted(re.findall(r":\{\?(\w+)\}", text)) == sorted(taken(name))
+    assert f"\\set script {name}\n" in text and "\\ir script.psql\n" in text
+    header = text.split("\n\n")[0]
+    assert [variable for variable in taken(name) if not re.search(rf"\b{variable}\b", header)] == []
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_misspelt_variable_stops_a_script_before_it_does_anything(registry, bad, name):
+    """psql takes every name: with -v auto_registraton=true a CA was registered without auto-registration."""
+    for variable in taken(name):
+        wrong = variable[:-2] + variable[-1] if len(variable) > 3 else variable + variable[-1]
+        assert f'{name}.sql takes no variable "{wrong}"; the nearest is {variable}' in bad(name, **{wrong: "1"})
+    assert f'{name}.sql takes no variable "zzz"' in bad(name, zzz="1")
+
+
+@pytest.mark.parametrize("words, refused", [
+    (["-v", "statu=PENDING"], True), (["-vstatu=PENDING"], True), (["-Xqv", "statu=PENDING"], True), (["-Xqvstatu=PENDING"], True),
+    (["--set", "statu=PENDING"], True), (["--set=statu=PENDING"], True), (["--variable=statu=1"], True), (["--va", "statu=1"], True),
+    (["-v", "statu"], True), (["-v", "STATUS=PENDING"], True), (["-v", "max=1", "-v", "like=a\n-v\nstatu=1", "-v", "statu=1"], True),
+    (["-v", "status=PENDING"], False), (["-v", "ON_ERROR_STOP=1", "--set", "VERBOSITY=verbose"], False), (["-v", "like=a\n-v\nstatu=1"], False),
+    (["-P", "null=-vstatu=1"], False), (["--pset", "null=--set=statu=1"], False), (["-v", "like=--set=x=y"], False),
+])
+def test_names_of_variables_are_read_as_psql_reads_them(registry, words, refused):
+    done = subprocess.run([registry.server.bin / "psql", "-X", *words, "-f", pg.ADMIN_SCRIPTS / "list_devices.sql"],
+                          env=registry.environment(pg.ADMIN), capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode != 0) == refused and ("the nearest is status" in done.stderr) == refused, done
+    assert refused or done.stderr == ""
+
+
+def test_call_of_several_scripts_says_which_variables_each_takes(registry):
+    scripts = [word for name in ("list_cas", "list_devices") for word in ("-f", pg.ADMIN_SCRIPTS / f"{name}.sql")]
+    done = subprocess.run([registry.server.bin / "psql", "-X", "-v", "other=1", *scripts], env=registry.environment(pg.ADMIN),
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and "list_devices.sql takes the variables: ca_name status tenant like max (others are ignored)" in done.stderr
+
+
+def test_values_of_variables_and_connection_strings_are_not_sent_with_the_names(registry, tmp_path):
+    """Statements may be logged by the server."""
+    conninfo = f"dbname={registry.name} application_name=secret-1"
+    done = subprocess.run([registry.server.bin / "psql", "-X", "-e", "-v", "zzz=secret-2", "-d", conninfo, "-f", pg.ADMIN_SCRIPTS / "status.sql"],
+                          env=registry.environment(pg.ADMIN), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0 and "zzz" in done.stderr and "secret" not in done.stdout + done.stderr
 
 
 def test_register_ca(run, tmp_path):
@@ -349,8 +403,9 @@ def test_no_setting_of_the_session_changes_what_a_script_does(shadowed, authorit
 def test_every_script_pins_the_session_before_its_first_statement():
     for name in SCRIPTS:
         body = (pg.ADMIN_SCRIPTS / f"{name}.sql").read_text(encoding="ascii")
-        first = re.search(r"^(SELECT|SET|BEGIN)\b.*", body, re.M).group()
-        assert first.startswith("SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on;"), name
+        assert re.search(r"^(SELECT|SET|BEGIN|WITH|\\ir)\b.*", body, re.M).group() == r"\ir script.psql", name
+    first = re.search(r"^(SELECT|SET|BEGIN)\b.*", (pg.ADMIN_SCRIPTS / "script.psql").read_text(encoding="ascii"), re.M).group()
+    assert first.startswith("SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on;")
 
 
 def test_no_function_depends_on_the_meaning_of_a_backslash(registry):

@@ -3,12 +3,14 @@
 
 import contextlib
 import os
+import pathlib
 import socket
 import ssl
 import struct
 import subprocess
 
 import pytest
+from cryptography import x509
 
 import pki
 from client import (
@@ -24,6 +26,8 @@ from client import (
     subscribe_packet,
 )
 
+
+SLOW_CURVE = pathlib.Path(__file__).parent.parent / "unit/x509/slow-curve.pem"
 
 # Other listeners
 
@@ -288,6 +292,20 @@ def test_a_long_chain_does_no_harm(site):
     broker = site.broker()
     assert site.try_connect(broker, authority.issue("deep")) == CLOSED
     still_serves(site, broker, fleet)
+
+
+def test_certificates_that_are_slow_to_parse_are_refused_unparsed(site):
+    """OpenSSL decodes the keys of all certificates before it asks the plugin: 200 ms for this one on its own curve, and 35
+    of them fit into a list."""
+    slow = x509.load_pem_x509_certificate(SLOW_CURVE.read_bytes())
+    fleet = site.fleet()
+    device = fleet.issue("sensor-1")
+    broker = site.broker()
+    attack = pki.Credential(device.key, device.certificate, [slow] * 10)
+    before = broker.cpu_seconds()
+    site.assert_refused("chain_invalid", broker, attack, client_id="sensor-1", codes=CLOSED)
+    assert broker.cpu_seconds() - before < 0.7, "parsed, they take two seconds"
+    site.connect(broker, device)
 
 
 # Extended authentication

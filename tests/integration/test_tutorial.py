@@ -79,14 +79,15 @@ def page(plugin, scratch):
     folder, _ = scratch
     subprocess.run(["cp", "-r", str(SOURCE / "sql"), str(plugin), str(folder)], check=True)
     (folder / "bin").mkdir()
-    shutil.copy(PROGRAM, folder / "bin/iot-auth")
+    for name in ("iot-auth", "iot-auth-psk"):
+        shutil.copy(pathlib.Path(PROGRAM).parent / name, folder / "bin" / name)
     sudo = folder / "bin/sudo"
     sudo.write_text(SUDO, encoding="utf-8")
     sudo.chmod(0o755)
     subprocess.run(["chmod", "-R", "a+rX", str(folder)], check=True)
     return with_settings(
         PAGE.read_text(encoding="utf-8"), PLUGIN=folder / plugin.name, SQL=folder / "sql",
-        DEVICE_PORT=pg.free_port(), APP_PORT=pg.free_port(),
+        DEVICE_PORT=pg.free_port(), APP_PORT=pg.free_port(), PSK_PORT=pg.free_port(),
     )
 
 

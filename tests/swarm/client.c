@@ -106,6 +106,18 @@ void client_connect(struct client *c)
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &e);
 }
 
+/* In TLS 1.3, OpenSSL makes a key that is bound to SHA-256 of it. */
+static unsigned use_psk(SSL *ssl, const char *hint, char *identity, unsigned identity_size, unsigned char *key,
+                        unsigned key_size)
+{
+    const struct client *c = SSL_get_app_data(ssl);
+    (void)hint;
+    if (c->psk_len > key_size || (unsigned)snprintf(identity, identity_size, "%s", c->id) >= identity_size)
+        return 0;
+    memcpy(key, c->psk, c->psk_len);
+    return (unsigned)c->psk_len;
+}
+
 static bool start_tls(struct client *c)
 {
     const struct group *g = c->group;
@@ -121,6 +133,10 @@ static bool start_tls(struct client *c)
     SSL_set_max_proto_version(c->ssl, g->tls);
     if (c->cert)
         SSL_use_cert_and_key(c->ssl, c->cert, c->key, c->chain, 1);
+    if (c->psk_len) {
+        SSL_set_psk_client_callback(c->ssl, use_psk);
+        SSL_set_cipher_list(c->ssl, "ECDHE-PSK-CHACHA20-POLY1305"); /* of TLS 1.2 */
+    }
     if (g->resume && c->session)
         SSL_set_session(c->ssl, c->session);
     SSL_set_connect_state(c->ssl);

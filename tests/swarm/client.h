@@ -19,6 +19,8 @@ struct client {
     struct group *group;
     char id[64];
     char *user, *password; /* NULL: none */
+    uint8_t psk[64];       /* a pre-shared key, whose identity is the id */
+    size_t psk_len;        /* 0: none */
     bool admitted;         /* has ever received CONNACK 0 */
     int64_t begun_us, pinged_us, next_ping_us;
     uint8_t in[2048];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "tests/swarm/credentials.h"
 
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -115,6 +116,13 @@ const char *credentials_login(struct group *g, const char *id, const char *user,
     c->user = strdup(user);
     c->password = strdup(password);
     return c->user && c->password ? NULL : "out of memory";
+}
+
+const char *credentials_psk(struct group *g, const char *id, const char *key)
+{
+    struct client *c = client_add(g, id);
+    bool ok = OPENSSL_hexstr2buf_ex(c->psk, sizeof c->psk, &c->psk_len, key, '\0') == 1;
+    return ok ? NULL : "that is no key of at most 64 bytes";
 }
 
 const char *credentials_list_admitted(const struct group *g, const char *list_path)

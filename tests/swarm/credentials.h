@@ -17,5 +17,8 @@ const char *credentials_load(struct group *g, const char *id, const char *chain_
 /* One client without a certificate. */
 const char *credentials_login(struct group *g, const char *id, const char *user, const char *password);
 
+/* One client with a pre-shared key, in hexadecimal digits, whose identity is the id. */
+const char *credentials_psk(struct group *g, const char *id, const char *key);
+
 /* List the devices that have ever been admitted. */
 const char *credentials_list_admitted(const struct group *g, const char *list_path);

@@ -7,6 +7,7 @@
  *   mint GROUP PREFIX COUNT CA.pem CA.key [LIST]     devices below that CA; LIST gets "id fingerprint" of each
  *   load GROUP ID CHAIN.pem KEY.pem                  one device with that credential
  *   login GROUP ID USER PASSWORD                     one client without a certificate
+ *   psk GROUP ID KEY                                 one client with that pre-shared key, whose identity is the id
  *   admitted GROUP LIST                              the devices that have ever received CONNACK 0
  *   set GROUP tls 1.2|1.3                            also: resume on|off, mqtt 4|5
  *   storm GROUP PORT PARALLEL COUNT                  these and the following: see group.h
@@ -62,6 +63,11 @@ static void do_load(struct group *g, char **word)
 static void do_login(struct group *g, char **word)
 {
     answer_error(credentials_login(g, word[2], word[3], word[4]));
+}
+
+static void do_psk(struct group *g, char **word)
+{
+    answer_error(credentials_psk(g, word[2], word[3]));
 }
 
 static void do_admitted(struct group *g, char **word)
@@ -147,7 +153,7 @@ static const struct {
     {"publish", 5, 5, do_publish}, {"received", 4, 4, do_received},
     {"wait", 4, 4, do_wait},       {"ping", 3, 3, do_ping},
     {"pings", 2, 2, do_pings},     {"report", 2, 2, do_report},
-    {"close", 2, 2, do_close},
+    {"close", 2, 2, do_close},     {"psk", 4, 4, do_psk},
 };
 
 static void run_line(char *line)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
-// oidc-provider with one confidential client that gets JWT access tokens by the client-credentials grant.
+// oidc-provider with one confidential client that gets JWT access tokens by the client-credentials grant, and by the
+// authorization code flow for the users who log in: any name and password will do.
 // What a test wants to change comes as arguments, so that it can start the provider again with other keys.
 //
 //   node provider.mjs PORT JWKS-FILE AUDIENCE LIFETIME-S
@@ -20,16 +21,16 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
   clients: [{
     client_id: 'dashboard',
     client_secret: 'the secret of the dashboard',
-    grant_types: ['client_credentials'],
-    redirect_uris: [],
-    response_types: [],
+    grant_types: ['client_credentials', 'authorization_code'],
+    redirect_uris: ['https://app.example/callback'],
+    response_types: ['code'],
     token_endpoint_auth_method: 'client_secret_post',
   }],
-  // Roles in a nested claim, as Keycloak writes them.
-  extraTokenClaims: () => ({ realm_access: { roles: ['operator', 'offline_access'] } }),
+  // Roles in a nested claim, as Keycloak writes them: of the app alone, and of all users but bob.
+  extraTokenClaims: (ctx, token) => ({ realm_access: { roles: token.accountId === 'bob' ? ['guest'] : ['operator', 'offline_access'] } }),
   features: {
     clientCredentials: { enabled: true },
-    devInteractions: { enabled: false },
+    devInteractions: { enabled: true },
     resourceIndicators: {
       enabled: true,
       getResourceServerInfo: () => resourceServer,

@@ -212,6 +212,119 @@ START_TEST(a_live_session_stays_when_its_key_is_sealed_again)
 }
 END_TEST
 
+static struct ia_keyring *keyring_of(const char *text)
+{
+    struct ia_keyring *keyring = NULL;
+    ck_assert_int_eq(ia_keyring_parse(text, strlen(text), &keyring, NULL), IA_OK);
+    return keyring;
+}
+
+/* The worker has read the key file again. */
+static void key_file_is(const char *text)
+{
+    struct ia_reply *reply = ia_reply_new(IA_REPLY_KEYRING, NULL);
+    reply->keyring = keyring_of(text);
+    worker_reply(reply);
+    ia_replies_apply(world.core);
+}
+
+/* It could not be compared before. */
+START_TEST(a_live_session_with_another_key_ends_when_the_missing_key_encryption_key_is_read)
+{
+    connect_meter();
+    key_is(_i ? new_key : old_key, 3);
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, 0);
+    key_file_is(KEY_1 KEY_2 KEY_3);
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, _i ? 1 : 0);
+}
+END_TEST
+
+START_TEST(a_live_session_stays_when_its_key_encryption_key_leaves_the_file)
+{
+    connect_meter();
+    key_file_is(KEY_2 KEY_3);
+    world_tick();
+    ck_assert_uint_eq(broker.n_kicked, 0);
+}
+END_TEST
+
+/* --- key-encryption keys that are missing */
+
+static void put_other(const char *identity, int key_id)
+{
+    uint8_t sealed[IA_PSK_SEALED_MAX] = {0};
+    struct ia_psk_row row = {.identity = identity,
+                             .device_id = "other",
+                             .sealed = {.at = sealed, .len = 60},
+                             .key_id = key_id,
+                             .status = IA_PSK_ACTIVE};
+    const struct ia_psk_batch batch = {.rows = &row, .n = 1};
+    ia_psk_keys_apply(world.core, &batch);
+}
+
+static void later_tick(void)
+{
+    clock_advance_ms(4000);
+    world_tick();
+}
+
+START_TEST(all_missing_key_encryption_keys_are_logged_once)
+{
+    put_other("other-7", 7);
+    put_other("other-9", 9);
+    world_tick();
+    ck_assert_ptr_null(strstr(broker.log, "psk_key_file has no key")); /* the worker reads the file again first */
+    later_tick();
+    ck_assert_msg(strstr(broker.log, "psk_key_file has no key 7, 9, under which"), "%s", broker.log);
+    broker.log[0] = '\0';
+    put_other("other-7b", 7);
+    later_tick();
+    ck_assert_ptr_null(strstr(broker.log, "psk_key_file has no key"));
+    put_other("other-5", 5);
+    key_file_is(KEY_2 KEY_3); /* without the one that seals meter-1 */
+    later_tick();
+    ck_assert_msg(strstr(broker.log, "psk_key_file has no key 1, 5, under which"), "%s", broker.log);
+}
+END_TEST
+
+/* --- resyncs */
+
+static void reply_psks(enum ia_reply_kind kind)
+{
+    worker_reply(ia_reply_new(kind, NULL));
+    ia_replies_apply(world.core);
+}
+
+/* A sweep of many rows takes many TICKs: the next resync begins before it has ended, and neither waits for the other. */
+START_TEST(a_sweep_goes_on_in_slices_while_the_next_resync_has_begun)
+{
+    char identity[32];
+    enum { ROWS = 60000 };
+    for (int i = 0; i < ROWS; i++) {
+        snprintf(identity, sizeof identity, "deleted-%d", i);
+        put_other(identity, 1);
+    }
+    reply_psks(IA_REPLY_PSK_BEGIN);
+    key_is(old_key, 1);
+    reply_psks(IA_REPLY_PSK_END);
+    world_tick();
+    size_t left = ia_psk_keys_count(world.core);
+    ck_assert(left > 1 && left < ROWS);
+    reply_psks(IA_REPLY_PSK_BEGIN);
+    ck_assert_uint_eq(ia_psk_keys_count(world.core), left);
+    put_other("new", 1);
+    for (int i = 0; i < 20; i++)
+        world_tick();
+    ck_assert_uint_eq(ia_psk_keys_count(world.core), 2);
+    reply_psks(IA_REPLY_PSK_END); /* without meter-1 */
+    for (int i = 0; i < 20; i++)
+        world_tick();
+    ck_assert_uint_eq(ia_psk_keys_count(world.core), 1);
+}
+END_TEST
+
 static void cases(TCase *c)
 {
     tcase_add_checked_fixture(c, setup, teardown);
@@ -222,6 +335,10 @@ static void cases(TCase *c)
     tcase_add_test(c, a_replaced_key_is_not_left_to_other_plugins);
     tcase_add_loop_test(c, a_key_that_was_sealed_again_after_the_handshake_is_admitted, 1, 3);
     tcase_add_loop_test(c, a_live_session_ends_when_its_key_is_replaced, 0, 2);
+    tcase_add_loop_test(c, a_live_session_with_another_key_ends_when_the_missing_key_encryption_key_is_read, 0, 2);
+    tcase_add_test(c, a_live_session_stays_when_its_key_encryption_key_leaves_the_file);
+    tcase_add_test(c, all_missing_key_encryption_keys_are_logged_once);
+    tcase_add_test(c, a_sweep_goes_on_in_slices_while_the_next_resync_has_begun);
     tcase_add_loop_test(c, a_live_session_stays_when_its_key_is_sealed_again, 1, 4);
 }
 

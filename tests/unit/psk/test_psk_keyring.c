@@ -151,6 +151,34 @@ START_TEST(what_is_no_file_is_refused_and_never_waited_for)
 }
 END_TEST
 
+START_TEST(a_copy_has_the_same_keys_and_other_keys_are_noticed)
+{
+    static const struct {
+        const char *text;
+        bool same;
+    } others[] = {
+        {"1 " ZEROS "\n2 " ONES "\n", true},
+        {"2 " ONES "\n1 " ZEROS "\n", true},
+        {"1 " ZEROS "\n", false},
+        {"1 " ZEROS "\n2 " ZEROS "\n", false},
+        {"1 " ZEROS "\n3 " ONES "\n", false},
+        {"1 " ZEROS "\n2 " ONES "\n3 " ONES "\n", false},
+    };
+    struct ia_keyring *one = NULL, *other = NULL;
+    ck_assert_int_eq(ia_keyring_parse(others[0].text, strlen(others[0].text), &one, NULL), IA_OK);
+    struct ia_keyring *copy = ia_keyring_copy(one);
+    ck_assert(ia_keyring_same(copy, one));
+    ia_keyring_free(one);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        ck_assert_int_eq(ia_keyring_parse(others[i].text, strlen(others[i].text), &other, NULL), IA_OK);
+        ck_assert_msg(ia_keyring_same(copy, other) == others[i].same, "row %zu", i);
+        ck_assert_msg(ia_keyring_same(other, copy) == others[i].same, "row %zu", i);
+        ia_keyring_free(other);
+    }
+    ia_keyring_free(copy);
+}
+END_TEST
+
 static void cases(TCase *c)
 {
     tcase_add_test(c, the_first_key_seals_and_all_are_found);
@@ -163,6 +191,7 @@ static void cases(TCase *c)
                         (int)(sizeof open_modes / sizeof open_modes[0]));
     tcase_add_test(c, a_file_of_another_user_is_refused);
     tcase_add_test(c, what_is_no_file_is_refused_and_never_waited_for);
+    tcase_add_test(c, a_copy_has_the_same_keys_and_other_keys_are_noticed);
 }
 
 int main(void)

@@ -113,6 +113,38 @@ START_TEST(a_row_of_another_length_does_not_open)
 }
 END_TEST
 
+/* One row after the other, under two keys: what failed, and which key was used, counts for nothing afterwards. */
+START_TEST(an_opener_opens_each_row_as_if_it_were_the_first)
+{
+    const struct ia_psk_label second = {.key_id = 2, .identity = "meter-2", .device_id = "device-2"};
+    const struct ia_psk_label unknown = {.key_id = 3, .identity = "meter-1", .device_id = "device-1"};
+    uint8_t other[IA_PSK_SEALED_MAX], damaged[IA_PSK_SEALED_MAX], key[IA_PSK_KEY_MAX];
+    size_t other_len = 0, len = 0;
+    ck_assert_int_eq(ia_psk_seal(keyring, &second, secret, 48, other, &other_len, NULL), IA_OK);
+    memcpy(damaged, sealed, sealed_len);
+    damaged[20] ^= 1;
+    const struct {
+        const struct ia_psk_label *label;
+        const uint8_t *octets;
+        size_t len, key_len;
+        enum ia_rc rc;
+    } rows[] = {{&label, sealed, sealed_len, 32, IA_OK},        {&label, damaged, sealed_len, 0, IA_FORMAT},
+                {&label, sealed, sealed_len, 32, IA_OK},        {&second, other, other_len, 48, IA_OK},
+                {&second, sealed, sealed_len, 0, IA_FORMAT},    {&label, sealed, 7, 0, IA_FORMAT},
+                {&unknown, sealed, sealed_len, 0, IA_USAGE},    {&label, sealed, sealed_len, 32, IA_OK},
+                {&others[0], sealed, sealed_len, 0, IA_FORMAT}, {&second, other, other_len, 48, IA_OK}};
+    struct ia_psk_opener *opener = ia_psk_opener_new(keyring);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        memset(key, 0, sizeof key);
+        enum ia_rc rc = ia_psk_opener_open(opener, rows[i].label, rows[i].octets, rows[i].len, key, &len, NULL);
+        ck_assert_msg(rc == rows[i].rc, "row %zu", i);
+        ck_assert(rc != IA_OK || (len == rows[i].key_len && memcmp(key, secret, len) == 0));
+    }
+    ia_psk_opener_free(opener);
+    ia_psk_opener_free(NULL);
+}
+END_TEST
+
 START_TEST(an_unknown_key_id_is_named)
 {
     const struct ia_psk_label unknown = {.key_id = 3, .identity = "meter-1", .device_id = "device-1"};
@@ -142,6 +174,7 @@ static void cases(TCase *c)
     tcase_add_loop_test(c, a_row_that_was_moved_does_not_open, 0, (int)(sizeof others / sizeof others[0]));
     tcase_add_test(c, a_damaged_row_does_not_open);
     tcase_add_test(c, a_row_of_another_length_does_not_open);
+    tcase_add_test(c, an_opener_opens_each_row_as_if_it_were_the_first);
     tcase_add_test(c, an_unknown_key_id_is_named);
     tcase_add_test(c, a_key_that_is_too_short_or_too_long_is_not_sealed);
 }

@@ -97,7 +97,7 @@ START_TEST(what_was_not_seen_is_swept_and_the_rest_is_found)
         ck_assert(put_row(name, name, 1, i % 3 == 0));
     }
     ia_psk_table_sweep_begin(table);
-    while (!ia_psk_table_sweep(table, 1, 64))
+    while (!ia_psk_table_sweep(table, 1, 1, 64))
         ;
     ck_assert_uint_eq(ia_psk_table_count(table), 1667);
     for (int i = 0; i < 5000; i++) {
@@ -117,7 +117,7 @@ START_TEST(a_row_that_moves_during_a_sweep_is_visited)
             ck_assert(put_row(name, name, 1, i % 2 == 1));
         }
         ia_psk_table_sweep_begin(table);
-        for (int i = 1; !ia_psk_table_sweep(table, 1, 1); i += 2) {
+        for (int i = 1; !ia_psk_table_sweep(table, 1, 1, 1); i += 2) {
             snprintf(name, sizeof name, "meter-%d-%d", round, i % 1500); /* a row that the sweep keeps */
             ia_psk_table_remove(table, name);
         }
@@ -136,10 +136,35 @@ START_TEST(an_unchanged_row_that_is_put_again_is_not_swept)
     ck_assert(put_row("meter-1", "device-1", 1, 0) && put_row("meter-2", "device-2", 1, 0));
     ck_assert(put_row("meter-1", "device-1", 1, 1));
     ia_psk_table_sweep_begin(table);
-    while (!ia_psk_table_sweep(table, 1, 64))
+    while (!ia_psk_table_sweep(table, 1, 1, 64))
         ;
     ck_assert(find_row("meter-1", &row) && !find_row("meter-2", &row));
     ck_assert_uint_eq(ia_psk_table_count(table), 1);
+}
+END_TEST
+
+START_TEST(a_sweep_keeps_the_rows_of_either_mark)
+{
+    struct ia_psk_row row;
+    ck_assert(put_row("meter-1", "device-1", 1, 1) && put_row("meter-2", "device-2", 1, 2) &&
+              put_row("meter-3", "device-3", 1, 3));
+    ia_psk_table_sweep_begin(table);
+    while (!ia_psk_table_sweep(table, 1, 2, 64))
+        ;
+    ck_assert(find_row("meter-1", &row) && find_row("meter-2", &row) && !find_row("meter-3", &row));
+}
+END_TEST
+
+START_TEST(rows_are_counted_by_the_key_that_seals_them)
+{
+    ck_assert(put_row("meter-1", "device-1", 1, 0) && put_row("meter-2", "device-2", 1, 0));
+    struct ia_psk_row row = {
+        .identity = "meter-1", .device_id = "device-1", .sealed = {sealed, 60}, .key_id = IA_KEYRING_ID_MAX};
+    ck_assert(ia_psk_table_put(table, &row, 0));
+    ck_assert_uint_eq(ia_psk_table_count_under(table, 5), 1);
+    ck_assert_uint_eq(ia_psk_table_count_under(table, IA_KEYRING_ID_MAX), 1);
+    ia_psk_table_remove(table, "meter-1");
+    ck_assert_uint_eq(ia_psk_table_count_under(table, IA_KEYRING_ID_MAX), 0);
 }
 END_TEST
 
@@ -192,6 +217,8 @@ static void cases(TCase *c)
     tcase_add_test(c, what_was_not_seen_is_swept_and_the_rest_is_found);
     tcase_add_test(c, a_row_that_moves_during_a_sweep_is_visited);
     tcase_add_test(c, an_unchanged_row_that_is_put_again_is_not_swept);
+    tcase_add_test(c, a_sweep_keeps_the_rows_of_either_mark);
+    tcase_add_test(c, rows_are_counted_by_the_key_that_seals_them);
     tcase_add_test(c, rows_that_are_removed_leave_the_others);
     tcase_add_test(c, a_row_costs_at_most_200_bytes);
 }

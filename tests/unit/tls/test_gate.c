@@ -339,16 +339,85 @@ static const struct {
     {"more than max_chain_bytes", 66 << 10, 65536, false},
 };
 
+/* About 2.4 KiB, as with a post-quantum signature. */
+static X509 *large_certificate(void)
+{
+    char ext[2200] = "nsComment=";
+    memset(ext + strlen(ext), 'x', 2100);
+    const struct mc_cert spec = {.subject = "/CN=Large", .key = "p256:large", .ext = ext};
+    return mc_cert(&spec);
+}
+
 START_TEST(certificate_list_is_bounded)
 {
     configure("root", NULL);
     open_gate(IA_GATE_ALL);
     options.max_chain_bytes = lists[_i].limit;
     SSL_CTX *server = listener(REQUIRED), *client = device("leaf", "p256:leaf", "inter");
-    for (int left = lists[_i].bytes; left > 0; left -= i2d_X509(pki_cert("inter"), NULL))
-        ck_assert_int_eq(SSL_CTX_add1_chain_cert(client, pki_cert("inter")), 1);
+    X509 *large = large_certificate();
+    for (int left = lists[_i].bytes; left > 0; left -= i2d_X509(large, NULL))
+        ck_assert_int_eq(SSL_CTX_add1_chain_cert(client, large), 1);
     ck_assert_msg(handshake(server, client, NULL, NULL) == lists[_i].taken, "%s", lists[_i].label);
     ck_assert_uint_eq(n_proven, lists[_i].taken);
+    X509_free(large);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+END_TEST
+
+/* OpenSSL parses what a client sends before it asks the gate: the key alone may cost a quarter of a second (sent_list.h). */
+static const struct {
+    const char *label, *key;
+    int copies, version;
+    bool taken;
+} costly[] = {
+    {"a named curve", "curve:P-224:", 1, TLS1_3_VERSION, true},
+    {"compressed, and a root is cheap", "compressed:P-256:", 1, TLS1_3_VERSION, true},
+    {"compressed, and a root is not", "compressed:P-224:", 1, TLS1_3_VERSION, false},
+    {"the same", "compressed:P-224:", 1, TLS1_2_VERSION, false},
+    {"explicit parameters", "explicit:", 1, TLS1_3_VERSION, false},
+    {"the same", "explicit:", 1, TLS1_2_VERSION, false},
+    {"32 certificates", "p256:any", 30, TLS1_3_VERSION, true},
+    {"33 certificates", "p256:any", 31, TLS1_3_VERSION, false},
+    {"32 certificates", "p256:any", 30, TLS1_2_VERSION, true},
+    {"33 certificates", "p256:any", 31, TLS1_2_VERSION, false},
+};
+
+START_TEST(certificates_that_are_costly_to_parse_are_refused_unparsed)
+{
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    const struct mc_cert spec = {.subject = "/CN=any", .key = costly[_i].key};
+    SSL_CTX *server = listener(REQUIRED), *client = device("leaf", "p256:leaf", "inter");
+    X509 *sent = mc_cert(&spec);
+    ck_assert_int_eq(SSL_CTX_set_max_proto_version(client, costly[_i].version), 1);
+    for (int n = 0; n < costly[_i].copies; n++)
+        ck_assert_int_eq(SSL_CTX_add1_chain_cert(client, sent), 1);
+    ck_assert_msg(handshake(server, client, NULL, NULL) == costly[_i].taken, "%s", costly[_i].label);
+    ck_assert_uint_eq(n_proven, costly[_i].taken);
+    ck_assert_uint_eq(n_refused, !costly[_i].taken);
+    if (!costly[_i].taken) {
+        ck_assert_int_eq(refused_for, IA_R_CHAIN_INVALID);
+        ck_assert_ptr_null(refused_leaf);
+        ck_assert_int_eq(alert, SSL_AD_DECODE_ERROR);
+    }
+    X509_free(sent);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+END_TEST
+
+/* RFC 8879: what is sent is bounded, what it inflates to is not.  This OpenSSL may have no compression: the option is
+ * looked at. */
+START_TEST(compressed_certificates_are_not_asked_for)
+{
+    SSL *ssl = NULL;
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    SSL_CTX *server = listener(REQUIRED), *client = device("leaf", "p256:leaf", "inter");
+    ck_assert(handshake(server, client, NULL, &ssl));
+    ck_assert_uint_ne(SSL_get_options(ssl) & (UINT64_C(1) << 33), 0);
+    SSL_free(ssl);
     SSL_CTX_free(server);
     SSL_CTX_free(client);
 }
@@ -956,6 +1025,9 @@ static void cases(TCase *c)
     tcase_add_loop_test(c, bad_chain_is_refused_with_its_alert, 0, (int)(sizeof refusals / sizeof refusals[0]));
     tcase_add_test(c, no_certificate_is_refused_where_one_is_required);
     tcase_add_loop_test(c, certificate_list_is_bounded, 0, (int)(sizeof lists / sizeof lists[0]));
+    tcase_add_loop_test(c, certificates_that_are_costly_to_parse_are_refused_unparsed, 0,
+                        (int)(sizeof costly / sizeof costly[0]));
+    tcase_add_test(c, compressed_certificates_are_not_asked_for);
     tcase_add_loop_test(c, key_exchange_groups_are_restricted_where_no_certificate_is_asked_for, 0,
                         (int)(sizeof groups / sizeof groups[0]));
     tcase_add_loop_test(c, key_exchange_groups_are_restricted_for_connections_that_were_there_before_the_first_hello, 0,

@@ -5,6 +5,7 @@
 
 #include "tests/unit/suite.h"
 #include "tests/unit/tls/tls_pair.h"
+#include "tls/psk_listeners.h"
 
 #include <openssl/err.h>
 #include <stdio.h>
@@ -54,9 +55,10 @@ static void note_refused(void *ctx, SSL *ssl, const char *identity, const char *
     n_refused++;
 }
 
-static void note_unused(void *ctx, const char *identity)
+static void note_unused(void *ctx, const char *identity, uint16_t port)
 {
     (void)ctx;
+    ck_assert_uint_gt(port, 0);
     ck_assert_str_eq(identity, "meter-1");
     n_unused++;
 }
@@ -432,6 +434,87 @@ START_TEST(a_client_without_a_sha256_suite_is_refused_before_its_key_is_looked_f
 }
 END_TEST
 
+/* --- listeners with a certificate */
+
+static unsigned mosquittos_key(SSL *ssl, const char *identity, unsigned char *key, unsigned max)
+{
+    (void)ssl, (void)identity, (void)max;
+    ck_abort_msg("the listener's own callback is asked for a key");
+    key[0] = 1;
+    return 1;
+}
+
+static int on_mixed_hello(SSL *ssl, int *alert, void *arg)
+{
+    (void)alert, (void)arg;
+    ia_tls_psk_refuse_beside_certificate(ssl);
+    return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+/* As Mosquitto makes it of certfile and psk_hint. */
+static SSL_CTX *mixed_listener(void)
+{
+    SSL_CTX *ctx = tls_server_ctx(SSL_VERIFY_NONE);
+    SSL_CTX_set_client_hello_cb(ctx, on_mixed_hello, NULL);
+    SSL_CTX_set_psk_server_callback(ctx, mosquittos_key);
+    ck_assert_int_eq(SSL_CTX_use_psk_identity_hint(ctx, "iot\n1"), 1);
+    ia_psk_listeners_add(ctx);
+    return ctx;
+}
+
+START_TEST(a_listener_with_certificate_and_keys_is_named_at_start)
+{
+    SSL_CTX *mixed = mixed_listener(), *with = tls_server_ctx(SSL_VERIFY_NONE);
+    ia_psk_listeners_add(with);
+    if (_i == 1) /* whatever it allows */
+        ck_assert(SSL_CTX_set_cipher_list(mixed, "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256") &&
+                  SSL_CTX_set_min_proto_version(mixed, TLS1_3_VERSION));
+    for (int round = 0; round < 2; round++)
+        ia_tls_psk_examine_listeners(true);
+    ck_assert_uint_eq(n_warned, 1);
+    ck_assert_msg(strstr(warning, "psk_hint 'iot?1' also has a certificate"), "%s", warning);
+    ck_assert(ia_psk_listener_is_mixed(mixed) && !ia_psk_listener_is_mixed(with));
+    ck_assert_uint_eq(n_refused, 0);
+    ck_assert_uint_eq(ERR_peek_error(), 0);
+    ia_psk_listeners_remove(mixed);
+    ck_assert(!ia_psk_listener_is_mixed(mixed));
+    SSL_CTX_free(mixed);
+    SSL_CTX_free(with);
+}
+END_TEST
+
+START_TEST(a_key_that_is_shown_beside_a_certificate_is_reported_and_proves_nothing)
+{
+    SSL_CTX_free(server);
+    server = mixed_listener();
+    ia_tls_psk_examine_listeners(true);
+    speak(versions[_i]);
+    ck_assert_int_eq(SSL_CTX_set_cipher_list(client, "kECDHEPSK"), 1);
+    SSL *ssl = NULL;
+    struct tls_pair p = connect_pair();
+    ck_assert_int_eq(tls_pair_handshake(&p), versions[_i] == TLS1_3_VERSION); /* by the certificate */
+    ck_assert_uint_eq(n_asked, 0);
+    ck_assert_uint_eq(n_proven, 0);
+    ck_assert_uint_eq(n_refused, 1);
+    ck_assert_str_eq(refused, "meter-1");
+    ck_assert_msg(strstr(why_refused, "certificate"), "%s", why_refused);
+    ck_assert_ptr_null(ia_tls_psk_take(&owner, &ssl, &replaced));
+    tls_pair_close(&p);
+}
+END_TEST
+
+START_TEST(a_listener_of_keys_says_at_start_what_is_missing)
+{
+    ck_assert_int_eq(SSL_CTX_set_cipher_list(server, "AES256-SHA"), 1);
+    ia_psk_listeners_add(server);
+    ia_tls_psk_examine_listeners(_i);
+    ck_assert_uint_eq(n_warned, (unsigned)_i); /* not of a port that may be none of the gate's */
+    speak(TLS1_3_VERSION);
+    ck_assert(handshake());
+    ck_assert_uint_eq(n_warned, 1);
+}
+END_TEST
+
 START_TEST(after_close_nobody_connects)
 {
     speak(versions[_i]);
@@ -462,6 +545,9 @@ static void cases(TCase *c)
     tcase_add_test(c, without_a_suite_tls_12_is_refused_and_13_stays);
     tcase_add_test(c, a_listener_with_sha384_alone_is_named);
     tcase_add_test(c, a_client_without_a_sha256_suite_is_refused_before_its_key_is_looked_for);
+    tcase_add_loop_test(c, a_listener_with_certificate_and_keys_is_named_at_start, 0, 2);
+    tcase_add_loop_test(c, a_key_that_is_shown_beside_a_certificate_is_reported_and_proves_nothing, 0, VERSIONS);
+    tcase_add_loop_test(c, a_listener_of_keys_says_at_start_what_is_missing, 0, 2);
     tcase_add_loop_test(c, after_close_nobody_connects, 0, VERSIONS);
 }
 

@@ -92,6 +92,15 @@ enum ia_rc ia_db_set_issuer_note(struct ia_db *db, const char *name, const char 
     return write_one("note", text, err);
 }
 
+enum ia_rc ia_db_set_psk_problem(struct ia_db *db, const char *identity, const struct ia_octets *sealed,
+                                 const char *problem, struct ia_err *err)
+{
+    char text[256];
+    (void)db;
+    (void)snprintf(text, sizeof text, "%s %zu %s", identity, sealed->len, problem ? problem : "-");
+    return write_one("psk", text, err);
+}
+
 enum ia_rc ia_db_write_events(struct ia_db *db, const char *node, const struct ia_event_row *events, size_t n,
                               struct ia_err *err)
 {
@@ -257,10 +266,14 @@ START_TEST(rows_are_written_in_order_and_once)
     ia_outbox_rule(outbox, 9, NULL);
     ia_outbox_issuer(outbox, "corp", "no keys");
     ia_outbox_issuer_note(outbox, "corp", "a key of another kind");
+    const struct ia_psk_row psk = {.identity = "meter-1", .sealed = {(const uint8_t *)"sealed", 6}};
+    ia_outbox_psk(outbox, &psk, "it does not open");
+    ia_outbox_psk(outbox, &psk, NULL);
     write_all(10);
-    ck_assert_str_eq(base.written,
-                     "event a\nevent b\nevent c\nconnected sensor-1\nconnected sensor-2\nca 7 unparsed bad\nrule 9 "
-                     "-\nissuer corp\nnote corp a key of another kind\n");
+    ck_assert_str_eq(
+        base.written,
+        "event a\nevent b\nevent c\nconnected sensor-1\nconnected sensor-2\nca 7 unparsed bad\nrule 9 "
+        "-\nissuer corp\nnote corp a key of another kind\npsk meter-1 6 it does not open\npsk meter-1 6 -\n");
     ck_assert(!ia_outbox_due(outbox));
 }
 END_TEST

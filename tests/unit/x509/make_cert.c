@@ -70,8 +70,19 @@ static EVP_PKEY *curve_key(const char *name)
     return EVP_EC_gen(curve);
 }
 
+/* "compressed:NAME:anything" */
+static EVP_PKEY *compressed_key(const char *name)
+{
+    EVP_PKEY *key = curve_key(name + 5); /* "compressed:" is five letters longer than "curve:" */
+    must(key && EVP_PKEY_set_utf8_string_param(key, OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, "compressed") == 1,
+         name);
+    return key;
+}
+
 static EVP_PKEY *generate(const char *name)
 {
+    if (strncmp(name, "compressed:", 11) == 0)
+        return compressed_key(name);
     if (strncmp(name, "curve:", 6) == 0)
         return curve_key(name);
     if (strncmp(name, "fake_rsa:", 9) == 0) {

@@ -17,7 +17,7 @@
 #define MC_DEVICE  "keyUsage=critical,digitalSignature|extendedKeyUsage=clientAuth|" MC_KEY_IDS
 
 /* A key by name, made at its first use and kept: `p256:anything`, `p384:`, `rsa2048:`, `rsa1024:`, `ed25519:`,
- * `curve:NAME:`, `explicit:` (P-256 with explicit parameters), `fake_rsa:BITS:EXPONENT_BITS` (a public key only). */
+ * `curve:NAME:`, `compressed:NAME:` (its point is compressed), `explicit:` (P-256 with explicit parameters), `fake_rsa:BITS:EXPONENT_BITS` (a public key only). */
 EVP_PKEY *mc_key(const char *name);
 
 struct mc_cert {

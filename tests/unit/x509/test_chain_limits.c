@@ -70,6 +70,8 @@ static const struct {
     {"fake_rsa:8193:17", "more than 8192 bits"},
     {"fake_rsa:16384:17", "more than 8192 bits"},
     {"fake_rsa:3072:64", NULL},
+    {"fake_rsa:3072:2", NULL},
+    {"fake_rsa:3072:1", "whose exponent is 1"},
     {"fake_rsa:3072:65", "more than 64 bits"},
     {"fake_rsa:3072:3000", "more than 64 bits"},
     {"fake_rsa:8192:64", "too slow"},
