@@ -80,8 +80,8 @@ def chart(title, results):
     left, scale, step = 380, 320, 28
     longest = max(result.ratio for result in results)
     height = 50 + step * len(results)
-    out = ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 820 {h}" font-family="sans-serif" font-size="13" role="img">\n'
-           '<!-- SPDX-License-Identifier: ISC -->\n<title>{t}</title>\n{style}'
+    out = ('<!-- SPDX-License-Identifier: ISC -->\n<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 820 {h}" font-family="sans-serif" '
+           'font-size="13" role="img">\n<title>{t}</title>\n{style}'
            '<rect width="820" height="{h}" class="paper"/>\n<text x="12" y="24" font-size="15" font-weight="bold">{t}</text>\n'
            .format(h=height, t=escape(title), style=STYLE))
     unit = scale / max(1.0, longest)

@@ -89,7 +89,9 @@ static const char *read_texts(const json_t *value, struct ia_slice *out, size_t 
 {
     size_t i;
     json_t *entry;
-    if (json_is_string(value) && *n < max) {
+    if (json_is_string(value) && *n == max)
+        return "has too many entries";
+    if (json_is_string(value)) {
         out[(*n)++] = slice_of(value);
         return NULL;
     }

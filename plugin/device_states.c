@@ -21,6 +21,7 @@ struct closing {
     struct ia_core *core;
     struct ia_device *const *states; /* of the device, by fingerprint */
     size_t n_states;                 /* 0: it is deleted */
+    bool complete;                   /* a certificate or key that is not among them is deleted */
     struct closed_records closed;
 };
 
@@ -47,20 +48,30 @@ static int compare_fingerprint(const void *fingerprint, const void *item)
     return memcmp(fingerprint, state->fingerprint, IA_FINGERPRINT_LEN);
 }
 
-/* Does the record admit more than the states of its device do?  Then the statuses that it should have.  A certificate that
- * is not among them is left to the record: the device may have come with something else. */
-static bool is_to_close(const struct closing *c, const struct ia_device *device, enum ia_device_status *status,
-                        enum ia_cert_status *certificate_status)
+static const struct ia_device *find_state(const struct closing *c, const struct ia_device *device)
 {
     struct ia_device *const *same =
         bsearch(device->fingerprint, c->states, c->n_states, sizeof(struct ia_device *), compare_fingerprint);
+    return same ? *same : NULL;
+}
+
+/* Does the record admit more than the states of its device do?  Then the statuses that it should have. */
+static bool is_to_close(const struct closing *c, const struct ia_device *device, enum ia_device_status *status,
+                        enum ia_cert_status *certificate_status)
+{
+    const struct ia_device *same = find_state(c, device);
     enum ia_device_status of_device = c->states[0]->status;
-    enum ia_cert_status of_certificate = same ? (*same)->certificate_status : IA_CERT_ACTIVE;
+    enum ia_cert_status of_certificate = same ? same->certificate_status : IA_CERT_ACTIVE;
     bool device_closes = of_device != IA_DEVICE_ACTIVE && of_device != device->status;
     bool certificate_closes = of_certificate != IA_CERT_ACTIVE && of_certificate != device->certificate_status;
     *status = device_closes ? of_device : device->status;
     *certificate_status = certificate_closes ? of_certificate : device->certificate_status;
     return device_closes || certificate_closes;
+}
+
+static bool is_deleted(const struct closing *c, const struct ia_device *device)
+{
+    return c->complete && !find_state(c, device);
 }
 
 /* ---- the cache */
@@ -85,7 +96,7 @@ static bool collect_closed(void *ctx, struct ia_device *device)
     struct closed_records *closed = &c->closed;
     enum ia_device_status status;
     enum ia_cert_status certificate_status;
-    if (c->n_states > 0 && !is_to_close(c, device, &status, &certificate_status))
+    if (c->n_states > 0 && !is_deleted(c, device) && !is_to_close(c, device, &status, &certificate_status))
         return true;
     closed->more = closed->n == closed->room && !grow_closed(closed);
     if (closed->more)
@@ -94,8 +105,8 @@ static bool collect_closed(void *ctx, struct ia_device *device)
     return true;
 }
 
-/* Replace the cached record by one that admits no more than the states, or, without memory and of a deleted device, by
- * none: the registry is asked again. */
+/* Replace the cached record by one that admits no more than the states, or, without memory and of a deleted device or
+ * certificate, by none: the registry is asked again. */
 static void close_record(const struct closing *c, const struct ia_device *device)
 {
     enum ia_device_status status;
@@ -157,8 +168,11 @@ static void close_client(void *ctx, struct ia_client *client)
         ia_revalidate_deleted(c->core, client, true);
         return;
     }
-    if (!is_to_close(c, client->device, &status, &certificate_status))
+    if (!is_to_close(c, client->device, &status, &certificate_status)) {
+        if (is_deleted(c, client->device))
+            ia_revalidate_deleted(c->core, client, false);
         return;
+    }
     struct ia_device *closed = find_closed(c, client->device, status, certificate_status);
     if (!closed) {
         ia_disconnect_mark(c->core, client, IA_R_INTERNAL);
@@ -169,14 +183,28 @@ static void close_client(void *ctx, struct ia_client *client)
     ia_revalidate(c->core, client);
 }
 
+static void close_device(struct closing *c, const char *device_id)
+{
+    close_records(c, device_id);
+    ia_clients_of_device(c->core->clients, device_id, close_client, c);
+}
+
 void ia_device_states_apply(struct ia_core *core, const struct ia_device_records *states)
 {
-    struct closing c = {.core = core};
+    struct closing c = {.core = core, .complete = true};
     for (size_t i = 0; i < states->n_ids; i++) {
         size_t first = find_first_state(states, states->ids[i], false);
         c.states = states->items + first;
         c.n_states = find_first_state(states, states->ids[i], true) - first;
-        close_records(&c, states->ids[i]);
-        ia_clients_of_device(core->clients, states->ids[i], close_client, &c);
+        close_device(&c, states->ids[i]);
+    }
+}
+
+void ia_device_states_close(struct ia_core *core, const struct ia_device_records *states)
+{
+    struct closing c = {.core = core, .n_states = 1};
+    for (size_t i = 0; i < states->n; i++) {
+        c.states = states->items + i;
+        close_device(&c, ia_device_id(states->items[i]));
     }
 }

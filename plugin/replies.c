@@ -36,7 +36,7 @@ static void apply_answer(struct ia_core *core, struct ia_reply *reply)
     ia_registration_answer(core->registrations, answer->fingerprint, answer->reason, reply->text, ia_monotonic_us());
     if (answer->device) {
         if (answer->registered)
-            ia_report_registered(core, answer->device);
+            ia_report_registered(core, answer->device, reply->text);
         ia_resync_keep(core, answer->device);
         answer->device = NULL;
     }
@@ -130,6 +130,14 @@ static void apply_devices(struct ia_core *core, struct ia_reply *reply)
     }
 }
 
+static void apply_states(struct ia_core *core, const struct ia_reply *reply)
+{
+    if (reply->kind == IA_REPLY_STATES)
+        ia_device_states_apply(core, &reply->records);
+    else
+        ia_device_states_close(core, &reply->records);
+}
+
 static void apply_page(struct ia_core *core, struct ia_reply *reply)
 {
     size_t n = reply->records.n;
@@ -195,7 +203,8 @@ static void apply_reply(struct ia_core *core, struct ia_reply *reply)
         apply_devices(core, reply);
         break;
     case IA_REPLY_STATES:
-        ia_device_states_apply(core, &reply->records);
+    case IA_REPLY_CLOSED:
+        apply_states(core, reply);
         break;
     case IA_REPLY_PAGE:
         apply_page(core, reply);

@@ -122,8 +122,9 @@ static bool is_pooled(const struct ia_db *db, const PGresult *result)
 }
 
 /* The settings of the session; time-outs only where neither the user nor the role has some.  jit: compiling a statement
- * takes longer than running ours.  Registration is written for READ COMMITTED, whatever the database's default is, and the functions of the schema for
- * standard strings. */
+ * takes longer than running ours.  The time-outs against forgotten sessions (transaction_timeout: PostgreSQL 17) would end
+ * the session that waits for notifications, or the one that reads a million devices, again and again.  Registration is
+ * written for READ COMMITTED, whatever the database's default is, and the functions of the schema for standard strings. */
 static enum ia_rc send_settings(struct ia_db *db, struct ia_err *err)
 {
     char statement_ms[16], lock_ms[16];
@@ -141,7 +142,9 @@ static enum ia_rc send_settings(struct ia_db *db, struct ia_err *err)
                  "set_config('statement_timeout', CASE current_setting('statement_timeout') WHEN '0' THEN $1::text "
                  "ELSE current_setting('statement_timeout') END, false), "
                  "set_config('lock_timeout', CASE current_setting('lock_timeout') WHEN '0' THEN $2::text "
-                 "ELSE current_setting('lock_timeout') END, false)",
+                 "ELSE current_setting('lock_timeout') END, false), "
+                 "(SELECT count(set_config(name, '0', false)) FROM pg_settings WHERE name IN "
+                 "('idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout'))",
                  2, params) &&
         PQpipelineSync(db->conn);
     return sent ? IA_OK : ia_db_lost(db, err);

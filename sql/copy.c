@@ -146,10 +146,8 @@ static enum ia_rc read_answers(struct stream *s, struct ia_err *err)
     return ia_db_expect_end(s->db, "device stream", err);
 }
 
-enum ia_rc ia_db_device_part(struct ia_db *db, int part, ia_device_batch_fn *fn, void *ctx, struct ia_err *err)
+static enum ia_rc read_stream(struct ia_db *db, const char *sql, ia_device_batch_fn *fn, void *ctx, struct ia_err *err)
 {
-    if (part < 0 || part >= IA_DEVICE_PARTS)
-        return ia_fail(err, IA_USAGE, "device part %d: there are %d", part, IA_DEVICE_PARTS);
     if (!db->conn)
         return ia_fail(err, IA_UNAVAILABLE, "PostgreSQL: not connected");
     struct stream *s = calloc(1, sizeof *s);
@@ -158,11 +156,23 @@ enum ia_rc ia_db_device_part(struct ia_db *db, int part, ia_device_batch_fn *fn,
     s->db = db;
     s->fn = fn;
     s->ctx = ctx;
-    enum ia_rc rc = PQsendQuery(db->conn, ia_device_parts[part]) ? read_answers(s, err) : ia_db_lost(db, err);
+    enum ia_rc rc = PQsendQuery(db->conn, sql) ? read_answers(s, err) : ia_db_lost(db, err);
     bool refused = s->refused && db->conn; /* a table is locked, or a row cannot be returned */
     drop_batch(s);
     free(s);
     if (rc != IA_OK && !(refused && ia_db_expect_end(db, "device stream", NULL) == IA_OK))
         ia_db_disconnect(db);
     return rc;
+}
+
+enum ia_rc ia_db_device_part(struct ia_db *db, int part, ia_device_batch_fn *fn, void *ctx, struct ia_err *err)
+{
+    if (part < 0 || part >= IA_DEVICE_PARTS)
+        return ia_fail(err, IA_USAGE, "device part %d: there are %d", part, IA_DEVICE_PARTS);
+    return read_stream(db, ia_device_parts[part], fn, ctx, err);
+}
+
+enum ia_rc ia_db_closed_devices(struct ia_db *db, ia_device_batch_fn *fn, void *ctx, struct ia_err *err)
+{
+    return read_stream(db, ia_closed_devices, fn, ctx, err);
 }

@@ -59,6 +59,10 @@ typedef enum ia_rc ia_device_batch_fn(void *ctx, const struct ia_device_rows *ba
 IA_MUST_USE enum ia_rc ia_db_device_part(struct ia_db *db, int part, ia_device_batch_fn *fn, void *ctx,
                                          struct ia_err *err);
 
+/* A stream as above of the statuses alone (as ia_db_device_states), in no order, of all certificates and keys of which the
+ * device or they themselves are not ACTIVE: what closes. */
+IA_MUST_USE enum ia_rc ia_db_closed_devices(struct ia_db *db, ia_device_batch_fn *fn, void *ctx, struct ia_err *err);
+
 /* The registration of certificate `info` of `device_id` under CA `ca_id`, just in time (ia_db_batch_register).  The
  * database checks everything again in its own transaction; repeating it finds the existing record.  Texts are borrowed. */
 struct ia_registration {
@@ -66,7 +70,9 @@ struct ia_registration {
     const char *device_id;
     int64_t ca_id;
     const char *node;
-    const char *address; /* the client's, or NULL */
+    const char *address;   /* the client's, or NULL */
+    const char *terms;     /* of the CA, that device_id and provision were made with (struct ia_ca_row), or NULL */
+    const char *provision; /* JSON (jitr/provisioning.h), or NULL */
 };
 
 struct ia_registered {

@@ -263,8 +263,13 @@ static void on_ctx_new(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, lon
 {
     (void)ptr, (void)ad, (void)idx, (void)argl, (void)argp;
     SSL_CTX *ctx = parent;
-    if (!gate.open || !is_listener(ctx))
+    if (!gate.open)
         return;
+    /* One identity provider whose certificates take a minute to parse would hold up everybody's revocations for as long. */
+    if (!is_listener(ctx)) {
+        ia_sent_certificates_watch_servers(ctx);
+        return;
+    }
     gate.has_listeners = true;
     SSL_CTX_set_cert_verify_callback(ctx, on_verify, NULL);
     SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);

@@ -21,6 +21,7 @@ struct proxied {
     bool refused;
     char address[INET6_ADDRSTRLEN]; /* "": not known yet, or the balancer's own connection */
     const void *client;             /* of Mosquitto, once BASIC_AUTH has asked */
+    ia_message_callback *also;      /* NULL: nobody else wants to see messages */
     UT_hash_handle hh;              /* all, by fd */
     UT_hash_handle hh_client;       /* those that have a client, by its pointer */
 };
@@ -140,7 +141,9 @@ static const struct ia_read_stage_ops proxied_ops = {.answer = answer_proxied, .
  * is inside of it; a record of TLS 1.2 is reported when its header is there, and others may be read before the rest. */
 static void on_message(int write_p, int version, int content_type, const void *buf, size_t len, SSL *ssl, void *arg)
 {
-    (void)version;
+    const struct proxied *p = arg;
+    if (p->also)
+        p->also(write_p, version, content_type, buf, len, ssl, NULL);
     if (!write_p && content_type == SSL3_RT_HEADER)
         proxy.reading = NULL; /* of TLS 1.3, whose inner type follows, or of TLS 1.2: not another's any more */
     if (write_p || len == 0 || content_type != SSL3_RT_INNER_CONTENT_TYPE)
@@ -191,6 +194,14 @@ void ia_proxy_handshake_started(SSL *ssl)
         return;
     SSL_set_msg_callback(ssl, on_message);
     SSL_set_msg_callback_arg(ssl, p);
+}
+
+bool ia_proxy_passes_messages_on(const SSL *ssl, ia_message_callback *also)
+{
+    struct proxied *p = proxy.from ? ia_read_bio_record(ssl, IA_READ_PROXY_HEADER) : NULL;
+    if (p)
+        p->also = also;
+    return p;
 }
 
 bool ia_proxy_address_of(int fd, char out[INET6_ADDRSTRLEN])

@@ -28,6 +28,12 @@ void ia_proxy_close(void);
 /* A listener's handshake starts.  Does nothing where the socket's peer is in no network of proxy_from. */
 void ia_proxy_handshake_started(SSL *ssl);
 
+/* OpenSSL has one message callback for each connection, and connections with a header have theirs from here.  True: it will
+ * call `also` for each message.  False: not such a connection. */
+typedef void ia_message_callback(int written, int version, int content, const void *bytes, size_t len, SSL *ssl,
+                                 void *arg);
+bool ia_proxy_passes_messages_on(const SSL *ssl, ia_message_callback *also);
+
 /* The address that a header named for the connection with that socket.  False: none did. */
 bool ia_proxy_address_of(int fd, char out[INET6_ADDRSTRLEN]);
 

@@ -6,6 +6,7 @@
  * as without this file.) */
 #include "tls/sent_certificates.h"
 
+#include "tls/proxy.h"
 #include "x509/sent_list.h"
 
 #include <string.h>
@@ -17,6 +18,9 @@
  * (CVE-2025-66199).  OpenSSL 3.2 and newer; older headers do not have the name. */
 #define NO_COMPRESSED_CERTIFICATES ((uint64_t)1 << 33) /* SSL_OP_NO_RX_CERTIFICATE_COMPRESSION */
 
+/* Static, because the callbacks outlive the plugin. */
+static ia_sent_refused *report_refused;
+
 static void spoil_message(const uint8_t *message)
 {
     memset((uint8_t *)(uintptr_t)message + HEADER_LEN, 0xFF, LENGTH_OCTETS);
@@ -25,7 +29,7 @@ static void spoil_message(const uint8_t *message)
 static void on_message(int written, int version, int content, const void *buffer, size_t len, SSL *ssl, void *arg)
 {
     const uint8_t *message = buffer;
-    ia_sent_refused *const *refused = arg;
+    (void)arg;
     if (written || content != SSL3_RT_HANDSHAKE || len < HEADER_LEN + LENGTH_OCTETS ||
         message[0] != SSL3_MT_CERTIFICATE)
         return;
@@ -33,14 +37,20 @@ static void on_message(int written, int version, int content, const void *buffer
     if (!problem)
         return;
     spoil_message(message);
-    (*refused)(ssl, problem);
+    if (SSL_is_server(ssl) && report_refused)
+        report_refused(ssl, problem);
 }
 
 void ia_sent_certificates_watch(SSL *ssl, ia_sent_refused *refused)
 {
-    static ia_sent_refused *target; /* one gate a process; data pointers cannot hold functions */
-    target = refused;
+    report_refused = refused;
     (void)SSL_set_options(ssl, NO_COMPRESSED_CERTIFICATES);
-    SSL_set_msg_callback(ssl, on_message);
-    SSL_set_msg_callback_arg(ssl, &target);
+    if (!ia_proxy_passes_messages_on(ssl, on_message))
+        SSL_set_msg_callback(ssl, on_message);
+}
+
+void ia_sent_certificates_watch_servers(SSL_CTX *ctx)
+{
+    (void)SSL_CTX_set_options(ctx, NO_COMPRESSED_CERTIFICATES);
+    SSL_CTX_set_msg_callback(ctx, on_message);
 }

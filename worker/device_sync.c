@@ -19,6 +19,9 @@ struct ia_device_sync {
     bool resyncing;
     bool restart; /* any device may have changed: another resync once this one is completed */
     bool refresh; /* read all devices again, in pages */
+    bool locked;  /* records cannot be read now; then statuses are sent for what was notified since they were sent: */
+    bool states_due; /* for changed devices */
+    bool closed_due; /* for all devices */
     bool in_pages;
     int part;                       /* the part of the stream to read next … */
     struct ia_device_cursor cursor; /* … or where the pages have come to */
@@ -75,6 +78,7 @@ static void log_faults(struct ia_device_sync *sync, const struct ia_device_rows 
 
 static void note_changed(struct ia_device_sync *sync, const char *device_id)
 {
+    sync->states_due = true;
     for (size_t i = 0; i < sync->n_changed; i++)
         if (strcmp(sync->changed[i], device_id) == 0)
             return;
@@ -82,7 +86,7 @@ static void note_changed(struct ia_device_sync *sync, const char *device_id)
     if (copy)
         sync->changed[sync->n_changed++] = copy;
     else
-        sync->restart = true;
+        ia_device_sync_restart(sync);
 }
 
 void ia_device_sync_changed(struct ia_device_sync *sync, const char *device_id)
@@ -138,6 +142,7 @@ static bool move_ids(struct ia_device_sync *sync, struct ia_reply *reply)
     memcpy(reply->records.ids, sync->changed, sync->n_changed * sizeof *reply->records.ids);
     reply->records.n_ids = sync->n_changed;
     sync->n_changed = 0;
+    sync->states_due = false;
     return true;
 }
 
@@ -188,20 +193,11 @@ static bool copy_ids(const struct ia_device_sync *sync, struct ia_reply *reply)
     return reply->records.ids != NULL;
 }
 
-/* A table that records are joined from is locked: a revocation does not wait for it.  A failure is that of the records,
- * which are tried again. */
-static void send_states(struct ia_device_sync *sync)
+/* A table that records are joined from is locked.  A failure is not the lock's where the connection is lost. */
+static void note_lock(struct ia_device_sync *sync, enum ia_rc rc)
 {
-    struct ia_device_rows *rows = NULL;
-    struct ia_err err;
-    if (ia_db_device_states(sync->db, (const char *const *)sync->changed, sync->n_changed, &rows, &err) != IA_OK)
-        return;
-    struct ia_reply *reply = new_records(IA_REPLY_STATES, rows);
-    ia_device_rows_free(rows);
-    if (reply && copy_ids(sync, reply))
-        ia_sink_send(sync->sink, reply);
-    else
-        ia_reply_free(reply);
+    if (rc == IA_OK || (rc == IA_UNAVAILABLE && ia_db_connected(sync->db)))
+        sync->locked = rc != IA_OK;
 }
 
 /* The ids stay until their records were sent: after a failure they are read again. */
@@ -209,8 +205,7 @@ enum ia_rc ia_device_sync_read_changes(struct ia_device_sync *sync, struct ia_er
 {
     struct ia_device_rows *rows = NULL;
     enum ia_rc rc = ia_db_devices_by_id(sync->db, (const char *const *)sync->changed, sync->n_changed, &rows, err);
-    if (rc == IA_UNAVAILABLE && ia_db_connected(sync->db))
-        send_states(sync);
+    note_lock(sync, rc);
     if (rc == IA_OK && !needs_policy(sync, rows)) {
         log_faults(sync, rows);
         rc = send_changes(sync, rows, err);
@@ -224,14 +219,14 @@ enum ia_rc ia_device_sync_read_changes(struct ia_device_sync *sync, struct ia_er
 void ia_device_sync_connected(struct ia_device_sync *sync)
 {
     sync->resyncing = false;
-    sync->restart = true;
+    ia_device_sync_restart(sync);
     sync->pause_until_ms = 0;
     sync->heard_us = 0; /* the outage is not the time that a change takes */
 }
 
 void ia_device_sync_restart(struct ia_device_sync *sync)
 {
-    sync->restart = true;
+    sync->restart = sync->closed_due = true;
 }
 
 void ia_device_sync_refresh(struct ia_device_sync *sync)
@@ -257,15 +252,22 @@ int64_t ia_device_sync_wait_ms(const struct ia_device_sync *sync)
     return left > 0 ? left : 0;
 }
 
-static enum ia_rc send_batch(void *ctx, const struct ia_device_rows *batch, struct ia_err *err)
+static enum ia_rc send_all(struct ia_device_sync *sync, enum ia_reply_kind kind, const struct ia_device_rows *batch,
+                           struct ia_err *err)
 {
-    struct ia_device_sync *sync = ctx;
-    struct ia_reply *reply = new_records(IA_REPLY_PAGE, batch);
+    struct ia_reply *reply = new_records(kind, batch);
     if (!reply)
         return ia_fail(err, IA_NOMEM, "out of memory while reading devices");
-    log_faults(sync, batch);
     ia_sink_send(sync->sink, reply);
     return IA_OK;
+}
+
+static enum ia_rc send_batch(void *ctx, const struct ia_device_rows *batch, struct ia_err *err)
+{
+    enum ia_rc rc = send_all(ctx, IA_REPLY_PAGE, batch, err);
+    if (rc == IA_OK)
+        log_faults(ctx, batch);
+    return rc;
 }
 
 /* A resync without its begin or its end would leave deleted devices in memory: the failure drops the connection, and
@@ -297,6 +299,7 @@ static enum ia_rc end_resync(struct ia_device_sync *sync, struct ia_err *err)
     int64_t now = ia_monotonic_ms(), took = now - sync->begun_ms;
     char line[96];
     sync->resyncing = false;
+    sync->closed_due = sync->restart;
     sync->pause_until_ms = now + (took < PAUSE_MIN_MS ? PAUSE_MIN_MS : took);
     if (sync->n_faults > FAULTS_LOGGED) {
         (void)snprintf(line, sizeof line, "%zu certificates in all are refused, because their rows cannot be read",
@@ -336,8 +339,52 @@ enum ia_rc ia_device_sync_read_part(struct ia_device_sync *sync, struct ia_err *
     enum ia_rc rc = sync->resyncing ? IA_OK : begin_resync(sync, err);
     if (rc == IA_OK)
         rc = sync->in_pages ? read_page(sync, err) : read_stream(sync, err);
+    note_lock(sync, rc);
     if (rc != IA_OK)
         return rc;
     bool end = sync->in_pages ? sync->cursor.end : sync->part == IA_DEVICE_PARTS;
     return end ? end_resync(sync, err) : IA_OK;
+}
+
+/* ---- statuses alone: a revocation does not wait for the table that is locked */
+
+static enum ia_rc send_states(struct ia_device_sync *sync, struct ia_err *err)
+{
+    struct ia_device_rows *rows = NULL;
+    enum ia_rc rc = ia_db_device_states(sync->db, (const char *const *)sync->changed, sync->n_changed, &rows, err);
+    if (rc != IA_OK)
+        return rc;
+    struct ia_reply *reply = new_records(IA_REPLY_STATES, rows);
+    ia_device_rows_free(rows);
+    if (!reply || !copy_ids(sync, reply)) {
+        ia_reply_free(reply);
+        return ia_nomem(err);
+    }
+    ia_sink_send(sync->sink, reply);
+    sync->states_due = false;
+    return IA_OK;
+}
+
+static enum ia_rc send_closed_batch(void *ctx, const struct ia_device_rows *batch, struct ia_err *err)
+{
+    return send_all(ctx, IA_REPLY_CLOSED, batch, err);
+}
+
+bool ia_device_sync_is_locked(const struct ia_device_sync *sync)
+{
+    return sync->locked;
+}
+
+bool ia_device_sync_states_due(const struct ia_device_sync *sync)
+{
+    return sync->locked && (sync->states_due || sync->closed_due);
+}
+
+enum ia_rc ia_device_sync_read_states(struct ia_device_sync *sync, struct ia_err *err)
+{
+    if (sync->states_due)
+        return send_states(sync, err);
+    enum ia_rc rc = ia_db_closed_devices(sync->db, send_closed_batch, sync, err);
+    sync->closed_due = rc != IA_OK;
+    return rc;
 }

@@ -41,6 +41,12 @@ void ia_device_sync_abort(struct ia_device_sync *sync);
 bool ia_device_sync_changes_due(const struct ia_device_sync *sync);
 IA_MUST_USE enum ia_rc ia_device_sync_read_changes(struct ia_device_sync *sync, struct ia_err *err);
 
+/* While a table is locked that records are joined from: send the statuses alone of what has changed since, which is all
+ * that a revocation needs.  It waits for no lock but those of the statuses' own tables. */
+bool ia_device_sync_is_locked(const struct ia_device_sync *sync);
+bool ia_device_sync_states_due(const struct ia_device_sync *sync);
+IA_MUST_USE enum ia_rc ia_device_sync_read_states(struct ia_device_sync *sync, struct ia_err *err);
+
 /* Read the next part of the resync and send its records. */
 bool ia_device_sync_resync_due(const struct ia_device_sync *sync);
 IA_MUST_USE enum ia_rc ia_device_sync_read_part(struct ia_device_sync *sync, struct ia_err *err);

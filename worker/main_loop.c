@@ -29,6 +29,7 @@
 #define RESYNC_S     3600
 
 enum {
+    STEP_STATES,
     STEP_RELOAD,
     STEP_CHANGES,
     STEP_PSKS,
@@ -87,75 +88,24 @@ static enum ia_rc send_state(struct ia_main_loop *loop, bool connected, struct i
 
 /* ---- steps */
 
-static bool reload_due(const struct ia_main_loop *loop)
-{
-    return ia_config_sync_due(loop->config);
-}
+#define STEP_OF_PART(name, part, is_due, read)                                                                         \
+    static bool name##_due(const struct ia_main_loop *loop)                                                            \
+    {                                                                                                                  \
+        return is_due(loop->part);                                                                                     \
+    }                                                                                                                  \
+    static enum ia_rc run_##name(struct ia_main_loop *loop, struct ia_err *err)                                        \
+    {                                                                                                                  \
+        return read(loop->part, err);                                                                                  \
+    }
 
-static enum ia_rc run_reload(struct ia_main_loop *loop, struct ia_err *err)
-{
-    return ia_config_sync_reload(loop->config, err);
-}
-
-static bool changes_due(const struct ia_main_loop *loop)
-{
-    return ia_device_sync_changes_due(loop->devices);
-}
-
-static enum ia_rc run_changes(struct ia_main_loop *loop, struct ia_err *err)
-{
-    return ia_device_sync_read_changes(loop->devices, err);
-}
-
-static bool psks_due(const struct ia_main_loop *loop)
-{
-    return ia_psk_sync_due(loop->psks);
-}
-
-static enum ia_rc run_psks(struct ia_main_loop *loop, struct ia_err *err)
-{
-    return ia_psk_sync_read(loop->psks, err);
-}
-
-static bool requests_due(const struct ia_main_loop *loop)
-{
-    return ia_inbox_due(loop->inbox);
-}
-
-static enum ia_rc run_requests(struct ia_main_loop *loop, struct ia_err *err)
-{
-    return ia_inbox_serve(loop->inbox, err);
-}
-
-static bool events_due(const struct ia_main_loop *loop)
-{
-    return ia_status_events_due(loop->events);
-}
-
-static enum ia_rc run_events(struct ia_main_loop *loop, struct ia_err *err)
-{
-    return ia_status_events_publish(loop->events, err);
-}
-
-static bool releases_due(const struct ia_main_loop *loop)
-{
-    return ia_releases_due(loop->releases);
-}
-
-static enum ia_rc run_releases(struct ia_main_loop *loop, struct ia_err *err)
-{
-    return ia_releases_read(loop->releases, err);
-}
-
-static bool resync_due(const struct ia_main_loop *loop)
-{
-    return ia_device_sync_resync_due(loop->devices);
-}
-
-static enum ia_rc run_resync(struct ia_main_loop *loop, struct ia_err *err)
-{
-    return ia_device_sync_read_part(loop->devices, err);
-}
+STEP_OF_PART(states, devices, ia_device_sync_states_due, ia_device_sync_read_states)
+STEP_OF_PART(reload, config, ia_config_sync_due, ia_config_sync_reload)
+STEP_OF_PART(changes, devices, ia_device_sync_changes_due, ia_device_sync_read_changes)
+STEP_OF_PART(psks, psks, ia_psk_sync_due, ia_psk_sync_read)
+STEP_OF_PART(requests, inbox, ia_inbox_due, ia_inbox_serve)
+STEP_OF_PART(events, events, ia_status_events_due, ia_status_events_publish)
+STEP_OF_PART(releases, releases, ia_releases_due, ia_releases_read)
+STEP_OF_PART(resync, devices, ia_device_sync_resync_due, ia_device_sync_read_part)
 
 static bool heartbeat_due(const struct ia_main_loop *loop)
 {
@@ -190,11 +140,11 @@ static const struct {
     bool (*due)(const struct ia_main_loop *loop);
     enum ia_rc (*run)(struct ia_main_loop *loop, struct ia_err *err);
 } steps[STEPS] = {
-    [STEP_RELOAD] = {reload_due, run_reload}, [STEP_CHANGES] = {changes_due, run_changes},
-    [STEP_PSKS] = {psks_due, run_psks},       [STEP_REQUESTS] = {requests_due, run_requests},
-    [STEP_EVENTS] = {events_due, run_events}, [STEP_RELEASES] = {releases_due, run_releases},
-    [STEP_RESYNC] = {resync_due, run_resync}, [STEP_HEARTBEAT] = {heartbeat_due, run_heartbeat},
-    [STEP_WRITE] = {write_due, run_write},
+    [STEP_STATES] = {states_due, run_states},          [STEP_RELOAD] = {reload_due, run_reload},
+    [STEP_CHANGES] = {changes_due, run_changes},       [STEP_PSKS] = {psks_due, run_psks},
+    [STEP_REQUESTS] = {requests_due, run_requests},    [STEP_EVENTS] = {events_due, run_events},
+    [STEP_RELEASES] = {releases_due, run_releases},    [STEP_RESYNC] = {resync_due, run_resync},
+    [STEP_HEARTBEAT] = {heartbeat_due, run_heartbeat}, [STEP_WRITE] = {write_due, run_write},
 };
 
 /* A statement that the server refuses, with the connection sound, is tried again later and holds up no other step. */
@@ -219,6 +169,15 @@ static enum ia_rc run_step(struct ia_main_loop *loop, size_t i, struct ia_err *e
     return rc == IA_OK ? settle_step(loop, i, steps[i].run(loop, err), err) : rc;
 }
 
+/* Each step may wait for a lock: no revocation waits for more than one of them. */
+static enum ia_rc run_states_and_step(struct ia_main_loop *loop, size_t i, struct ia_err *err)
+{
+    if (ia_device_sync_is_locked(loop->devices))
+        ia_notifications_take(loop->db, &loop->targets);
+    enum ia_rc rc = run_step(loop, STEP_STATES, err);
+    return rc == IA_OK ? run_step(loop, i, err) : rc;
+}
+
 /* One turn of everything that is due. */
 static enum ia_rc run_turn(struct ia_main_loop *loop, struct ia_err *err)
 {
@@ -227,8 +186,8 @@ static enum ia_rc run_turn(struct ia_main_loop *loop, struct ia_err *err)
     loop->busy = false;
     ia_notifications_take(loop->db, &loop->targets);
     ia_rereads_start(&loop->rereads, &loop->targets);
-    for (size_t i = 0; rc == IA_OK && i < STEPS; i++) {
-        rc = run_step(loop, i, err);
+    for (size_t i = STEP_STATES + 1; rc == IA_OK && i < STEPS; i++) {
+        rc = run_states_and_step(loop, i, err);
         loop->busy |= steps[i].due(loop) && ia_monotonic_ms() < loop->not_before_ms[i];
     }
     if (rc == IA_OK && was_busy && !loop->busy)
@@ -354,6 +313,7 @@ void ia_main_loop_run(struct ia_main_loop *loop)
     }
     ia_db_disconnect(loop->db);
     ia_config_sync_stop_fetches(loop->config);
+    ia_inbox_stop(loop->inbox);
 }
 
 /* ---- life */
@@ -397,7 +357,7 @@ static enum ia_rc create_parts(struct ia_main_loop *loop, const struct ia_worker
                                          .devices = loop->devices,
                                          .psks = loop->psks,
                                          .registrar = loop->registrar};
-    loop->inbox = ia_inbox_new(&parts);
+    loop->inbox = ia_inbox_new(&parts, options, loop->control->wake_fd);
     loop->targets = (struct ia_notification_targets){.config = loop->config,
                                                      .devices = loop->devices,
                                                      .psks = loop->psks,
@@ -418,8 +378,7 @@ enum ia_rc ia_main_loop_new(const struct ia_worker_options *options, struct ia_l
     loop->sink = sink;
     loop->rereads.resync_ms = (options->resync_s > 0 ? options->resync_s : RESYNC_S) * 1000;
     enum ia_rc rc = create_db(loop, options, err);
-    if (rc == IA_OK)
-        rc = create_parts(loop, options, err);
+    rc = rc == IA_OK ? create_parts(loop, options, err) : rc;
     if (rc == IA_OK)
         *out = loop;
     else

@@ -20,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
 SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
+SLOW_CURVE = pathlib.Path(__file__).parent.parent / "unit/x509/slow-curve.pem"  # its key takes OpenSSL 200 ms to parse
 
 _names = itertools.count(1)
 

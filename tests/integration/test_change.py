@@ -14,6 +14,7 @@ import time
 import pytest
 
 import pg
+import psk_kit
 from app_kit import Issuer, thumbprint
 from broker import wait_until
 from swarm import Swarm
@@ -521,20 +522,104 @@ def test_rules_that_are_locked_hold_no_other_change_back(site, pair):
         assert "lost the database" not in broker.log(mark)
 
 
-@pytest.mark.parametrize("table", ["ca_role", "crl", "device_role", "role"])
-def test_a_revocation_does_not_wait_for_a_locked_table(site, pair, table):
-    """VACUUM FULL or TRUNCATE of a table that has no part in the status of a device."""
-    acme = site.fleet()
-    clients = pair.connect(acme.issue("sensor-1"))
+@contextlib.contextmanager
+def lock(site, table):
+    """As VACUUM FULL, ALTER TABLE, TRUNCATE or LOCK in an open transaction."""
     with contextlib.closing(site.registry.database.superuser()) as connection:
         connection.autocommit = False
         with connection.cursor() as cursor:
             cursor.execute("LOCK TABLE iot_auth.%s IN ACCESS EXCLUSIVE MODE" % table)
-            with contextlib.closing(site.registry.database.admin()) as admin, admin.cursor() as administrator:
-                administrator.execute("SET statement_timeout = '5s'")
-                administrator.execute("SELECT iot_auth.set_device_status('sensor-1', 'REVOKED')")
-            closed(clients, 1.5)
+        yield
         connection.rollback()
+
+
+def as_administrator(site, statement):
+    """The administrator's own statement must not wait either."""
+    with contextlib.closing(site.registry.database.admin()) as admin, admin.cursor() as cursor:
+        cursor.execute("SET statement_timeout = '2s'")
+        cursor.execute(statement)
+
+
+CHANGES = {
+    "device": "SELECT iot_auth.set_device_status('device', 'REVOKED')",
+    "certificate": "SELECT iot_auth.revoke_certificate(encode(fingerprint, 'hex'))"
+                   " FROM iot_auth.device_certificate WHERE device_id = 'certificate'",
+    "deleted-certificate": "DELETE FROM iot_auth.device_certificate WHERE device_id = 'deleted-certificate'",
+    "key": "SELECT iot_auth.set_psk_status('key', 'REVOKED')",
+    "deleted-key": "DELETE FROM iot_auth.device_psk WHERE identity = 'deleted-key'",
+    "fleet": "UPDATE iot_auth.device SET status = 'REVOKED' WHERE device_id LIKE 'fleet%'",  # more than 50 rows
+    "keys": "UPDATE iot_auth.device_psk SET status = 'REVOKED' WHERE identity LIKE 'keys%'",
+}
+
+
+@pytest.fixture(name="locked_site")
+def make_locked_site(site, tmp_path):
+    """A broker, and a session of each kind of device, by the name of the change that ends it."""
+    key_file = psk_kit.KeyFile(tmp_path)
+    broker = site.broker(options={"psk_key_file": key_file.path}, listeners=("device", "psk"))
+    acme = site.fleet()
+    sessions = {}
+    for name in CHANGES:
+        if "key" in name:
+            key = psk_kit.device(site.registry, key_file, name)
+            wait_until(lambda n=name, k=key: psk_kit.attempt(broker.ports["psk"], n, k) == 0, what="the key")
+            sessions[name] = psk_kit.PskClient(broker.ports["psk"], name, key)
+            assert sessions[name].connect(name) == 0
+        else:
+            sessions[name] = site.connect_within(SOON, broker, acme.issue(name))
+    stays = site.connect(broker, acme.issue("stays"))
+    site.registry.query("INSERT INTO iot_auth.device (device_id, ca_id) SELECT 'fleet-' || n, ca_id FROM iot_auth.ca, generate_series(1, 60) n")
+    site.registry.query("INSERT INTO iot_auth.device (device_id) SELECT 'keys-' || n FROM generate_series(1, 60) n")
+    site.registry.query("INSERT INTO iot_auth.device_psk (identity, device_id, key_id, sealed)"
+                        " SELECT device_id, device_id, 1, decode(repeat('00', 44), 'hex') FROM iot_auth.device WHERE device_id LIKE 'keys-%'")
+    yield sessions
+    assert stays.connected
+    for session in sessions.values():
+        if isinstance(session, psk_kit.PskClient):
+            session.close()
+
+
+@pytest.mark.parametrize("table", ["ca", "ca_role", "crl", "device_role", "role", "oauth_issuer"])
+def test_a_revocation_does_not_wait_for_a_locked_table(site, locked_site, table):
+    """A table that has no part in the status of a device.  The change is the administrator's own, while it is locked."""
+    with lock(site, table):
+        for name, statement in CHANGES.items():
+            as_administrator(site, statement)
+            session = locked_site[name]
+            if isinstance(session, psk_kit.PskClient):
+                assert session.is_closed(SOON), name
+            else:
+                session.wait_closed(SOON)
+
+
+def test_an_event_of_a_status_names_the_authority_as_far_as_it_can_be_read(site):
+    """While ca is locked: by its number, and with the device's own tenant."""
+    registry = site.registry
+    site.fleet("acme", tenant="north")
+    registry.query("INSERT INTO iot_auth.device (device_id, ca_id, tenant) SELECT d, ca_id, t FROM iot_auth.ca,"
+                   " (VALUES ('plain', NULL), ('own', 'south')) v(d, t)")
+    [[ca_id]] = registry.query("SELECT ca_id FROM iot_auth.ca")
+    with lock(site, "ca"):
+        as_administrator(site, "UPDATE iot_auth.device SET status = 'INACTIVE'")
+    as_administrator(site, "UPDATE iot_auth.device SET status = 'ACTIVE'")
+    rows = registry.query("SELECT principal, ca_id, detail ->> 'new', detail ->> 'ca', detail ->> 'tenant' FROM iot_auth.event"
+                          " WHERE kind = 'device/status'")
+    assert {tuple(row) for row in rows} == {
+        ("plain", ca_id, "INACTIVE", None, None), ("own", ca_id, "INACTIVE", None, "south"),
+        ("plain", ca_id, "ACTIVE", "acme", "north"), ("own", ca_id, "ACTIVE", "acme", "south")}
+
+
+def test_a_device_is_deleted_while_authorities_are_locked(site):
+    """Its CA is counted again afterwards; a deleted CA leaves nothing to count."""
+    registry = site.registry
+    site.fleet("acme")
+    registry.query("INSERT INTO iot_auth.device (device_id, ca_id) SELECT 'deleted', ca_id FROM iot_auth.ca")
+    registry.database.query("DELETE FROM iot_auth.ca_usage_stale")
+    with lock(site, "ca"):
+        as_administrator(site, "DELETE FROM iot_auth.device")
+    assert registry.database.query("SELECT DISTINCT c.name FROM iot_auth.ca_usage_stale JOIN iot_auth.ca c USING (ca_id)") == [("acme",)]
+    registry.query("DELETE FROM iot_auth.ca")
+    assert registry.database.query("SELECT * FROM iot_auth.ca_usage_stale") == []
 
 
 # How long it takes

@@ -8,9 +8,11 @@ import struct
 import time
 
 import pytest
+from cryptography import x509
 
 import app_kit
 import pg
+import pki
 from broker import free_port, kinds, wait_until
 from client import CLOSED, PATIENCE, Raw, connect_packet
 from scaling_kit import Program
@@ -111,6 +113,17 @@ def test_a_header_from_anybody_else_is_garbage_and_none_is_needed(proxied):
     mark = proxied.front.mark()
     assert outcome(proxied.front, proxied.shown, "sensor-1", b"", source="127.0.0.2") == 0
     assert "address=127.0.0.2" in proxied.front.wait_for_log("iot-auth: accepted .*", since=mark)[0]
+
+
+def test_certificates_that_are_slow_to_parse_are_refused_behind_a_balancer_too(proxied):
+    """OpenSSL has one message callback for each connection: finding the client and looking at its certificates share it."""
+    slow = x509.load_pem_x509_certificate(pki.SLOW_CURVE.read_bytes())
+    attack = pki.Credential(proxied.device.key, proxied.device.certificate, [slow] * 10)
+    context = proxied.context(attack)
+    since, before = proxied.registry.last_event(), proxied.front.cpu_seconds()
+    assert outcome(proxied.front, context, "sensor-1", header("198.51.100.9")) == CLOSED
+    assert proxied.registry.wait_for_event("chain_invalid", since=since, refusal=True)["address"] == "198.51.100.9"
+    assert proxied.front.cpu_seconds() - before < 0.7, "parsed, they take two seconds"
 
 
 def test_the_balancers_own_connection_has_the_balancers_address(proxied):

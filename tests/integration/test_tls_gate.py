@@ -3,7 +3,6 @@
 
 import contextlib
 import os
-import pathlib
 import socket
 import ssl
 import struct
@@ -26,8 +25,6 @@ from client import (
     subscribe_packet,
 )
 
-
-SLOW_CURVE = pathlib.Path(__file__).parent.parent / "unit/x509/slow-curve.pem"
 
 # Other listeners
 
@@ -297,7 +294,7 @@ def test_a_long_chain_does_no_harm(site):
 def test_certificates_that_are_slow_to_parse_are_refused_unparsed(site):
     """OpenSSL decodes the keys of all certificates before it asks the plugin: 200 ms for this one on its own curve, and 35
     of them fit into a list."""
-    slow = x509.load_pem_x509_certificate(SLOW_CURVE.read_bytes())
+    slow = x509.load_pem_x509_certificate(pki.SLOW_CURVE.read_bytes())
     fleet = site.fleet()
     device = fleet.issue("sensor-1")
     broker = site.broker()

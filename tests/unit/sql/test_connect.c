@@ -93,6 +93,18 @@ START_TEST(session_keeps_the_users_timeouts_but_not_his_search_path)
 }
 END_TEST
 
+/* A database for people has such; the session that waits for notifications is idle by design. */
+START_TEST(session_is_not_ended_by_timeouts_against_forgotten_sessions)
+{
+    struct ia_db *db =
+        kit_db(&kit, "options='-c idle_session_timeout=10min -c idle_in_transaction_session_timeout=1s'");
+    ck_assert(ia_db_connect(db, NULL) == IA_OK);
+    assert_setting(db, "idle_session_timeout", "0");
+    assert_setting(db, "idle_in_transaction_session_timeout", "0");
+    ia_db_free(db);
+}
+END_TEST
+
 START_TEST(wrong_password_is_reported_and_not_shown)
 {
     struct ia_err err = {0};
@@ -473,6 +485,7 @@ int main(void)
     tcase_add_test(c, old_schema_names_versions_and_remedy);
     tcase_add_test(c, incomplete_schema_names_the_remedy);
     tcase_add_test(c, role_without_rights_names_the_remedy);
+    tcase_add_test(c, session_is_not_ended_by_timeouts_against_forgotten_sessions);
     tcase_add_test(c, read_only_server_is_refused_as_retryable);
     tcase_add_test(c, too_many_connections_is_retryable);
     tcase_add_test(c, nobody_there_is_retryable_at_once);

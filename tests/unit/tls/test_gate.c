@@ -407,6 +407,30 @@ START_TEST(certificates_that_are_costly_to_parse_are_refused_unparsed)
 }
 END_TEST
 
+/* An identity provider's, as the worker's libcurl would meet it.  Its context is no listener: the gate was not open. */
+START_TEST(servers_certificates_that_are_costly_to_parse_are_refused_as_well)
+{
+    const struct mc_cert spec = {.subject = "/CN=any", .key = costly[_i].key};
+    SSL_CTX *server = listener(SSL_VERIFY_NONE);
+    X509 *sent = mc_cert(&spec);
+    for (int n = 0; n < costly[_i].copies + 1; n++) /* without an intermediate */
+        ck_assert_int_eq(SSL_CTX_add1_chain_cert(server, sent), 1);
+    configure("root", NULL);
+    open_gate(IA_GATE_OFF);
+    SSL_CTX *client = SSL_CTX_new(TLS_client_method());
+    ck_assert_int_eq(SSL_CTX_set_max_proto_version(client, costly[_i].version), 1);
+    struct tls_pair pair = tls_pair_connect(server, client, 0);
+    (void)tls_pair_handshake(&pair);
+    ck_assert_msg((SSL_get_state(pair.client) == TLS_ST_OK) == costly[_i].taken, "%s", costly[_i].label);
+    ck_assert_uint_ne(SSL_get_options(pair.client) & (UINT64_C(1) << 33), 0);
+    ck_assert_uint_eq(n_refused, 0);
+    tls_pair_close(&pair);
+    X509_free(sent);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+END_TEST
+
 /* RFC 8879: what is sent is bounded, what it inflates to is not.  This OpenSSL may have no compression: the option is
  * looked at. */
 START_TEST(compressed_certificates_are_not_asked_for)
@@ -473,6 +497,31 @@ START_TEST(key_exchange_groups_are_restricted)
         ck_assert_msg(handshake(server, client, NULL, NULL) == groups[_i].taken, "%s", groups[_i].group);
     if (!groups[_i].taken)
         ck_assert_int_eq(alert, SSL_AD_HANDSHAKE_FAILURE);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+END_TEST
+
+static const struct {
+    const char *cipher;
+    bool taken;
+} exchanges[] = {{"ECDHE-RSA-AES128-GCM-SHA256", true}, {"DHE-RSA-AES128-GCM-SHA256", false}};
+
+/* As Mosquitto makes it. */
+START_TEST(finite_field_key_exchange_of_tls12_is_not_offered)
+{
+    const struct mc_cert spec = {.subject = "/CN=localhost", .key = "rsa2048:broker"};
+    configure("root", NULL);
+    open_gate(IA_GATE_ALL);
+    SSL_CTX *server = listener(REQUIRED), *client = device("leaf_of_root", "p256:leaf", NULL);
+    X509 *cert = mc_cert(&spec);
+    ck_assert(SSL_CTX_use_certificate(server, cert) == 1 &&
+              SSL_CTX_use_PrivateKey(server, mc_key("rsa2048:broker")) == 1);
+    ck_assert_int_eq(SSL_CTX_set_dh_auto(server, 1), 1);
+    ck_assert(SSL_CTX_set_max_proto_version(client, TLS1_2_VERSION) == 1 &&
+              SSL_CTX_set_cipher_list(client, exchanges[_i].cipher) == 1);
+    ck_assert_int_eq(handshake(server, client, NULL, NULL), exchanges[_i].taken);
+    X509_free(cert);
     SSL_CTX_free(server);
     SSL_CTX_free(client);
 }
@@ -1027,11 +1076,15 @@ static void cases(TCase *c)
     tcase_add_loop_test(c, certificate_list_is_bounded, 0, (int)(sizeof lists / sizeof lists[0]));
     tcase_add_loop_test(c, certificates_that_are_costly_to_parse_are_refused_unparsed, 0,
                         (int)(sizeof costly / sizeof costly[0]));
+    tcase_add_loop_test(c, servers_certificates_that_are_costly_to_parse_are_refused_as_well, 0,
+                        (int)(sizeof costly / sizeof costly[0]));
     tcase_add_test(c, compressed_certificates_are_not_asked_for);
     tcase_add_loop_test(c, key_exchange_groups_are_restricted_where_no_certificate_is_asked_for, 0,
                         (int)(sizeof groups / sizeof groups[0]));
     tcase_add_loop_test(c, key_exchange_groups_are_restricted_for_connections_that_were_there_before_the_first_hello, 0,
                         (int)(sizeof groups / sizeof groups[0]));
+    tcase_add_loop_test(c, finite_field_key_exchange_of_tls12_is_not_offered, 0,
+                        (int)(sizeof exchanges / sizeof exchanges[0]));
     tcase_add_loop_test(c, key_exchange_groups_are_restricted, 0, (int)(sizeof groups / sizeof groups[0]));
     tcase_add_loop_test(c, certificate_request_names_no_ca, 0, 2);
     tcase_add_loop_test(c, server_sends_its_chain_without_the_root, 0,
