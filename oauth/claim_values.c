@@ -223,6 +223,23 @@ static void pop_token(struct claim_visit *visit, size_t len)
     visit->pointer[len] = '\0';
 }
 
+/* The number in decimal.  A token is full of them, and printf costs as much as the rest of a claim. */
+static void write_decimal(json_int_t number, char out[24])
+{
+    char digits[24];
+    size_t n = 0, len = 0;
+    uint64_t rest = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+    do {
+        digits[n++] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (number < 0)
+        out[len++] = '-';
+    while (n)
+        out[len++] = digits[--n];
+    out[len] = '\0';
+}
+
 /* The text of a scalar; false for real numbers, null and containers. */
 static bool read_scalar(const json_t *value, struct ia_kept_claim *out, size_t *len)
 {
@@ -231,7 +248,7 @@ static bool read_scalar(const json_t *value, struct ia_kept_claim *out, size_t *
     else if (json_is_boolean(value))
         out->text = json_is_true(value) ? "true" : "false";
     else if (json_is_integer(value))
-        snprintf(out->number, sizeof out->number, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        write_decimal(json_integer_value(value), out->number);
     else
         return false;
     *len = json_is_string(value) ? json_string_length(value) : strlen(out->text ? out->text : out->number);
@@ -303,7 +320,7 @@ static void visit_container(struct claim_visit *visit, const json_t *container)
     }
     json_array_foreach(container, i, value) {
         char index[24];
-        snprintf(index, sizeof index, "%zu", i);
+        write_decimal((json_int_t)i, index);
         visit_member(visit, index, value, true);
     }
 }
