@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: ISC
 /* An open-addressing table of pointers to rows of one allocation each.  Linear probing with backward-shift deletion: no
- * tombstones.  Names that a peer sends are only looked up; the rows come from administrators. */
+ * tombstones.  Names that a peer sends are only looked up; the rows come from administrators.
+ *
+ * When it grows, the rows move to the larger array a few at a time: all of a million at once would hold up the broker for
+ * 150 ms.  They move in whole runs between empty slots, so that in either array each row is where it is looked for. */
 #include "psk/table.h"
 
 #include "common/hash.h"
@@ -10,6 +13,7 @@
 #include <string.h>
 
 #define SLOTS_AT_FIRST 1024
+#define MOVED_AT_ONCE  8 /* slots; more than 4/3, so that all rows have moved when the larger array is full */
 
 struct row {
     int64_t expires_at;
@@ -20,9 +24,16 @@ struct row {
     char octets[]; /* identity, NUL, device id, NUL, sealed key */
 };
 
-struct ia_psk_table {
-    struct row **slots;
+/* Slots, of which one in four is empty at least. */
+struct slots {
+    struct row **at;
     size_t mask; /* slots - 1; a power of two less one */
+};
+
+struct ia_psk_table {
+    struct slots now;
+    struct slots old;       /* rows that have not moved yet; `at` NULL: all have */
+    size_t move_from, left; /* of `old`: where the next run begins, and the slots that are still to be visited */
     size_t count, size, swept;
     uint64_t seed;
     uint32_t under[IA_KEYRING_ID_MAX + 1]; /* rows by the key that seals them */
@@ -33,14 +44,29 @@ static size_t row_size(const struct row *row)
     return sizeof *row + row->identity_len + row->device_len + 2u + row->sealed_len;
 }
 
-static size_t home_of_identity(const struct ia_psk_table *table, const char *identity, size_t len)
+static size_t home_of_identity(const struct ia_psk_table *table, const struct slots *slots, const char *identity,
+                               size_t len)
 {
-    return ia_hash_bytes(table->seed, identity, len) & table->mask;
+    return ia_hash_bytes(table->seed, identity, len) & slots->mask;
 }
 
-static size_t home_of_row(const struct ia_psk_table *table, const struct row *row)
+static size_t home_of_row(const struct ia_psk_table *table, const struct slots *slots, const struct row *row)
 {
-    return home_of_identity(table, row->octets, row->identity_len);
+    return home_of_identity(table, slots, row->octets, row->identity_len);
+}
+
+static bool make_slots(struct slots *slots, size_t n)
+{
+    slots->at = calloc(n, sizeof(struct row *));
+    slots->mask = n - 1;
+    return slots->at != NULL;
+}
+
+static void free_slots(struct slots *slots)
+{
+    for (size_t i = 0; slots->at && i <= slots->mask; i++)
+        free(slots->at[i]);
+    free(slots->at);
 }
 
 struct ia_psk_table *ia_psk_table_new(void)
@@ -48,12 +74,10 @@ struct ia_psk_table *ia_psk_table_new(void)
     struct ia_psk_table *table = calloc(1, sizeof *table);
     if (!table)
         return NULL;
-    table->slots = calloc(SLOTS_AT_FIRST, sizeof *table->slots);
-    if (!table->slots) {
+    if (!make_slots(&table->now, SLOTS_AT_FIRST)) {
         free(table);
         return NULL;
     }
-    table->mask = SLOTS_AT_FIRST - 1;
     table->seed = (uint64_t)(uintptr_t)table;
     return table;
 }
@@ -62,9 +86,8 @@ void ia_psk_table_free(struct ia_psk_table *table)
 {
     if (!table)
         return;
-    for (size_t i = 0; i <= table->mask; i++)
-        free(table->slots[i]);
-    free(table->slots);
+    free_slots(&table->now);
+    free_slots(&table->old);
     free(table);
 }
 
@@ -80,26 +103,40 @@ size_t ia_psk_table_count_under(const struct ia_psk_table *table, int key_id)
 
 size_t ia_psk_table_size(const struct ia_psk_table *table)
 {
-    return sizeof *table + (table->mask + 1) * sizeof *table->slots + table->size;
+    const size_t slots = table->now.mask + 1 + (table->old.at ? table->old.mask + 1 : 0);
+    return sizeof *table + slots * sizeof(struct row *) + table->size;
 }
 
 /* The slot of that identity, or the empty one where it would stand. */
-static size_t find_slot(const struct ia_psk_table *table, const char *identity, size_t len)
+static struct row **find_slot(const struct ia_psk_table *table, const struct slots *slots, const char *identity,
+                              size_t len)
 {
-    size_t i = home_of_identity(table, identity, len);
-    for (; table->slots[i]; i = (i + 1) & table->mask)
-        if (table->slots[i]->identity_len == len && memcmp(table->slots[i]->octets, identity, len) == 0)
+    size_t i = home_of_identity(table, slots, identity, len);
+    for (; slots->at[i]; i = (i + 1) & slots->mask)
+        if (slots->at[i]->identity_len == len && memcmp(slots->at[i]->octets, identity, len) == 0)
             break;
-    return i;
+    return &slots->at[i];
+}
+
+/* The slot of that identity's row; *in_old: in the smaller array.  NULL: there is none. */
+static struct row **find_row(const struct ia_psk_table *table, const char *identity, size_t len, bool *in_old)
+{
+    struct row **slot = find_slot(table, &table->now, identity, len);
+    *in_old = !*slot && table->old.at;
+    if (*in_old)
+        slot = find_slot(table, &table->old, identity, len);
+    return *slot ? slot : NULL;
 }
 
 bool ia_psk_table_find(const struct ia_psk_table *table, const char *identity, size_t len, struct ia_psk_row *out)
 {
     if (len == 0 || len > IA_PSK_IDENTITY_MAX)
         return false;
-    const struct row *row = table->slots[find_slot(table, identity, len)];
-    if (!row)
+    bool in_old;
+    struct row *const *slot = find_row(table, identity, len, &in_old);
+    if (!slot)
         return false;
+    const struct row *row = *slot;
     const char *device_id = row->octets + row->identity_len + 1;
     *out = (struct ia_psk_row){.identity = row->octets,
                                .device_id = device_id,
@@ -111,53 +148,74 @@ bool ia_psk_table_find(const struct ia_psk_table *table, const char *identity, s
 }
 
 /* Close the gap at slot i: move back each follower that is not at home before it. */
-static void close_gap(struct ia_psk_table *table, size_t i)
+static void close_gap(struct ia_psk_table *table, struct slots *slots, size_t i)
 {
-    for (size_t j = (i + 1) & table->mask; table->slots[j]; j = (j + 1) & table->mask) {
-        size_t home = home_of_row(table, table->slots[j]);
-        if (((j - home) & table->mask) < ((j - i) & table->mask))
+    for (size_t j = (i + 1) & slots->mask; slots->at[j]; j = (j + 1) & slots->mask) {
+        size_t home = home_of_row(table, slots, slots->at[j]);
+        if (((j - home) & slots->mask) < ((j - i) & slots->mask))
             continue;
-        if (i < table->swept && j >= table->swept)
+        if (slots == &table->now && i < table->swept && j >= table->swept)
             table->swept = i; /* the sweep has not seen the row that moves behind it */
-        table->slots[i] = table->slots[j];
+        slots->at[i] = slots->at[j];
         i = j;
     }
-    table->slots[i] = NULL;
+    slots->at[i] = NULL;
 }
 
-static void remove_slot(struct ia_psk_table *table, size_t i)
+static void remove_slot(struct ia_psk_table *table, struct slots *slots, struct row **slot)
 {
-    struct row *row = table->slots[i];
-    if (!row)
-        return;
+    struct row *row = *slot;
     table->count--;
     table->under[row->key_id]--;
     table->size -= row_size(row);
     free(row);
-    close_gap(table, i);
+    close_gap(table, slots, (size_t)(slot - slots->at));
 }
 
 void ia_psk_table_remove(struct ia_psk_table *table, const char *identity)
 {
-    remove_slot(table, find_slot(table, identity, strlen(identity)));
+    bool in_old;
+    struct row **slot = find_row(table, identity, strlen(identity), &in_old);
+    if (slot)
+        remove_slot(table, in_old ? &table->old : &table->now, slot);
+}
+
+/* Move the rows of at least `budget` slots, up to an empty one.  A run that moved in part would leave rows behind that are
+ * not found. */
+static void move_rows(struct ia_psk_table *table, size_t budget)
+{
+    struct slots *old = &table->old;
+    for (; old->at && table->left > 0; table->left--) {
+        struct row **from = &old->at[table->move_from];
+        if (!*from && budget == 0)
+            return;
+        if (*from)
+            *find_slot(table, &table->now, (*from)->octets, (*from)->identity_len) = *from;
+        *from = NULL;
+        table->move_from = (table->move_from + 1) & old->mask;
+        budget -= budget > 0;
+    }
+    free(old->at);
+    old->at = NULL;
 }
 
 /* Keep the table at most three quarters full. */
 static bool grow_table(struct ia_psk_table *table)
 {
-    if ((table->count + 1) * 4 <= (table->mask + 1) * 3)
+    struct slots larger;
+    move_rows(table, MOVED_AT_ONCE);
+    if ((table->count + 1) * 4 <= (table->now.mask + 1) * 3)
         return true;
-    struct ia_psk_table larger = *table;
-    larger.mask = table->mask * 2 + 1;
-    larger.slots = calloc(larger.mask + 1, sizeof *larger.slots);
-    if (!larger.slots)
+    move_rows(table, SIZE_MAX); /* nothing, unless many were removed and put meanwhile */
+    if (!make_slots(&larger, (table->now.mask + 1) * 2))
         return false;
-    for (size_t i = 0; i <= table->mask; i++)
-        if (table->slots[i])
-            larger.slots[find_slot(&larger, table->slots[i]->octets, table->slots[i]->identity_len)] = table->slots[i];
-    free(table->slots);
-    *table = larger;
-    table->swept = 0; /* every row has moved */
+    table->old = table->now;
+    table->now = larger;
+    table->left = table->old.mask + 1;
+    table->move_from = 0;
+    while (table->old.at[table->move_from]) /* one is empty; the rows behind it are the begin of a run */
+        table->move_from++;
+    table->swept = 0; /* every row moves */
     return true;
 }
 
@@ -199,16 +257,18 @@ static bool is_unchanged(const struct row *old, const struct ia_psk_row *row)
 
 bool ia_psk_table_put(struct ia_psk_table *table, const struct ia_psk_row *row, uint8_t seen)
 {
-    struct row *old = table->slots[find_slot(table, row->identity, strlen(row->identity))];
-    if (old && is_unchanged(old, row)) {
-        old->seen = seen; /* most rows of a resync */
+    bool in_old;
+    struct row **before = find_row(table, row->identity, strlen(row->identity), &in_old);
+    if (before && is_unchanged(*before, row)) {
+        (*before)->seen = seen; /* most rows of a resync */
         return true;
     }
-    ia_psk_table_remove(table, row->identity);
+    if (before)
+        remove_slot(table, in_old ? &table->old : &table->now, before);
     struct row *copy = row_fits(row) && grow_table(table) ? copy_row(row, seen) : NULL;
     if (!copy)
         return false;
-    table->slots[find_slot(table, copy->octets, copy->identity_len)] = copy;
+    *find_slot(table, &table->now, copy->octets, copy->identity_len) = copy;
     table->count++;
     table->under[copy->key_id]++;
     table->size += row_size(copy);
@@ -222,12 +282,17 @@ void ia_psk_table_sweep_begin(struct ia_psk_table *table)
 
 bool ia_psk_table_sweep(struct ia_psk_table *table, uint8_t seen, uint8_t or_seen, size_t budget)
 {
-    while (table->swept <= table->mask && budget-- > 0) {
-        const struct row *row = table->slots[table->swept];
-        if (row && row->seen != seen && row->seen != or_seen)
-            remove_slot(table, table->swept); /* another row may stand there now */
+    struct slots *slots = &table->now;
+    if (table->old.at) {
+        move_rows(table, budget);
+        return false;
+    }
+    while (table->swept <= slots->mask && budget-- > 0) {
+        struct row **slot = &slots->at[table->swept];
+        if (*slot && (*slot)->seen != seen && (*slot)->seen != or_seen)
+            remove_slot(table, slots, slot); /* another row may stand there now */
         else
             table->swept++;
     }
-    return table->swept > table->mask;
+    return table->swept > slots->mask;
 }

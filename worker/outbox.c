@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define COLUMNS_MAX   20000
+#define PSK_UP_TO     (COLUMNS_MAX / 2) /* a wrong key file makes a million of them: others need room, too */
 #define EVENTS_MAX    10000
 #define REFUSALS_MAX  6000
 #define OWNERS_MAX    100000
@@ -159,7 +160,9 @@ void ia_outbox_issuer_note(struct ia_outbox *outbox, const char *name, const cha
 
 void ia_outbox_psk(struct ia_outbox *outbox, const struct ia_psk_row *row, const char *problem)
 {
-    struct column *c = row->sealed.len <= IA_PSK_SEALED_MAX ? add_column(outbox, COLUMN_PSK, problem) : NULL;
+    if (row->sealed.len > IA_PSK_SEALED_MAX || outbox->columns.n >= PSK_UP_TO)
+        return;
+    struct column *c = add_column(outbox, COLUMN_PSK, problem);
     if (!c)
         return;
     (void)snprintf(c->name, sizeof c->name, "%s", row->identity);

@@ -189,6 +189,64 @@ START_TEST(rows_that_are_removed_leave_the_others)
 }
 END_TEST
 
+/* Its rows move to the larger array a few at a time: at each step all are found, and only they. */
+START_TEST(every_row_is_found_while_the_table_grows)
+{
+    enum { ROWS = 20000 };
+    static bool there[ROWS];
+    char name[32];
+    struct ia_psk_row row;
+    for (unsigned i = 0; i < ROWS; i++) {
+        const unsigned some[] = {i, i / 2, i * 7919U % (i + 1), i * 104729U % (i + 1)};
+        snprintf(name, sizeof name, "meter-%u", i);
+        ck_assert(put_row(name, name, 1, 0));
+        there[i] = true;
+        if (i % 3 == 0) {
+            snprintf(name, sizeof name, "meter-%u", some[2]);
+            ia_psk_table_remove(table, name);
+            there[some[2]] = false;
+        }
+        for (size_t k = 0; k < 4; k++) {
+            snprintf(name, sizeof name, "meter-%u", some[k]);
+            ck_assert_msg(find_row(name, &row) == there[some[k]], "%s after %u", name, i);
+        }
+    }
+    size_t count = 0;
+    for (unsigned i = 0; i < ROWS; i++) {
+        snprintf(name, sizeof name, "meter-%u", i);
+        ck_assert_int_eq(find_row(name, &row), there[i]);
+        count += there[i];
+    }
+    ck_assert_uint_eq(ia_psk_table_count(table), count);
+    ck_assert_uint_eq(ia_psk_table_count_under(table, 5), count);
+}
+END_TEST
+
+/* The sweep begins when the table has just grown: most rows are in the smaller array, and changed ones in the larger. */
+START_TEST(a_sweep_of_a_table_that_is_growing_removes_what_was_not_seen)
+{
+    char name[32];
+    struct ia_psk_row row;
+    enum { ROWS = 1024 * 3 / 4 + 1 };
+    for (int i = 0; i < ROWS; i++) {
+        snprintf(name, sizeof name, "meter-%d", i);
+        ck_assert(put_row(name, name, 1, 0));
+    }
+    for (int i = 0; i < ROWS; i += 2) {
+        snprintf(name, sizeof name, "meter-%d", i);
+        ck_assert(put_row(name, name, i % 4 ? 1 : 2, 1)); /* unchanged, or changed */
+    }
+    ia_psk_table_sweep_begin(table);
+    while (!ia_psk_table_sweep(table, 1, 1, 5))
+        ;
+    for (int i = 0; i < ROWS; i++) {
+        snprintf(name, sizeof name, "meter-%d", i);
+        ck_assert_int_eq(find_row(name, &row), i % 2 == 0);
+    }
+    ck_assert_uint_eq(ia_psk_table_count(table), (ROWS + 1) / 2);
+}
+END_TEST
+
 START_TEST(a_row_costs_at_most_200_bytes)
 {
     enum { ROWS = 100000 };
@@ -220,6 +278,8 @@ static void cases(TCase *c)
     tcase_add_test(c, a_sweep_keeps_the_rows_of_either_mark);
     tcase_add_test(c, rows_are_counted_by_the_key_that_seals_them);
     tcase_add_test(c, rows_that_are_removed_leave_the_others);
+    tcase_add_test(c, every_row_is_found_while_the_table_grows);
+    tcase_add_test(c, a_sweep_of_a_table_that_is_growing_removes_what_was_not_seen);
     tcase_add_test(c, a_row_costs_at_most_200_bytes);
 }
 

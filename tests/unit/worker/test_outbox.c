@@ -278,6 +278,22 @@ START_TEST(rows_are_written_in_order_and_once)
 }
 END_TEST
 
+START_TEST(problems_of_a_million_keys_leave_room_for_others)
+{
+    const struct ia_psk_row psk = {.identity = "meter-1", .sealed = {(const uint8_t *)"sealed", 6}};
+    for (int i = 0; i < 1000000; i++)
+        ia_outbox_psk(outbox, &psk, "the key file has no key 5");
+    write_all(1000);
+    size_t calls = base.calls;
+    ck_assert(!ia_outbox_due(outbox) && calls < 20000);
+    for (int i = 0; i < 1000000; i++)
+        ia_outbox_psk(outbox, &psk, "the key file has no key 5");
+    ia_outbox_ca(outbox, 7, NULL, "bad");
+    write_all(1000);
+    ck_assert_uint_eq(base.calls, 2 * calls + 1);
+}
+END_TEST
+
 /* An app's name is up to twice as long as a device id: truncated, it would belong to another app, or end in the middle
  * of a character, which PostgreSQL refuses. */
 START_TEST(event_of_the_longest_app_name_has_it_whole)
@@ -471,6 +487,7 @@ static void cases(TCase *c)
 {
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, rows_are_written_in_order_and_once);
+    tcase_add_test(c, problems_of_a_million_keys_leave_room_for_others);
     tcase_add_test(c, event_of_the_longest_app_name_has_it_whole);
     tcase_add_test(c, what_cannot_be_written_now_stays);
     tcase_add_test(c, bad_event_costs_no_other);
