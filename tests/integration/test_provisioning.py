@@ -238,7 +238,8 @@ def test_the_device_id_template_at_commit_counts(world, fleet):
         for turn in range(1, 12):
             world.registry.set_ca(name=authority.name, device_id_template="t%d-${cert.cn}" % turn)
             [[returned]] = world.registry.query("SELECT clock_timestamp()")
-            assert world.try_connect(world.main, authority.issue("after-%d" % turn)) == 0
+            mark = world.main.mark()
+            assert world.try_connect(world.main, authority.issue("late-%d" % turn)) == 0, world.main.log(mark)
             late = world.registry.query("SELECT device_id FROM iot_auth.device WHERE created_at > %s AND ca_id ="
                                         " (SELECT ca_id FROM iot_auth.ca WHERE name = %s) AND device_id NOT LIKE %s",
                                         returned, authority.name, "t%d-%%" % turn)
