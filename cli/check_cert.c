@@ -7,15 +7,25 @@
 #include "cli/registry.h"
 #include "common/json_out.h"
 #include "common/str.h"
+#include "jitr/provisioning.h"
 #include "sql/devices.h"
 #include "x509/shown_certificate.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SENT_MAX 64 /* certificates of one command line */
+#define SENT_MAX  64  /* certificates of one command line */
+#define TEXTS_MAX 512 /* roles, or names and values of attributes, that a registration gives */
+
+/* Attributes as texts, as rules see them. */
+#define WOULD_REGISTER                                                                                                 \
+    "SELECT w.outcome, w.detail, w.device_status, "                                                                    \
+    "(SELECT coalesce(json_object_agg(e.key, e.value), '{}') FROM jsonb_each_text(w.attributes) e), "                  \
+    "to_json(coalesce(w.roles, '{}')), w.tenant, w.expected, w.hook "                                                  \
+    "FROM iot_auth.would_register(decode($1, 'hex'), $2, $3::bigint, $4, $5, $6) w"
 
 struct shown {
     size_t n;
@@ -28,6 +38,9 @@ struct question {
     struct ia_chain chain;
     struct ia_cert_info info;
     bool would_register;
+    bool expected;                    /* … by an entry of the list */
+    json_t *attributes;               /* … with these; NULL: none */
+    char hook[520];                   /* … if this function allows it; "": none */
     int failed;                       /* exit status where the registry could not be asked: then there is no decision */
     char client_id[IA_VALUE_MAX + 1]; /* where none is given */
 };
@@ -69,18 +82,47 @@ static enum ia_rc verify_shown(struct question *q, struct ia_err *err)
 
 /* ---- the record */
 
-/* A device that would be registered now, as its record would be. */
-static enum ia_reason new_record(struct question *q, struct ia_admission *a, const char *status)
+/* Borrows the texts of a JSON list, or of an object as name, value, name, value …; as many as fit into room[TEXTS_MAX]. */
+static struct ia_texts texts_of(json_t *json, const char *room[TEXTS_MAX])
 {
+    size_t n = 0, index;
+    const char *name;
+    json_t *value;
+    json_array_foreach(json, index, value) {
+        if (n < TEXTS_MAX && json_is_string(value))
+            room[n++] = json_string_value(value);
+    }
+    json_object_foreach(json, name, value) {
+        if (n + 1 < TEXTS_MAX && json_is_string(value)) {
+            room[n++] = name;
+            room[n++] = json_string_value(value);
+        }
+    }
+    return (struct ia_texts){.items = room, .n = n};
+}
+
+/* A device that would be registered now, as its record would be. */
+static enum ia_reason new_record(struct question *q, struct ia_admission *a, const PGresult *answer)
+{
+    const char *status = PQgetvalue(answer, 0, 2);
+    const char *attributes[TEXTS_MAX], *roles[TEXTS_MAX];
     struct ia_device_row row = {.device_id = a->device_id,
                                 .device_status = strcmp(status, "PENDING") == 0 ? IA_DEVICE_PENDING : IA_DEVICE_ACTIVE,
                                 .certificate_status = IA_CERT_ACTIVE,
                                 .certificate_ca_id = a->ca->ca_id,
                                 .device_ca_id = a->ca->ca_id,
-                                .tenant = a->ca->tenant,
+                                .tenant = PQgetisnull(answer, 0, 5) ? NULL : PQgetvalue(answer, 0, 5),
                                 .not_after = a->info->not_after};
     memcpy(row.fingerprint, a->info->fingerprint, sizeof row.fingerprint);
+    json_decref(q->attributes);
+    json_t *names = json_loads(PQgetvalue(answer, 0, 4), 0, NULL);
+    q->attributes = json_loads(PQgetvalue(answer, 0, 3), 0, NULL);
+    row.attrs = texts_of(q->attributes, attributes);
+    row.roles = texts_of(names, roles);
+    q->expected = strcmp(PQgetvalue(answer, 0, 6), "t") == 0;
+    (void)snprintf(q->hook, sizeof q->hook, "%s", PQgetvalue(answer, 0, 7));
     a->device = ia_device_new(&row);
+    json_decref(names);
     q->would_register = true;
     return a->device ? IA_R_NONE : IA_R_INTERNAL;
 }
@@ -89,19 +131,20 @@ static enum ia_reason new_record(struct question *q, struct ia_admission *a, con
 static enum ia_reason ask_registration(struct question *q, struct ia_admission *a)
 {
     char fingerprint[2 * IA_FINGERPRINT_LEN + 1], ca_id[24];
-    const char *const values[] = {fingerprint, a->device_id, ca_id};
+    ia_autofree char *provision = NULL;
     enum ia_reason reason = IA_R_INTERNAL;
+    struct ia_identity identity;
     int status;
+    ia_identity_read(a->leaf, &identity);
+    if (ia_provisioning_fill(a->ca, &identity, false, &provision, NULL) != IA_OK)
+        return IA_R_INTERNAL;
+    const char *const values[] = {fingerprint, a->device_id, ca_id, a->info->serial, a->ca->terms, provision};
     ia_hex(a->info->fingerprint, IA_FINGERPRINT_LEN, fingerprint);
     (void)snprintf(ca_id, sizeof ca_id, "%" PRId64, a->ca->ca_id);
     struct ia_registry *registry = ia_registry_open(q->decision.call, &status);
-    PGresult *result = registry ? ia_registry_run(registry,
-                                                  "SELECT w.outcome, w.detail, w.device_status "
-                                                  "FROM iot_auth.would_register(decode($1, 'hex'), $2, $3::bigint) w",
-                                                  values, 3)
-                                : NULL;
+    PGresult *result = registry ? ia_registry_run(registry, WOULD_REGISTER, values, 6) : NULL;
     if (result && strcmp(PQgetvalue(result, 0, 0), "registered") == 0)
-        reason = new_record(q, a, PQgetvalue(result, 0, 2));
+        reason = new_record(q, a, result);
     else if (result)
         reason = ia_admission_refuse(a, ia_reason_from_name(PQgetvalue(result, 0, 0)), PQgetvalue(result, 0, 1));
     else
@@ -168,12 +211,28 @@ static int print_refusal(const struct question *q, const struct ia_admission *a,
     return status;
 }
 
+/* What its registration would give the device. */
+static void print_provision(const struct question *q, const struct ia_admission *a)
+{
+    if (!q->would_register)
+        return;
+    char *attributes = json_object_size(q->attributes) ? json_dumps(q->attributes, JSON_SORT_KEYS) : NULL;
+    print_line("expected", q->expected ? "yes" : NULL);
+    print_line("attributes", attributes);
+    print_line("tenant", ia_device_tenant(a->device));
+    print_line("hook", q->hook);
+    if (q->hook[0])
+        puts("note=the hook was not run: it may refuse the device, or give it something else");
+    free(attributes);
+}
+
 static int print_admission(const struct question *q, const struct ia_admission *a)
 {
     printf("allow device=%s\n", a->device_id);
     print_line("ca", a->ca->name);
     print_line("client_id", a->client_id);
     print_line("registered", q->would_register ? "no; it would register now" : "yes");
+    print_provision(q, a);
     ia_decision_print_roles(&q->decision, a);
     return IA_EXIT_ALLOW;
 }
@@ -221,6 +280,7 @@ int ia_check_cert(const struct ia_call *call)
     status = rc == IA_OK ? decide_question(&q, &err) : ia_decision_fail_loaded(&q.decision, call, &err);
     for (size_t i = 0; i < q.shown.n; i++)
         ia_cert_free(q.shown.certs[i]);
+    json_decref(q.attributes);
     ia_decision_clear(&q.decision);
     return status;
 }

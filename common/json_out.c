@@ -59,7 +59,7 @@ void ia_json_out_begin(struct ia_json_out *j, char *out, size_t size)
 
 static void name_member(struct ia_json_out *j, const char *name)
 {
-    if (j->used > 1)
+    if (j->used > 0 && j->out[j->used - 1] != '{')
         put_bytes(j, ",", 1);
     put_string(j, name, 0);
     put_bytes(j, ":", 1);
@@ -85,6 +85,17 @@ void ia_json_out_int(struct ia_json_out *j, const char *name, int64_t value)
     name_member(j, name);
     int n = snprintf(digits, sizeof digits, "%" PRId64, value);
     put_bytes(j, digits, (size_t)n);
+}
+
+void ia_json_out_open(struct ia_json_out *j, const char *name)
+{
+    name_member(j, name);
+    put_bytes(j, "{", 1);
+}
+
+void ia_json_out_close(struct ia_json_out *j)
+{
+    put_bytes(j, "}", 1);
 }
 
 const char *ia_json_out_end(struct ia_json_out *j)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-/* Writes one flat JSON object (RFC 8259) into the caller's buffer: events, counters, log lines.  Never allocates.
+/* Writes one JSON object (RFC 8259) into the caller's buffer: events, counters, log lines.  Never allocates.
  * (JSON is parsed with jansson, in oauth/.) */
 #pragma once
 
@@ -24,6 +24,10 @@ void ia_json_out_text(struct ia_json_out *j, const char *name, const char *value
 void ia_json_out_cut(struct ia_json_out *j, const char *name, const char *value, size_t max);
 
 void ia_json_out_int(struct ia_json_out *j, const char *name, int64_t value);
+
+/* Begin a member that is an object; members follow, then its end. */
+void ia_json_out_open(struct ia_json_out *j, const char *name);
+void ia_json_out_close(struct ia_json_out *j);
 
 /* End the object.  The text, NUL-terminated, or NULL when it did not fit. */
 const char *ia_json_out_end(struct ia_json_out *j);

@@ -21,6 +21,8 @@
     X(DEVICE_INACTIVE, "device_inactive")                                                                              \
     X(DEVICE_REVOKED, "device_revoked")                                                                                \
     X(QUOTA_EXCEEDED, "quota_exceeded")                                                                                \
+    X(DEVICE_UNEXPECTED, "device_unexpected")                                                                          \
+    X(HOOK_REFUSED, "hook_refused")                                                                                    \
     X(CLIENT_ID_MISMATCH, "client_id_mismatch")                                                                        \
     X(REGISTRY_UNAVAILABLE, "registry_unavailable")                                                                    \
     X(TOKEN_MALFORMED, "token_malformed")                                                                              \

@@ -146,18 +146,8 @@ static enum ia_rc build_ca_set(struct drafts *drafts, int64_t now, struct ia_ca_
 static enum ia_rc build_settings(struct drafts *drafts, const struct ia_rows *rows, struct ia_ca_settings_set **out,
                                  struct ia_err *err)
 {
-    struct ia_ca_settings_set *set = NULL;
     const struct ia_problem_callback problems = {.report = set_problem, .ctx = drafts};
-    enum ia_rc rc = ia_ca_settings_set_build(rows->cas, rows->n_cas, &problems, &set, err);
-    if (rc != IA_OK)
-        return rc;
-    for (size_t i = 0; i < drafts->n; i++) {
-        const struct draft *d = &drafts->list[i];
-        if (d->parsed->cert)
-            ia_ca_settings_set_fingerprint(set, d->row->ca_id, ia_cert_info(d->parsed->cert)->fingerprint);
-    }
-    *out = set;
-    return IA_OK;
+    return ia_ca_settings_set_build(rows->cas, rows->n_cas, &problems, out, err);
 }
 
 static void report_cas(const struct drafts *drafts, const struct ia_ca_report *to)

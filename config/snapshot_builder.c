@@ -254,6 +254,11 @@ const struct ia_ca_set *ia_builder_cas(const struct ia_builder *builder)
     return builder->last.cas;
 }
 
+const struct ia_ca_settings_set *ia_builder_ca_settings(const struct ia_builder *builder)
+{
+    return builder->last.ca_settings;
+}
+
 bool ia_builder_has_role(const struct ia_builder *builder, const char *role)
 {
     return builder->last.policy && ia_policy_role(builder->last.policy, role);

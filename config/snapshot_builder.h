@@ -26,6 +26,9 @@ void ia_builder_free(struct ia_builder *builder);
 /* The CAs that were built last, borrowed until the next build; NULL before the first. */
 const struct ia_ca_set *ia_builder_cas(const struct ia_builder *builder);
 
+/* Their settings, likewise. */
+const struct ia_ca_settings_set *ia_builder_ca_settings(const struct ia_builder *builder);
+
 /* Does the snapshot that was built last have that role? */
 bool ia_builder_has_role(const struct ia_builder *builder, const char *role);
 

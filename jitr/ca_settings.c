@@ -2,8 +2,8 @@
 #include "jitr/ca_settings.h"
 
 #include "common/ref.h"
-#include "common/str.h"
-#include "x509/identity.h"
+#include "jitr/certificate_variables.h"
+#include "jitr/provisioning.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +15,6 @@ struct ia_ca_settings_set {
     struct ia_ca_settings *list; /* ascending by ca_id */
 };
 
-static bool certificate_variable_known(const char *name)
-{
-    return ia_identity_knows(name) || strcmp(name, "ca") == 0 || strcmp(name, "tenant") == 0;
-}
-
 static bool client_id_variable_known(const char *name)
 {
     return strcmp(name, "device_id") == 0 || strcmp(name, "ca") == 0 || strcmp(name, "tenant") == 0;
@@ -29,6 +24,7 @@ static void settings_clear(struct ia_ca_settings *p)
 {
     free((void *)p->name);
     free((void *)p->tenant);
+    free((void *)p->terms);
     ia_template_free((struct ia_template *)p->device_id);
     for (size_t i = 0; i < p->n_client_ids; i++)
         ia_template_free((struct ia_template *)p->client_ids[i]);
@@ -36,6 +32,7 @@ static void settings_clear(struct ia_ca_settings *p)
     for (size_t i = 0; i < p->n_roles; i++)
         free((void *)p->roles[i]);
     free((void *)p->roles);
+    ia_provisioning_free((struct ia_provisioning *)p->provisioning);
 }
 
 static enum ia_rc copy_text(const char *text, const char **out, struct ia_err *err)
@@ -81,12 +78,20 @@ static enum ia_rc settings_fill(struct ia_ca_settings *p, const struct ia_ca_row
     if (rc == IA_OK)
         rc = copy_text(row->tenant, &p->tenant, err);
     if (rc == IA_OK)
+        rc = copy_text(row->terms, &p->terms, err);
+    if (rc == IA_OK)
         rc = copy_roles(p, row, err);
     struct ia_template *device_id = NULL;
     if (rc == IA_OK)
-        rc = ia_template_parse(row->device_id_template, false, certificate_variable_known, &device_id, err);
+        rc = ia_template_parse(row->device_id_template, false, ia_certificate_variable_known, &device_id, err);
     p->device_id = device_id;
-    return rc == IA_OK ? parse_client_ids(p, row, err) : rc;
+    if (rc == IA_OK)
+        rc = parse_client_ids(p, row, err);
+    struct ia_provisioning *provisioning = NULL;
+    if (rc == IA_OK && row->has_template)
+        rc = ia_provisioning_parse(row, &provisioning, err);
+    p->provisioning = provisioning;
+    return rc;
 }
 
 static int by_ca_id(const void *a, const void *b)
@@ -141,14 +146,6 @@ void ia_ca_settings_set_free(struct ia_ca_settings_set *set)
         settings_clear(&set->list[i]);
     free(set->list);
     free(set);
-}
-
-void ia_ca_settings_set_fingerprint(struct ia_ca_settings_set *set, int64_t ca_id, const uint8_t fingerprint[32])
-{
-    struct ia_ca_settings key = {.ca_id = ca_id};
-    struct ia_ca_settings *p = bsearch(&key, set->list, set->n, sizeof key, by_ca_id);
-    if (p)
-        ia_hex(fingerprint, 32, p->fingerprint_hex);
 }
 
 const struct ia_ca_settings *ia_ca_settings_find(const struct ia_ca_settings_set *set, int64_t ca_id)

@@ -12,18 +12,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct ia_provisioning; /* jitr/provisioning.h */
+
 struct ia_ca_settings {
     int64_t ca_id;
     int64_t replaces; /* the predecessor of the same tenant, 0: none */
     const char *name;
     const char *tenant; /* NULL: none */
     bool active, auto_registration;
-    char fingerprint_hex[65]; /* of the CA certificate, "" while it could not be parsed */
     const struct ia_template *device_id;
     const struct ia_template *const *client_ids;
     size_t n_client_ids;
     const char *const *roles;
     size_t n_roles;
+    const char *terms;                          /* which templates device_id and provisioning are */
+    const struct ia_provisioning *provisioning; /* what a registration gives its devices; NULL: nothing */
 };
 
 struct ia_ca_settings_set;
@@ -36,9 +39,6 @@ IA_MUST_USE enum ia_rc ia_ca_settings_set_build(const struct ia_ca_row *rows, si
                                                 struct ia_ca_settings_set **out, struct ia_err *err);
 struct ia_ca_settings_set *ia_ca_settings_set_ref(struct ia_ca_settings_set *set);
 void ia_ca_settings_set_free(struct ia_ca_settings_set *set);
-
-/* While the set is still the builder's alone: the fingerprint of a CA's certificate, for events. */
-void ia_ca_settings_set_fingerprint(struct ia_ca_settings_set *set, int64_t ca_id, const uint8_t fingerprint[32]);
 
 /* The CA of that id, or NULL: borrowed from the set. */
 const struct ia_ca_settings *ia_ca_settings_find(const struct ia_ca_settings_set *set, int64_t ca_id);

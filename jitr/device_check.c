@@ -3,50 +3,30 @@
 
 #include "common/principal.h"
 #include "common/str.h"
+#include "jitr/certificate_variables.h"
 #include "x509/validity.h"
 
 #include <string.h>
 
-struct names {
-    const struct ia_ca_settings *settings;
-    struct ia_identity *identity;
+struct client_id_names {
+    struct ia_certificate_variables registry; /* ${ca} and ${tenant} */
     const char *device_id;
 };
 
-static const char *registry_name(const struct names *names, const char *variable, const char **why)
-{
-    if (strcmp(variable, "ca") == 0)
-        return names->settings->name;
-    if (strcmp(variable, "tenant") == 0) {
-        *why = "the CA has no tenant";
-        return names->settings->tenant;
-    }
-    *why = "there is no such variable";
-    return NULL;
-}
-
-static const char *certificate_variable(void *ctx, const char *variable, const char **why)
-{
-    const struct names *names = ctx;
-    if (ia_identity_knows(variable))
-        return ia_identity_get(names->identity, variable, why);
-    return registry_name(names, variable, why);
-}
-
 static const char *client_id_variable(void *ctx, const char *variable, const char **why)
 {
-    const struct names *names = ctx;
+    struct client_id_names *names = ctx;
     if (strcmp(variable, "device_id") == 0)
         return names->device_id;
-    return registry_name(names, variable, why);
+    return ia_certificate_variable(&names->registry, variable, why);
 }
 
 enum ia_reason ia_device_id_derive(const struct ia_ca_settings *settings, struct ia_identity *identity,
                                    char id[IA_VALUE_MAX + 1], struct ia_err *err)
 {
-    struct names names = {.settings = settings, .identity = identity};
+    struct ia_certificate_variables variables = {.ca = settings, .identity = identity};
     const char *why = NULL;
-    if (ia_template_fill(settings->device_id, certificate_variable, &names, id, IA_VALUE_MAX + 1, err) != IA_OK)
+    if (ia_template_fill(settings->device_id, ia_certificate_variable, &variables, id, IA_VALUE_MAX + 1, err) != IA_OK)
         return IA_R_IDENTITY_INVALID;
     if (!ia_value_valid(id, strlen(id), &why)) {
         (void)ia_fail(err, IA_FORMAT, "the device id cannot be used: %s", why);
@@ -62,7 +42,7 @@ enum ia_reason ia_device_id_derive(const struct ia_ca_settings *settings, struct
 
 bool ia_client_id_check(const struct ia_ca_settings *settings, const char *device_id, const char *client_id)
 {
-    struct names names = {.settings = settings, .device_id = device_id};
+    struct client_id_names names = {.registry = {.ca = settings}, .device_id = device_id};
     size_t len = strnlen(client_id, IA_CLIENT_ID_MAX + 1);
     if (len == 0 || len > IA_CLIENT_ID_MAX || strpbrk(client_id, "+#") || !ia_utf8_valid(client_id, len))
         return false;

@@ -235,8 +235,12 @@ static enum ia_reason find_login_device(void *ctx, struct ia_admission *a)
     struct ia_login *login = ctx;
     if (a->psk)
         return find_key_device(login, a);
-    const struct ia_unregistered_device who = {
-        .info = a->info, .device_id = a->device_id, .ca_id = a->chain->ca_id, .address = a->address};
+    const struct ia_unregistered_device who = {.info = a->info,
+                                               .device_id = a->device_id,
+                                               .ca_id = a->chain->ca_id,
+                                               .address = a->address,
+                                               .leaf = a->leaf,
+                                               .ca = a->ca};
     struct ia_device *device = NULL;
     enum ia_reason reason = ia_device_requests_find(login->core, &who, &device, a->detail, sizeof a->detail);
     if (reason == IA_R_NONE)

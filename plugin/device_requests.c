@@ -2,6 +2,7 @@
 #include "plugin/device_requests.h"
 
 #include "common/principal.h"
+#include "jitr/provisioning.h"
 #include "jitr/registration.h"
 #include "plugin/database_state.h"
 #include "plugin/resync.h"
@@ -27,6 +28,17 @@ void ia_device_requests_free(struct ia_device_requests *requests)
     free(requests);
 }
 
+/* What the CA's template makes of the certificate, and the certificate itself: the template may be another one by the time of
+ * the commit, and then counts.  False: out of memory. */
+static bool add_provision(struct ia_register_request *r, const struct ia_unregistered_device *who)
+{
+    struct ia_identity identity;
+    ia_identity_read(who->leaf, &identity);
+    (void)snprintf(r->terms, sizeof r->terms, "%s", who->ca->terms ? who->ca->terms : "");
+    r->der_len = i2d_X509(who->leaf, &r->der);
+    return r->der_len > 0 && ia_provisioning_fill(who->ca, &identity, false, &r->provision, NULL) == IA_OK;
+}
+
 /* Send the registration, unless it is under way already. */
 static bool send_registration(struct ia_core *core, const struct ia_unregistered_device *who)
 {
@@ -41,6 +53,10 @@ static bool send_registration(struct ia_core *core, const struct ia_unregistered
     r->ca_id = who->ca_id;
     (void)snprintf(r->device_id, sizeof r->device_id, "%s", who->device_id);
     (void)snprintf(r->address, sizeof r->address, "%s", who->address ? who->address : "");
+    if (who->leaf && who->ca && !add_provision(r, who)) {
+        ia_request_free(request);
+        return false;
+    }
     return ia_worker_ask(core->worker, request) &&
            ia_registration_ask(pending, who->info->fingerprint, ia_monotonic_us());
 }

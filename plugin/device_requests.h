@@ -16,7 +16,9 @@ struct ia_unregistered_device {
     const struct ia_cert_info *info;
     const char *device_id;
     int64_t ca_id;
-    const char *address; /* NULL: not known */
+    const char *address;             /* NULL: not known */
+    X509 *leaf;                      /* with `ca`: what its registration gives the device is read from it; or NULL */
+    const struct ia_ca_settings *ca; /* of ca_id, or NULL */
 };
 
 /* The record of that certificate in memory: IA_R_NONE and *device (borrowed until the next reply is applied).  Else the

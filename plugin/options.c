@@ -137,6 +137,7 @@ static const struct option table[] = {
     {"device_cache_size", parse_number, FIELD(device_cache_size), "1000000", 1, 100000000},
     {"stale_max_s", parse_number, FIELD(stale_max_s), "86400", 0, 315360000},
     {"resync_s", parse_number, FIELD(worker.resync_s), "3600", 1, 86400},
+    {"hook_timeout_ms", parse_number, FIELD(worker.hook_timeout_ms), "100", 1, 60000},
     {"tls_gate", parse_gate, 0, "on", 0, 0},
     {"proxy_from", parse_text, FIELD(gate.proxy_from), NULL, 0, 0},
     {"max_chain_bytes", parse_number, FIELD(gate.max_chain_bytes), "16384", 16384, 65536},

@@ -36,7 +36,7 @@ static void apply_answer(struct ia_core *core, struct ia_reply *reply)
     ia_registration_answer(core->registrations, answer->fingerprint, answer->reason, reply->text, ia_monotonic_us());
     if (answer->device) {
         if (answer->registered)
-            ia_report_registered(core, answer->device);
+            ia_report_registered(core, answer->device, reply->text);
         ia_resync_keep(core, answer->device);
         answer->device = NULL;
     }

@@ -184,26 +184,13 @@ void ia_report_denied(struct ia_core *core, const struct ia_audit_entry *entry)
     keep_refusal(core, entry, &event);
 }
 
-void ia_report_registered(struct ia_core *core, const struct ia_device *device)
+void ia_report_registered(struct ia_core *core, const struct ia_device *device, const char *event)
 {
-    char text[EVENT_JSON_MAX], hex[2 * IA_FINGERPRINT_LEN + 1], at[IA_RFC3339_SIZE];
     const struct ia_ca_settings *ca =
         core->snapshot ? ia_ca_settings_find(core->snapshot->ca_settings, device->certificate_ca_id) : NULL;
     core->counters.registrations++;
-    ia_hex(device->fingerprint, IA_FINGERPRINT_LEN, hex);
-    struct ia_json_out j;
-    ia_json_out_begin(&j, text, sizeof text);
-    ia_json_out_text(&j, "device_id", ia_device_id(device));
-    ia_json_out_text(&j, "fingerprint", hex);
-    ia_json_out_text(&j, "ca", ca ? ca->name : NULL);
-    ia_json_out_text(&j, "ca_fingerprint", ca ? ca->fingerprint_hex : NULL);
-    ia_json_out_text(&j, "status", ia_device_status_name(device->status));
-    ia_json_out_text(&j, "tenant", ia_device_tenant(device));
-    ia_json_out_text(&j, "node", core->options.worker.node_name);
-    ia_json_out_text(&j, "at", ia_rfc3339(ia_wall_us(), at));
-    const char *json = ia_json_out_end(&j);
-    if (json)
-        ia_report_publish(core, "device/registered", json); /* its row was written by the registration itself */
+    if (*event)
+        ia_report_publish(core, "device/registered", event);
     ia_decision_log_registered(core, device, ca);
 }
 

@@ -16,8 +16,8 @@ void ia_report_refused(struct ia_core *core, struct ia_audit_entry *entry, enum 
 void ia_report_ended(struct ia_core *core, const struct ia_client *client, const char *client_id,
                      enum ia_reason reason);
 
-/* A device was registered just now. */
-void ia_report_registered(struct ia_core *core, const struct ia_device *device);
+/* A device was registered just now; `event` is the text of the row that the registration has written. */
+void ia_report_registered(struct ia_core *core, const struct ia_device *device, const char *event);
 
 /* Publish `json` under <event_prefix>/<kind>. */
 void ia_report_publish(const struct ia_core *core, const char *kind, const char *json);

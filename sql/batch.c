@@ -32,11 +32,13 @@ static void add_items(struct ia_params *p, const struct ia_registration *items, 
     const char **serials = ia_arena_array(arena, n, sizeof *serials);
     const char **subjects = ia_arena_array(arena, n, sizeof *subjects);
     const char **addresses = ia_arena_array(arena, n, sizeof *addresses);
+    const char **terms = ia_arena_array(arena, n, sizeof *terms);
+    const char **provisions = ia_arena_array(arena, n, sizeof *provisions);
     int64_t *ca_ids = ia_arena_array(arena, n, sizeof *ca_ids);
     int64_t *not_before = ia_arena_array(arena, n, sizeof *not_before);
     int64_t *not_after = ia_arena_array(arena, n, sizeof *not_after);
-    p->nomem |=
-        !fingerprints || !device_ids || !serials || !subjects || !addresses || !ca_ids || !not_before || !not_after;
+    p->nomem |= !fingerprints || !device_ids || !serials || !subjects || !addresses || !terms || !provisions ||
+                !ca_ids || !not_before || !not_after;
     for (size_t i = 0; !p->nomem && i < n; i++) {
         const struct ia_cert_info *info = items[i].info;
         fingerprints[i] = (struct ia_pg_value){.bytes = info->fingerprint, .len = IA_FINGERPRINT_LEN};
@@ -47,6 +49,8 @@ static void add_items(struct ia_params *p, const struct ia_registration *items, 
         not_before[i] = ia_pg_time_us_of(info->not_before);
         not_after[i] = ia_pg_time_us_of(info->not_after);
         addresses[i] = items[i].address;
+        terms[i] = items[i].terms;
+        provisions[i] = items[i].provision;
     }
     if (p->nomem)
         return;
@@ -59,6 +63,8 @@ static void add_items(struct ia_params *p, const struct ia_registration *items, 
     ia_params_value(p, ia_pg_time_us_array(arena, not_after, n, false));
     ia_params_text(p, node);
     ia_params_value(p, ia_pg_text_array(arena, addresses, n));
+    ia_params_value(p, ia_pg_text_array(arena, terms, n));
+    ia_params_value(p, ia_pg_text_array(arena, provisions, n));
 }
 
 enum ia_rc ia_db_batch_register(struct ia_db *db, const struct ia_registration *items, size_t n, const char *node,

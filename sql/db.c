@@ -38,7 +38,7 @@
 const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
     PART(IA_S_CAS, IA_S_CA_KEYS, IA_S_CAS_BY_KEY, "broker_ca", "ca_id", "ca_id, name",
          "ca_id, name, pem, status, auto_registration, device_id_template, client_id_templates, tenant, replaces, "
-         "problem, roles, fault",
+         "problem, roles, terms, has_template, template_attributes, template_tenant, fault",
          IA_PG_INT8_ARRAY),
     PART(IA_S_CRLS, IA_S_CRL_KEYS, IA_S_CRLS_BY_KEY, "broker_crl", "crl_id", "crl_id, ca_id",
          "crl_id, ca_id, pem, fault", IA_PG_INT8_ARRAY),
@@ -80,10 +80,24 @@ const struct ia_statement_text ia_statements[IA_STATEMENTS] = {
                                          {IA_PG_BYTEA_ARRAY}},
     [IA_S_REGISTER_MANY] = {"broker_register_many",
                             "SELECT item, outcome, detail, " DEVICE_COLUMNS
-                            " FROM iot_auth.broker_register_many($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-                            9,
+                            " FROM iot_auth.broker_register_many($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                            11,
                             {IA_PG_BYTEA_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_INT8_ARRAY, IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY,
-                             IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_TEXT, IA_PG_TEXT_ARRAY}},
+                             IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_TIMESTAMPTZ_ARRAY, IA_PG_TEXT, IA_PG_TEXT_ARRAY,
+                             IA_PG_TEXT_ARRAY, IA_PG_TEXT_ARRAY}},
+    [IA_S_REGISTER_ASKING] =
+        {"broker_register",
+         "SELECT outcome, detail FROM iot_auth.broker_register($1, $2, $3, $4, $5, $6, $7, $8, $9, "
+         "$10, $11, 'ask')",
+         11,
+         {IA_PG_BYTEA, IA_PG_TEXT, IA_PG_INT8, IA_PG_TEXT, IA_PG_TEXT, IA_PG_TIMESTAMPTZ, IA_PG_TIMESTAMPTZ, IA_PG_TEXT,
+          IA_PG_TEXT, IA_PG_TEXT, IA_PG_TEXT}},
+    [IA_S_REHEARSE] = {"broker_rehearse",
+                       "SELECT iot_auth.broker_rehearse($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                       11,
+                       {IA_PG_BYTEA, IA_PG_TEXT, IA_PG_INT8, IA_PG_TEXT, IA_PG_TEXT, IA_PG_TIMESTAMPTZ,
+                        IA_PG_TIMESTAMPTZ, IA_PG_TEXT, IA_PG_TEXT, IA_PG_TEXT, IA_PG_TEXT}},
+    [IA_S_NOTE_HOOK] = {"broker_note_hook", "SELECT iot_auth.broker_note_hook($1, $2)", 2, {IA_PG_INT8, IA_PG_TEXT}},
     [IA_S_SET_CA_PARSED] = {"broker_set_ca_parsed",
                             "SELECT iot_auth.broker_set_ca_parsed($1, $2, $3, $4, $5)",
                             5,

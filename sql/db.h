@@ -19,7 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define IA_DB_SCHEMA_VERSION 24 /* the least that iot_auth.schema_version must reach: the newest of sql/migrations */
+#define IA_DB_SCHEMA_VERSION 25 /* the least that iot_auth.schema_version must reach: the newest of sql/migrations */
 
 #define IA_DB_CONNECT_TIMEOUT_MS 3000  /* for one host */
 #define IA_DB_QUERY_TIMEOUT_MS   10000 /* the server's statement_timeout; a call without an answer ends soon after */

@@ -70,7 +70,9 @@ struct ia_registration {
     const char *device_id;
     int64_t ca_id;
     const char *node;
-    const char *address; /* the client's, or NULL */
+    const char *address;   /* the client's, or NULL */
+    const char *terms;     /* of the CA, that device_id and provision were made with (struct ia_ca_row), or NULL */
+    const char *provision; /* JSON (jitr/provisioning.h), or NULL */
 };
 
 struct ia_registered {

@@ -61,6 +61,11 @@ struct ia_pg_error ia_pg_error_of_state(const char *sqlstate)
     return states[i].error;
 }
 
+bool ia_pg_error_is_lock(const char *sqlstate)
+{
+    return sqlstate && (strcmp(sqlstate, "55P03") == 0 || strcmp(sqlstate, "40P01") == 0);
+}
+
 bool ia_pg_error_unprepared(const char *sqlstate)
 {
     return sqlstate && (strcmp(sqlstate, "0A000") == 0 || strcmp(sqlstate, "26000") == 0);

@@ -27,6 +27,9 @@ struct ia_pg_error {
 /* Diagnose an SQLSTATE ("" or NULL: none was given) of a connection or statement that failed. */
 struct ia_pg_error ia_pg_error_of_state(const char *sqlstate);
 
+/* Does this SQLSTATE say that a lock was not obtained: the wait was limited, or would have been for ever? */
+bool ia_pg_error_is_lock(const char *sqlstate);
+
 /* Does this SQLSTATE say that a prepared statement is to be prepared again? */
 bool ia_pg_error_unprepared(const char *sqlstate);
 

@@ -37,6 +37,7 @@ struct ia_db {
     PGconn *conn;
     size_t host;               /* the one that conn leads to */
     bool pooled;               /* the session behind conn is not the one that the server's first message named */
+    char sqlstate[6];          /* of the last refusal, "": none was given */
     PGnotify *notification;    /* taken from libpq, not yet by the caller */
     char peer[128];            /* "host:port", "" without a connection */
     int64_t schema_version;    /* of the connection, or of the last one */
@@ -83,6 +84,9 @@ enum ia_statement {
     IA_S_DEVICE_KEYS_BY_ID,
     IA_S_DEVICE_KEYS_BY_FINGERPRINT,
     IA_S_REGISTER_MANY,
+    IA_S_REGISTER_ASKING,
+    IA_S_REHEARSE,
+    IA_S_NOTE_HOOK,
     IA_S_SET_CA_PARSED,
     IA_S_SET_CERTIFICATE_PARSED,
     IA_S_SET_RULE_PROBLEM,

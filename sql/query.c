@@ -124,6 +124,7 @@ static enum ia_rc statement_refused(struct ia_db *db, const char *name, const PG
         return ia_db_lost(db, err);
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     struct ia_pg_error error = ia_pg_error_of_state(state);
+    (void)snprintf(db->sqlstate, sizeof db->sqlstate, "%s", state ? state : "");
     const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     char text[96];
     ia_pg_error_text(primary ? primary : "", PQpass(db->conn), text, sizeof text);

@@ -61,7 +61,11 @@ struct ia_ca_row {
     int64_t replaces;    /* ca_id, 0: none */
     const char *problem; /* or NULL */
     struct ia_texts roles;
-    const char *fault; /* or NULL */
+    const char *terms;                   /* which templates these are; NULL with a fault */
+    bool has_template;                   /* of what a registration gives: */
+    struct ia_texts template_attributes; /* name, template, name, template … */
+    const char *template_tenant;         /* a template, or NULL */
+    const char *fault;                   /* or NULL */
 };
 
 struct ia_crl_row {

@@ -66,6 +66,10 @@ static const struct ia_column ca_list[] = {
     IA_COLUMN(struct ia_ca_row, replaces, NULLABLE),
     IA_COLUMN(struct ia_ca_row, problem, NULLABLE),
     IA_COLUMN(struct ia_ca_row, roles, NULLABLE),
+    IA_COLUMN(struct ia_ca_row, terms, NULLABLE),
+    IA_COLUMN(struct ia_ca_row, has_template, NOT_NULL),
+    IA_COLUMN(struct ia_ca_row, template_attributes, NULLABLE),
+    IA_COLUMN(struct ia_ca_row, template_tenant, NULLABLE),
     IA_COLUMN(struct ia_ca_row, fault, NULLABLE),
 };
 

@@ -27,6 +27,13 @@ void ia_answer_unavailable(const struct ia_sink *sink, struct ia_request *reques
     ia_request_free(request);
 }
 
+void ia_answer_all_unavailable(const struct ia_sink *sink, struct ia_fifo *list, const char *detail)
+{
+    struct ia_request *request;
+    while ((request = ia_requests_take(list)) != NULL)
+        ia_answer_unavailable(sink, request, detail);
+}
+
 void ia_answer_registration(const struct ia_sink *sink, struct ia_request *request, const struct ia_registered *outcome)
 {
     bool registered = strcmp(outcome->outcome, "registered") == 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 #include "worker/channel.h"
 
+#include <openssl/crypto.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,25 @@ void ia_request_free(struct ia_request *request)
 {
     if (request && request->kind == IA_REQUEST_RETIRE)
         ia_snapshot_free(request->snapshot);
+    if (request && request->kind == IA_REQUEST_REGISTER) {
+        free(request->registration.provision);
+        OPENSSL_free(request->registration.der);
+        free(request->registration.hook_outcome);
+        free(request->registration.hook_detail);
+    }
     free(request);
+}
+
+struct ia_request *ia_requests_take(struct ia_fifo *list)
+{
+    struct ia_link *link = ia_fifo_take(list);
+    return link ? ia_container_of(link, struct ia_request, link) : NULL;
+}
+
+void ia_requests_free(struct ia_fifo *list)
+{
+    while (list->n > 0)
+        ia_request_free(ia_requests_take(list));
 }
 
 struct ia_reply *ia_reply_new(enum ia_reply_kind kind, const char *text)

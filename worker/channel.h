@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #define IA_ADDRESS_MAX 64
+#define IA_TERMS_MAX   64 /* struct ia_ca_settings: a SHA-256 in hexadecimal */
 
 /* ---- requests: broker thread to worker */
 
@@ -42,6 +43,14 @@ struct ia_register_request {
     int64_t ca_id; /* the registered CA in which the chain ends */
     char device_id[IA_VALUE_MAX + 1];
     char address[IA_ADDRESS_MAX]; /* "": unknown */
+    char terms[IA_TERMS_MAX + 1]; /* of the CA, that device_id and provision were made with; "": not known */
+    char *provision;              /* owned: the CA's template filled in (jitr/provisioning.h); NULL: it has none */
+    uint8_t *der;                 /* owned, by OpenSSL: the certificate, to fill in another template */
+    int der_len;                  /* 0: not at hand */
+    bool hook_in_doubt;           /* the worker's: only the registry knows whether hook_outcome was committed */
+    char *hook_outcome;           /* the worker's, owned: what became of it where the CA's hook was asked; or NULL */
+    char *hook_detail;            /* likewise */
+    bool stale;                   /* the worker's: it is of a template that the CA no longer has */
 };
 
 struct ia_connected_request {
@@ -166,6 +175,10 @@ struct ia_reply {
 /* A zeroed message of that kind with a copy of `text`, which may be NULL.  NULL when out of memory. */
 struct ia_request *ia_request_new(enum ia_request_kind kind, const char *text);
 struct ia_reply *ia_reply_new(enum ia_reply_kind kind, const char *text);
+
+/* The oldest request of a list, NULL: it is empty; and an end of all of them. */
+struct ia_request *ia_requests_take(struct ia_fifo *list);
+void ia_requests_free(struct ia_fifo *list);
 
 /* Free a message with everything that it owns.  NULL is fine. */
 void ia_request_free(struct ia_request *request);

@@ -288,6 +288,11 @@ const struct ia_ca_set *ia_config_sync_cas(const struct ia_config_sync *sync)
     return ia_builder_cas(sync->builder);
 }
 
+const struct ia_ca_settings_set *ia_config_sync_ca_settings(const struct ia_config_sync *sync)
+{
+    return ia_builder_ca_settings(sync->builder);
+}
+
 bool ia_config_sync_has_role(const struct ia_config_sync *sync, const char *role)
 {
     return ia_builder_has_role(sync->builder, role);

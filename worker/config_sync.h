@@ -4,6 +4,7 @@
 #pragma once
 
 #include "common/error.h"
+#include "jitr/ca_settings.h"
 #include "oauth/fetch.h"
 #include "sql/db.h"
 #include "sql/rows.h"
@@ -45,6 +46,9 @@ bool ia_config_sync_is_paused(const struct ia_config_sync *sync, unsigned parts)
 
 /* The CAs of the last snapshot, borrowed until the next reload; NULL before the first. */
 const struct ia_ca_set *ia_config_sync_cas(const struct ia_config_sync *sync);
+
+/* The settings of the CAs in the last snapshot, likewise. */
+const struct ia_ca_settings_set *ia_config_sync_ca_settings(const struct ia_config_sync *sync);
 
 bool ia_config_sync_has_role(const struct ia_config_sync *sync, const char *role); /* in the last snapshot */
 

@@ -8,24 +8,37 @@
 #include <stdlib.h>
 
 #define REQUESTS_MAX 8192
+#define HOOK_MS      100
 #define TURN_MS      250 /* then the worker's other steps get their turn; a notified change gets it at once */
 
 struct ia_inbox {
     struct ia_inbox_parts parts;
     struct ia_queue *queue;
+    struct ia_provisioner provisioner;
+    struct ia_hook_pool *hooks;
 };
 
-struct ia_inbox *ia_inbox_new(const struct ia_inbox_parts *parts)
+struct ia_inbox *ia_inbox_new(const struct ia_inbox_parts *parts, const struct ia_worker_options *options, int wake_fd)
 {
+    const struct ia_hook_pool_options hooks = {
+        .conninfo = options->db_conninfo,
+        .node_name = options->node_name,
+        .insecure = options->insecure_db_conninfo,
+        .timeout_ms = options->hook_timeout_ms > 0 ? (int)options->hook_timeout_ms : HOOK_MS,
+        .wake_fd = wake_fd};
     struct ia_inbox *inbox = calloc(1, sizeof *inbox);
-    struct ia_queue *queue = ia_queue_new(REQUESTS_MAX);
-    if (!inbox || !queue) {
-        free(inbox);
-        ia_queue_free(queue);
+    if (!inbox)
+        return NULL;
+    inbox->queue = ia_queue_new(REQUESTS_MAX);
+    inbox->hooks = ia_hook_pool_new(&hooks);
+    if (!inbox->queue || !inbox->hooks || !parts->registrar) {
+        ia_inbox_free(inbox);
         return NULL;
     }
     inbox->parts = *parts;
-    inbox->queue = queue;
+    inbox->provisioner = (struct ia_provisioner){.config = parts->config};
+    ia_registrar_set_provisioner(parts->registrar, &inbox->provisioner);
+    ia_registrar_set_hooks(parts->registrar, inbox->hooks);
     return inbox;
 }
 
@@ -40,10 +53,16 @@ void ia_inbox_free(struct ia_inbox *inbox)
     struct ia_request *request;
     if (!inbox)
         return;
-    while ((request = take_request(inbox)) != NULL)
+    while (inbox->queue && (request = take_request(inbox)) != NULL)
         ia_request_free(request);
     ia_queue_free(inbox->queue);
+    ia_hook_pool_free(inbox->hooks);
     free(inbox);
+}
+
+void ia_inbox_stop(struct ia_inbox *inbox)
+{
+    ia_hook_pool_stop(inbox->hooks);
 }
 
 bool ia_inbox_put(struct ia_inbox *inbox, struct ia_request *request)

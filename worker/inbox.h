@@ -8,6 +8,7 @@
 #include "worker/outbox.h"
 #include "worker/psk_sync.h"
 #include "worker/registrar.h"
+#include "worker/worker.h"
 
 struct ia_inbox;
 
@@ -21,8 +22,9 @@ struct ia_inbox_parts {
     struct ia_registrar *registrar;
 };
 
-struct ia_inbox *ia_inbox_new(const struct ia_inbox_parts *parts); /* NULL: out of memory */
-void ia_inbox_free(struct ia_inbox *inbox);                        /* with the requests in it */
+/* NULL: out of memory, also where a part is NULL.  `options` must outlive it; wake_fd: an eventfd that wakes the worker. */
+struct ia_inbox *ia_inbox_new(const struct ia_inbox_parts *parts, const struct ia_worker_options *options, int wake_fd);
+void ia_inbox_free(struct ia_inbox *inbox); /* with the requests in it */
 
 /* ---- broker thread */
 
@@ -46,6 +48,9 @@ IA_MUST_USE enum ia_rc ia_inbox_serve(struct ia_inbox *inbox, struct ia_err *err
 
 /* Wait for the answers to what is under way: before any other statement on the connection. */
 IA_MUST_USE enum ia_rc ia_inbox_finish(struct ia_inbox *inbox, struct ia_err *err);
+
+/* At the end: no registration waits for a hook any more, and all descriptors are closed. */
+void ia_inbox_stop(struct ia_inbox *inbox);
 
 /* Without a connection: refuse the questions, so that none waits for the next connection, and keep the rows that are to
  * be written. */

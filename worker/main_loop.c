@@ -313,6 +313,7 @@ void ia_main_loop_run(struct ia_main_loop *loop)
     }
     ia_db_disconnect(loop->db);
     ia_config_sync_stop_fetches(loop->config);
+    ia_inbox_stop(loop->inbox);
 }
 
 /* ---- life */
@@ -356,7 +357,7 @@ static enum ia_rc create_parts(struct ia_main_loop *loop, const struct ia_worker
                                          .devices = loop->devices,
                                          .psks = loop->psks,
                                          .registrar = loop->registrar};
-    loop->inbox = ia_inbox_new(&parts);
+    loop->inbox = ia_inbox_new(&parts, options, loop->control->wake_fd);
     loop->targets = (struct ia_notification_targets){.config = loop->config,
                                                      .devices = loop->devices,
                                                      .psks = loop->psks,
@@ -377,8 +378,7 @@ enum ia_rc ia_main_loop_new(const struct ia_worker_options *options, struct ia_l
     loop->sink = sink;
     loop->rereads.resync_ms = (options->resync_s > 0 ? options->resync_s : RESYNC_S) * 1000;
     enum ia_rc rc = create_db(loop, options, err);
-    if (rc == IA_OK)
-        rc = create_parts(loop, options, err);
+    rc = rc == IA_OK ? create_parts(loop, options, err) : rc;
     if (rc == IA_OK)
         *out = loop;
     else

@@ -6,6 +6,7 @@
 #include "worker/answers.h"
 #include "worker/batch_pace.h"
 #include "worker/locked_cas.h"
+#include "worker/provisioned.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #define BATCHES_MAX    16   /* under way at a time, however far the server is */
 #define BATCHES_MIN    3    /* however near: a batch waits 100 ms for a lock, and a revocation behind all of them */
 #define GIVE_UP_MS     2500 /* a request that waits for a lock that long is refused: its client may try again */
+#define STALE_MS       20 /* until a registration is tried again with the CA's new template, which is read meanwhile */
 #define LOG_REFUSAL_MS 10000
 #define STEP_MS        250 /* the longest wait of one step */
 
@@ -35,15 +37,17 @@ struct ia_registrar {
     struct ia_db *db;
     const char *node_name;
     const struct ia_sink *sink;
-    struct ia_fifo waiting;   /* struct ia_request, to be sent */
-    struct ia_fifo postponed; /* struct ia_request, under locked CAs */
-    int64_t retry_ms;         /* when `postponed` is looked through again */
-    struct ia_fifo halves;    /* struct batch, refused as a part of a larger batch: sent first */
-    struct ia_fifo under_way; /* struct batch */
-    size_t n_under_way;       /* items of all batches under way */
-    bool open;                /* the connection is in batch mode */
-    int64_t spaced_until_us;  /* no batch of few items before that */
-    int64_t received_us;      /* the latest result */
+    const struct ia_provisioner *provisioner; /* or NULL */
+    struct ia_hook_pool *hooks;               /* or NULL */
+    struct ia_fifo waiting;                   /* struct ia_request, to be sent */
+    struct ia_fifo postponed;                 /* struct ia_request, under locked CAs */
+    int64_t retry_ms;                         /* when `postponed` is looked through again */
+    struct ia_fifo halves;                    /* struct batch, refused as a part of a larger batch: sent first */
+    struct ia_fifo under_way;                 /* struct batch */
+    size_t n_under_way;                       /* items of all batches under way */
+    bool open;                                /* the connection is in batch mode */
+    int64_t spaced_until_us;                  /* no batch of few items before that */
+    int64_t received_us;                      /* the latest result */
     struct ia_batch_pace pace;
     struct ia_locked_cas locked;
     uint64_t batch_number; /* of the latest */
@@ -61,10 +65,14 @@ struct ia_registrar *ia_registrar_new(struct ia_db *db, const char *node_name, c
     return r;
 }
 
-static struct ia_request *take_request(struct ia_fifo *list)
+void ia_registrar_set_provisioner(struct ia_registrar *registrar, const struct ia_provisioner *provisioner)
 {
-    struct ia_link *link = ia_fifo_take(list);
-    return link ? ia_container_of(link, struct ia_request, link) : NULL;
+    registrar->provisioner = provisioner;
+}
+
+void ia_registrar_set_hooks(struct ia_registrar *registrar, struct ia_hook_pool *hooks)
+{
+    registrar->hooks = hooks;
 }
 
 static struct batch *take_batch(struct ia_fifo *list)
@@ -79,7 +87,9 @@ static struct batch *take_batch(struct ia_fifo *list)
 static void postpone_request(struct ia_registrar *r, struct ia_request *request, int64_t until_ms)
 {
     if (ia_monotonic_ms() - request->taken_ms >= GIVE_UP_MS || r->postponed.n >= POSTPONED_MAX) {
-        ia_answer_unavailable(r->sink, request, "the CA's rows are locked by another transaction");
+        ia_answer_unavailable(r->sink, request,
+                              request->registration.stale ? "the templates of the CA have changed"
+                                                          : "the CA's rows are locked by another transaction");
         return;
     }
     if (r->postponed.n == 0 || until_ms < r->retry_ms)
@@ -94,13 +104,6 @@ static void refuse_batch(struct ia_registrar *r, struct batch *batch, const char
     free(batch);
 }
 
-static void refuse_list(struct ia_registrar *r, struct ia_fifo *list, const char *detail)
-{
-    struct ia_request *request;
-    while ((request = take_request(list)) != NULL)
-        ia_answer_unavailable(r->sink, request, detail);
-}
-
 static void refuse_batches(struct ia_registrar *r, struct ia_fifo *list, const char *detail)
 {
     struct batch *batch;
@@ -112,8 +115,8 @@ void ia_registrar_refuse_all(struct ia_registrar *registrar, const char *detail)
 {
     refuse_batches(registrar, &registrar->under_way, detail);
     refuse_batches(registrar, &registrar->halves, detail);
-    refuse_list(registrar, &registrar->waiting, detail);
-    refuse_list(registrar, &registrar->postponed, detail);
+    ia_answer_all_unavailable(registrar->sink, &registrar->waiting, detail);
+    ia_answer_all_unavailable(registrar->sink, &registrar->postponed, detail);
     registrar->n_under_way = 0;
     registrar->open = false;
 }
@@ -128,20 +131,14 @@ static void free_batches(struct ia_fifo *list)
     }
 }
 
-static void free_requests(struct ia_fifo *list)
-{
-    while (list->n > 0)
-        ia_request_free(take_request(list));
-}
-
 void ia_registrar_free(struct ia_registrar *registrar)
 {
     if (!registrar)
         return;
     free_batches(&registrar->under_way);
     free_batches(&registrar->halves);
-    free_requests(&registrar->waiting);
-    free_requests(&registrar->postponed);
+    ia_requests_free(&registrar->waiting);
+    ia_requests_free(&registrar->postponed);
     free(registrar);
 }
 
@@ -175,7 +172,8 @@ int64_t ia_registrar_wait_ms(const struct ia_registrar *registrar)
 {
     int64_t spacing = registrar->waiting.n ? spacing_left_ms(registrar) : -1;
     int64_t retry = registrar->postponed.n ? retry_left_ms(registrar) : -1;
-    return ia_sooner_ms(spacing, retry);
+    int64_t hooks = registrar->hooks ? ia_hook_pool_wait_ms(registrar->hooks) : -1;
+    return ia_sooner_ms(ia_sooner_ms(spacing, retry), hooks);
 }
 
 bool ia_registrar_due(const struct ia_registrar *registrar)
@@ -205,11 +203,11 @@ static void fill_batch(struct ia_registrar *r, struct batch *batch)
     int64_t now = ia_monotonic_ms();
     r->batch_number++;
     while (batch->n < IA_DB_BATCH_MAX && batch->n < room && r->waiting.n > 0) {
-        struct ia_request *request = take_request(&r->waiting);
+        struct ia_request *request = ia_requests_take(&r->waiting);
         int64_t until = ia_locked_cas_try(&r->locked, request->registration.ca_id, r->batch_number, now);
         if (until)
             postpone_request(r, request, until);
-        else
+        else if (ia_provisioned_renew(r->provisioner, request, r->sink))
             batch->items[batch->n++] = request;
     }
 }
@@ -240,7 +238,9 @@ static enum ia_rc send_registrations(struct ia_registrar *r, const struct batch 
                                             .device_id = item->device_id,
                                             .ca_id = item->ca_id,
                                             .node = r->node_name,
-                                            .address = item->address[0] ? item->address : NULL};
+                                            .address = item->address[0] ? item->address : NULL,
+                                            .terms = item->terms[0] ? item->terms : NULL,
+                                            .provision = item->provision};
     }
     return ia_db_batch_register(r->db, items, batch->n, r->node_name, err);
 }
@@ -338,7 +338,35 @@ static void take_outcome(struct ia_registrar *r, struct ia_request *request, con
         return;
     }
     ia_locked_cas_clear(&r->locked, ca_id);
-    ia_answer_registration(r->sink, request, outcome);
+    if (strcmp(outcome->outcome, "stale_template") == 0) {
+        request->registration.stale = true;
+        if (r->provisioner)
+            ia_provisioner_reload(r->provisioner);
+        postpone_request(r, request, ia_monotonic_ms() + STALE_MS);
+        return;
+    }
+    if (strcmp(outcome->outcome, "hook") == 0)
+        ia_provisioned_ask_hook(r->provisioner, r->hooks, request, r->sink);
+    else
+        ia_provisioned_answer(r->sink, request, outcome);
+}
+
+/* Registrations that were made, or not, by way of a hook. */
+static void take_hook_outcomes(struct ia_registrar *r)
+{
+    struct ia_request *request;
+    while (r->hooks && (request = ia_hook_pool_take(r->hooks)) != NULL) {
+        const struct ia_register_request *registration = &request->registration;
+        const struct ia_registered outcome = {.outcome = registration->hook_outcome ? registration->hook_outcome
+                                                                                    : "registry_unavailable",
+                                              .detail = registration->hook_detail};
+        if (strcmp(outcome.outcome, "registered") != 0 && strcmp(outcome.outcome, "known") != 0) {
+            take_outcome(r, request, &outcome);
+            continue;
+        }
+        ia_provisioned_publish(r->sink, request);
+        ia_fifo_append(&r->waiting, &request->link);
+    }
 }
 
 static enum ia_rc receive_registrations(struct ia_registrar *r, struct batch *batch, struct ia_err *err)
@@ -392,6 +420,7 @@ static int64_t step_wait_ms(const struct ia_registrar *r)
 
 enum ia_rc ia_registrar_step(struct ia_registrar *registrar, struct ia_err *err)
 {
+    take_hook_outcomes(registrar);
     enum ia_rc rc = send_waiting(registrar, err);
     int64_t wait = step_wait_ms(registrar);
     while (rc == IA_OK && registrar->under_way.n > 0) {

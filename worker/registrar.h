@@ -9,6 +9,8 @@
 
 #include "common/error.h"
 #include "sql/db.h"
+#include "worker/hook_pool.h"
+#include "worker/provisioner.h"
 #include "worker/sink.h"
 
 struct ia_registrar;
@@ -16,6 +18,13 @@ struct ia_registrar;
 /* Borrows everything; NULL: out of memory. */
 struct ia_registrar *ia_registrar_new(struct ia_db *db, const char *node_name, const struct ia_sink *sink);
 void ia_registrar_free(struct ia_registrar *registrar);
+
+/* Where registrations whose CA has another template by the time of their commit get the new one from: borrowed, or (the
+ * default) NULL, and they are refused. */
+void ia_registrar_set_provisioner(struct ia_registrar *registrar, const struct ia_provisioner *provisioner);
+
+/* Where registrations under CAs with a hook are made; likewise. */
+void ia_registrar_set_hooks(struct ia_registrar *registrar, struct ia_hook_pool *hooks);
 
 /* Take over a request of kind IA_REQUEST_REGISTER.  It is answered in any case. */
 void ia_registrar_add(struct ia_registrar *registrar, struct ia_request *request);

@@ -20,6 +20,7 @@ struct ia_worker_options {
     int64_t jwks_stale_max_s;  /* 0: no limit */
     char *psk_key_file;        /* the key-encryption keys of pre-shared keys; NULL: there are none */
     char *state_dir;           /* NULL: keys do not survive a restart */
+    int64_t hook_timeout_ms;   /* how long a registration hook may take; 0: 100 */
 };
 
 /* Start the thread.  It connects and loads, and retries for as long as it runs.  `options` must outlive it. */

@@ -29,7 +29,7 @@ def test_the_event_of_a_registration_has_every_member_of_the_contract(site):
     topic, text = ear.receive()
     event = json.loads(text)
     assert topic == PREFIX + "/device/registered"
-    assert set(event) == {"device_id", "fingerprint", "ca", "ca_fingerprint", "status", "tenant", "node", "at"}
+    assert set(event) == {"device_id", "fingerprint", "ca", "ca_fingerprint", "status", "tenant", "node", "at", "attributes", "roles"}
     assert event["device_id"] == "sensor-1"
     assert event["fingerprint"] == device.fingerprint.hex()
     assert event["ca"] == "acme" and event["ca_fingerprint"] == acme.fingerprint.hex()

@@ -218,6 +218,17 @@ def test_keys_are_fetched_as_brokers_do(iot_auth):
         refused(iot_auth("check", "token", "--issuer", "web", stdin=issuer.token()), "token_key_unknown")
 
 
+@pytest.mark.parametrize("words", [("check", "cert", "leaf.pem"), ("check", "token", "--issuer", "corp"),
+                                   ("check", "device", "d-1", "publish", "a")], ids=lambda words: words[1])
+def test_check_that_cannot_ask_the_registry_does_not_decide(registry, iot_auth, acme, corp, words):
+    """3 and 4 are no decisions: a script that takes every failure for deny would lock out, one that takes it for allow admit."""
+    iot_auth.file("leaf.pem", acme.issue("d-1").pem)
+    for role, more, status, why in (("iot_auth_monitor", {}, 3, "permission denied"), (pg.ADMIN, {"PGPORT": "1"}, 4, "onnection"),
+                                    (pg.ADMIN, {"PGDATABASE": "postgres"}, 3, "schema")):
+        done = Command(registry, iot_auth.folder, user=role)(*words, stdin=corp.token(), **more)
+        assert (done.status, done.out) == (status, "") and why in done.err, done
+
+
 def test_role_of_brokers_may_not_ask_for_a_registration(registry, iot_auth, acme, tmp_path):
     broker = Command(registry, tmp_path, user=pg.BROKER)
     done = broker("check", "cert", broker.file("x.pem", acme.issue("x-1").pem))

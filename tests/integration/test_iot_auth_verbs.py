@@ -481,6 +481,19 @@ def test_every_command_says_by_its_exit_status_what_went_wrong(iot_auth, postgre
     empty.drop()
 
 
+def test_every_command_that_asks_does_nothing_without_an_answer(iot_auth):
+    """Exit 5, before the registry is asked: there is none here."""
+    text = iot_auth.done("documentation", "markdown").out
+    asking = re.findall(r"^### (.*)\n(?:(?!###).*\n)*?Asks before it does so(?: with (\w+))?,", text, re.MULTILINE)
+    assert len(asking) >= 5
+    known = dict(synopses(iot_auth))
+    for name, value in asking:
+        words = known[name][:-1] + [value] if value else known[name]
+        done = iot_auth(*words, PGPORT="1")
+        assert (done.status, done.out) == (5, "") and "give --yes" in done.err, (words, done)
+        assert iot_auth(*words, "--yes", PGPORT="1").status == 4
+
+
 def test_no_command_is_the_beginning_of_another(iot_auth):
     names = verbs(iot_auth)
     assert len(names) > 40

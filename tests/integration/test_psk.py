@@ -27,7 +27,7 @@ def key_file(tmp_path_factory):
 @pytest.fixture(scope="module")
 def broker(site_of_module, keys):
     return site_of_module.broker(options={"psk_key_file": keys.path},
-                                 listeners=("device", "app", "plain", "psk", "psk_mixed", "psk_identity", "app_websockets"))
+                                 listeners=("device", "app", "plain", "psk", "psk_mixed", "psk_identity"))
 
 
 @pytest.fixture

@@ -2,12 +2,14 @@
 """The keys themselves: iot-auth-psk, the key file and its rotation, and what the database never sees."""
 
 import os
+import re
 import subprocess
 
 import pytest
 
 import pg
 from broker import wait_until
+from iot_auth_kit import Command
 from psk_kit import HANDSHAKE, TLS12, TLS13, KeyFile, PskClient, after_handshake, attempt, command, connack, device, seal
 
 
@@ -140,6 +142,8 @@ def test_brokers_write_which_keys_they_cannot_open_until_they_can(site, tmp_path
         broker.wait_for_log("pre-shared key of identity '%s': it does not open" % name)
     assert problem_of(registry, "fine") is None
     assert registry.value("SELECT sum(with_problem) FROM iot_auth.monitor_psk") == 3
+    shown = Command(registry.database, tmp_path).done("status").out
+    assert "3 pre-shared keys have a problem" in shown and re.search(r"pre-shared key +damaged +it does not open", shown), shown
     assert registry.value("SELECT count(*) FROM iot_auth.audit") == audited + 2
     registry.query("UPDATE iot_auth.device_psk SET sealed = set_byte(sealed, 20, get_byte(sealed, 20) # 1) WHERE identity = 'damaged'")
     registry.query("UPDATE iot_auth.device_psk SET device_id = 'moved' WHERE identity = 'moved'")

@@ -43,13 +43,23 @@ def test_signatures_are_those_of_the_contract(admin):
     """Names, order and defaults of all arguments; add_rule has two more behind those of the contract."""
     rows = admin.all("""SELECT p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid) FROM pg_proc p
                         WHERE p.pronamespace = 'iot_auth'::regnamespace""")
-    signatures = {name: (re.sub(r"::(text|jsonb|character varying|bigint|integer|timestamp with time zone)(\[\])?", "", arguments), result)
+    signatures = {name: (re.sub(r"::(text|jsonb|boolean|character varying|bigint|integer|timestamp with time zone)(\[\])?", "", arguments), result)
                   for name, arguments, result in rows}
     for name, expected in {
         "register_ca": ("pem text, name text, auto_registration boolean DEFAULT false, registered_status text DEFAULT 'ACTIVE',"
                         " device_id_template text DEFAULT '${cert.cn}', client_id_templates text[] DEFAULT ARRAY['${device_id}'],"
                         " roles text[] DEFAULT ARRAY['device'], tenant text DEFAULT NULL, max_devices bigint DEFAULT NULL,"
-                        " max_registrations_per_minute integer DEFAULT NULL, replaces text DEFAULT NULL", "bigint"),
+                        " max_registrations_per_minute integer DEFAULT NULL, replaces text DEFAULT NULL,"
+                        " registration text DEFAULT 'any', provisioning jsonb DEFAULT NULL", "bigint"),
+        "set_ca": ("name text, auto_registration boolean DEFAULT NULL, registered_status text DEFAULT NULL,"
+                   " device_id_template text DEFAULT NULL, client_id_templates text[] DEFAULT NULL,"
+                   " max_devices bigint DEFAULT NULL, max_registrations_per_minute integer DEFAULT NULL,"
+                   " registration text DEFAULT NULL, provisioning jsonb DEFAULT NULL, replaces text DEFAULT NULL,"
+                   " reset text[] DEFAULT '{}'", "void"),
+        "expect_device": ("ca_name text, device_id text, serial text DEFAULT NULL, fingerprint_hex text DEFAULT NULL,"
+                          " attributes jsonb DEFAULT '{}', roles text[] DEFAULT '{}',"
+                          " expires_at timestamp with time zone DEFAULT NULL", "void"),
+        "set_registration_hook": ("ca_name text, hook regprocedure", "void"),
         "set_ca_status": ("name text, status text", "void"),
         "add_crl": ("ca_name text, crl text", "void"),
         "register_device": ("device_id text, pem text, ca_name text, status text DEFAULT 'ACTIVE', attributes jsonb DEFAULT '{}'", "void"),

@@ -61,11 +61,12 @@ def test_a_new_device_is_registered_with_its_event(admin, broker, ca):
         "SELECT kind, node, principal, ca_id, address, reason, detail FROM iot_auth.event")
     assert (kind, node, principal, ca_id, address, reason) == ("device/registered", "n1", "d1", ca, "192.0.2.1", None)
     ca_fingerprint = bytes(admin.one("SELECT fingerprint FROM iot_auth.ca")).hex()
-    assert list(admin.one("SELECT %s::json", row["detail"])) == "device_id fingerprint ca ca_fingerprint status tenant node at".split()
+    assert list(admin.one("SELECT %s::json", row["detail"])) == (
+        "device_id fingerprint ca ca_fingerprint status tenant node at attributes roles".split())
     assert admin.one("SELECT %s::jsonb", row["detail"]) == detail
     assert {key: detail[key] for key in detail if key != "at"} == {
         "device_id": "d1", "fingerprint": certificate(1).hex(), "ca": "acme", "ca_fingerprint": ca_fingerprint, "status": "ACTIVE",
-        "tenant": "t1", "node": "n1"}
+        "tenant": "t1", "node": "n1", "attributes": {}, "roles": []}
     assert detail["at"].endswith("Z")
 
 

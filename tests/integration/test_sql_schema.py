@@ -99,8 +99,8 @@ def test_the_broker_executes_its_own_functions_only(root):
         "broker_register", "broker_register_many", "broker_set_ca_parsed", "broker_set_certificate_parsed", "broker_set_rule_problem",
         "broker_set_issuer_problem", "broker_write_events", "broker_write_refusals", "broker_write_owners", "broker_heartbeat", "broker_connected", "broker_prune", "broker_stopped",
         "broker_psk_used", "broker_set_psk_problem",
-        "broker_set_issuer_note",
-        "json_problem", "list_problem", "texts_problem", "usable_texts"}  # the last four are checks within views
+        "broker_set_issuer_note", "broker_note_hook", "broker_rehearse",
+        "json_problem", "list_problem", "texts_problem", "usable_texts", "terms_version"}  # the last five are within views
 
 
 def test_the_administrator_cannot_act_as_the_broker_or_forge_events(admin, ca):
@@ -117,7 +117,7 @@ def executable_by_admin(root):
 
 def test_the_administrator_executes_no_function_with_the_rights_of_the_owner(root):
     """But one, which undoes all that it did before it returns (test_iot_auth_check)."""
-    assert executable_by_admin(root) == [("iot_auth.would_register(bytea,text,bigint)",)]
+    assert executable_by_admin(root) == [("iot_auth.would_register(bytea,text,bigint,text,text,text)",)]
 
 
 @pytest.mark.parametrize("function", ["device_status_events", "ca_status_events", "usage_forget", "notify_change"])

@@ -4,9 +4,12 @@
 An alert may be overtaken by the reset of the connection (the page says why), so mosquitto_pub's words for a refused
 certificate are one of three; `openssl s_client` writes its flight at once and then reads."""
 
+import os
+import shutil
 import subprocess
 
 import pki
+import pytest
 from broker import PATIENCE, SOURCE, wait_until
 
 PAGE = (SOURCE / "docs/troubleshooting.md").read_text()
@@ -23,6 +26,11 @@ ALERTS = {
     80: "tlsv1 alert internal error",
     116: "tlsv13 alert certificate required",
 }
+
+
+# What GnuTLS writes beside the number of the alert.
+GNUTLS = {45: "Certificate is expired", 44: "Certificate was revoked", 48: "CA is unknown"}
+MBEDTLS = os.environ.get("IOT_AUTH_MBEDTLS_CERT", str(SOURCE / "build/release/tests/integration/mbedtls_cert"))
 
 
 def run(*command):
@@ -192,3 +200,50 @@ def test_paho_shows_what_the_page_says(site):
     refused = site.client(broker, fleet.issue("sensor-1"), "another-id")
     assert refused.connect() == 5
     assert_on_page("`on_connect` with 5")
+
+
+def refusals(site, fleet):
+    """Alerts that clients meet most, each with a credential that is refused with it."""
+    revoked = fleet.issue("sensor-3")
+    site.registry.add_crl(ca_name="acme", crl=fleet.crl(revoked))
+    yield 48, "ca_unknown", pki.root("elsewhere").issue("sensor-1")
+    yield 45, "certificate_expired", fleet.issue("sensor-1", not_before=-7200, not_after=-3600)
+    yield 44, "certificate_revoked", revoked
+
+
+@pytest.mark.skipif(not shutil.which("gnutls-cli"), reason="gnutls-cli is not installed")
+def test_gnutls_shows_what_the_page_says(site):
+    fleet, broker = site.fleet(), site.broker()
+    for alert, _, credential in refusals(site, fleet):
+        certificate, key = files(site, credential)
+        command = ("gnutls-cli", "--x509cafile", str(site.listeners_pki.trust), "--x509certfile", certificate, "--x509keyfile", key,
+                   "--no-ca-verification", "--priority", "NORMAL:-VERS-TLS1.3", "-p", str(broker.ports["device"]), "127.0.0.1")
+        words = "Received alert [%d]: %s" % (alert, GNUTLS[alert])
+        wait_until(lambda command=command, words=words: words in run(*command)[1], 10, words)  # a reset may overtake the alert
+        assert_on_page("`%s`" % GNUTLS[alert])
+
+
+@pytest.mark.skipif(not os.path.exists(MBEDTLS), reason="there was no mbedTLS to build the client with")
+def test_mbedtls_shows_what_the_page_says(site):
+    fleet, broker = site.fleet(), site.broker()
+    trust = str(site.listeners_pki.trust)
+
+    def shown(credential, client_id="sensor-1", trusted=trust):
+        return run(MBEDTLS, str(broker.ports["device"]), trusted, *files(site, credential), client_id)[1].strip()
+
+    assert shown(fleet.issue("sensor-1")) == "connack 0"
+    assert shown(fleet.issue("sensor-1"), "another-id") == "connack 5"
+    other = site.folder / "other.pem"
+    other.write_text(pki.root("other").pem)
+    assert shown(fleet.issue("sensor-1"), trusted=str(other)) == "handshake -0x2700"
+    for _, reason, credential in refusals(site, fleet):
+        seen = set()
+
+        def is_alert_seen(credential=credential, seen=seen):
+            seen.add(shown(credential))
+            return "handshake -0x7780" in seen
+
+        wait_until(is_alert_seen, 20, "the alert")
+        early = {"connack 5"} if reason == "certificate_revoked" else set()  # the broker had not read the list yet
+        assert seen <= early | {"handshake -0x7780", "handshake -0x0050", "handshake -0x7280"}, seen
+    assert_on_page("`-0x2700`", "`-0x7780`", "`-0x50`", "`-0x7280`")

@@ -57,7 +57,6 @@ START_TEST(ca_settings_holds_what_the_row_says)
     ck_assert_uint_eq(p->n_client_ids, 2);
     ck_assert_uint_eq(p->n_roles, 2);
     ck_assert_str_eq(p->roles[1], "meter");
-    ck_assert_str_eq(p->fingerprint_hex, "");
     ck_assert_str_eq(problems, "");
     ia_ca_settings_set_free(set);
 }
@@ -161,16 +160,31 @@ START_TEST(ca_settings_with_bad_template_is_left_out_and_reported_once)
 }
 END_TEST
 
-START_TEST(ca_settings_gets_its_fingerprint_and_unknown_cas_none)
+START_TEST(ca_settings_have_a_template_where_the_row_has_one)
 {
-    struct ia_ca_row rows[] = {row(1, "acme")};
-    struct ia_ca_settings_set *set = build(rows, 1);
-    uint8_t fingerprint[32] = {0x01, 0xAB};
-    ia_ca_settings_set_fingerprint(set, 2, fingerprint);
-    ck_assert_str_eq(ia_ca_settings_find(set, 1)->fingerprint_hex, "");
-    ia_ca_settings_set_fingerprint(set, 1, fingerprint);
-    ck_assert_str_eq(ia_ca_settings_find(set, 1)->fingerprint_hex,
-                     "01ab000000000000000000000000000000000000000000000000000000000000");
+    static const char *const texts[] = {"site", "${cert.subject.OU}", "line", "7"};
+    struct ia_ca_row rows[] = {row(1, "acme"), row(2, "other")};
+    rows[0].has_template = true;
+    rows[0].template_attributes = (struct ia_texts){.items = texts, .n = 4};
+    struct ia_ca_settings_set *set = build(rows, 2);
+    ck_assert_ptr_nonnull(ia_ca_settings_find(set, 1)->provisioning);
+    ck_assert_ptr_null(ia_ca_settings_find(set, 2)->provisioning);
+    ck_assert_str_eq(problems, "");
+    ia_ca_settings_set_free(set);
+}
+END_TEST
+
+START_TEST(ca_settings_with_a_template_that_does_not_parse_admit_nobody)
+{
+    static const char *const texts[] = {"site", "${cert.nope}"};
+    struct ia_ca_row rows[] = {row(1, "acme"), row(2, "other")};
+    rows[0].has_template = rows[1].has_template = true;
+    rows[0].template_attributes = (struct ia_texts){.items = texts, .n = 2};
+    rows[1].template_tenant = "a/b";
+    struct ia_ca_settings_set *set = build(rows, 2);
+    ck_assert_uint_eq(ia_ca_settings_count(set), 0);
+    ck_assert_ptr_nonnull(strstr(problems, "1:provisioning, site: template '${cert.nope}'"));
+    ck_assert_ptr_nonnull(strstr(problems, "2:provisioning, tenant: template 'a/b'"));
     ia_ca_settings_set_free(set);
 }
 END_TEST
@@ -230,7 +244,8 @@ int main(void)
     tcase_add_test(c, ca_settings_are_found_whatever_the_order_of_rows);
     tcase_add_loop_test(c, ca_settings_with_bad_template_is_left_out_and_reported_once, 0,
                         (int)(sizeof bad / sizeof bad[0]));
-    tcase_add_test(c, ca_settings_gets_its_fingerprint_and_unknown_cas_none);
+    tcase_add_test(c, ca_settings_have_a_template_where_the_row_has_one);
+    tcase_add_test(c, ca_settings_with_a_template_that_does_not_parse_admit_nobody);
     tcase_add_test(c, ca_settings_of_no_rows_are_an_empty_set);
     tcase_add_test(c, ca_settings_live_until_the_last_reference);
     tcase_add_test(c, ca_settings_without_memory_are_not_built);

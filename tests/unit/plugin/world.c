@@ -224,7 +224,10 @@ void world_device_now(const char *id, const struct ia_device_row *rows, size_t n
 
 void world_answer(const char *cert, const struct ia_device_row *row, enum ia_reason reason)
 {
-    struct ia_reply *reply = ia_reply_new(IA_REPLY_ANSWER, row ? NULL : "as the registry says");
+    char text[256] = "as the registry says";
+    if (row) /* the event, as the registration has written it */
+        (void)snprintf(text, sizeof text, "{\"device_id\":\"%.100s\"}", row->device_id);
+    struct ia_reply *reply = ia_reply_new(IA_REPLY_ANSWER, text);
     struct ia_device_row key = world_device(cert, "x");
     memcpy(reply->answer.fingerprint, key.fingerprint, sizeof reply->answer.fingerprint);
     reply->answer.registered = row != NULL;

@@ -91,6 +91,14 @@ START_TEST(text_never_shows_the_password)
 }
 END_TEST
 
+/* Not by the server's words, which may be translated. */
+START_TEST(lock_is_recognised_by_its_state)
+{
+    ck_assert(ia_pg_error_is_lock("55P03") && ia_pg_error_is_lock("40P01"));
+    ck_assert(!ia_pg_error_is_lock("57014") && !ia_pg_error_is_lock("") && !ia_pg_error_is_lock(NULL));
+}
+END_TEST
+
 START_TEST(text_is_one_line_within_its_size)
 {
     char text[16];
@@ -110,6 +118,7 @@ int main(void)
     tcase_add_loop_test(c, messages_are_judged_as_listed, 0, (int)(sizeof messages / sizeof messages[0]));
     tcase_add_loop_test(c, states_are_judged_as_listed, 0, (int)(sizeof states / sizeof states[0]));
     tcase_add_test(c, text_never_shows_the_password);
+    tcase_add_test(c, lock_is_recognised_by_its_state);
     tcase_add_test(c, text_is_one_line_within_its_size);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);

@@ -279,7 +279,8 @@ static void poison(const char *part, const char *before, const char *column, con
 }
 
 #define AFTER_PEM                                                                                                      \
-    "status, auto_registration, device_id_template, client_id_templates, tenant, replaces, problem, roles, fault"
+    "status, auto_registration, device_id_template, client_id_templates, tenant, replaces, problem, roles, "           \
+    "terms, has_template, template_attributes, template_tenant, fault"
 
 START_TEST(ca_that_the_server_cannot_return_is_closed_and_no_other)
 {
@@ -370,7 +371,8 @@ START_TEST(row_that_does_not_decode_is_closed_and_no_other)
         snprintf(sql, sizeof sql,
                  "DROP VIEW IF EXISTS iot_auth.broker_ca; CREATE VIEW iot_auth.broker_ca AS SELECT ca_id, name, pem, "
                  "status, auto_registration, device_id_template, CASE WHEN ca_id = 1 THEN %s::text[] ELSE "
-                 "client_id_templates END AS client_id_templates, tenant, replaces, problem, roles, fault FROM "
+                 "client_id_templates END AS client_id_templates, tenant, replaces, problem, roles, "
+                 "terms, has_template, template_attributes, template_tenant, fault FROM "
                  "iot_auth.sound_ca; GRANT SELECT ON iot_auth.broker_ca TO iot_auth_broker",
                  arrays[i]);
         kit_run(&kit, sql);
