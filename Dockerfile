@@ -3,22 +3,22 @@
 # scripts that set it up.  The image contains no keys and no passwords: these are made in volumes at the first start, or mounted.
 # docs/image.md says how it is configured; scripts/build-image builds it with its version, for this machine or for several.
 
-FROM debian:bookworm-slim AS build
-SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+# The base of the image.  A builder that keeps one architecture under each name needs another name for another architecture.
+ARG BASE=debian:bookworm-slim
+
+# On the builder's own architecture, whatever the image is for (docker/build).
+FROM --platform=${BUILDPLATFORM:-linux} debian:bookworm-slim AS build
+ARG TARGETARCH
 COPY scripts/packages.sh /src/scripts/packages.sh
-RUN . /src/scripts/packages.sh \
-    && apt-get update -q \
-    && apt-get install -qy --no-install-recommends $PACKAGES_BUILD \
-    && rm -rf /var/lib/apt/lists/*
+COPY docker/build /src/docker/build
+RUN /src/docker/build packages
 COPY . /src
-RUN cmake -G Ninja -B /build -S /src -DIA_TESTS=OFF \
-    && cmake --build /build \
-    && DESTDIR=/stage cmake --install /build --prefix /usr --strip \
+RUN /src/docker/build tree \
     && rm -r /stage/usr/share/doc /stage/usr/share/man \
     && sed -nE 's/^ *\{"([a-z_]+)", *parse_.*/\1/p' /src/plugin/options.c >/stage/usr/share/mosquitto-iot-auth/options \
     && grep -qx db_conninfo /stage/usr/share/mosquitto-iot-auth/options
 
-FROM debian:bookworm-slim
+FROM ${BASE}
 ARG VERSION=unversioned
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="mosquitto-iot-auth" \
@@ -37,7 +37,7 @@ COPY docker/mosquitto.conf /etc/mosquitto-iot-auth/mosquitto.conf
 COPY docker/bin/ /usr/local/bin/
 # A new volume inherits the owner of the folder that it is mounted on.
 RUN install -d -o mosquitto -g mosquitto -m 0700 /admin /authority /server /device /app /psk /secrets /var/lib/mosquitto \
-    && install -d -o mosquitto -g mosquitto -m 0755 /public \
+    && install -d -o mosquitto -g mosquitto -m 0755 /public /monitoring \
     && install -d /etc/mosquitto-iot-auth/conf.d
 USER 1883:1883
 WORKDIR /tmp

@@ -34,7 +34,7 @@ import rows  # noqa: E402
 COEFFICIENTS = SOURCE / "build/fleet.json"
 IDLE_S = 21  # four heartbeats
 SETTLE_S = 6  # a heartbeat: PostgreSQL's counters of a session are written with its next transaction
-CHANGES, NEW, KNOWN = 200, 640, 64
+CHANGES, NEW, KNOWN = 200, 640, 256
 
 # What is measured at each point, what it is per, and the words for it.
 COSTS = {
@@ -124,7 +124,8 @@ class Point:
         self.costs["idle_commits"] = idle["commits"] / len(self.brokers)
         return idle
 
-    def measure_connects(self, idle, count):
+    def measure_connects(self, idle):
+        """Of as many devices as there are connects: a broker writes the last connect of a device only."""
         port = self.brokers[0].ports["device"]
         for group in (0, 1):
             self.bench.mint(self.load, group, KNOWN, "known-%d-" % group)
@@ -133,10 +134,10 @@ class Point:
             rows.admit_all(self.load, group, self.brokers[0], KNOWN)
         time.sleep(SETTLE_S)
         for group, name in ((0, "connect"), (1, "resumed")):
-            used = self.during(lambda group=group: self.load.storm(group, port, 1, count), idle)
-            self.costs[name] = used["broker"] / count
+            used = self.during(lambda group=group: self.load.storm(group, port, 1, KNOWN), idle)
+            self.costs[name] = used["broker"] / KNOWN
             if group == 0:
-                self.costs["connect_db"], self.costs["connect_commits"] = used["db"] / count, used["commits"] / count
+                self.costs["connect_db"], self.costs["connect_commits"] = used["db"] / KNOWN, used["commits"] / KNOWN
 
     def measure_registrations(self, idle):
         self.bench.mint(self.load, 2, NEW, "new-")
@@ -172,7 +173,7 @@ def measure(server, folder, devices, brokers, connections):
     point = Point(server, folder, devices, brokers)
     try:
         idle = point.measure_idle()
-        point.measure_connects(idle, 4 * KNOWN)
+        point.measure_connects(idle)
         point.measure_sessions(connections)
         point.measure_registrations(idle)
         point.measure_changes(idle)

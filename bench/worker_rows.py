@@ -2,7 +2,6 @@
 """Rows of scripts/bench about registrations: by the worker alone, without a broker; and with all that a registration can give."""
 
 import io
-import json
 import statistics
 import subprocess
 

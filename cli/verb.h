@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define IA_VERB_PARAMS_MAX 24
+#define IA_VERB_PARAMS_MAX 32
 
 /* Exit status of every command. */
 enum ia_exit {
@@ -81,8 +81,10 @@ struct ia_verb_group {
 extern const struct ia_verb_group ia_verbs_ca, ia_verbs_device, ia_verbs_rights, ia_verbs_issuer, ia_verbs_observe,
     ia_verbs_registry, ia_verbs_setup, ia_verbs_check;
 
-#define IA_COUNT(array)   (sizeof(array) / sizeof((array)[0]))
-#define IA_PARAMS(array)  .params = (array), .n_params = IA_COUNT(array)
+#define IA_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+/* A verb with more parameters than a call has room for does not compile: the array has a negative length. */
+#define IA_PARAMS(array)                                                                                               \
+    .params = (array), .n_params = IA_COUNT(array) + 0 * sizeof(char[IA_COUNT(array) <= IA_VERB_PARAMS_MAX ? 1 : -1])
 #define IA_QUERIES(array) .queries = (array), .n_queries = IA_COUNT(array)
 
 /* All verbs, in the order of the documentation. */

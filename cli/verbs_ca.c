@@ -16,9 +16,10 @@
 static const struct ia_query list_query[] = {{.sql = "SELECT " CA_COLUMNS CA_TABLES "ORDER BY c.name"}};
 
 static const struct ia_query show_query[] = {
-    {.sql = "SELECT c.ca_id, " CA_COLUMNS ", c.subject, encode(c.fingerprint, 'hex') AS fingerprint, c.not_before, "
-            "c.device_id_template, c.client_id_templates::text[] AS client_id_templates, c.created_at" CA_TABLES
-            "WHERE c.name = $1",
+    {.sql =
+         "SELECT c.ca_id, " CA_COLUMNS ", c.subject, encode(c.fingerprint, 'hex') AS fingerprint, c.not_before, "
+         "c.device_id_template, c.client_id_templates::text[] AS client_id_templates, c.registration, c.provisioning, c.created_at" CA_TABLES
+         "WHERE c.name = $1",
      .record = true}};
 
 static const struct ia_query crls_query[] = {
@@ -83,6 +84,15 @@ static const struct ia_param add_params[] = {
      .value = "NAME",
      .sql = "replaces text",
      .help = "predecessor CA, whose devices may use certificates of this CA"},
+    {.name = "registration",
+     .value = "any|expected",
+     .sql = "registration text",
+     .help = "expected: only devices of the CA's list (expect_device) register; default any"},
+    {.name = "provisioning",
+     .value = "FILE",
+     .sql = "provisioning jsonb",
+     .flags = IA_P_FILE,
+     .help = "what a registration gives the device, JSON; - reads standard input"},
 };
 
 static const struct ia_param set_params[] = {
@@ -96,17 +106,28 @@ static const struct ia_param set_params[] = {
      .help = "MQTT client ids that its devices may use"},
     {.name = "max-devices", .value = "N", .help = "most devices that register by themselves; none: no limit"},
     {.name = "max-registrations-per-minute", .value = "N", .help = "none: no limit"},
+    {.name = "registration",
+     .value = "any|expected",
+     .help = "expected: only devices of the CA's list (expect_device) register"},
+    {.name = "provisioning",
+     .value = "FILE",
+     .flags = IA_P_FILE,
+     .help = "what a registration gives the device, JSON; - reads standard input"},
+    {.name = "replaces", .value = "NAME", .help = "predecessor CA, whose devices may use certificates of this CA"},
+    {.name = "reset",
+     .value = "COLUMN",
+     .flags = IA_P_LIST | IA_P_SPLIT,
+     .help = "columns that go back to their default, such as provisioning"},
 };
 
-/* "none" is the limit that is none; what is not given stays. */
+/* "none" is the limit that is none, which set_ca calls a reset; what is not given stays. */
 #define SET_STATEMENT                                                                                                  \
-    "WITH known AS MATERIALIZED (" KNOWN_CA                                                                            \
-    ") UPDATE iot_auth.ca c SET auto_registration = coalesce($2::boolean, auto_registration), "                        \
-    "registered_status = coalesce($3, registered_status), device_id_template = coalesce($4, device_id_template), "     \
-    "client_id_templates = coalesce($5::text[], client_id_templates), "                                                \
-    "max_devices = CASE WHEN $6 IS NULL THEN max_devices ELSE nullif($6, 'none')::bigint END, "                        \
-    "max_registrations_per_minute = CASE WHEN $7 IS NULL THEN max_registrations_per_minute "                           \
-    "ELSE nullif($7, 'none')::int END FROM known WHERE c.name = known.name"
+    "SELECT iot_auth.set_ca(name => $1, auto_registration => $2::boolean, registered_status => $3, "                   \
+    "device_id_template => $4, client_id_templates => $5::text[], max_devices => nullif($6, 'none')::bigint, "         \
+    "max_registrations_per_minute => nullif($7, 'none')::int, registration => $8, provisioning => $9::jsonb, "         \
+    "replaces => $10, reset => coalesce($11::text[], '{}') "                                                           \
+    "|| CASE WHEN $6 = 'none' THEN ARRAY['max_devices'] ELSE '{}' END "                                                \
+    "|| CASE WHEN $7 = 'none' THEN ARRAY['max_registrations_per_minute'] ELSE '{}' END)"
 
 static const struct ia_verb verbs[] = {
     {.words = "ca list", .help = "list the CAs with their devices and problems", IA_QUERIES(list_query)},

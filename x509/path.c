@@ -115,7 +115,7 @@ static bool verify_signature(struct path_search *s, X509 *x509, X509 *issuer)
 
 /* ---- registered CAs */
 
-static bool ca_is_usable(const struct ia_ca *ca, int64_t now)
+bool ia_ca_is_usable(const struct ia_ca *ca, int64_t now)
 {
     const struct ia_cert_info *info = &ca->cert->info;
     return ca->reason == IA_R_NONE && !ia_x509_not_yet_valid(info->not_before, now) &&
@@ -129,7 +129,7 @@ static const struct ia_ca *best_of_key(const struct path_search *s, const struct
     for (const struct ia_ca *ca = key->first; ca; ca = ca->next_same_key) {
         if (!ia_x509_may_have_issued(ca->cert->x509, x509))
             continue;
-        if (ca_is_usable(ca, s->now))
+        if (ia_ca_is_usable(ca, s->now))
             return ca;
         if (!fallback)
             fallback = ca;

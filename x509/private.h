@@ -228,6 +228,9 @@ struct ia_path {
     int x509_error;
     const char *detail; /* a static text */
 };
+/* May this registered CA be the anchor of a path now? */
+bool ia_ca_is_usable(const struct ia_ca *ca, int64_t now);
+
 void ia_path_find(const struct ia_ca_set *set, X509 *leaf, STACK_OF(X509) * sent, int64_t now, struct ia_path *out);
 
 /* path_limits.c: what would make OpenSSL's own checks slow, or NULL. */

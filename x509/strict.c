@@ -165,6 +165,9 @@ static void require_lists(const struct ia_ca_set *set, const struct ia_chain_str
     struct strict_run run = {.in = in, .path = &path};
     STACK_OF(X509_CRL) *crls = read_crl_objects(in);
     ia_path_find(set, in->leaf, in->sent, in->now, &path);
+    for (size_t i = 0; path.anchor && i < set->n; i++)
+        if (set->cas[i].ca_id == out->ca_id) /* of several certificates of its key the one that admits the path */
+            path.anchor = &set->cas[i];
     int error = crls && path.anchor ? verify_with_lists(&run, crls) : X509_V_ERR_OUT_OF_MEM;
     sk_X509_CRL_pop_free(crls, X509_CRL_free);
     enum ia_reason reason = IA_R_CHAIN_INVALID;

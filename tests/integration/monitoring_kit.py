@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""Debian's prometheus-postgres-exporter and prometheus, with the files of contrib/, against a registry of the tests."""
+"""Debian's prometheus-postgres-exporter and prometheus, as docker-compose.yml's profile `monitoring` runs them and with its files,
+against a registry of the tests."""
 
 import contextlib
 import json
@@ -11,15 +12,25 @@ import urllib.parse
 import urllib.request
 
 import pg
+import yaml
 from broker import free_port, wait_until
 
 CONTRIB = pg.ROOT / "contrib"
-SCRAPE = """global: {{scrape_interval: 1s, evaluation_interval: 1s}}
-rule_files: [{rules}]
-scrape_configs:
-  - job_name: iot_auth
-    static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
-"""
+SERVICES = yaml.safe_load((pg.ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+
+
+def mounted(service, path):
+    """The file of this repository that the profile mounts there."""
+    (source,) = [words[0] for words in (volume.split(":") for volume in SERVICES[service]["volumes"]) if words[1] == path]
+    return pg.ROOT / source
+
+
+def changed(text, *changes):
+    """With every (pattern, replacement), each of which has to match something."""
+    for pattern, replacement in changes:
+        text, n = re.subn(pattern, lambda match, new=replacement: match.expand(new), text, flags=re.M)
+        assert n, pattern
+    return text
 
 
 def get(url):
@@ -35,12 +46,17 @@ class Monitoring:
         self.database = database
         self.exporter_port, self.port = free_port(), free_port()
         self._processes = []
-        # The counts of whole tables are read each time, and an alert need not be true for a minute: a test has no time.
-        queries = (CONTRIB / "prometheus/queries.yml").read_text()
-        (folder / "queries.yml").write_text(queries.replace("cache_seconds: 60", "cache_seconds: 0"))
-        rules = (CONTRIB / "prometheus/rules.yml").read_text()
-        (folder / "rules.yml").write_text(re.sub(r"^( +for:) .*", r"\1 0s", rules, flags=re.M))
-        (folder / "prometheus.yml").write_text(SCRAPE.format(rules=folder / "rules.yml", port=self.exporter_port))
+        # A test has no time: everything is read each second, the counts of whole tables too, and no alert has to be true for a minute.
+        configuration = mounted("prometheus", "/etc/prometheus/prometheus.yml").read_text()
+        (rule_file,) = yaml.safe_load(configuration)["rule_files"]
+        (query_option,) = [word for word in SERVICES["exporter"]["command"] if word.startswith("--extend.query-path=")]
+        self._exporter_options = [word for word in SERVICES["exporter"]["command"] if word != query_option]
+        queries = mounted("exporter", query_option.partition("=")[2]).read_text()
+        (folder / "queries.yml").write_text(changed(queries, (r"cache_seconds: 60$", "cache_seconds: 0")))
+        (folder / "rules.yml").write_text(changed(mounted("prometheus", rule_file).read_text(), (r"^( +for:) .*", r"\1 0s")))
+        (folder / "prometheus.yml").write_text(changed(
+            configuration, (r"_interval: \w+", "_interval: 1s"), (re.escape(rule_file), str(folder / "rules.yml")),
+            ("exporter:9187", "127.0.0.1:%d" % self.exporter_port)))
 
     def _start(self, name, *words, **environment):
         with open(self.folder / (name + ".log"), "ab") as log:
@@ -48,8 +64,7 @@ class Monitoring:
                                                     stdin=subprocess.DEVNULL, env={**os.environ, **environment}))
 
     def start(self):
-        self._start("prometheus-postgres-exporter", "--web.listen-address", "127.0.0.1:%d" % self.exporter_port,
-                    "--disable-default-metrics", "--disable-settings-metrics", "--no-collector.database", "--no-collector.bgwriter",
+        self._start("prometheus-postgres-exporter", "--web.listen-address", "127.0.0.1:%d" % self.exporter_port, *self._exporter_options,
                     "--extend.query-path", self.folder / "queries.yml",
                     DATA_SOURCE_NAME=self.database.conninfo("iot_auth_monitor", sslmode="disable"))
         self._start("prometheus", "--config.file", self.folder / "prometheus.yml", "--storage.tsdb.path", self.folder / "tsdb",

@@ -579,7 +579,7 @@ def make_locked_site(site, tmp_path):
             session.close()
 
 
-@pytest.mark.parametrize("table", ["ca", "ca_role", "crl", "device_role", "role", "oauth_issuer"])
+@pytest.mark.parametrize("table", ["ca", "ca_role", "crl", "device_role", "role", "oauth_issuer", "expected_device"])
 def test_a_revocation_does_not_wait_for_a_locked_table(site, locked_site, table):
     """A table that has no part in the status of a device.  The change is the administrator's own, while it is locked."""
     with lock(site, table):

@@ -131,6 +131,13 @@ def test_ca_is_added_shown_set_disabled_and_enabled(iot_auth, acme):
     assert (changed["max_devices"], changed["auto_registration"]) == (7, True)
     changed, = iot_auth.json("ca", "set", "acme", "--max-devices", "none", "--client-id-templates", "a:*,${device_id}")
     assert (changed["max_devices"], changed["client_id_templates"]) == (None, ["a:*", "${device_id}"])
+    template = iot_auth.file("provisioning.json", json.dumps({"roles": ["device"]}))
+    changed, = iot_auth.json("ca", "set", "acme", "--registration", "expected", "--provisioning", template)
+    assert (changed["registration"], changed["provisioning"]) == ("expected", {"roles": ["device"]})
+    changed, = iot_auth.json("ca", "set", "acme", "--reset", "registration,provisioning", "--max-registrations-per-minute", "none")
+    assert (changed["registration"], changed["provisioning"], changed["max_registrations_per_minute"]) == ("any", None, None)
+    assert iot_auth("ca", "set", "acme", "--reset", "pem").status == 3
+    assert iot_auth("ca", "set", "acme", "--registration", "expectd").status == 2
     assert iot_auth.json("ca", "disable", "acme")[0]["status"] == "INACTIVE"
     assert iot_auth.json("ca", "enable", "acme")[0]["status"] == "ACTIVE"
     assert "acme" in [row["name"] for row in iot_auth.json("ca", "list")]

@@ -437,6 +437,24 @@ def test_a_node_row_says_that_the_broker_lives(site):
     assert wait_until(lambda: site.registry.value(seen), what="node row")
 
 
+def test_the_counters_of_a_node_are_at_most_five_seconds_old(site):
+    """They are written every four seconds, and were under way for up to one before."""
+    broker = site.broker()
+    device = site.fleet().issue("sensor-1")
+    written = "SELECT last_seen, coalesce((counters ->> 'connects/accepted/devices')::int, 0) FROM iot_auth.node"
+
+    def next_row(row):
+        return wait_until(lambda: next((new for new in site.registry.query(written) if new[0] != row[0]), None), what="heartbeat")
+
+    rows = [next_row((None, 0))]
+    for number in range(3):
+        rows.append(next_row(rows[-1]))
+        site.connect(broker, device).disconnect()
+        assert rows[-1][1] == number  # the logins before the last heartbeat but none after it
+    gaps = [(new[0] - old[0]).total_seconds() for old, new in zip(rows, rows[1:])]
+    assert min(gaps) < 4.5, gaps
+
+
 def test_a_refusal_is_an_event_once_per_transition_not_once_per_retry(site):
     acme = site.fleet(registered_status="PENDING")
     broker = site.broker()

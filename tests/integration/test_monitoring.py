@@ -121,7 +121,6 @@ def test_a_cache_that_is_too_small(stack):
 
 def test_a_row_with_a_problem(stack):
     no_point = {"kty": "EC", "kid": "k", "crv": "P-256", "x": "AA", "y": "AA"}
-    no_point = {"kty": "EC", "kid": "k", "crv": "P-256", "x": "AA", "y": "AA"}
     stack.registry.register_issuer(name="corp", issuer="https://id.example/", audience=["mqtt"], jwks={"keys": [no_point]})
     seen(stack, "IotAuthProblem", of="issuer", name="corp")
 

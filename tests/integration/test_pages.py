@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: ISC
 """The pages: every link leads somewhere, and the README's table of versions is that of the brokers that the tests run on."""
 
+import collections
 import pathlib
 import re
+import sys
 
 import pytest
 
 import broker as brokers
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(SOURCE / "bench"))
+
+import report  # noqa: E402
+
+RESULTS = SOURCE / "bench/RESULTS.md"
 PAGES = [*SOURCE.glob("*.md"), *sorted((SOURCE / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^ *```.*?^ *```", re.M | re.S)
 
@@ -67,3 +74,58 @@ def test_the_readme_and_the_installation_page_name_the_same_versions():
     for column, what in enumerate(("Mosquitto", "OpenSSL", "PostgreSQL")):
         line = re.search(r"^\| %s.*$" % what, page, re.M)[0]
         assert [row[column] for row in versions().values()] == re.findall(r"\| (\d+(?:\.\d+)*)", line)
+
+
+# Figures
+
+
+Result = collections.namedtuple("Result", "row what unit value base ratio spread must")
+
+
+@pytest.mark.skipif(not RESULTS.exists(), reason="scripts/bench has not written its results")
+def test_the_readmes_figures_are_those_of_the_results():
+    assert report.readme(RESULTS.read_text(encoding="utf-8")) in (SOURCE / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_benchmark_writes_its_figures_into_the_readme_and_nothing_else(tmp_path):
+    page = tmp_path / "README.md"
+    before = (SOURCE / "README.md").read_text(encoding="utf-8")
+    page.write_text(before, encoding="utf-8")
+    results = [Result(row, what, "µs CPU", 100.0, 90.0, n / 100, (0.5, 0.75), 0.4)
+               for n, (_, row, what) in enumerate(report.README_LINES, 101)]
+    for _ in range(2):
+        report.write_readme(page, report.text(results, [], []))
+    head, figures, end = before.partition(report.README_HEAD)[0], report.readme(report.text(results, [], [])), before.partition(report.README_END)[2]
+    assert page.read_text(encoding="utf-8") == head + figures + end and len(head) > 1000 and len(end) > 1000
+    assert [figures.count("| %.2f (0.50 to 0.75) |" % result.ratio) for result in results] == [1] * len(results)
+
+
+# The two fleets of docs/scaling.md: devices, brokers, connects a second, changes a second.
+FLEETS = [(1e5, 1, 1e5 / 3600, 0), (1e8, 100, 1e8 / 86400, 1)]
+UNITS = {"% of a core": 10, "cores": 1000, "a second": 1, "GB": 1e9}  # in ms a second, in commits, in bytes
+
+
+def sizing(title):
+    """The cells of a line of the page's tables, without the title."""
+    page = (SOURCE / "docs/scaling.md").read_text(encoding="utf-8").split("## Sizing")[1]
+    (line,) = re.findall(r"^\| %s \| (.*) \|$" % re.escape(title), page, re.M)
+    return line.split(" | ")
+
+
+def coefficients(title, until):
+    return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", sizing(title)[0].partition(until)[0])]
+
+
+def examples(title):
+    found = [re.search(r"([\d.,]+) (%s)" % "|".join(UNITS), cell).groups() for cell in sizing(title)]
+    return [float(number.replace(",", "")) * UNITS[unit] for number, unit in found]
+
+
+def test_the_sizes_of_the_example_fleets_follow_from_the_formulas():
+    connect, _, change, each, idle = coefficients("CPU of PostgreSQL, in ms a second", ", each")
+    cpu = [connect * f + (change + each * b) * c + idle * b for _, b, f, c in FLEETS]
+    batch, one, more, beat = coefficients("commits a second", " at most")
+    commits = [f / batch + (one + more * b) * c + beat * b for _, b, f, c in FLEETS]
+    disk = [coefficients("disk of PostgreSQL", " bytes")[0] * devices for devices, *_ in FLEETS]
+    for title, expected in (("CPU of PostgreSQL", cpu), ("commits", commits), ("disk", disk)):
+        assert examples(title) == pytest.approx(expected, rel=0.2), title

@@ -360,3 +360,13 @@ def test_a_refused_chain_is_reported_with_what_its_certificate_claims(site):
     assert detail["cn"] == "sensor-77"
     assert "sensor-77" in detail["claimed_subject"] and "elsewhere" in detail["claimed_issuer"]
     assert detail["serial"] and detail["fingerprint"] and detail["claimed_not_after"]
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_a_request_for_a_certificate_names_no_authority(site, version):
+    """Java, Go and .NET clients choose their certificate by these names: that of a registered CA would not be among those of cafile."""
+    broker = site.broker()
+    words = ["openssl", "s_client", "-connect", "127.0.0.1:%d" % broker.ports["device"], version]
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False)
+    assert "No client certificate CA names sent" in done.stdout, done.stdout
+    assert "Requested Signature Algorithms" in done.stdout  # there was a request

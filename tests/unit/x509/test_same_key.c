@@ -332,6 +332,57 @@ START_TEST(any_number_of_roots_of_one_key_above_an_intermediate_changes_nothing)
 }
 END_TEST
 
+/* Why the CA was renewed: its first certificate is too narrow for a device that its key has signed. */
+static const struct {
+    const char *label, *narrow;
+} narrow_roots[] = {
+    {"path length",
+     "basicConstraints=critical,CA:TRUE,pathlen:0|keyUsage=critical,keyCertSign,cRLSign|subjectKeyIdentifier=hash"},
+    {"permitted name", MC_ROOT "|nameConstraints=critical,permitted;DNS:acme.example"},
+    {"excluded name", MC_ROOT "|nameConstraints=critical,excluded;DNS:plant.example"},
+};
+#define NARROW_ROOTS (int)(sizeof narrow_roots / sizeof narrow_roots[0])
+
+static void register_root(const char *ext, int64_t serial, int64_t to)
+{
+    X509 *x509 = make_root(ext, serial, to);
+    register_row(x509);
+    X509_free(x509);
+}
+
+static void make_path_below(const char *ext)
+{
+    root = make_root(ext, 1, 0);
+    inter = make_inter(root, MC_CA);
+    device = make_device(inter, "p256:inter", MC_DEVICE "|subjectAltName=DNS:dev-1.plant.example");
+}
+
+START_TEST(renewal_that_admits_more_admits_it_beside_its_predecessor)
+{
+    for (int wide_first = 0; wide_first <= 1; wide_first++) {
+        make_path_below(narrow_roots[_i].narrow);
+        for (int64_t i = 0; i < 9; i++)
+            register_root(wide_first && i == 0 ? MC_ROOT : narrow_roots[_i].narrow, i + 1, 0);
+        struct ia_chain chain;
+        if (!wide_first) {
+            chain = connect_device(inter);
+            assert_reason(&chain, IA_R_CHAIN_INVALID);
+            register_root(MC_ROOT, 10, MC_NOW - 1);
+            chain = connect_device(inter);
+            assert_reason(&chain, IA_R_CHAIN_INVALID); /* one that has expired admits nothing */
+            register_root(MC_ROOT, 11, 0);
+        }
+        chain = connect_device(inter);
+        assert_reason(&chain, IA_R_NONE);
+        ck_assert_int_eq(chain.ca_id, wide_first ? 1 : 11);
+        struct ia_ca_set *set = build_registry();
+        ck_assert_int_eq(ia_chain_revalidate(set, &chain, MC_NOW), IA_R_NONE);
+        ia_ca_set_free(set);
+        reset_registry();
+    }
+}
+END_TEST
+
 START_TEST(expired_renewals_do_not_hide_the_valid_one)
 {
     register_renewals(renewals[_i], renewals[_i] - 1);
@@ -450,6 +501,7 @@ int main(void)
     tcase_add_loop_test(c, strict_check_finds_the_list_of_a_renewed_ca_whatever_its_identifiers_say, 0, HINT_ROWS);
     tcase_add_loop_test(c, any_number_of_renewals_changes_nothing, 0, RENEWALS);
     tcase_add_loop_test(c, any_number_of_roots_of_one_key_above_an_intermediate_changes_nothing, 0, RENEWALS);
+    tcase_add_loop_test(c, renewal_that_admits_more_admits_it_beside_its_predecessor, 0, NARROW_ROOTS);
     tcase_add_loop_test(c, expired_renewals_do_not_hide_the_valid_one, 0, RENEWALS);
     tcase_add_loop_test(c, expired_renewals_do_not_hide_the_valid_one_from_an_intermediate_that_is_sent, 0, RENEWALS);
     tcase_add_loop_test(c, one_inactive_renewal_among_many_disables_the_key, 0, RENEWALS);
