@@ -21,3 +21,9 @@ size_t ia_batch_pace_limit(const struct ia_batch_pace *pace)
         return IA_PACE_MIN;
     return limit < IA_PACE_MAX ? (size_t)limit : IA_PACE_MAX;
 }
+
+size_t ia_batch_pace_batches(const struct ia_batch_pace *pace)
+{
+    int64_t limit = IA_PACE_BATCHES_MIN + pace->round_trip_us / IA_PACE_SPACING_US;
+    return limit < IA_PACE_BATCHES_MAX ? (size_t)limit : IA_PACE_BATCHES_MAX;
+}

@@ -8,10 +8,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define IA_PACE_BUDGET_US 40000
-#define IA_PACE_START     32  /* items, until the first result is there */
-#define IA_PACE_MIN       16  /* items, however slow the server is */
-#define IA_PACE_MAX       512 /* items, however fast it is: two whole batches */
+#define IA_PACE_BUDGET_US   40000
+#define IA_PACE_SPACING_US  8000 /* between batches of few items */
+#define IA_PACE_BATCHES_MAX 16   /* under way at a time, however far the server is */
+#define IA_PACE_BATCHES_MIN 3   /* however near: a batch waits 100 ms for a lock, and a revocation behind all of them */
+#define IA_PACE_START       32  /* items, until the first result is there */
+#define IA_PACE_MIN         16  /* items, however slow the server is */
+#define IA_PACE_MAX         512 /* items, however fast it is: two whole batches */
 
 /* Zeroed memory: nothing is known. */
 struct ia_batch_pace {
@@ -25,3 +28,7 @@ void ia_batch_pace_note(struct ia_batch_pace *pace, size_t n, int64_t since_sent
 
 /* The number of registrations that may be under way. */
 size_t ia_batch_pace_limit(const struct ia_batch_pace *pace);
+
+/* The number of batches that may be under way: one for each IA_PACE_SPACING_US of the round trip, so that the network's delay
+ * does not limit the rate, and few beyond that. */
+size_t ia_batch_pace_batches(const struct ia_batch_pace *pace);

@@ -13,16 +13,13 @@
 
 #define WAITING_MAX    1024 /* requests that wait to be sent */
 #define POSTPONED_MAX  1024 /* requests that wait for a lock */
-#define BATCHES_MAX    16   /* under way at a time, however far the server is */
-#define BATCHES_MIN    3    /* however near: a batch waits 100 ms for a lock, and a revocation behind all of them */
 #define GIVE_UP_MS     2500 /* a request that waits for a lock that long is refused: its client may try again */
 #define STALE_MS       20 /* until a registration is tried again with the CA's new template, which is read meanwhile */
 #define LOG_REFUSAL_MS 10000
 #define STEP_MS        250 /* the longest wait of one step */
 
-/* Requests that arrive within SPACING_US of a batch wait for the next one, unless SPACING_ITEMS wait: a batch costs the
+/* Requests that arrive within IA_PACE_SPACING_US of a batch wait for the next one, unless SPACING_ITEMS wait: a batch costs the
  * database as much as ten of its items, and in a storm the next new device is a millisecond away. */
-#define SPACING_US    8000
 #define SPACING_ITEMS 64
 
 struct batch {
@@ -47,8 +44,7 @@ struct ia_registrar {
     struct ia_fifo under_way;                 /* struct batch */
     size_t n_under_way;                       /* items of all batches under way */
     bool open;                                /* the connection is in batch mode */
-    int64_t spaced_until_us;                  /* no batch of few items before that */
-    int64_t received_us;                      /* the latest result */
+    int64_t spaced_until_us, received_us;     /* no batch of few items before that; the latest result */
     struct ia_batch_pace pace;
     struct ia_locked_cas locked;
     uint64_t batch_number; /* of the latest */
@@ -275,7 +271,7 @@ static enum ia_rc send_batch(struct ia_registrar *r, struct batch *batch, struct
     batch->sent_us = ia_monotonic_us();
     batch->behind_another = r->under_way.n > 0;
     r->n_under_way += batch->n;
-    r->spaced_until_us = batch->sent_us + SPACING_US;
+    r->spaced_until_us = batch->sent_us + IA_PACE_SPACING_US;
     ia_fifo_append(&r->under_way, &batch->link);
     return IA_OK;
 }
@@ -297,14 +293,6 @@ static enum ia_rc close_batches(struct ia_registrar *r, struct ia_err *err)
     return ia_db_batch_end(r->db, err);
 }
 
-/* Batches that may be under way: one for each SPACING_US of the round trip, so that the network's delay does not limit the
- * rate, and few beyond that. */
-static size_t batches_limit(const struct ia_registrar *r)
-{
-    int64_t limit = BATCHES_MIN + r->pace.round_trip_us / SPACING_US;
-    return limit < BATCHES_MAX ? (size_t)limit : BATCHES_MAX;
-}
-
 static enum ia_rc send_waiting(struct ia_registrar *r, struct ia_err *err)
 {
     struct batch *batch = NULL;
@@ -312,7 +300,7 @@ static enum ia_rc send_waiting(struct ia_registrar *r, struct ia_err *err)
     if (rc != IA_OK || ia_db_batch_must_end(r->db))
         return rc;
     retry_postponed(r);
-    while (rc == IA_OK && r->under_way.n < batches_limit(r) && (batch = next_batch(r)) != NULL)
+    while (rc == IA_OK && r->under_way.n < ia_batch_pace_batches(&r->pace) && (batch = next_batch(r)) != NULL)
         rc = send_batch(r, batch, err);
     return rc;
 }
