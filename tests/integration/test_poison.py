@@ -221,7 +221,7 @@ def test_a_device_that_the_server_cannot_return_is_refused_with_the_reason(site)
         cursor.execute(
             "CREATE VIEW iot_auth.broker_device AS SELECT fingerprint, device_id, device_status, certificate_status,"
             " certificate_ca_id, device_ca_id, tenant, not_after,"
-            " CASE WHEN public.fail(device_id = 'bad') IS NULL THEN attrs END AS attrs, roles FROM iot_auth.sound_device")
+            " CASE WHEN public.fail(device_id = 'bad') IS NULL THEN attrs END AS attrs, roles, issuer_name FROM iot_auth.sound_device")
         cursor.execute("GRANT SELECT ON iot_auth.broker_device TO iot_auth_broker")
         mark = broker.mark()
         cursor.execute("NOTIFY iot_auth, E'device\\n*'")
