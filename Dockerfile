@@ -3,7 +3,7 @@
 # scripts that set it up.  The image contains no keys and no passwords: these are made in volumes at the first start, or mounted.
 # docs/image.md says how it is configured; scripts/build-image builds it with its version, for this machine or for several.
 
-# The base of the image.  A builder that keeps one architecture under each name needs another name for another architecture.
+# The base of the image.  A builder that keeps one architecture under each name needs another name for another architecture (scripts/test-compose --arm64).
 ARG BASE=debian:bookworm-slim
 
 # On the builder's own architecture, whatever the image is for (docker/build).

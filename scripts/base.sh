@@ -12,26 +12,27 @@ base_settings() {
     printf 'Acquire::Languages "none";\nAPT::Install-Recommends "false";\n' >"$1/etc/apt/apt.conf.d/container"
 }
 
-# In two stages, so that the settings apply to the base packages too.
+# In two stages, so that the settings apply to the base packages too.  Another architecture's second stage runs under qemu.
 make_base() {
-    local root=$1 mirror
+    local root=$1 architecture=$2 mirror
     mirror=$(debian_mirror)
-    debootstrap --foreign --variant=minbase bookworm "$root" ${mirror:+"$mirror"} &&
+    debootstrap --foreign --arch="$architecture" --variant=minbase bookworm "$root" ${mirror:+"$mirror"} &&
         base_settings "$root" &&
         DEBIAN_FRONTEND=noninteractive chroot "$root" /debootstrap/debootstrap --second-stage &&
         rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
 }
 
-# Makes the tar file unless it exists.  It is written under another name first, so that an interrupted run leaves no
+# need_base [ARCHITECTURE]: sets base_tar, and makes the tar file unless it exists.  It is written under another name first, so that an interrupted run leaves no
 # incomplete file under the final one.
 need_base() {
+    local architecture=${1:-$(dpkg --print-architecture)} made
+    [ "$architecture" = "$(dpkg --print-architecture)" ] || base_tar=${base_tar%.tar}-$architecture.tar
     [ ! -s "$base_tar" ] || return 0
     need_packages debootstrap
-    local made
     mkdir -p "$(dirname "$base_tar")"
     made=$(mktemp -d "$base_tar.XXXXXX")
-    echo "Making a bare Debian 12 with debootstrap: $base_tar"
-    if ! make_base "$made/root" >"$made/log" 2>&1; then
+    echo "Making a bare Debian 12 ($architecture) with debootstrap: $base_tar"
+    if ! make_base "$made/root" "$architecture" >"$made/log" 2>&1; then
         tail -n 20 "$made/log" >&2
         rm -rf --one-file-system "$made"
         die "debootstrap of bookworm failed"

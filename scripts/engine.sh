@@ -31,6 +31,19 @@ engine_has_settled() {
     docker version || ! kill -0 "$engine_pid"
 }
 
+# The kernel starts arm64's programs by qemu, in containers too (flag F), until end_emulation.  A registration of the machine's own is left alone.
+need_emulation() {
+    local handlers=/proc/sys/fs/binfmt_misc
+    need_packages qemu-user-static
+    [ -e "$handlers/register" ] || mount -t binfmt_misc binfmt_misc "$handlers" || skip "the kernel has no binfmt_misc"
+    ! grep -qs '^flags:.*F' "$handlers"/*aarch64* || return 0
+    sed 's#[^:]*:[^:]*$#/usr/bin/qemu-aarch64-static:OCF#; s#^:[^:]*:#:iot-auth-aarch64:#' /usr/lib/binfmt.d/qemu-aarch64.conf | tr -d '\n' >"$handlers/register"
+}
+
+end_emulation() {
+    [ ! -e /proc/sys/fs/binfmt_misc/iot-auth-aarch64 ] || echo -1 >/proc/sys/fs/binfmt_misc/iot-auth-aarch64
+}
+
 need_engine() {
     docker version >/dev/null 2>&1 || start_engine
 }
