@@ -18,8 +18,8 @@ static const struct ia_query list_query[] = {{.sql = "SELECT " CA_COLUMNS CA_TAB
 static const struct ia_query show_query[] = {
     {.sql =
          "SELECT c.ca_id, " CA_COLUMNS ", c.subject, encode(c.fingerprint, 'hex') AS fingerprint, c.not_before, "
-         "c.device_id_template, c.client_id_templates::text[] AS client_id_templates, c.registration, c.provisioning, c.created_at" CA_TABLES
-         "WHERE c.name = $1",
+         "c.device_id_template, c.client_id_templates::text[] AS client_id_templates, c.registration, c.provisioning, "
+         "c.registration_hook, c.created_at" CA_TABLES "WHERE c.name = $1",
      .record = true}};
 
 static const struct ia_query crls_query[] = {

@@ -105,7 +105,7 @@ static enum ia_rc commit(struct ia_db *db, struct ia_hook_outcome *out, struct i
     enum ia_rc rc = run_text(db, "COMMIT", err);
     if (rc == IA_OK)
         return rc;
-    out->in_doubt = !ia_db_connected(db) && strcmp(out->outcome, "registered") == 0;
+    out->in_doubt = !ia_db_connected(db) && out->outcome && strcmp(out->outcome, "registered") == 0;
     return out->in_doubt ? IA_OK : rc;
 }
 
@@ -113,12 +113,13 @@ static enum ia_rc commit(struct ia_db *db, struct ia_hook_outcome *out, struct i
 static enum ia_rc take_refusal(struct ia_db *db, enum ia_rc rc, struct ia_hook_outcome *out, struct ia_err *err)
 {
     struct ia_err ignored = {0};
-    bool unended = out->unended, is_locked = ia_pg_error_is_lock(db->sqlstate);
+    bool unended = out->unended, is_locked = ia_pg_error_is_lock(db->sqlstate), unprepared = db->prepare_again;
     clear_outcome(out);
     out->unended = unended;
     if (!ia_db_connected(db))
         return rc;
-    if (run_text(db, "ROLLBACK", &ignored) != IA_OK)
+    /* A statement cannot be prepared again in a transaction that has failed: the next connection prepares it. */
+    if (run_text(db, "ROLLBACK", &ignored) != IA_OK || unprepared)
         ia_db_disconnect(db);
     if (!is_locked)
         return rc;
@@ -129,8 +130,10 @@ static enum ia_rc take_refusal(struct ia_db *db, enum ia_rc rc, struct ia_hook_o
 enum ia_rc ia_db_register_asking(struct ia_db *db, const struct ia_registration *item, int timeout_ms,
                                  struct ia_hook_outcome *out, struct ia_err *err)
 {
-    char begin[128];
-    (void)snprintf(begin, sizeof begin, "BEGIN; SET LOCAL lock_timeout = 100; SET LOCAL statement_timeout = %d",
+    char begin[192];
+    (void)snprintf(begin, sizeof begin,
+                   "BEGIN; SET LOCAL lock_timeout = 100; SET LOCAL idle_in_transaction_session_timeout = 2000; "
+                   "SET LOCAL statement_timeout = %d",
                    timeout_ms);
     *out = (struct ia_hook_outcome){0};
     db->sqlstate[0] = '\0';

@@ -95,8 +95,9 @@ static void finish_request(struct ia_hook_pool *pool, struct ia_request *request
     uint64_t one = 1;
     (void)pthread_mutex_lock(&pool->lock);
     ia_fifo_append(&pool->done, &request->link);
+    /* With the lock: once the pool stops, the descriptor may be closed, and its number that of another file. */
+    ssize_t ignored = atomic_load(&pool->stop) ? 0 : write(pool->options.wake_fd, &one, sizeof one);
     (void)pthread_mutex_unlock(&pool->lock);
-    ssize_t ignored = write(pool->options.wake_fd, &one, sizeof one);
     (void)ignored;
 }
 

@@ -361,15 +361,15 @@ static void take_hook_outcomes(struct ia_registrar *r)
 {
     struct ia_request *request;
     while (r->hooks && (request = ia_hook_pool_take(r->hooks)) != NULL) {
-        const struct ia_register_request *registration = &request->registration;
-        const struct ia_registered outcome = {.outcome = registration->hook_outcome ? registration->hook_outcome
-                                                                                    : "registry_unavailable",
-                                              .detail = registration->hook_detail};
+        const struct ia_register_request *made = &request->registration;
+        const struct ia_registered outcome = {
+            .outcome = made->hook_outcome ? made->hook_outcome : "registry_unavailable", .detail = made->hook_detail};
         if (strcmp(outcome.outcome, "registered") != 0 && strcmp(outcome.outcome, "known") != 0) {
             take_outcome(r, request, &outcome);
             continue;
         }
         ia_provisioned_publish(r->sink, request);
+        request->taken_ms = ia_monotonic_ms(); /* no wait for a lock */
         await_sending(r, request);
     }
 }
