@@ -88,7 +88,8 @@ int ia_on_psk_key(int event, void *event_data, void *userdata)
         return MOSQ_ERR_PLUGIN_DEFER; /* Mosquitto's psk_file, where there is one */
     if (!logged)
         ia_log(MOSQ_LOG_WARNING,
-               "a listener with psk_hint is not in tls_gate: it admits no device by pre-shared key; add its port");
+               "a listener with psk_hint is not in tls_gate, or has a certificate: it admits no device by pre-shared "
+               "key; add its port, or give keys a listener without certfile");
     logged = true;
     return MOSQ_ERR_AUTH;
 }

@@ -272,7 +272,11 @@ void ia_psk_keys_apply(struct ia_core *core, const struct ia_psk_batch *batch)
 /* A sweep that is under way goes on: the next epoch's rows are kept by it as well. */
 void ia_psk_keys_begin(struct ia_core *core)
 {
-    core->psk_keys->epoch++;
+    struct ia_psk_keys *keys = core->psk_keys;
+    /* The resync before this one was broken off: the sweep that still runs knows neither of their marks. */
+    if (keys->sweeping && keys->epoch != keys->swept_epoch)
+        keys->sweeping = false;
+    keys->epoch++;
 }
 
 void ia_psk_keys_end(struct ia_core *core)

@@ -21,7 +21,8 @@ struct ia_device_sync {
     bool refresh; /* read all devices again, in pages */
     bool locked;  /* records cannot be read now; then statuses are sent for what was notified since they were sent: */
     bool states_due; /* for changed devices */
-    bool closed_due; /* for all devices */
+    bool closed_due; /* for all devices, not before closed_from_ms: any role can send notifications */
+    int64_t closed_from_ms;
     bool in_pages;
     int part;                       /* the part of the stream to read next … */
     struct ia_device_cursor cursor; /* … or where the pages have come to */
@@ -220,7 +221,7 @@ void ia_device_sync_connected(struct ia_device_sync *sync)
 {
     sync->resyncing = false;
     ia_device_sync_restart(sync);
-    sync->pause_until_ms = 0;
+    sync->pause_until_ms = sync->closed_from_ms = 0;
     sync->heard_us = 0; /* the outage is not the time that a change takes */
 }
 
@@ -377,14 +378,17 @@ bool ia_device_sync_is_locked(const struct ia_device_sync *sync)
 
 bool ia_device_sync_states_due(const struct ia_device_sync *sync)
 {
-    return sync->locked && (sync->states_due || sync->closed_due);
+    return sync->locked && (sync->states_due || (sync->closed_due && ia_monotonic_ms() >= sync->closed_from_ms));
 }
 
 enum ia_rc ia_device_sync_read_states(struct ia_device_sync *sync, struct ia_err *err)
 {
     if (sync->states_due)
         return send_states(sync, err);
+    int64_t begun = ia_monotonic_ms();
     enum ia_rc rc = ia_db_closed_devices(sync->db, send_closed_batch, sync, err);
+    int64_t now = ia_monotonic_ms(), took = now - begun;
     sync->closed_due = rc != IA_OK;
+    sync->closed_from_ms = now + (took < PAUSE_MIN_MS ? PAUSE_MIN_MS : took);
     return rc;
 }

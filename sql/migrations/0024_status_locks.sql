@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: ISC
--- A change of a device's status waits for no table but its own, neither where it is made nor in the brokers.
+-- A change of a device's status waits for no table but those of statuses, neither where it is made nor in the brokers.
 
 BEGIN;
 SET LOCAL search_path = pg_catalog, pg_temp;

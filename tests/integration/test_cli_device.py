@@ -69,7 +69,8 @@ def test_too_many_roles_deny_as_in_the_broker(device, check, admin, database):
 def test_a_device_of_pre_shared_keys_is_decided_by_its_key(check, admin):
     """It has neither a CA nor a certificate; client id and status count as for others."""
     admin.call("create_device", "meter-1")
-    assert check("meter-1", "publish", "devices/meter-1/x")[:2] == (1, "deny: device_unknown no certificate and no pre-shared key of a device of that id is registered\n")
+    assert check("meter-1", "publish", "devices/meter-1/x")[:2] == (
+        1, "deny: device_unknown no certificate and no pre-shared key of a device of that id is registered\n")
     insert = "INSERT INTO iot_auth.device_psk (identity, device_id, key_id, sealed) VALUES (%s, 'meter-1', 1, decode(repeat('5a', 60), 'hex'))"
     admin.all(insert + " RETURNING identity", ("meter-1",))
     status, out, _ = check("meter-1", "publish", "devices/meter-1/x")

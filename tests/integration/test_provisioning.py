@@ -377,6 +377,12 @@ def test_a_failing_hook_registers_nobody_and_holds_up_no_other_ca(world, hook, f
     assert world.registry.ca_problem(authority.name) is None
 
 
+def test_the_transaction_of_a_hook_ends_where_its_broker_stops(world, hook):
+    """Else a device stays locked, and cannot be revoked, for as long as a paused broker's connection lasts."""
+    authority = hook("RETURN jsonb_build_object('allow', current_setting('idle_in_transaction_session_timeout') = '2s');")
+    world.connect(world.main, authority.issue("paused-1"))
+
+
 def test_the_event_of_a_hooks_registration_is_published_once(world, hook):
     authority = hook("RETURN '{\"allow\": true}';")
     watcher = world.fleet("watcher-" + authority.name)

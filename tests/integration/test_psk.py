@@ -149,7 +149,7 @@ def test_a_client_without_any_key_leaves_an_event(site_of_module, broker, regist
             site_of_module.raw(broker, shown, listener=listener).connect("sensor")
 
     for shown, listener in ((credential, "psk"), (None, "psk"), (None, "psk_identity")):
-        refused(registry, "offers no pre-shared key", lambda s=shown, l=listener: connect(s, l))
+        refused(registry, "offers no pre-shared key", lambda one=shown, to=listener: connect(one, to))
 
 
 def test_why_refused_finds_the_identity_and_says_what_must_be_true(broker, registry, name):

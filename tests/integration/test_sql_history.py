@@ -2,6 +2,7 @@
 """History: the audit, events and their partitions, what is kept and who may touch it."""
 
 import contextlib
+import time
 
 import pg
 import pki

@@ -208,3 +208,17 @@ def test_a_ca_is_not_deleted_by_an_older_snapshot(root, ca):
     root.all("BEGIN ISOLATION LEVEL REPEATABLE READ")
     assert "READ COMMITTED only" in root.refused("DELETE FROM iot_auth.ca WHERE name = 'acme'")
     root.all("ROLLBACK")
+
+
+def test_a_registration_that_waits_for_its_hook_holds_up_no_batch(database, root):
+    """With a quota, the registration in the hook has the row that counts the CA's devices."""
+    ca = root.call("register_ca", ca_pem(), "acme", auto_registration=True, max_devices=10)
+    root.all("CREATE OR REPLACE FUNCTION public.allow(jsonb) RETURNS jsonb LANGUAGE sql AS $h$ SELECT %s $h$" % ALLOW)
+    root.call("set_registration_hook", "acme", "public.allow(jsonb)")
+    with cursor(database, pg.BROKER) as lane, cursor(database, pg.BROKER) as batch:
+        lane.all("BEGIN")
+        assert register(lane, 1, "d1", ca, hook="ask")["outcome"] == "registered"
+        rows = batch.all("SELECT outcome FROM iot_auth.broker_register_many(%s, %s, %s, NULL, NULL, NULL, NULL, 'n1', NULL)",
+                         [b"\2" * 32], ["d2"], [ca])
+        lane.all("COMMIT")
+    assert [outcome for (outcome,) in rows] == ["hook"]
