@@ -14,7 +14,10 @@ static const struct ia_query show_query[] = {
      .sql =
          "SELECT " ISSUER_COLUMNS ", i.client_id_templates::text[] AS client_id_templates, i.app_id_claim, "
          "i.token_types::text[] AS token_types, i.leeway_s, i.scope_claims::text[] AS scope_claims, "
-         "i.audience_claims::text[] AS audience_claims, i.required_claims, i.max_lifetime_s, i.created_at FROM iot_auth.oauth_issuer i "
+         "i.audience_claims::text[] AS audience_claims, i.required_claims, i.max_lifetime_s, i.principals, i.device_id_claim, "
+         "i.auto_registration, i.registered_status, i.max_devices, i.max_registrations_per_minute, "
+         "ARRAY(SELECT r.role FROM iot_auth.issuer_role r WHERE r.issuer_name = i.name ORDER BY r.role)::text[] AS roles, "
+         "i.created_at FROM iot_auth.oauth_issuer i "
          "WHERE i.name = $1",
      .record = true},
     {.title = "scopes",
@@ -81,9 +84,29 @@ static const struct ia_param show_params[] = {NAME_ARGUMENT(NULL)};
          .value = "JSON",                                                                                              \
          .sql = "required_claims jsonb",                                                                               \
          .help = "claims that a token must have, pointers with their values; default {}"},                             \
+        {.name = "max-lifetime-s",                                                                                     \
+         .value = "SECONDS",                                                                                           \
+         .sql = "max_lifetime_s int",                                                                                  \
+         .help = "longest time from iat to exp; default no limit"},                                                    \
+        {.name = "principals",                                                                                         \
+         .value = "app|device",                                                                                        \
+         .sql = "principals text",                                                                                     \
+         .help = "what its tokens make; default app"},                                                                 \
+        {.name = "device-id-claim",                                                                                    \
+         .value = "POINTER",                                                                                           \
+         .sql = "device_id_claim text",                                                                                \
+         .help = "with principals device: where the device id is in the token; default /sub"},                         \
+        {.name = "registered-status",                                                                                  \
+         .value = "ACTIVE|PENDING",                                                                                    \
+         .sql = "registered_status text",                                                                              \
+         .help = "status of a device after registration; default ACTIVE"},                                             \
+        {.name = "max-devices",                                                                                        \
+         .value = "N",                                                                                                 \
+         .sql = "max_devices bigint",                                                                                  \
+         .help = "most devices that register by themselves; default no limit"},                                        \
     {                                                                                                                  \
-        .name = "max-lifetime-s", .value = "SECONDS", .sql = "max_lifetime_s int",                                     \
-        .help = "longest time from iat to exp; default no limit"                                                       \
+        .name = "max-registrations-per-minute", .value = "N", .sql = "max_registrations_per_minute int",               \
+        .help = "default no limit"                                                                                     \
     }
 
 static const struct ia_param add_params[] = {
@@ -102,6 +125,14 @@ static const struct ia_param add_params[] = {
      .value = "ROLE",
      .help = "with --try-out: the role of that scope; default try-out, which may read devices/#"},
     SETTINGS,
+    {.name = "auto-registration",
+     .sql = "auto_registration boolean",
+     .help = "register unknown devices of the issuer when they connect"},
+    {.name = "roles",
+     .value = "ROLE",
+     .sql = "roles text[]",
+     .flags = IA_P_LIST | IA_P_SPLIT,
+     .help = "roles of all its devices; default none"},
 };
 static const struct ia_param set_params[] = {
     NAME_ARGUMENT("name text"),
@@ -111,6 +142,10 @@ static const struct ia_param set_params[] = {
      .flags = IA_P_LIST | IA_P_SPLIT,
      .help = "accepted values of the aud claim"},
     SETTINGS,
+    {.name = "auto-registration",
+     .value = "true|false",
+     .sql = "auto_registration boolean",
+     .help = "register unknown devices of the issuer when they connect"},
     {.name = "reset",
      .value = "COLUMN",
      .sql = "reset text[]",

@@ -270,6 +270,28 @@ def test_issuers_and_scopes(iot_auth):
     assert [row["name"] for row in iot_auth.json("issuer", "list")] == ["corp"]
 
 
+def test_an_issuer_of_devices_has_its_settings(iot_auth):
+    iot_auth.done("role", "create", "meter-of-plant")
+    added, = iot_auth.json("issuer", "add", "plant", "--issuer", "https://plant.example", "--audience", "mqtt", "--principals", "device",
+                           "--device-id-claim", "/device/id", "--auto-registration", "--registered-status", "PENDING", "--max-devices", 9,
+                           "--max-registrations-per-minute", 7, "--roles", "meter-of-plant")
+    wanted = {"principals": "device", "device_id_claim": "/device/id", "auto_registration": True, "registered_status": "PENDING",
+              "max_devices": 9, "max_registrations_per_minute": 7, "roles": ["meter-of-plant"]}
+    assert {k: added["issuer"][0][k] for k in wanted} == wanted
+    changed, = iot_auth.json("issuer", "set", "plant", "--auto-registration", "false", "--reset", "max_devices,registered_status")
+    wanted.update(auto_registration=False, max_devices=None, registered_status="ACTIVE")
+    assert {k: changed["issuer"][0].get(k) for k in wanted} == wanted
+    assert iot_auth("issuer", "set", "plant", "--principals", "human").status == 2
+
+
+def test_every_argument_of_an_issuers_functions_is_an_option(iot_auth, registry):
+    for verb, function in (("add", "register_issuer"), ("set", "set_issuer")):
+        arguments = registry.query("SELECT proargnames FROM pg_proc WHERE pronamespace = 'iot_auth'::regnamespace AND proname = %s",
+                                   [function])[0][0]
+        shown = iot_auth.done("issuer", verb, "--help").out
+        assert [a for a in arguments if a != "name" and "--" + a.replace("_", "-") not in shown] == [], verb
+
+
 def test_tokens_are_revoked_and_listed(iot_auth):
     iot_auth.done("issuer", "add", "revoker", "--issuer", "https://revoker.example", "--audience", "mqtt")
     (made,) = iot_auth.json("token", "revoke", "revoker", "/sub", "user-1", "--until", "2099-01-01T00:00:00Z")
