@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 
 import pki
+from broker import wait_until
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 FILES_BESIDE = 200  # file descriptors that a process needs beside its connections
@@ -163,11 +164,15 @@ class Bystander:
     def __exit__(self, *_):
         self.close()
 
-    def longest(self):
-        """The longest wait since the last call, in seconds, minus the wait of the idle broker's client at that time."""
+    def _reports(self):
+        """Of this session and of the idle broker's; None: neither has sent a ping, because its process did not run."""
         mine, control = self._swarm.report(0), self._swarm.report(1)
         assert mine.open == 1, "the bystander's connection ended"
-        assert mine.pings > 0 or mine.waiting > 0
+        return (mine, control) if mine.pings > 0 or mine.waiting > 0 else None
+
+    def longest(self):
+        """The longest wait since the last call, in seconds, minus the wait of the idle broker's client at that time."""
+        mine, control = wait_until(self._reports, what="a ping of the bystander")
         waits = [took - _machine(control.slow, sent, sent + took) for sent, took in mine.slow]
         return max(waits + [mine.waiting], default=0.0)
 

@@ -363,7 +363,7 @@ def test_the_monitoring_role_sees_counts_and_no_secrets(database, root, admin, c
     broker.all("SELECT iot_auth.broker_heartbeat('n1', '{\"connects\": 3}', NULL, 'local', NULL)")
     with cursor(database, "iot_auth_monitor") as monitor:
         views = [row[0] for row in root.all("SELECT viewname FROM pg_views WHERE schemaname = 'iot_auth' AND viewname ~ '^monitor_'")]
-        assert len(views) == 12
+        assert len(views) == 13
         text = " ".join(str(monitor.all(f"SELECT * FROM iot_auth.{view}")) for view in views)
         assert "198.51.100.77" not in text and "sensor-secret" not in text and "BEGIN CERT" not in text
         assert monitor.all("SELECT node_name, alive, database_tls, counters ->> 'connects' FROM iot_auth.monitor_node") == [("n1", True, "local", "3")]
