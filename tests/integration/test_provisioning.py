@@ -220,6 +220,12 @@ def test_the_template_at_commit_counts_whole(world, fleet):
     assert wrong == []
 
 
+def test_a_value_that_is_too_long_and_a_tenant_that_is_missing_are_omitted(world, fleet):
+    authority = fleet(provisioning={"attributes": {"long": "${cert.subject.O}" * 3, "line": "7"}, "tenant": "${cert.subject.OU}"})
+    world.connect(world.main, authority.issue(subject=subject("omitted-1", o="o" * 64))).disconnect()
+    assert device(world, "omitted-1") == ({"line": "7"}, None, [])
+
+
 def test_the_device_id_template_at_commit_counts(world, fleet):
     """A registration that was sent before set_ca returned is made with the new template: its device id is never the old one."""
     authority = fleet(device_id_template="t0-${cert.cn}", client_id_templates=["*"])
